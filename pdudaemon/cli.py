@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: MIT
+"""The command line: options, the order of starting and stopping, signals, and the ways to run without a daemon.
+
+Exit codes: 0 as asked; 1 the device did not do it, or not all came home; 2 the command line, the configuration or the
+machine does not allow it; 130 and 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import logging.handlers
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from pdudaemon import __version__, config, httplistener, tcplistener
+from pdudaemon.config import LEVELS, PROTOCOLS, Config, DaemonOptions
+from pdudaemon.dispatcher import Dispatcher
+from pdudaemon.drivers import strategies
+from pdudaemon.drivers.driver import PDUOptions
+from pdudaemon.errors import ConfigError, PDUDaemonError, RequestError, StoreError
+from pdudaemon.listener import Crowd, Listener, order
+from pdudaemon.power import Action, Request
+from pdudaemon.settings import declared, read
+from pdudaemon.store import MEMORY, Store
+
+log = logging.getLogger("pdud")
+
+DEFAULT_CONF = "/etc/pdudaemon/pdudaemon.conf"
+STOP_BOUND = 10.0
+LAST_WORDS = 1.0  # seconds for answers that are on their way to clients when the daemon leaves
+
+_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run as the command line says; return the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.drive and not options.request:
+        parser.error("--drive needs --request")
+    try:
+        if options.list_drivers is not None:
+            return _list_drivers(options.list_drivers)
+        overrides = {"logging_level": options.loglevel, "listener": options.listener}
+        conf = config.load(options.conf, {key: value for key, value in overrides.items() if value})
+        if options.check:
+            return _check(conf)
+        if options.drive:
+            _log_to(options.loglevel or "WARNING", options)
+            return _drive(conf, options)
+        _log_to(conf.daemon.logging_level, options)
+        return _serve(conf, _store_path(conf, options.dbfile))
+    except (ConfigError, StoreError) as error:
+        for line in str(error).splitlines():
+            print(f"pdudaemon: {line}", file=sys.stderr)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pdudaemon", description="Queueing power control of PDUs.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"pdudaemon {__version__}")
+    parser.add_argument("--conf", "-c", default=DEFAULT_CONF, metavar="FILE", help="configuration (%(default)s)")
+    parser.add_argument("--dbfile", "-d", metavar="FILE", help="the store, instead of the configuration's dbname")
+    parser.add_argument("--listener", choices=PROTOCOLS, help="protocol, instead of the configuration's")
+    parser.add_argument("--journal", "-j", action="store_true", help="log for the systemd journal, on standard error")
+    parser.add_argument("--logfile", metavar="FILE", help="log to a file instead of standard error")
+    parser.add_argument("--loglevel", choices=LEVELS, help="least level that is logged")
+    parser.add_argument("--check", action="store_true", help="check the configuration strictly and exit")
+    parser.add_argument(
+        "--list-drivers", nargs="?", const="", metavar="NAME", help="print the drivers, or the settings of one"
+    )
+    drive = parser.add_argument_group("without a daemon")
+    drive.add_argument("--drive", action="store_true", help="carry out one request and exit")
+    drive.add_argument("--hostname", help="name of the PDU in the configuration")
+    drive.add_argument("--port", help="port of the PDU")
+    drive.add_argument("--alias", help="alias in the configuration, instead of --hostname and --port")
+    drive.add_argument("--request", metavar="|".join(Action), help="what to do")
+    drive.add_argument("--delay", metavar="SECONDS", help="before an on or off; between the halves of a reboot (5)")
+    drive.add_argument("--retries", metavar="N", help="tries in all, instead of the configuration's")
+    drive.add_argument("--retry-delay", metavar="SECONDS", help="between two tries, instead of the configuration's")
+    return parser
+
+
+def _log_to(level: str, options: argparse.Namespace) -> None:
+    handler: logging.Handler = logging.StreamHandler()
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    if options.logfile:
+        try:
+            handler = logging.handlers.WatchedFileHandler(options.logfile)
+        except OSError as error:
+            raise ConfigError(f"cannot log to {options.logfile}: {error.strerror}") from None
+    if options.journal:
+        form = "%(name)s: %(message)s"
+        handler.setFormatter(_JournalFormatter(form))
+    else:
+        handler.setFormatter(logging.Formatter(form))
+    logging.basicConfig(handlers=[handler], level=logging.getLevelName(level))
+    logging.raiseExceptions = False  # a log that cannot be written is no reason to print tracebacks
+
+
+class _JournalFormatter(logging.Formatter):
+    """Marks every line with its priority, as systemd reads it from a service's standard error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        mark = f"<{_PRIORITIES.get(record.levelno, 6)}>"
+        return "\n".join(mark + line for line in super().format(record).splitlines())
+
+
+def _store_path(conf: Config, dbfile: str | None) -> str:
+    return os.path.abspath(dbfile) if dbfile else str(config.state_folder() / conf.daemon.dbname)
+
+
+def _lock_folder(store_path: str) -> Path:
+    folder = Path(f"{store_path}.locks")
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        raise StoreError(f"cannot make {folder}: {error.strerror}") from None
+    return folder
+
+
+def _check(conf: Config) -> int:
+    for line in (*conf.faults, *conf.warnings):
+        print(line)
+    if not conf.faults:
+        print(f"{conf.path}: {len(conf.pdus)} PDUs, {len(conf.aliases)} aliases, no faults")
+    return ConfigError.exit_code if conf.faults else 0
+
+
+def _list_drivers(name: str) -> int:
+    if not name:
+        print("\n".join(strategies.names()))
+        return 0
+    try:
+        driver = strategies.find(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    print(f"{name}: {(sys.modules[driver.__module__].__doc__ or driver.__doc__ or '').strip().splitlines()[0]}")
+    for setting in [*declared(driver).values(), *declared(PDUOptions).values()]:
+        default = "required" if setting.required else f"default {setting.default!r}"
+        unit = f" {setting.unit}" if setting.unit else ""
+        print(f"  {setting.name:15} {setting.kind.says}{unit}, {default}: {setting.help}")
+    return 0
+
+
+def _serve(conf: Config, store_path: str) -> int:
+    """Run the daemon until a signal ends it."""
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: signals.put(number))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for line in conf.faults:
+        log.error("%s", line)
+    for line in conf.warnings:
+        log.warning("%s", line)
+    store = Store(store_path, conf.daemon.history)
+    dispatcher = Dispatcher(conf, store, _lock_folder(store_path))
+    crowd = Crowd(conf.daemon.max_connections)
+    speak = {"tcp": tcplistener.speak, "http": httplistener.speak}
+    listeners = [Listener(options, dispatcher, crowd, speak) for options in conf.listeners]
+    dispatcher.start()
+    threads = [threading.Thread(target=each.serve_forever, name="accept", daemon=True) for each in listeners]
+    for thread in threads:
+        thread.start()
+    log.info("pdudaemon %s has started: %d PDUs, store %s", __version__, len(conf.pdus), store_path)
+    log.info("%s: stopping", signal.Signals(signals.get()).name)
+    for listener in listeners:
+        listener.shutdown()
+        listener.server_close()
+    absent = dispatcher.close(STOP_BOUND)
+    crowd.wait_until_answered(LAST_WORDS)
+    for name in absent:
+        log.error("%s did not come home", name)
+    log.info("pdudaemon has stopped")
+    return 0
+
+
+def _drive(conf: Config, options: argparse.Namespace) -> int:
+    """Carry out one request without a daemon; return 0 only if the device did it."""
+    words = {word: getattr(options, word) for word in ("hostname", "port", "alias", "delay")}
+    try:
+        asked = order(conf, options.request, {word: value for word, value in words.items() if value is not None})
+        conf = _with_retries(conf, options)
+    except RequestError as error:
+        raise ConfigError(str(error)) from None
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: signals.put(number))
+    dispatcher = Dispatcher(conf, Store(MEMORY), _lock_folder(_store_path(conf, options.dbfile)))
+    dispatcher.start()
+    try:
+        if asked.action is Action.STATUS:
+            reading = dispatcher.status(asked.target.outlets[0])
+            print(reading.state)
+            return 0 if reading.source == "device" else 1
+        request = dispatcher.submit(asked.action, asked.target, asked.delay, "the command line")
+        return _await(dispatcher, request, signals)
+    except PDUDaemonError as error:
+        print(f"pdudaemon: {error}", file=sys.stderr)
+        return 1
+    finally:
+        dispatcher.close(0)
+
+
+def _with_retries(conf: Config, options: argparse.Namespace) -> Config:
+    """Return the configuration with the command line's retries, and with nothing kept up after the last of them."""
+    given = {"retries": options.retries, "retrydelay": options.retry_delay}
+    given = {key: value for key, value in given.items() if value is not None}
+    faults = read(PDUOptions, {"driver": "", **given})[1]
+    if faults:
+        raise ConfigError(*(f"--{'retries' if key == 'retries' else 'retry-delay'}: {faults[key]}" for key in faults))
+    pdus = {name: replace(pdu, options=PDUOptions({**pdu.settings, **given})) for name, pdu in conf.pdus.items()}
+    return replace(conf, pdus=pdus, daemon=DaemonOptions({**vars(conf.daemon), "give_up": 0}))
+
+
+def _await(dispatcher: Dispatcher, request: Request, signals: queue.SimpleQueue[int]) -> int:
+    """Wait for the end of a request, or for a signal: a reboot under way then switches on at once."""
+
+    def tell() -> None:
+        request.settled.wait()
+        signals.put(0)
+
+    threading.Thread(target=tell, name="settled", daemon=True).start()
+    number = signals.get()
+    if number == 0:
+        dispatcher.wait(request, 0)
+        return 0
+    if request.action is Action.REBOOT and request.started is not None:
+        print("pdudaemon: interrupted, switching on at once", file=sys.stderr)
+        dispatcher.hurry(request)
+        while signals.get() != 0:
+            print("pdudaemon: waiting for the port to be on", file=sys.stderr)
+        if request.error is not None:
+            print(f"pdudaemon: {request.error}", file=sys.stderr)
+    return 128 + number

@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: MIT
+"""`Dispatcher`: what the ways in talk to. It owns runners, lanes, timetable and store, under one lock.
+
+A request goes `submit` -> lane -> PDU's queue -> `_begin` -> driver -> `_end` -> lane; `wait` tells what came of it.
+
+A thread inside a driver cannot be killed or replaced. Past its deadline and a grace its PDU is *stuck*: who waits is
+told, and new requests are refused, until it comes back.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pdudaemon.config import Config
+from pdudaemon.errors import (
+    Busy,
+    Conflict,
+    DeviceError,
+    DeviceTimeout,
+    NoSuchRequest,
+    PDUDaemonError,
+    RequestEnded,
+    StoreError,
+)
+from pdudaemon.lanes import Lanes
+from pdudaemon.pdurunner import Box, PDURunner
+from pdudaemon.power import Action, Outcome, Outlet, Phase, Reading, Request, State, Step, Target
+from pdudaemon.queries import Queries, Query, Seats
+from pdudaemon.store import Store
+from pdudaemon.timetable import Timetable
+from pdudaemon.transports import command
+
+log = logging.getLogger("pdud.dispatcher")
+
+STUCK_GRACE = 5.0  # seconds past its deadline before an action counts as stuck
+LEAVE_GRACE = 1.0  # seconds for threads to come home once nothing is awaited from them any more
+
+
+class Dispatcher:
+    """The heart of the daemon. Public methods may be called by any thread and raise `pdudaemon.errors` only."""
+
+    def __init__(self, config: Config, store: Store, locks: Path | None = None) -> None:
+        """Switch nothing yet. ``locks`` is the folder for the lock files of the boxes, None for none."""
+        self.config = config
+        self._store = store
+        self._lock = threading.Lock()
+        self._came_home = threading.Condition(self._lock)
+        self._timetable = Timetable(self._lock)
+        self._lanes = Lanes(config, store, self._timetable, self._send)
+        self._queries = Queries(self._send)
+        self._seats = Seats(config.daemon)
+        self._closing = False
+        self._closed = False
+        self._runners: dict[str, PDURunner] = {}
+        boxes: dict[str, Box] = {}
+        for pdu in config.pdus.values():
+            if pdu.driver is not None:
+                name = pdu.options.lock or pdu.name
+                if name not in boxes:
+                    boxes[name] = Box(None if locks is None else locks / quote(name, safe=""))
+                self._runners[pdu.name] = PDURunner(pdu, boxes[name], self._begin, self._end)
+
+    def start(self) -> None:
+        """Take up what the store holds of earlier runs, in the order of acceptance, and begin."""
+        with self._lock:
+            for request in self._store.live():
+                self._lanes.resume(request)
+        self._timetable.start()
+
+    def submit(self, action: Action, target: Target, delay: float = 0.0, client: str = "") -> Request:
+        """Accept a request: when this returns it is committed, and will be carried out whatever happens to the caller.
+
+        ``delay`` in seconds: before an on or off, or between the halves of a reboot.
+
+        Raises: Busy, StoreError; the request was not accepted then.
+        """
+        outlets = list(target.outlets)
+        if action is Action.REBOOT:
+            restart = len(outlets) == 1 and self._runners[outlets[0].pdu].restarts
+            phase = Phase.RESTART if restart else Phase.OFF
+        else:
+            phase = Phase(action.value)
+        request = Request(action, target, delay, client, time.time(), phase, outlets=outlets)
+        with self._lock:
+            for outlet in outlets:
+                self._check_open(outlet.pdu)
+            self._lanes.enter(request)
+        if self.config.daemon.fsync == "all":
+            self._store.sync()
+        log.info("%s, delay %g s, accepted from %s", request, delay, client or "nobody")
+        return request
+
+    def wait(self, request: Request, seconds: float) -> bool:
+        """Wait for the result of a request. Return whether it was done; False: accepted, and the work goes on.
+
+        Returns False at once if too many wait already. Raises: why it failed.
+        """
+        if seconds > 0 and not request.settled.is_set():
+            with self._seats.seat(request.target.outlets) as seated:
+                if seated:
+                    request.settled.wait(seconds)
+        with self._lock:
+            ended = request.ended is not None
+            problem = request.error if ended else request.trouble
+        if problem is not None:
+            raise problem
+        return ended
+
+    def status(self, outlet: Outlet, seconds: float | None = None) -> Reading:
+        """Ask the device for the state of an outlet, for at most ``seconds`` (default: the PDU's ``timeout``).
+
+        A state that cannot be read is what the outlet was last told to be. Raises: Busy, DeviceError, StoreError.
+        """
+        pdu = self.config.pdus[outlet.pdu]
+        if not pdu.readable:
+            with self._lock:
+                told = self._store.last_told(outlet)
+            return Reading(told[0], "commanded", told[1]) if told else Reading(State.UNKNOWN, "none", None)
+        patience = pdu.options.timeout if seconds is None else seconds
+        with self._seats.seat([outlet]) as seated:
+            if not seated:
+                raise Busy(f"{outlet.pdu}: too many requests wait for it already")
+            with self._lock:
+                self._check_alive(outlet.pdu, DeviceTimeout)
+                query = self._queries.ask(outlet)
+            query.answered.wait(patience)
+        with self._lock:
+            query.callers -= 1
+            answer = query.answer
+        if answer is None:
+            raise DeviceTimeout(f"{outlet.pdu}: no answer within {patience:g} s")
+        if isinstance(answer, PDUDaemonError):
+            raise answer
+        return answer
+
+    def cancel(self, number: int, half: str = "") -> None:
+        """End a request that has not started; the on that makes good an off of ours only if ``half`` is ``on``.
+
+        Raises: NoSuchRequest, Conflict.
+        """
+        with self._lock:
+            request = self._lanes.live.get(number)
+            if request is None:
+                state = self._known(number)["state"]
+                raise Conflict(f"request {number} cannot be cancelled: it is {state}")
+            if any(step.running for step in request.steps):
+                raise Conflict(f"request {number} is being carried out")
+            if request.owed and (request.started or request.phase is Phase.ON) and half != "on":
+                raise Conflict(f"request {number} still has to switch on; to leave the port off, ask with half=on")
+            self._lanes.finish(request, Outcome.CANCELLED, RequestEnded(f"request {number} was cancelled"))
+
+    def hurry(self, request: Request) -> None:
+        """Let the on half of a reboot under way follow at once."""
+        with self._lock:
+            request.delay = 0.0
+            for step in [step for step in request.steps if not step.running and not step.ended]:
+                if step.owed:
+                    self._lanes.send_at(step, time.monotonic())
+                elif step.attempts:
+                    self._lanes.end_step(step, RequestEnded("interrupted between two tries"))
+
+    def record(self, number: int) -> dict[str, Any]:
+        """Return one request as a record. Raises: NoSuchRequest, StoreError."""
+        with self._lock:
+            return self._with_state(self._known(number))
+
+    def records(self, most: int) -> list[dict[str, Any]]:
+        """Return the newest requests as records, newest first. Raises: StoreError."""
+        with self._lock:
+            return [self._with_state(record) for record in self._store.records(most)]
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """Return one record for each configured PDU, with the number of its requests accepted and not ended."""
+        with self._lock:
+            return [
+                {
+                    "name": pdu.name,
+                    "driver": pdu.driver_name,
+                    "state": self._state_of(pdu.name),
+                    "reason": pdu.fault or None,
+                    "readable": pdu.readable,
+                    "requests": self._lanes.load[pdu.name],
+                }
+                for pdu in self.config.pdus.values()
+            ]
+
+    @property
+    def turning(self) -> bool:
+        """Whether the thread that every PDU depends on is alive."""
+        return self._timetable.turning
+
+    def close(self, bound: float) -> list[str]:
+        """Accept nothing more, bring home what acts and the owed ons due within ``bound`` seconds, and let go.
+
+        Everything else stays in the store for the next start. Return the names of the threads that did not come home.
+        """
+        until = time.monotonic() + bound
+        with self._lock:
+            self._closing = True
+            self._queries.refuse(Busy("the daemon is stopping"))
+            while self._tell_all_but_awaited(until) and (left := until - time.monotonic()) > 0:
+                self._came_home.wait(left)
+            self._closed = True
+            self._tell_all_but_awaited(float("-inf"))
+            self._timetable.stop()
+        killed = command.kill_all()
+        if killed:
+            log.warning("%d commands were still running and have been killed", killed)
+        workers: list[Timetable | PDURunner] = [self._timetable, *self._runners.values()]
+        for runner in self._runners.values():
+            runner.stop()
+        until = time.monotonic() + LEAVE_GRACE
+        absent = [str(worker) for worker in workers if not worker.join(max(0.0, until - time.monotonic()))]
+        with self._lock:
+            self._store.close()
+        return absent
+
+    # From here on the lock is held, except where a method takes it itself.
+
+    def _check_alive(self, name: str, kind: type[Busy] | type[DeviceTimeout]) -> None:
+        if self._closing:
+            raise Busy("the daemon is stopping")
+        stuck = self._runners[name].box.stuck
+        if stuck:
+            raise kind(f"{name}: stuck: an action of {stuck} has not come back from the device")
+
+    def _check_open(self, name: str) -> None:
+        self._check_alive(name, Busy)
+        if self._lanes.load[name] >= self.config.daemon.max_queue:
+            raise Busy(f"{name}: its queue is full: {self._lanes.load[name]} requests")
+
+    def _send(self, job: Step | Query) -> None:
+        self._runners[job.outlet.pdu].put(job)
+
+    def _begin(self, runner: PDURunner, job: Step | Query) -> bool:
+        """Say whether a job is still wanted; from then on it acts. Called by the runner, without the lock."""
+        with self._lock:
+            if isinstance(job, Query):
+                wanted = self._queries.begin(job) and not self._closing
+            else:
+                wanted = not (job.ended or job.running or self._closed or (self._closing and not job.owed))
+            if not wanted:
+                return False
+            self._act_until(runner)
+            if isinstance(job, Query):
+                return True
+            job.running = True
+            job.attempts += 1
+            request = job.request
+            if request.action is not Action.REBOOT or request.started is not None:
+                return True
+            request.started = time.time()
+        return self._promise(runner, request)
+
+    def _promise(self, runner: PDURunner, request: Request) -> bool:
+        """Put on the disk that a port is about to be switched off and must come on again. Takes the lock itself.
+
+        The disk is waited for without the lock: a slow one holds up this PDU alone.
+        """
+        try:
+            with self._lock:
+                self._store.progress(request)
+            self._store.sync()
+        except StoreError as error:
+            with self._lock:
+                runner.box.overdue_at = None
+                self._lanes.finish(request, Outcome.FAILED, error, logging.ERROR)
+                self._came_home.notify_all()
+            return False
+        return True
+
+    def _end(self, runner: PDURunner, job: Step | Query, state: State | None, error: DeviceError | None) -> None:
+        """Take in what came of a job. Called by the runner, without the lock."""
+        with self._lock:
+            box = runner.box
+            box.overdue_at = None
+            if box.stuck:
+                log.warning("%s: the device came back, the PDU is not stuck any more", box.stuck)
+                box.stuck = ""
+            if isinstance(job, Query):
+                job.tell(error or Reading(state or State.UNKNOWN, "device", time.time()))
+            elif not self._closed:
+                self._lanes.attempt_ended(job, error)
+            self._came_home.notify_all()
+
+    def _act_until(self, runner: PDURunner) -> None:
+        """Note when the action that begins now will be overdue. One entry in the timetable serves all of a box's."""
+        box = runner.box
+        box.overdue_at = time.monotonic() + runner.pdu.options.timeout + STUCK_GRACE
+        if not box.watched:
+            box.watched = True
+            self._timetable.at(box.overdue_at, lambda: self._watch(box))
+
+    def _watch(self, box: Box) -> None:
+        box.watched = False
+        if box.overdue_at is None:
+            return
+        if time.monotonic() < box.overdue_at:
+            box.watched = True
+            self._timetable.at(box.overdue_at, lambda: self._watch(box))
+            return
+        sharing = {name for name, runner in self._runners.items() if runner.box is box}
+        box.stuck = ", ".join(sorted(sharing))
+        log.error("%s: stuck: an action has not come back from the device", box.stuck)
+        trouble = DeviceTimeout(f"{box.stuck}: stuck: no answer, and it is not known whether the device acted")
+        self._queries.refuse(trouble, sharing)
+        for request in self._lanes.live.values():
+            if sharing.intersection(outlet.pdu for outlet in request.outlets):
+                request.settle(trouble)
+
+    def _tell_all_but_awaited(self, until: float) -> bool:
+        """Tell those who wait for what will not happen before ``until``. Return whether anything else still will."""
+        awaited = any(runner.box.overdue_at is not None for runner in self._runners.values())
+        for request in self._lanes.live.values():
+            if any(step.running or (step.owed and not step.ended and step.at <= until) for step in request.steps):
+                awaited = True
+            else:
+                request.settle(None)
+        return awaited
+
+    def _known(self, number: int) -> dict[str, Any]:
+        record = self._store.record(number)
+        if record is None:
+            raise NoSuchRequest(f"there is no request {number}")
+        return record
+
+    def _with_state(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Add to a stored record what only a live request knows."""
+        request = self._lanes.live.get(record["id"])
+        if request is not None:
+            running = any(step.running for step in request.steps)
+            record["state"] = "running" if running else "waiting" if request.steps else "queued"
+            record["reason"] = str(request.error or request.trouble or "") or None
+        return record
+
+    def _state_of(self, name: str) -> str:
+        runner = self._runners.get(name)
+        return "disabled" if runner is None else "stuck" if runner.box.stuck else "ready"

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""`PDUDriver`: what every driver is, and the register of the names that the built-in ones answer to.
+
+A driver is used by one thread, its PDU's worker, which makes it, sets ``deadline`` and ``lock_fd`` before each action
+and calls `handle`. Our own drivers declare their settings, do no I/O in the constructor, and open and close what they
+need around an action.
+
+Classes written for the existing daemon work unchanged. They take (hostname, settings), call ``__init__()`` here
+without arguments, may do I/O while being made, define ``accepts`` and ``port_interaction`` (or ``port_on`` and
+``port_off``, or ``handle``), perhaps ``_cleanup`` and ``_bombout``, and may raise anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+# The two names of the existing daemon are imported from here by drivers written for it.
+from pdudaemon.errors import FailedRequestException, PermanentError, UnknownCommandException
+from pdudaemon.power import State
+from pdudaemon.settings import Options, Setting, boolean, integer, read, seconds, text
+from pdudaemon.transports.deadline import Deadline
+
+__all__ = ["FailedRequestException", "PDUDriver", "PDUOptions", "UnknownCommandException", "registered"]
+
+registered: dict[str, type[PDUDriver]] = {}
+"""Configuration word -> built-in class, filled as the classes are defined."""
+
+_PORT = re.compile(r"[A-Za-z0-9_.:+/][A-Za-z0-9_.:+/-]{0,99}")
+
+
+class PDUOptions(Options):
+    """What every PDU can be given, whichever driver it has."""
+
+    driver = Setting(text, "", "name of the driver (`pdudaemon --list-drivers`)", required=True)
+    retries = Setting(integer(0, 1000), 5, "how often an action is tried in all (0 counts as 1)")
+    retrydelay = Setting(seconds(0, 3600), 5.0, "pause between two tries", unit="s")
+    timeout = Setting(seconds(0.1, 3600), 60.0, "how long one try may take at the device", unit="s")
+    verify = Setting(boolean, False, "read the state back after switching until it is as asked")
+    min_interval = Setting(seconds(0, 3600), 0.0, "rest of the device between two actions", unit="s")
+    lock = Setting(text, "", "PDUs with the same word here are one device: never two of them at a time")
+
+
+class PDUDriver:
+    """Base of all drivers.
+
+    ``models`` maps each configuration word of the family to what differs between them: a row of data of the family's
+    own making. Defining a subclass registers the words; a word used twice fails at import.
+    """
+
+    models: ClassVar[Mapping[str, Any]] = {}
+
+    hostname: str
+    settings: Mapping[str, Any]
+    deadline: Deadline
+    lock_fd: int | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for word in vars(cls).get("models", ()):
+            if word in registered:
+                raise TypeError(f"driver {word!r} is defined by both {registered[word].__name__} and {cls.__name__}")
+            registered[word] = cls
+
+    def __init__(self, hostname: str | None = None, settings: Mapping[str, Any] | None = None) -> None:
+        if hostname is not None and settings is not None:
+            self.hostname = hostname
+            self.settings = settings
+            self.__dict__.update(read(type(self), settings)[0])
+
+    @classmethod
+    def accepts(cls, drivername: str) -> bool:
+        """Whether this class drives what the configuration calls ``drivername``."""
+        return drivername in cls.models
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        """Return the one spelling of a port by which its requests are kept in order. Called before acceptance.
+
+        Digits become canonical decimal (``03`` and ``3`` are one outlet). No I/O.
+
+        Raises: ValueError, quoting the port, if the device cannot have it.
+        """
+        if not _PORT.fullmatch(port):
+            raise ValueError(f"{port!r} is not a port: letters, digits and _ . : + / - only, not beginning with -")
+        return str(int(port)) if port.isdecimal() else port
+
+    @classmethod
+    def faults(cls, settings: Mapping[str, Any]) -> dict[str, str]:
+        """Return what is wrong with the settings beyond their types, by key. No I/O."""
+        return {}
+
+    @classmethod
+    def reads_state(cls, settings: Mapping[str, Any]) -> bool:
+        """Whether `port_status` can say something with these settings."""
+        return cls.port_status is not PDUDriver.port_status
+
+    @classmethod
+    def restarts(cls) -> bool:
+        """Whether the device's own restart is used for ``reboot``, instead of off, delay and on."""
+        return cls.port_reboot is not PDUDriver.port_reboot
+
+    def handle(self, request: str, port_number: Any) -> State | None:
+        """Carry out ``on``, ``off``, ``reboot`` or ``status``; ``port_number`` is an int for canonical digits.
+
+        Return the state for ``status``, else None. Raises: anything; see `pdudaemon.errors` for what each means.
+        """
+        state = None
+        if request == "on":
+            self.port_on(port_number)
+        elif request == "off":
+            self.port_off(port_number)
+        elif request == "status":
+            state = self.port_status(port_number)
+        elif request == "reboot":
+            self.port_reboot(port_number)
+        else:
+            raise UnknownCommandException(f"unknown command {request!r}")
+        self._cleanup()
+        return state
+
+    def port_interaction(self, command: str, port_number: Any) -> None:
+        """Switch a port ``on`` or ``off``; the one method most drivers define."""
+        raise UnknownCommandException(f"the driver {type(self).__name__} has no {command!r}")
+
+    def port_on(self, port_number: Any) -> None:
+        """Switch a port on; return only when the device has said so."""
+        self.port_interaction("on", port_number)
+
+    def port_off(self, port_number: Any) -> None:
+        """Switch a port off; return only when the device has said so."""
+        self.port_interaction("off", port_number)
+
+    def port_status(self, port_number: Any) -> State:
+        """Read the state of a port from the device. Not overridden: the state cannot be read."""
+        raise PermanentError("the state cannot be read from this device")
+
+    def port_reboot(self, port_number: Any) -> None:
+        """Let the device restart the port by itself (a BMC, a cloud). Not redone after a crash of the daemon."""
+        raise UnknownCommandException(f"the driver {type(self).__name__} has no 'reboot' of its own")
+
+    def _cleanup(self) -> None:
+        """Called after each action that went well; for drivers written for the existing daemon."""
+
+    def _bombout(self) -> None:
+        """Called after each action that failed; may raise."""

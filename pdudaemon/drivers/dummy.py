@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""A PDU that is not there: the demonstration and the tests live on it.
+
+Its outlets are in memory, all off at the start, or in a file if one is given, which then outlives the daemon and can
+be looked at and changed from outside.
+
+Source: ours. Tested: always.
+
+    "pdu01": {"driver": "dummy", "outlets": 8},
+    "moody": {"driver": "dummy", "slow": 3, "flaky": 2, "retries": 5, "retrydelay": 1}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, boolean, integer, seconds, text
+
+
+class Dummy(PDUDriver):
+    """Outlets 1 to ``outlets``, which do as they are told unless the settings give the device a mood."""
+
+    models = {"dummy": None}
+
+    outlets = Setting(integer(1, 10000), 8, "number of outlets, counted from 1")
+    file = Setting(text, "", "keep the outlets in this file (JSON: port to `on` or `off`) instead of in memory")
+    slow = Setting(seconds(0, 3600), 0.0, "how long the device takes for each action", unit="s")
+    deaf = Setting(boolean, False, "the device never answers")
+    flaky = Setting(integer(0, 1000), 0, "of each so many + 1 actions in turn, only the last succeeds")
+    refuse = Setting(text, "", "the device refuses every action with these words")
+
+    def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(hostname, settings)
+        self._memory: dict[str, str] = {}
+        self._actions = 0
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        port = super().canonical_port(port, settings)
+        outlets = int(settings.get("outlets", cls.outlets.default))
+        if not (port.isdecimal() and 1 <= int(port) <= outlets):
+            raise ValueError(f"{port!r} is not a port: this PDU has 1 to {outlets}")
+        return port
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        self._take_time()
+        self._actions += 1
+        if self.flaky and self._actions % (self.flaky + 1):
+            raise TransientError(f"flaky: action {self._actions} failed")
+        outlets = self._read()
+        outlets[str(port_number)] = command
+        self._write(outlets)
+
+    def port_status(self, port_number: int) -> State:
+        self._take_time()
+        return State(self._read().get(str(port_number), State.OFF))
+
+    def _take_time(self) -> None:
+        device_answers = threading.Event()  # which it never does: what ends the wait is the time-out
+        if self.deaf or self.slow > self.deadline.remaining():
+            device_answers.wait(self.deadline.remaining())
+            raise self.deadline.passed()
+        if self.slow:
+            device_answers.wait(self.slow)
+        if self.refuse:
+            raise PermanentError(self.refuse)
+
+    def _read(self) -> dict[str, str]:
+        if not self.file:
+            return self._memory
+        try:
+            outlets = json.loads(Path(self.file).read_text())
+            return {port: State(state) for port, state in outlets.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, AttributeError) as error:
+            raise PermanentError(f"the outlets cannot be read from {self.file}: {error}") from None
+
+    def _write(self, outlets: dict[str, str]) -> None:
+        if not self.file:
+            return
+        new = Path(f"{self.file}.new")
+        try:
+            new.write_text(json.dumps(outlets))
+            os.replace(new, self.file)
+        except OSError as error:
+            raise PermanentError(f"the outlets cannot be kept in {self.file}: {error.strerror}") from None

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""Every exception raised on purpose.
+
+The type decides what happens (HTTP status, exit code, whether the action is tried again); the text is one line that a
+user can act on. Nothing here carries a secret: texts are shown to whoever asked.
+"""
+
+from __future__ import annotations
+
+
+class PDUDaemonError(Exception):
+    """Base of all. ``kind`` is the last part of the URN in a problem document (RFC 9457)."""
+
+    kind = "error"
+    http_status = 500
+    exit_code = 1
+
+
+class ConfigError(PDUDaemonError):
+    """The configuration, or what it needs of the machine (a port, the store), does not allow a start.
+
+    ``faults`` holds one line per fault, all of them told at once.
+    """
+
+    kind = "configuration"
+    exit_code = 2
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class StoreError(PDUDaemonError):
+    """The store cannot be read or written; a request that meets it is not accepted."""
+
+    kind = "store"
+    http_status = 503
+    exit_code = 2
+
+
+class RequestError(PDUDaemonError):
+    """The request was not accepted: nothing was, or will be, switched because of it."""
+
+    kind = "not-accepted"
+    http_status = 503
+
+
+class Busy(RequestError):
+    """Not accepted for now: a queue is full, a PDU is stuck, the daemon is stopping. ``retry_after`` is in seconds."""
+
+    kind = "busy"
+    retry_after = 10
+
+
+class NoSuchRequest(RequestError):
+    """No request of that id is known (any more)."""
+
+    kind = "no-such-request"
+    http_status = 404
+
+
+class Conflict(RequestError):
+    """The request is in a state that does not allow this."""
+
+    kind = "conflict"
+    http_status = 409
+
+
+class RequestEnded(PDUDaemonError):
+    """An accepted request was ended without being carried out: cancelled, superseded, expired, interrupted."""
+
+    kind = "ended"
+    http_status = 503
+
+
+class DeviceError(PDUDaemonError):
+    """The device, or what stands between us and it, did not do what was asked. Raised as one of the two below."""
+
+    kind = "device"
+    http_status = 502
+
+
+class PermanentError(DeviceError):
+    """Trying again would not help: a bad port, a refused login, an unsupported action."""
+
+    kind = "device-refused"
+
+
+class TransientError(DeviceError):
+    """The device did not answer, or answered nonsense: tried again as often as ``retries`` allows."""
+
+    kind = "device-failed"
+
+
+class DeviceTimeout(TransientError):
+    """The deadline of the action passed before the device had answered."""
+
+    kind = "device-timeout"
+    http_status = 504
+
+
+class FailedRequestException(TransientError):
+    """Name kept for drivers written for the existing daemon, which tries again after any exception."""
+
+
+class UnknownCommandException(PermanentError):
+    """Name kept for drivers written for the existing daemon: the driver has no such action."""

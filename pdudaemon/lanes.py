@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT
+"""`Lanes`: the order of requests, and what follows each attempt.
+
+One lane, a deque, for each outlet. A request is appended to all its lanes in one go, so there is one total order and no
+cycle can form between requests that span lanes. Only the head of a lane may be in a PDU's queue or in the timetable: a
+retry is the head going into the timetable, a reboot is the head changing its phase, and when a head has done with an
+outlet the next one moves up. Nothing can overtake.
+
+The off of a reboot makes its on *owed*: once that off may have reached the device, the on is tried until it is done,
+superseded by a later request for the outlet (an ``on`` takes the debt over), cancelled by name, or given up.
+
+Everything here is called with the dispatcher's lock held.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+
+from pdudaemon.config import Config
+from pdudaemon.errors import DeviceError, PDUDaemonError, RequestEnded, RequestError, StoreError, TransientError
+from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, State, Step
+from pdudaemon.store import Store
+from pdudaemon.timetable import Timetable
+
+log = logging.getLogger("pdud.requests")
+
+FIRST_BACK_OFF = 30.0
+LONGEST_BACK_OFF = 300.0
+
+_STATE_AFTER = {Action.ON: State.ON, Action.OFF: State.OFF, Action.REBOOT: State.ON}
+
+
+class Lanes:
+    """Where every live request stands. ``send`` hands a step whose time has come to its PDU's worker."""
+
+    def __init__(self, config: Config, store: Store, timetable: Timetable, send: Callable[[Step], None]) -> None:
+        self.live: dict[int, Request] = {}
+        self.load: Counter[str] = Counter()
+        self._config = config
+        self._store = store
+        self._timetable = timetable
+        self._send = send
+        self._lanes: dict[Outlet, deque[Request]] = {}
+
+    def enter(self, request: Request) -> None:
+        """Commit a new request and put it behind all others. Raises: StoreError; nothing has happened then."""
+        debts = [step for outlet in request.outlets if (step := self._debt(outlet)) is not None]
+        if request.phase is not Phase.RESTART:
+            request.owed = request.action is Action.REBOOT or (request.action is Action.ON and bool(debts))
+        request.id = self._store.add(request)
+        self._append(request)
+        for step in debts:
+            self._supersede(step, request)
+
+    def resume(self, request: Request) -> None:
+        """Take up a request of an earlier run, or say why not."""
+        for outlet in request.outlets:
+            pdu = self._config.pdus.get(outlet.pdu)
+            if pdu is None:
+                gone = RequestError(f"{outlet.pdu} is not configured any more")
+                self.finish(request, Outcome.FAILED, gone, logging.ERROR)
+                return
+            if pdu.driver is None:
+                log.error("%s kept for another start: %s is disabled: %s", request, outlet.pdu, pdu.fault)
+                return
+        owed_now = request.owed and (request.phase is Phase.ON or request.started is not None)
+        postponed = 0.0 if request.action is Action.REBOOT else request.delay
+        late = time.time() - request.accepted - postponed
+        stale = late > self._config.daemon.resume_age
+        if request.started is not None and request.phase is Phase.RESTART:
+            cut = RequestEnded("interrupted by the end of the daemon, not done again")
+            self.finish(request, Outcome.INTERRUPTED, cut, logging.ERROR)
+        elif stale and not owed_now:
+            self.finish(request, Outcome.EXPIRED, RequestEnded(f"expired: {late:.0f} s late after a restart"))
+        else:
+            if stale and request.phase is Phase.OFF:  # too late to switch off, never too late to switch on again
+                request.phase, request.off_ended = Phase.ON, 0.0
+            log.info("%s resumed", request)
+            self._append(request)
+
+    def attempt_ended(self, step: Step, error: DeviceError | None) -> None:
+        """Decide what follows an attempt: the end of the step, another attempt, or a debt to be kept up."""
+        step.running = False
+        if step.ended:
+            return
+        options = self._config.pdus[step.outlet.pdu].options
+        if error is None:
+            self.end_step(step, None)
+        elif isinstance(error, TransientError) and step.attempts < options.retries:
+            log.info("%s: try %d of %d failed: %s", step.request, step.attempts, options.retries, error)
+            self.send_at(step, time.monotonic() + options.retrydelay)
+        elif step.owed:
+            self._keep_up(step, error)
+        else:
+            self.end_step(step, error)
+
+    def send_at(self, step: Step, when: float) -> None:
+        """Send a step at a point in monotonic time, and not at the one that was planned."""
+        step.call_off()
+        step.at = when
+        if when <= time.monotonic():
+            self._send(step)
+        else:
+            step.timer = self._timetable.at(when, lambda: self._send(step))
+
+    def end_step(self, step: Step, error: PDUDaemonError | None) -> None:
+        """End a step, done or failed for good, and begin what it was holding up."""
+        request = step.request
+        step.ended = True
+        step.call_off()
+        request.error = request.error or error
+        told = (step.outlet, State.UNKNOWN if error is not None else _STATE_AFTER[step.action], time.time())
+        last = all(other.ended for other in request.steps)
+        if request.action is Action.REBOOT and request.phase is Phase.OFF:
+            if last:
+                request.phase, request.off_ended = Phase.ON, time.time()
+            self._persist(request, told)
+            if error is not None:
+                log.error("%s: the off failed, the on follows all the same: %s", request, error)
+            if last:
+                self._begin_phase(request)
+        elif last:
+            outcome = request.outcome or (Outcome.FAILED if request.error else Outcome.DONE)
+            self.finish(request, outcome, request.error, told=told)
+        else:
+            request.outlets.remove(step.outlet)
+            self._persist(request, told)
+            self._leave(request, step.outlet)
+
+    def finish(
+        self,
+        request: Request,
+        outcome: Outcome,
+        error: PDUDaemonError | None,
+        level: int | None = None,
+        told: tuple[Outlet, State, float] | None = None,
+    ) -> None:
+        """End a request, wherever it stands, and let the next ones move up."""
+        left, request.outlets = request.outlets, []
+        request.ended, request.outcome, request.error = time.time(), outcome, error
+        for step in request.steps:
+            step.ended = True
+            step.call_off()
+        self._persist(request, told)
+        if level is None:
+            level = logging.INFO if outcome is Outcome.DONE else logging.WARNING
+        because = f": {error}" if error is not None else ""
+        log.log(level, "%s %s after %.1f s%s", request, outcome, request.ended - request.accepted, because)
+        if self.live.pop(request.id, None) is not None:
+            self.load.subtract({outlet.pdu for outlet in request.target.outlets})
+            for outlet in left:
+                self._leave(request, outlet)
+        request.settled.set()
+
+    def _append(self, request: Request) -> None:
+        self.live[request.id] = request
+        self.load.update({outlet.pdu for outlet in request.target.outlets})
+        for outlet in request.outlets:
+            self._lanes.setdefault(outlet, deque()).append(request)
+        self._advance(request)
+
+    def _leave(self, request: Request, outlet: Outlet) -> None:
+        lane = self._lanes[outlet]
+        lane.remove(request)
+        if lane:
+            self._advance(lane[0])
+        else:
+            del self._lanes[outlet]
+
+    def _advance(self, request: Request) -> None:
+        """Begin a request if its turn has come in all its lanes."""
+        if not request.steps and all(self._lanes[outlet][0] is request for outlet in request.outlets):
+            self._begin_phase(request)
+
+    def _begin_phase(self, request: Request) -> None:
+        now = time.time()
+        if request.action is not Action.REBOOT:
+            due = request.accepted + request.delay
+        elif request.phase is Phase.ON and request.off_ended is not None:
+            due = request.off_ended + request.delay
+        else:
+            due = now
+        when = time.monotonic() + min(due - now, request.delay)  # the second against a clock that was set back
+        action = Action.REBOOT if request.phase is Phase.RESTART else Action(request.phase.value)
+        request.steps = [Step(request, outlet, action) for outlet in request.outlets]
+        for step in request.steps:
+            self.send_at(step, when)
+
+    def _keep_up(self, step: Step, error: DeviceError) -> None:
+        """An owed on failed all its tries: hand the debt to who waits behind it, or try again later, or give up."""
+        now = time.monotonic()
+        step.rounds += 1
+        step.attempts = 0
+        step.failing_since = step.failing_since or now
+        left = step.failing_since + self._config.daemon.give_up - now
+        lane = self._lanes[step.outlet]
+        if len(lane) > 1:
+            self._supersede(step, lane[1])
+        elif left <= 0:
+            log.critical("%s given up: %s MAY BE OFF: %s", step.request, step.outlet, error)
+            step.request.outcome = Outcome.GIVEN_UP
+            self.end_step(step, error)
+        else:
+            pause = min(FIRST_BACK_OFF * 2 ** (step.rounds - 1), LONGEST_BACK_OFF, left)
+            log.error("%s: %s may be off, on is tried again in %.0f s: %s", step.request, step.outlet, pause, error)
+            step.request.settle(type(error)(f"{error}; the port may be off, on is tried again"))
+            self.send_at(step, now + pause)
+
+    def _debt(self, outlet: Outlet) -> Step | None:
+        """Return the step at the head of a lane that a later request may supersede."""
+        lane = self._lanes.get(outlet)
+        steps = lane[0].steps if lane else ()
+        return next((step for step in steps if step.outlet == outlet and step.backing_off), None)
+
+    def _supersede(self, step: Step, later: Request) -> None:
+        if later.action is Action.ON and not later.owed:
+            later.owed = True
+            self._persist(later)
+        step.request.outcome = Outcome.SUPERSEDED
+        self.end_step(step, RequestEnded(f"superseded by request {later.id}"))
+
+    def _persist(self, request: Request, told: tuple[Outlet, State, float] | None = None) -> None:
+        """Write down how far a request has come. If that fails the work goes on: at worst it is done once more."""
+        try:
+            self._store.progress(request, told)
+        except StoreError as error:
+            log.error("%s: %s", request, error)

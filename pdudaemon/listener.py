@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: MIT
+"""What both listeners share: from words on the wire to a request, and the limits on clients.
+
+Each connection has a thread. The accept loop does nothing that a client could hold up: even telling the protocols
+apart on a port that serves both is done in the connection's own thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import math
+import re
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pdudaemon.config import Config, ListenerOptions
+from pdudaemon.dispatcher import Dispatcher
+from pdudaemon.errors import ConfigError, RequestError
+from pdudaemon.power import Action, Target
+from pdudaemon.settings import near, parse_seconds
+
+log = logging.getLogger("pdud.listener")
+
+REBOOT_DELAY = 5.0
+WORDS = ("hostname", "port", "alias", "delay", "wait")
+
+FRAGMENT_PATIENCE = 2.0  # seconds to wait for the rest of what may be the beginning of something
+_HTTP = re.compile(rb"[A-Z]{1,20} [/*]")
+_HTTP_BEGINNING = re.compile(rb"[A-Z]{0,20} ?")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a client asks for, checked. ``delay`` in seconds; ``wait`` None if the client did not say."""
+
+    action: Action
+    target: Target
+    delay: float
+    wait: float | None
+
+
+def order(config: Config, action: str, words: Mapping[str, str]) -> Order:
+    """Return the order for an action and the words that go with it (some of `WORDS`).
+
+    Raises: RequestError, naming the word that is wrong.
+    """
+    for word in words:
+        if word not in WORDS:
+            raise RequestError(f"nothing is known of {word!r}{near(word, WORDS)}")
+    try:
+        wanted = Action(action)
+    except ValueError:
+        raise RequestError(f"{action!r} is none of {', '.join(Action)}{near(action, list(Action))}") from None
+    delay = _seconds(words, "delay", config.daemon.max_delay)
+    wait = _seconds(words, "wait", 86400)
+    if delay is None:
+        delay = REBOOT_DELAY if wanted is Action.REBOOT else 0.0
+    return Order(wanted, _target(config, words), delay, wait)
+
+
+def _target(config: Config, words: Mapping[str, str]) -> Target:
+    if words.get("alias"):
+        if words.get("hostname") or words.get("port"):
+            raise RequestError("give either alias, or hostname and port")
+        return config.alias(words["alias"])
+    for word in ("hostname", "port"):
+        if not words.get(word):
+            raise RequestError(f"{word} is missing")
+    return config.target(words["hostname"], words["port"])
+
+
+def _seconds(words: Mapping[str, str], word: str, most: float) -> float | None:
+    if word not in words:
+        return None
+    try:
+        return parse_seconds(words[word], most)
+    except ValueError as error:
+        raise RequestError(f"{word}: {error}") from None
+
+
+class Intake(io.RawIOBase):
+    """The receiving side of a connection, with one deadline for a whole request however slowly it dribbles in."""
+
+    def __init__(self, connection: socket.socket, patience: float) -> None:
+        self._connection = connection
+        self._patience = patience
+        self._seen = b""
+        self._deadline = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the time of a new request."""
+        self._deadline = time.monotonic() + self._patience
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        received = self.receive(len(buffer))
+        buffer[: len(received)] = received
+        return len(received)
+
+    def receive(self, most: int = 65536, patience: float = math.inf) -> bytes:
+        """Return what has come, at the latest after ``patience`` seconds; nothing at the end of the connection.
+
+        Raises: TimeoutError, also when the time for the whole request is over.
+        """
+        if not self._seen:
+            left = min(patience, self._deadline - time.monotonic())
+            if left <= 0:
+                raise TimeoutError("the request did not come in time")
+            self._connection.settimeout(left)
+            return self._connection.recv(most)
+        received, self._seen = self._seen[:most], self._seen[most:]
+        return received
+
+    def unread(self, received: bytes) -> None:
+        """Put back what has been received, to be received again."""
+        self._seen = received + self._seen
+
+
+Speak = Callable[["Listener", socket.socket, Intake, str], None]
+"""What serves one connection in one protocol: (listener, connection, intake, client)."""
+
+
+class Crowd:
+    """The clients of all listeners: how many connections there are, against one bound, and how many await an answer."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._connections = 0
+        self._answering = 0
+        self._changed = threading.Condition()
+
+    def enter(self) -> bool:
+        """Count a connection in; return whether there was room."""
+        with self._changed:
+            if self._connections >= self.most:
+                return False
+            self._connections += 1
+            return True
+
+    def leave(self) -> None:
+        """Count a connection out."""
+        with self._changed:
+            self._connections -= 1
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Count an answer that is being made and sent."""
+        with self._changed:
+            self._answering += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._answering -= 1
+                if not self._answering:
+                    self._changed.notify_all()
+
+    def wait_until_answered(self, seconds: float) -> None:
+        """Give answers that are on their way some time to get out."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._answering, seconds)
+
+
+class Listener(socketserver.ThreadingTCPServer):
+    """One listening socket; ``speak`` maps ``tcp`` and ``http`` to what serves a connection."""
+
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+    request_queue_size = 512
+
+    def __init__(
+        self, options: ListenerOptions, dispatcher: Dispatcher, crowd: Crowd, speak: Mapping[str, Speak]
+    ) -> None:
+        """Bind and listen; requests are answered once `serve_forever` runs. Raises: ConfigError."""
+        self.dispatcher = dispatcher
+        self._protocol = options.protocol
+        self.crowd = crowd
+        self._speak = speak
+        self._after_a_while = threading.Event()
+        where = f"{options.hostname or '*'} port {options.port}"
+        try:
+            found = socket.getaddrinfo(options.hostname or "0.0.0.0", options.port, type=socket.SOCK_STREAM)
+            family, *_, address = min(found)  # IPv4 first
+            self.address_family = family
+            super().__init__(
+                cast(tuple[str, int], address), socketserver.BaseRequestHandler
+            )  # never made: see finish_request
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {where}: {error.strerror}") from None
+        log.info("listening on %s (%s)", where_from(self.server_address), options.protocol)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                log.error("cannot accept a connection: %s", error.strerror)
+                self._after_a_while.wait(0.1)  # it stays pending: without this rest the loop would spin
+            raise
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        if self.crowd.enter():
+            return True
+        log.warning("connection from %s refused: %d are open", where_from(client_address), self.crowd.most)
+        return False
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.crowd.leave()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        client = where_from(client_address)
+        intake = Intake(request, self.dispatcher.config.daemon.client_timeout)
+        try:
+            protocol = _told_apart(intake) if self._protocol == "both" else self._protocol
+            self._speak[protocol](self, request, intake, client)
+        except OSError as error:
+            log.debug("connection from %s ended: %s", client, error)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.exception("serving %s failed", where_from(client_address))
+
+
+def _told_apart(intake: Intake) -> str:
+    """Say by the first bytes whether a client speaks HTTP: a method, a blank, then ``/`` or ``*``."""
+    seen = intake.receive()
+    while _HTTP_BEGINNING.fullmatch(seen):
+        try:
+            more = intake.receive(patience=FRAGMENT_PATIENCE)
+        except TimeoutError:
+            break
+        if not more:
+            break
+        seen += more
+    intake.unread(seen)
+    return "http" if _HTTP.match(seen) else "tcp"
+
+
+def where_from(address: Any) -> str:
+    """Return a socket address as people write it."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""`PDURunner`: one PDU's worker: one thread, one `queue.Queue`, one driver.
+
+It takes a job, takes the box, asks whether the job is still wanted, lets the driver act and reports. What comes next is
+the dispatcher's to decide: nothing is tried again, put off or remembered here.
+
+The thread starts with its first job, so a thousand idle PDUs cost no thread. It cannot be killed: a driver that never
+comes back leaves it, and its box, busy; the dispatcher calls that PDU stuck.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from pdudaemon.config import PDUConfig
+from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
+from pdudaemon.power import Action, Outlet, State
+from pdudaemon.transports.deadline import Deadline
+
+log = logging.getLogger("pdud.runner")
+
+_POLL = 0.05
+_VERIFY_POLL = 0.3
+
+
+class Job(Protocol):
+    """What a runner needs to know of a piece of work."""
+
+    action: Action
+    outlet: Outlet
+
+
+class Box:
+    """A device, which may be configured as several PDUs (``lock``): only one action at a time, in any process.
+
+    ``lock`` keeps our own threads apart. The lock on the file is for other processes: another daemon, ``--drive``, and
+    above all a command that outlived a killed daemon, which inherited the descriptor.
+
+    ``overdue_at`` (monotonic seconds, None while nothing acts), ``watched`` (whether the timetable will look at that)
+    and ``stuck`` (the PDUs that do not answer because of it, in words) belong to the dispatcher.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.lock = threading.Lock()
+        self.last_action = float("-inf")
+        self.overdue_at: float | None = None
+        self.watched = False
+        self.stuck = ""
+        self._path = path
+
+    @contextmanager
+    def held(self, deadline: Deadline) -> Iterator[int | None]:
+        """Hold the lock on the file; yield its descriptor. Raises: TransientError if another process keeps it."""
+        if self._path is None:
+            yield None
+            return
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            self._take(descriptor, deadline)
+            yield descriptor
+        finally:
+            # Closing alone would not do: something that a command left running may have the descriptor as well.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+    def _take(self, descriptor: int, deadline: Deadline) -> None:
+        until_next_look = threading.Event()
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                pass  # held elsewhere: look again until the deadline
+            try:
+                until_next_look.wait(min(_POLL, deadline.remaining()))
+            except DeviceTimeout:
+                raise TransientError(f"busy: an earlier command still runs and holds {self._path}") from None
+
+
+class PDURunner:
+    """The worker of one PDU.
+
+    ``begin(runner, job)`` is asked once the box is ours, and says whether to act at all; ``end(runner, job, state,
+    error)`` is told what came of it, just before the box is given back. Both belong to the dispatcher.
+    """
+
+    def __init__(
+        self,
+        pdu: PDUConfig,
+        box: Box,
+        begin: Callable[[PDURunner, Any], bool],
+        end: Callable[[PDURunner, Any, State | None, DeviceError | None], None],
+    ) -> None:
+        self.pdu = pdu
+        self.box = box
+        self._begin = begin
+        self._end = end
+        self._driver: PDUDriver | None = None
+        self._queue: queue.Queue[Job | None] = queue.Queue()
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    def __str__(self) -> str:
+        return f"the worker of {self.pdu.name}"
+
+    @property
+    def restarts(self) -> bool:
+        """Whether a reboot is the device's own restart."""
+        return self.pdu.driver is not None and self.pdu.driver.restarts()
+
+    def put(self, job: Job) -> None:
+        """Hand over a job; it is carried out after those handed over before. Callers hold the dispatcher's lock."""
+        self._queue.put(job)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=f"pdu {self.pdu.name}", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Let the thread end after the job that it is at; jobs not begun are left to ``begin`` to refuse."""
+        self._stopping.set()
+        self._queue.put(None)
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the thread to end; return whether it did."""
+        if self._thread is None:
+            return True
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (job := self._queue.get()) is not None:
+            try:
+                self._work(job)
+            except Exception:  # a fault of ours must not take the PDU with it
+                log.exception("%s: the worker met a fault of its own", self.pdu.name)
+
+    def _work(self, job: Job) -> None:
+        state: State | None = None
+        error: DeviceError | None = None
+        with self.box.lock:
+            rest = self.box.last_action + self.pdu.options.min_interval - time.monotonic()
+            if rest > 0:
+                self._stopping.wait(rest)
+            if not self._begin(self, job):
+                return
+            try:
+                state = self._act(job, Deadline(self.pdu.options.timeout))
+            except DeviceError as told:
+                error = told
+            self.box.last_action = time.monotonic()
+            self._end(self, job, state, error)
+
+    def _act(self, job: Job, deadline: Deadline) -> State | None:
+        """Let the driver act. Raises: DeviceError, in one line that names the PDU and shows no secret."""
+        try:
+            with self.box.held(deadline) as descriptor:
+                if self._driver is None:
+                    assert self.pdu.driver is not None, "a disabled PDU is never given a job"
+                    self._driver = self.pdu.driver(self.pdu.name, self.pdu.settings)
+                self._driver.deadline = deadline
+                self._driver.lock_fd = descriptor
+                port = _as_drivers_take_it(job.outlet.port)
+                state = self._driver.handle(job.action.value, port)
+                if self.pdu.options.verify and job.action in (Action.ON, Action.OFF):
+                    self._verify(self._driver, port, State(job.action.value), deadline)
+                return state
+        except (Exception, SystemExit) as error:  # drivers may raise anything
+            self._bombout()
+            raise self._told(error) from error
+
+    @staticmethod
+    def _verify(driver: PDUDriver, port: int | str, wanted: State, deadline: Deadline) -> None:
+        until_next_look = threading.Event()
+        while (found := driver.handle("status", port)) is not wanted:
+            try:
+                until_next_look.wait(min(_VERIFY_POLL, deadline.remaining()))
+            except DeviceTimeout:
+                raise TransientError(f"port {port} is still {found} after {wanted}") from None
+
+    def _bombout(self) -> None:
+        if self._driver is None:
+            return
+        try:
+            self._driver._bombout()
+        except (Exception, SystemExit) as error:  # an old driver's clean-up may fail as well; the first error counts
+            log.debug("%s: _bombout raised %s", self.pdu.name, type(error).__name__)
+
+    def _told(self, error: BaseException) -> DeviceError:
+        """Return the error as one of ours, by its type: what a driver did not mean to raise may pass by itself."""
+        kind: type[DeviceError] = TransientError
+        if isinstance(error, PermanentError):
+            kind = PermanentError
+        elif isinstance(error, DeviceTimeout | TimeoutError):
+            kind = DeviceTimeout
+        if isinstance(error, DeviceError):
+            text = str(error)
+        elif isinstance(error, OSError) and error.strerror:
+            text = error.strerror
+        else:
+            text = repr(error)
+            log.debug("%s: the driver raised what is no device error", self.pdu.name, exc_info=error)
+        text = " ".join(text.split()) or type(error).__name__
+        for secret in self.pdu.secrets:
+            text = text.replace(secret, "***")
+        return kind(f"{self.pdu.name}: {text}")
+
+
+def _as_drivers_take_it(port: str) -> int | str:
+    """Canonical digits as an int, since old drivers do arithmetic on the port; anything else as text."""
+    return int(port) if port.isdecimal() and str(int(port)) == port else port

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""The nouns: what is switched, what was asked for, and how far it has come.
+
+A request asks for one action on one target. It is carried out in phases of steps, one step for each outlet: ``on`` and
+``off`` are one phase; ``reboot`` is a phase of offs and then, ``delay`` seconds after the last off ended, a phase of
+ons; a driver whose device restarts by itself makes it one phase of its own.
+
+Fields of a `Request` and its steps belong to the dispatcher and change only under its lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from pdudaemon.errors import PDUDaemonError
+
+
+class Action(StrEnum):
+    """What can be asked of a target."""
+
+    ON = "on"
+    OFF = "off"
+    REBOOT = "reboot"
+    STATUS = "status"
+
+
+class State(StrEnum):
+    """What an outlet can be. Unknown is never reported as off."""
+
+    ON = "on"
+    OFF = "off"
+    UNKNOWN = "unknown"
+
+
+class Outlet(NamedTuple):
+    """One port of one PDU; ``port`` is in the driver's canonical form."""
+
+    pdu: str
+    port: str
+
+    def __str__(self) -> str:
+        return f"{self.pdu} port {self.port}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a request names: ``name`` for people (``pdu01 port 3``, or an alias), and the outlets behind it."""
+
+    name: str
+    outlets: tuple[Outlet, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The state of an outlet and where it comes from.
+
+    ``source`` is ``device`` (read just now), ``commanded`` (the device cannot say: what it was last told to be) or
+    ``none``; ``time`` is when, in seconds since the epoch, None with ``none``.
+    """
+
+    state: State
+    source: str
+    time: float | None
+
+
+class Phase(StrEnum):
+    """Where a request stands; the value is what the store keeps."""
+
+    OFF = "off"
+    ON = "on"
+    RESTART = "restart"  # the device's own restart: never done a second time after a crash
+
+
+class Timer(Protocol):
+    """A call that is to be made later, and can be called off."""
+
+    def cancel(self) -> None: ...
+
+
+class Outcome(StrEnum):
+    """How a request ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+    GIVEN_UP = "given up"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(eq=False)
+class Step:
+    """One action on one outlet, on behalf of one request.
+
+    ``attempts`` counts the tries of the present round; ``rounds`` the rounds that an owed on has failed, the first of
+    them at ``failing_since``; ``at`` is when it is, or was, handed to the PDU's worker (both in monotonic seconds).
+    """
+
+    request: Request
+    outlet: Outlet
+    action: Action
+    attempts: int = 0
+    rounds: int = 0
+    failing_since: float | None = None
+    at: float = 0.0
+    timer: Timer | None = None
+    running: bool = False
+    ended: bool = False
+
+    @property
+    def owed(self) -> bool:
+        """Whether this is an on that makes good an off of ours: done even while the daemon is stopping."""
+        return self.action is Action.ON and self.request.owed
+
+    def call_off(self) -> None:
+        """Drop the call that would hand the step over."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    @property
+    def backing_off(self) -> bool:
+        """Whether this is an owed on between two rounds, which a later request for the outlet may supersede."""
+        return self.rounds > 0 and not self.running and not self.ended
+
+
+@dataclass(eq=False)
+class Request:
+    """One action on one target, from acceptance to its end. Times are seconds since the epoch.
+
+    ``owed``: an on of this request makes good an off of ours, so it is not dropped when it fails (the on half of a
+    reboot, and an ``on`` that superseded such a half). ``error`` is why a step failed for good, ``trouble`` what those
+    who wait should hear before the end. ``settled``: there is something to tell them.
+    """
+
+    action: Action
+    target: Target
+    delay: float
+    client: str
+    accepted: float
+    phase: Phase
+    id: int = 0
+    owed: bool = False
+    outlets: list[Outlet] = field(default_factory=list)  # those not yet done with, in order
+    started: float | None = None  # when the off of a reboot, or a restart, was first handed to the device
+    off_ended: float | None = None
+    ended: float | None = None
+    outcome: Outcome | None = None
+    error: PDUDaemonError | None = None
+    trouble: PDUDaemonError | None = None
+    steps: list[Step] = field(default_factory=list)  # of the present phase; none before the request's turn has come
+    settled: threading.Event = field(default_factory=threading.Event)
+
+    def settle(self, trouble: PDUDaemonError | None) -> None:
+        """Tell who waits what there is to tell before the end; None: accepted, and the work goes on."""
+        if not self.settled.is_set():
+            self.trouble = trouble
+            self.settled.set()
+
+    def __str__(self) -> str:
+        return f"request {self.id}: {self.action} {self.target.name}"

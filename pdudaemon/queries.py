@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""Status asked of devices: straight into the PDU's queue, past the lanes, one attempt, not stored.
+
+Those who ask the same before the question has been put share its answer; a question that nobody waits for any more is
+dropped unread. `Seats` bounds how many threads may wait for a result, so that one dead PDU cannot take them all.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from pdudaemon.config import DaemonOptions
+from pdudaemon.errors import PDUDaemonError
+from pdudaemon.power import Action, Outlet, Reading
+
+
+class Query:
+    """One status question. Fields belong to the dispatcher and change under its lock."""
+
+    action = Action.STATUS
+
+    def __init__(self, outlet: Outlet) -> None:
+        self.outlet = outlet
+        self.callers = 0
+        self.answer: Reading | PDUDaemonError | None = None
+        self.answered = threading.Event()
+
+    def tell(self, answer: Reading | PDUDaemonError) -> None:
+        """Answer those who asked; the first answer counts."""
+        if self.answer is None:
+            self.answer = answer
+            self.answered.set()
+
+
+class Queries:
+    """The questions not yet put to a device. Called with the dispatcher's lock held."""
+
+    def __init__(self, send: Callable[[Query], None]) -> None:
+        self._send = send
+        self._pending: dict[Outlet, Query] = {}
+
+    def ask(self, outlet: Outlet) -> Query:
+        """Return the pending question for an outlet, with the caller counted in."""
+        query = self._pending.get(outlet)
+        if query is None:
+            query = self._pending[outlet] = Query(outlet)
+            self._send(query)
+        query.callers += 1
+        return query
+
+    def begin(self, query: Query) -> bool:
+        """Say whether a question is still worth asking; from now on nobody else joins it."""
+        if self._pending.get(query.outlet) is query:
+            del self._pending[query.outlet]
+        return query.callers > 0 and query.answer is None
+
+    def refuse(self, error: PDUDaemonError, names: Iterable[str] | None = None) -> None:
+        """Answer all pending questions, or those to some PDUs, with an error."""
+        for outlet in [outlet for outlet in self._pending if names is None or outlet.pdu in names]:
+            self._pending.pop(outlet).tell(error)
+
+
+class Seats:
+    """Room for those who wait for a result, bounded for each PDU and in all."""
+
+    def __init__(self, options: DaemonOptions) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self._taken: Counter[str] = Counter()
+        self._all = 0
+
+    @contextmanager
+    def seat(self, outlets: Iterable[Outlet]) -> Iterator[bool]:
+        """Hold a seat while waiting for some outlets; yield whether there was one."""
+        names = {outlet.pdu for outlet in outlets}
+        with self._lock:
+            full = self._all >= self._options.max_waiters
+            full = full or any(self._taken[name] >= self._options.max_waiters_per_pdu for name in names)
+            if not full:
+                self._all += 1
+                self._taken.update(names)
+        try:
+            yield not full
+        finally:
+            if not full:
+                with self._lock:
+                    self._all -= 1
+                    self._taken.subtract(names)

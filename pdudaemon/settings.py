@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""`Setting`: a declared, converted, documented setting.
+
+The daemon section, the listeners, the PDUs and every driver declare their settings as class attributes. A setting is
+written down once: the converter, the default, the unit and the help text; the checker, ``--list-drivers`` and the
+tables of the documentation are all read from that.
+
+    class Telnet(Options):
+        telnetport = Setting(integer(1, 65535), 23, "TCP port of the console")
+
+A converter takes what JSON holds (numbers may come as strings, as old files have them) and raises ValueError with a
+text that quotes the value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, overload
+
+T = TypeVar("T")
+
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
+_SECRET_NAME = re.compile(r"passw|passphrase|secret|token|community|api_?key", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """A converter with words for what it takes (``says``), as the documentation prints them."""
+
+    says: str
+    convert: Callable[[object], T]
+
+
+def parse_seconds(value: str, most: float = math.inf) -> float:
+    """Return the non-negative seconds that ``value`` spells, fractions allowed, nothing else (no sign, no exponent).
+
+    Raises: ValueError, with a text that quotes the value.
+    """
+    if not _SECONDS.fullmatch(value):
+        raise ValueError(f"{value!r} is not a number of seconds")
+    seconds = float(value)
+    if seconds > most:
+        raise ValueError(f"{value} seconds is more than the {most:g} allowed")
+    return seconds
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a text")
+    return value
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value
+
+
+text = Kind("text", _text)
+boolean = Kind("true or false", _boolean)
+
+
+def integer(least: int, most: int) -> Kind[int]:
+    """A whole number within bounds; a string is taken where int() takes it."""
+
+    def convert(value: object) -> int:
+        try:
+            if isinstance(value, bool) or not isinstance(value, str | int | float) or int(value) != float(value):
+                raise ValueError
+            number = int(value)
+        except (ValueError, OverflowError):
+            raise ValueError(f"{value!r} is not a whole number") from None
+        if not least <= number <= most:
+            raise ValueError(f"{number} is not within {least} and {most}")
+        return number
+
+    return Kind(f"{least} to {most}", convert)
+
+
+def seconds(least: float, most: float) -> Kind[float]:
+    """A number of seconds within bounds, fractions allowed."""
+
+    def convert(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError(f"{value!r} is not a number of seconds")
+        number = parse_seconds(value.strip()) if isinstance(value, str) else float(value)
+        if not least <= number <= most:  # NaN is within nothing
+            raise ValueError(f"{value} is not within {least:g} and {most:g} seconds")
+        return number
+
+    return Kind(f"{least:g} to {most:g}", convert)
+
+
+def choice(*words: str) -> Kind[str]:
+    """One of some words, in any case."""
+
+    def convert(value: object) -> str:
+        for word in words:
+            if isinstance(value, str) and value.lower() == word.lower():
+                return word
+        raise ValueError(f"{value!r} is none of {', '.join(words)}{near(str(value), words)}")
+
+    return Kind(" ".join(words), convert)
+
+
+class Setting(Generic[T]):
+    """A class attribute that declares one setting; read on an instance, it is the value in force."""
+
+    def __init__(
+        self, kind: Kind[T], default: T, help: str, *, unit: str = "", secret: bool = False, required: bool = False
+    ) -> None:
+        self.kind = kind
+        self.default = default
+        self.help = help
+        self.unit = unit
+        self.secret = secret
+        self.required = required
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Setting[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> Setting[T] | T:
+        # Not a data descriptor: a value that was given stands in the instance's own dict and is found before this.
+        return self if instance is None else self.default
+
+
+class Options:
+    """Holds the values of the settings that its subclass declares; built once, from a mapping without faults."""
+
+    def __init__(self, given: Mapping[str, object] | None = None) -> None:
+        self.__dict__.update(read(type(self), given or {})[0])
+
+
+def declared(owner: type) -> dict[str, Setting[Any]]:
+    """Return the settings that a class declares, those of its bases first, in the order of declaration."""
+    found: dict[str, Setting[Any]] = {}
+    for base in reversed(owner.__mro__):
+        found.update({name: value for name, value in vars(base).items() if isinstance(value, Setting)})
+    return found
+
+
+def read(owner: type, given: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Convert what ``given`` holds of the settings of ``owner``; return (values, faults), both by name."""
+    values: dict[str, Any] = {}
+    faults: dict[str, str] = {}
+    for name, setting in declared(owner).items():
+        if name in given:
+            try:
+                values[name] = setting.kind.convert(given[name])
+            except ValueError as error:
+                faults[name] = "is not usable as given" if setting.secret else str(error)
+        elif setting.required:
+            faults[name] = f"is missing: {setting.help}"
+    return values, faults
+
+
+def near(word: str, words: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the word most like this one, or nothing."""
+    match = difflib.get_close_matches(word, [*words], n=1, cutoff=0.7)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def secret_values(owner: type, given: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the values in ``given`` that must not be shown: declared secret, or of a key that sounds like one.
+
+    A value of fewer than four characters is left out: hiding it would garble every text and protect nothing.
+    """
+    settings = declared(owner)
+    return tuple(
+        value
+        for key, value in given.items()
+        if isinstance(value, str)
+        and len(value) >= 4
+        and (settings[key].secret if key in settings else _SECRET_NAME.search(key))
+    )

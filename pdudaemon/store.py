@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: MIT
+"""The store: requests accepted and not yet ended, what became of the rest, and what each outlet was last told.
+
+SQLite in WAL mode with ``synchronous=NORMAL``: a commit is a write to the log, which outlives the death of the
+process. To outlive a power cut the log must reach the disk: `sync` does that, and needs no lock, so that a slow disk
+holds up only the one who asks.
+
+Apart from `sync` and `path`, callers hold the dispatcher's lock. Every method is one transaction and raises
+StoreError.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pdudaemon.errors import PDUDaemonError, StoreError
+from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, State, Target
+
+VERSION = 1
+MEMORY = ":memory:"
+
+_TABLES = """
+CREATE TABLE request (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    action TEXT NOT NULL, target TEXT NOT NULL, all_outlets TEXT NOT NULL, delay REAL NOT NULL, client TEXT NOT NULL,
+    accepted REAL NOT NULL, phase TEXT NOT NULL, owed INTEGER NOT NULL,
+    outlets TEXT NOT NULL, started REAL, off_ended REAL,
+    ended REAL, outcome TEXT, reason TEXT);
+CREATE INDEX request_live ON request (id) WHERE ended IS NULL;
+CREATE TABLE outlet (pdu TEXT NOT NULL, port TEXT NOT NULL, state TEXT NOT NULL, time REAL NOT NULL,
+    PRIMARY KEY (pdu, port)) WITHOUT ROWID;
+"""
+
+_TRIM_EVERY = 64
+
+
+class Store:
+    """One SQLite file, held by one daemon at a time. A file of the existing daemon keeps its own table."""
+
+    def __init__(self, path: str, history: int = 10000) -> None:
+        self.path = path
+        self._history = history
+        self._ends = 0
+        self._wal: int | None = None
+        self._file = None if path == MEMORY else _locked(path)
+        try:
+            # The dispatcher's lock is what makes this one connection safe to share.
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.row_factory = sqlite3.Row
+            self._prepare()
+            if self._file is not None:
+                self._wal = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+                _sync_folder(path)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{path}: {error}") from None
+
+    def _prepare(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise StoreError(f"{self.path}: written by a newer pdudaemon (version {version} of the store)")
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("PRAGMA busy_timeout=1000")
+        if version == 0:
+            self._db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={VERSION}; COMMIT;")
+        else:  # a write, so that a file which cannot be written is told at the start
+            self._db.execute(f"PRAGMA user_version={VERSION}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # SQLite itself rolls back when, say, the disk is full
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from None
+
+    def add(self, request: Request) -> int:
+        """Commit an accepted request; return its id."""
+        outlets = json.dumps(request.target.outlets)
+        with self._transaction() as db:
+            cursor = db.execute(
+                "INSERT INTO request (action, target, all_outlets, delay, client, accepted, phase, owed, outlets)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    request.action,
+                    request.target.name,
+                    outlets,
+                    request.delay,
+                    request.client,
+                    request.accepted,
+                    request.phase,
+                    request.owed,
+                    outlets,
+                ),
+            )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def progress(self, request: Request, told: tuple[Outlet, State, float] | None = None) -> None:
+        """Commit how far a request has come (its end as well, once ``ended`` is set).
+
+        ``told``: an outlet, what it was last told to be, and when.
+        """
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE request SET phase=?, owed=?, outlets=?, started=?, off_ended=?, ended=?, outcome=?, reason=?"
+                " WHERE id=?",
+                (
+                    request.phase,
+                    request.owed,
+                    json.dumps(request.outlets),
+                    request.started,
+                    request.off_ended,
+                    request.ended,
+                    request.outcome,
+                    None if request.error is None else str(request.error),
+                    request.id,
+                ),
+            )
+            if told is not None:
+                outlet, state, when = told
+                db.execute("REPLACE INTO outlet VALUES (?, ?, ?, ?)", (*outlet, state, when))
+            if request.ended is not None:
+                self._ends += 1
+                if self._ends % _TRIM_EVERY == 0:
+                    db.execute(
+                        "DELETE FROM request WHERE ended IS NOT NULL AND id <= (SELECT max(id) FROM request) - ?",
+                        (self._history,),
+                    )
+
+    def live(self) -> list[Request]:
+        """Return the requests that have not ended, in the order of acceptance."""
+        return [_request(row) for row in self._select("WHERE ended IS NULL ORDER BY id", ())]
+
+    def record(self, number: int) -> dict[str, Any] | None:
+        """Return one request as a record for people, None if it is not (any longer) known."""
+        rows = self._select("WHERE id = ?", (number,))
+        return _record(rows[0]) if rows else None
+
+    def records(self, most: int) -> list[dict[str, Any]]:
+        """Return the newest requests, newest first."""
+        return [_record(row) for row in self._select("ORDER BY id DESC LIMIT ?", (most,))]
+
+    def last_told(self, outlet: Outlet) -> tuple[State, float] | None:
+        """Return what an outlet was last told to be and when; None if nothing is known of it."""
+        try:
+            row = self._db.execute("SELECT state, time FROM outlet WHERE pdu=? AND port=?", outlet).fetchone()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from None
+        return (State(row["state"]), row["time"]) if row else None
+
+    def sync(self) -> None:
+        """Return when everything committed before the call would survive a power cut. Any thread, no lock."""
+        if self._wal is not None:
+            try:
+                os.fdatasync(self._wal)
+            except OSError as error:
+                raise StoreError(f"{self.path}: {error}") from None
+
+    def close(self) -> None:
+        """Close the file and let the next daemon have it."""
+        try:
+            self._db.close()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from None
+        finally:
+            for descriptor in (self._wal, self._file):
+                if descriptor is not None:
+                    os.close(descriptor)
+
+    def _select(self, condition: str, values: Sequence[object]) -> list[sqlite3.Row]:
+        try:
+            return self._db.execute(f"SELECT * FROM request {condition}", values).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from None
+
+
+def _locked(path: str) -> int:
+    """Open the file and take the lock that says which daemon replays it.
+
+    It is held on a descriptor of its own until the connection has gone: closing one earlier would drop the POSIX locks
+    that SQLite holds on the same file.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise StoreError(f"the store cannot be opened: {error.strerror}: {path}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise StoreError(f"the store is in use by another pdudaemon: {path}") from None
+    return descriptor
+
+
+def _sync_folder(path: str) -> None:
+    """Make the names of the store's files themselves survive a power cut."""
+    folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _outlets(text: str) -> list[Outlet]:
+    return [Outlet(*pair) for pair in json.loads(text)]
+
+
+def _request(row: sqlite3.Row) -> Request:
+    return Request(
+        action=Action(row["action"]),
+        target=Target(row["target"], tuple(_outlets(row["all_outlets"]))),
+        delay=row["delay"],
+        client=row["client"],
+        accepted=row["accepted"],
+        phase=Phase(row["phase"]),
+        id=row["id"],
+        owed=bool(row["owed"]),
+        outlets=_outlets(row["outlets"]),
+        started=row["started"],
+        off_ended=row["off_ended"],
+        error=PDUDaemonError(row["reason"]) if row["reason"] else None,
+    )
+
+
+def _record(row: sqlite3.Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "action": row["action"],
+        "target": row["target"],
+        "outlets": [outlet._asdict() for outlet in _outlets(row["all_outlets"])],
+        "delay": row["delay"],
+        "client": row["client"],
+        "accepted": row["accepted"],
+        "ended": row["ended"],
+        "state": Outcome(row["outcome"]).value if row["outcome"] else "accepted",
+        "reason": row["reason"],
+    }

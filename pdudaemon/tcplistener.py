@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""The legacy text protocol: ``hostname port command [delay]``, answered by ``ack`` or ``nack: reason``.
+
+An alias takes the place of hostname and port (``board7 reboot``), and ``wait=SECONDS`` may follow. ``status`` is
+answered by ``on``, ``off`` or ``unknown``.
+
+Old clients send no newline. With one, the text is taken line by line; without one, a text that is a whole request is
+taken at once, the beginning of one is given time to go on, and what cannot become one is refused at once. After the
+last answer the connection is closed, as it always was.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import socket
+from collections.abc import Iterator
+
+from pdudaemon.errors import PDUDaemonError, RequestError
+from pdudaemon.listener import FRAGMENT_PATIENCE, Intake, Listener, order
+from pdudaemon.power import Action
+from pdudaemon.settings import parse_seconds
+
+log = logging.getLogger("pdud.tcp")
+
+LONGEST = 1024
+_LAST_WORD = re.compile(r"[0-9]*\.?[0-9]*|w(a(i(t(=[0-9]*\.?[0-9]*)?)?)?)?")
+
+
+def speak(listener: Listener, connection: socket.socket, intake: Intake, client: str) -> None:
+    """Serve one connection."""
+    for text in _texts(intake):
+        with listener.crowd.answering():
+            answer = _answer(listener, text, client)
+            connection.settimeout(listener.dispatcher.config.daemon.client_timeout)
+            connection.sendall(f"{answer}\n".encode())
+        intake.begin()
+
+
+def _texts(intake: Intake) -> Iterator[str]:
+    """Yield each text that is to be answered."""
+    unread = b""
+    count = 0
+    while True:
+        line, newline, rest = unread.partition(b"\n")
+        if newline:
+            unread = rest
+            if line.strip() or not count:
+                count += 1
+                yield line.decode(errors="replace")
+            if not unread:
+                return
+            continue
+        text = unread.decode(errors="replace")
+        if unread and (_complete(text) or not _may_go_on(text)):
+            yield text
+            return
+        try:
+            more = intake.receive(patience=FRAGMENT_PATIENCE if unread else math.inf)
+        except TimeoutError:
+            more = b""
+        if not more:
+            if text.strip():
+                yield text
+            return
+        unread += more
+
+
+def _answer(listener: Listener, text: str, client: str) -> str:
+    dispatcher = listener.dispatcher
+    try:
+        asked = order(dispatcher.config, *_words(text))
+        if asked.action is Action.STATUS:
+            return str(dispatcher.status(asked.target.outlets[0], asked.wait).state)
+        request = dispatcher.submit(asked.action, asked.target, asked.delay, client)
+        dispatcher.wait(request, dispatcher.config.daemon.wait if asked.wait is None else asked.wait)
+        return "ack"
+    except PDUDaemonError as error:
+        log.warning("nack to %s: %s", client, error)
+        return f"nack: {error}"
+
+
+def _words(text: str) -> tuple[str, dict[str, str]]:
+    """Return the action and the other words of a text. Raises: RequestError if it is not of the form."""
+    if len(text) > LONGEST or not text.strip().isprintable():
+        raise RequestError("not a request: hostname port command [delay]")
+    given = text.split()
+    words = {}
+    if given and given[-1].startswith("wait="):
+        words["wait"] = given.pop()[len("wait=") :]
+    if len(given) in (3, 4) and (given[2] in list(Action) or given[1] not in list(Action)):
+        words["hostname"], words["port"] = given[:2]
+        action, *delay = given[2:]
+    elif len(given) in (2, 3) and given[1] in list(Action):
+        words["alias"] = given[0]
+        action, *delay = given[1:]
+    else:
+        raise RequestError("not a request: hostname port command [delay]")
+    if delay:
+        words["delay"] = delay[0]
+    return action, words
+
+
+def _complete(text: str) -> bool:
+    """Whether a text is a whole request as far as its form goes."""
+    try:
+        action, words = _words(text)
+        for word in ("delay", "wait"):
+            parse_seconds(words.get(word, "0"))
+    except (RequestError, ValueError):
+        return False
+    return action in list(Action)
+
+
+def _may_go_on(text: str) -> bool:
+    """Whether a text that is not complete can become a request by more text."""
+    if len(text) > LONGEST or not text.strip().isprintable():
+        return not text.strip() and len(text) <= LONGEST
+    given = text.split()
+    if len(given) < 3:
+        return True
+    last_is_open = not text[-1].isspace()
+    actions = list(Action)
+    if len(given) == 3 and last_is_open:
+        return given[1] in actions or any(action.startswith(given[2]) for action in actions)
+    if given[2] not in actions and given[1] not in actions:
+        return False
+    return len(given) <= 5 and (not last_is_open or bool(_LAST_WORD.fullmatch(given[-1])))

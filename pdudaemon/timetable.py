@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""What is to happen later: one heap, one thread, one condition on the dispatcher's lock.
+
+A call made by the timetable runs with that lock held and must be short. An entry that is no longer wanted is
+cancelled, and dropped when its time comes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+log = logging.getLogger("pdud.timetable")
+
+
+@dataclass(order=True)
+class Entry:
+    """One call to be made at ``when`` (monotonic seconds)."""
+
+    when: float
+    number: int
+    call: Callable[[], None] | None = field(compare=False)
+
+    def cancel(self) -> None:
+        """Make sure that the call is not made any more. Callers hold the dispatcher's lock."""
+        self.call = None
+
+
+class Timetable:
+    """Makes each call when its time has come, in order of time, then of entry."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._condition = threading.Condition(lock)
+        self._heap: list[Entry] = []
+        self._numbers = itertools.count()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="timetable", daemon=True)
+
+    def __str__(self) -> str:
+        return "the timetable"
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def at(self, when: float, call: Callable[[], None]) -> Entry:
+        """Enter a call for a point in monotonic time. Callers hold the dispatcher's lock."""
+        entry = Entry(when, next(self._numbers), call)
+        heapq.heappush(self._heap, entry)
+        if self._heap[0] is entry:
+            self._condition.notify()
+        return entry
+
+    @property
+    def turning(self) -> bool:
+        """Whether the thread is alive."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Make no further call. Callers hold the dispatcher's lock."""
+        self._stopping = True
+        self._condition.notify()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the thread to end; return whether it did. Callers do not hold the lock."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        with self._condition:
+            while not self._stopping:
+                wait = self._heap[0].when - time.monotonic() if self._heap else None
+                if wait is None or wait > 0:
+                    self._condition.wait(wait)
+                    continue
+                call = heapq.heappop(self._heap).call
+                if call is None:
+                    continue
+                try:
+                    call()
+                except Exception:  # this thread serves every PDU: no fault of one entry may end it
+                    log.exception("a call of the timetable failed")

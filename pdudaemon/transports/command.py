@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""Programs on the daemon's own host, each in a process group of its own that is killed at the deadline.
+
+What a program prints goes to an unlinked temporary file, not to a pipe: a command that leaves something running in the
+background would hold a pipe open, and we wait for the command itself alone.
+
+``hold`` is a file descriptor that the program inherits. The PDU's lock is given here, so that a program which outlives
+a killed daemon keeps the PDU locked for the next one (see `pdudaemon.pdurunner.Box`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from typing import IO, NamedTuple
+
+from pdudaemon.errors import PermanentError
+from pdudaemon.transports.deadline import Deadline
+
+OUTPUT_LIMIT = 65536
+_TERMINATE_GRACE = 1.0
+
+_live: set[int] = set()
+_live_lock = threading.Lock()
+
+
+class Output(NamedTuple):
+    """How a program ended: its exit status (negative: the signal that killed it) and the start of what it printed."""
+
+    status: int
+    text: str
+
+    @property
+    def last_line(self) -> str:
+        """The last line with something on it, as an explanation fit for one line; empty if there is none."""
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        return lines[-1][:200] if lines else ""
+
+
+def run(
+    command: str | Sequence[str],
+    deadline: Deadline,
+    *,
+    hold: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Output:
+    """Run a program (a list of arguments) or a shell text (a string) to its end.
+
+    Raises: DeviceTimeout when the deadline passed (the whole process group is dead by then); PermanentError when the
+    program cannot be started.
+    """
+    deadline.remaining()
+    with tempfile.TemporaryFile() as printed:
+        try:
+            process = subprocess.Popen(
+                command,
+                shell=isinstance(command, str),
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=() if hold is None else (hold,),
+                env=None if environment is None else {**os.environ, **environment},
+            )
+        except OSError as error:
+            raise PermanentError(f"cannot run a command: {error.strerror}: {error.filename}") from None
+        with _live_lock:
+            _live.add(process.pid)
+        try:
+            if not _ended(process, deadline.remaining()):
+                raise deadline.passed()
+        finally:
+            with _live_lock:
+                _live.discard(process.pid)
+            if process.returncode is None:
+                _kill(process)
+        return Output(process.returncode, _start_of(printed))
+
+
+def kill_all() -> int:
+    """Kill every process group started here and not yet ended; return how many. For the end of the daemon."""
+    with _live_lock:
+        for pid in _live:
+            _signal_group(pid, signal.SIGKILL)
+        return len(_live)
+
+
+def _start_of(printed: IO[bytes]) -> str:
+    printed.seek(0)
+    return printed.read(OUTPUT_LIMIT).decode(errors="replace")
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for the process; return whether it ended in time. A pidfd wakes us at once, where Popen.wait() polls."""
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except OSError:
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if not poll.poll(seconds * 1000):
+            return False
+    finally:
+        os.close(pidfd)
+    process.wait()
+    return True
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    _signal_group(process.pid, signal.SIGTERM)
+    if not _ended(process, _TERMINATE_GRACE):
+        _signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+    else:
+        _signal_group(process.pid, signal.SIGKILL)  # whatever of the group outlived its leader
+
+
+def _signal_group(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # all of the group has ended by itself
+        os.killpg(pid, number)

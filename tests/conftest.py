@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures: the real daemon as a process, with what it needs, and the rule about skipped tests.
+
+With ``REQUIRE_PEERS=1`` a skipped test is a failure, unless ``ALLOWED_SKIPS`` (node id prefixes, one a line) has it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.process import Daemon
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    """Return a function that starts daemons: ``daemon(pdus, aliases, **daemon_settings)``; all are stopped after."""
+    started: list[Daemon] = []
+
+    def start(pdus: dict[str, Any], aliases: dict[str, Any] | None = None, **settings: Any) -> Daemon:
+        folder = tmp_path / f"daemon{len(started)}"
+        folder.mkdir()
+        started.append(Daemon(folder, pdus, aliases, **settings))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome: Any = yield
+    report = outcome.get_result()
+    allowed = tuple(filter(None, os.environ.get("ALLOWED_SKIPS", "").split("\n")))
+    if report.skipped and os.environ.get("REQUIRE_PEERS") == "1" and not item.nodeid.startswith(allowed):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, though REQUIRE_PEERS=1: {report.longrepr}"
