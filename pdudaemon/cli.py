@@ -11,7 +11,6 @@ import argparse
 import logging
 import logging.handlers
 import os
-import queue
 import resource
 import signal
 import sys
@@ -152,11 +151,31 @@ def _list_drivers(name: str) -> int:
     return 0
 
 
+class _News:
+    """What the main thread waits for: the numbers of signals, and others that threads put in.
+
+    A pipe, written to by the interpreter's own handler: a main thread that waits for a lock could miss a signal.
+    """
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        for number in numbers:
+            signal.signal(number, lambda *_: None)  # the number is in the pipe already
+
+    def put(self, number: int) -> None:
+        """Put in a number. Any thread."""
+        os.write(self._write, bytes([number]))
+
+    def get(self) -> int:
+        """Return the next number, waiting for it."""
+        return os.read(self._read, 1)[0]
+
+
 def _serve(conf: Config, store_path: str) -> int:
     """Run the daemon until a signal ends it."""
-    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda number, _: signals.put(number))
+    news = _News(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     for line in conf.faults:
@@ -173,7 +192,7 @@ def _serve(conf: Config, store_path: str) -> int:
     for thread in threads:
         thread.start()
     log.info("pdudaemon %s has started: %d PDUs, store %s", __version__, len(conf.pdus), store_path)
-    log.info("%s: stopping", signal.Signals(signals.get()).name)
+    log.info("%s: stopping", signal.Signals(news.get()).name)
     for listener in listeners:
         listener.shutdown()
         listener.server_close()
@@ -193,9 +212,7 @@ def _drive(conf: Config, options: argparse.Namespace) -> int:
         conf = _with_retries(conf, options)
     except RequestError as error:
         raise ConfigError(str(error)) from None
-    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: signals.put(number))
+    news = _News(signal.SIGTERM, signal.SIGINT)
     dispatcher = Dispatcher(conf, Store(MEMORY), _lock_folder(_store_path(conf, options.dbfile)))
     dispatcher.start()
     try:
@@ -204,7 +221,7 @@ def _drive(conf: Config, options: argparse.Namespace) -> int:
             print(reading.state)
             return 0 if reading.source == "device" else 1
         request = dispatcher.submit(asked.action, asked.target, asked.delay, "the command line")
-        return _await(dispatcher, request, signals)
+        return _await(dispatcher, request, news)
     except PDUDaemonError as error:
         print(f"pdudaemon: {error}", file=sys.stderr)
         return 1
@@ -223,22 +240,22 @@ def _with_retries(conf: Config, options: argparse.Namespace) -> Config:
     return replace(conf, pdus=pdus, daemon=DaemonOptions({**vars(conf.daemon), "give_up": 0}))
 
 
-def _await(dispatcher: Dispatcher, request: Request, signals: queue.SimpleQueue[int]) -> int:
+def _await(dispatcher: Dispatcher, request: Request, news: _News) -> int:
     """Wait for the end of a request, or for a signal: a reboot under way then switches on at once."""
 
     def tell() -> None:
         request.settled.wait()
-        signals.put(0)
+        news.put(0)
 
     threading.Thread(target=tell, name="settled", daemon=True).start()
-    number = signals.get()
+    number = news.get()
     if number == 0:
         dispatcher.wait(request, 0)
         return 0
     if request.action is Action.REBOOT and request.started is not None:
         print("pdudaemon: interrupted, switching on at once", file=sys.stderr)
         dispatcher.hurry(request)
-        while signals.get() != 0:
+        while news.get() != 0:
             print("pdudaemon: waiting for the port to be on", file=sys.stderr)
         if request.error is not None:
             print(f"pdudaemon: {request.error}", file=sys.stderr)

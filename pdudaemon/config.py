@@ -182,8 +182,10 @@ class _Reading:
             raise ConfigError(f"{self.path}: cannot be read: {error.strerror}") from None
         except json.JSONDecodeError as error:
             raise ConfigError(f"{self.path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from None
-        except (UnicodeDecodeError, RecursionError) as error:
-            raise ConfigError(f"{self.path}: not valid JSON: {error}") from None
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self.path}: not valid UTF-8 at byte {error.start}") from None
+        except RecursionError:
+            raise ConfigError(f"{self.path}: not usable JSON: nested too deeply") from None
         if not isinstance(whole, _Object):
             raise ConfigError(f"{self.path}: must be a JSON object with the sections daemon, pdus and aliases")
         return whole

@@ -335,7 +335,7 @@ class Dispatcher:
         if request is not None:
             running = any(step.running for step in request.steps)
             record["state"] = "running" if running else "waiting" if request.steps else "queued"
-            record["reason"] = str(request.error or request.trouble or "") or None
+            record["reason"] = str(request.trouble or request.error or "") or None
         return record
 
     def _state_of(self, name: str) -> str:

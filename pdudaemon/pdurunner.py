@@ -181,11 +181,14 @@ class PDURunner:
     @staticmethod
     def _verify(driver: PDUDriver, port: int | str, wanted: State, deadline: Deadline) -> None:
         until_next_look = threading.Event()
-        while (found := driver.handle("status", port)) is not wanted:
-            try:
+        found: State | None = None
+        try:
+            while (found := driver.handle("status", port)) is not wanted:
                 until_next_look.wait(min(_VERIFY_POLL, deadline.remaining()))
-            except DeviceTimeout:
-                raise TransientError(f"port {port} is still {found} after {wanted}") from None
+        except DeviceTimeout:
+            if found is None:
+                raise
+            raise TransientError(f"port {port} is still {found} after {wanted}") from None
 
     def _bombout(self) -> None:
         if self._driver is None:

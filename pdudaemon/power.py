@@ -157,9 +157,8 @@ class Request:
 
     def settle(self, trouble: PDUDaemonError | None) -> None:
         """Tell who waits what there is to tell before the end; None: accepted, and the work goes on."""
-        if not self.settled.is_set():
-            self.trouble = trouble
-            self.settled.set()
+        self.trouble = trouble or self.trouble
+        self.settled.set()
 
     def __str__(self) -> str:
         return f"request {self.id}: {self.action} {self.target.name}"

@@ -165,8 +165,8 @@ def read(owner: type, given: Mapping[str, object]) -> tuple[dict[str, Any], dict
 
 def near(word: str, words: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the word most like this one, or nothing."""
-    match = difflib.get_close_matches(word, [*words], n=1, cutoff=0.7)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    match = difflib.get_close_matches(word, [*words], n=1)
+    return f"; did you mean {str(match[0])!r}?" if match else ""
 
 
 def secret_values(owner: type, given: Mapping[str, object]) -> tuple[str, ...]:

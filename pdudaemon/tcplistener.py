@@ -83,14 +83,16 @@ def _answer(listener: Listener, text: str, client: str) -> str:
 
 def _words(text: str) -> tuple[str, dict[str, str]]:
     """Return the action and the other words of a text. Raises: RequestError if it is not of the form."""
-    if len(text) > LONGEST or not text.strip().isprintable():
-        raise RequestError("not a request: hostname port command [delay]")
     given = text.split()
+    if not _readable(text, given):
+        raise RequestError("not a request: hostname port command [delay]")
     words = {}
     if given and given[-1].startswith("wait="):
         words["wait"] = given.pop()[len("wait=") :]
     if len(given) in (3, 4) and (given[2] in list(Action) or given[1] not in list(Action)):
-        words["hostname"], words["port"] = given[:2]
+        words["hostname"], port = given[:2]
+        # Always so on this protocol, whatever the driver makes of it: LAVA's ports come as 01 to 24.
+        words["port"] = str(int(port)) if port.isascii() and port.isdecimal() else port
         action, *delay = given[2:]
     elif len(given) in (2, 3) and given[1] in list(Action):
         words["alias"] = given[0]
@@ -100,6 +102,10 @@ def _words(text: str) -> tuple[str, dict[str, str]]:
     if delay:
         words["delay"] = delay[0]
     return action, words
+
+
+def _readable(text: str, words: list[str]) -> bool:
+    return len(text) <= LONGEST and all(word.isprintable() for word in words)
 
 
 def _complete(text: str) -> bool:
@@ -115,9 +121,9 @@ def _complete(text: str) -> bool:
 
 def _may_go_on(text: str) -> bool:
     """Whether a text that is not complete can become a request by more text."""
-    if len(text) > LONGEST or not text.strip().isprintable():
-        return not text.strip() and len(text) <= LONGEST
     given = text.split()
+    if not _readable(text, given):
+        return False
     if len(given) < 3:
         return True
     last_is_open = not text[-1].isspace()

@@ -18,17 +18,20 @@ from tests.process import Daemon
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
-    """Return a function that starts daemons: ``daemon(pdus, aliases, **daemon_settings)``; all are stopped after."""
+    """Return a function that makes daemons: ``daemon(pdus, aliases, **daemon_settings)``; all are stopped after."""
     started: list[Daemon] = []
 
-    def start(pdus: dict[str, Any], aliases: dict[str, Any] | None = None, **settings: Any) -> Daemon:
+    def make(
+        pdus: dict[str, Any], aliases: dict[str, Any] | None = None, start: bool = True, **settings: Any
+    ) -> Daemon:
         folder = tmp_path / f"daemon{len(started)}"
         folder.mkdir()
         started.append(Daemon(folder, pdus, aliases, **settings))
-        started[-1].start()
+        if start:
+            started[-1].start()
         return started[-1]
 
-    yield start
+    yield make
     for each in started:
         each.kill()
 

@@ -11,7 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +49,8 @@ class Daemon:
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
         section = {"hostname": "127.0.0.1", "port": 0, "listener": "both", "logging_level": "DEBUG", **settings}
-        self.configure({"daemon": section, "pdus": pdus, "aliases": aliases or {}})
+        self.settings = {"daemon": section, "pdus": pdus, "aliases": aliases or {}}
+        self.configure(self.settings)
 
     def configure(self, whole: Any) -> None:
         """Write the configuration."""
@@ -129,6 +132,21 @@ def eventually(condition: Any, seconds: float = 20.0) -> Any:
         assert time.monotonic() < give_up, "did not happen in time"
         time.sleep(0.02)
     return found
+
+
+def in_parallel(calls: list[Callable[[], Any]]) -> list[Any]:
+    """Make all calls at a time; return what they return, in order."""
+    results: list[Any] = [None] * len(calls)
+
+    def make(number: int) -> None:
+        results[number] = calls[number]()
+
+    threads = [threading.Thread(target=make, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results
 
 
 def install_plugin(folder: Path, name: str, source: str, entries: dict[str, str]) -> None:

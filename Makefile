@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+# Everything works on a fresh machine with Python 3.11 and its venv module: .venv is set up as needed.
+
+PYTHON ?= python3
+VENV := .venv/bin
+RUFF := --line-length 120 --target-version py311
+RULES := --select E,F,I,B,UP,SIM,RUF,PIE,C4,PTH123 --ignore RUF012
+
+help:  ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/ready  ## start the daemon on loopback with demonstration PDUs; Ctrl-C ends it
+	@echo 'Listening on 127.0.0.1 port 16421, HTTP and TCP. Try, in another terminal:'
+	@echo
+	@echo "  curl 'http://127.0.0.1:16421/power/control/on?hostname=pdu01&port=3'"
+	@echo "  curl 'http://127.0.0.1:16421/power/control/status?hostname=pdu01&port=3'"
+	@echo "  curl 'http://127.0.0.1:16421/power/control/reboot?alias=board7&delay=2'"
+	@echo '  ./pduclient --daemon localhost --hostname pdu01 --port 03 --command off'
+	@echo '  $(VENV)/pdudaemon --conf share/pdudaemon.conf --drive --hostname pdu01 --port 1 --request on'
+	@echo "  curl http://127.0.0.1:16421/api/v1/pdus"
+	@echo
+	@exec $(VENV)/pdudaemon --conf share/pdudaemon.conf
+
+test: .venv/test  ## run every test
+	$(VENV)/python -m pytest -q -n 4 --dist loadgroup $(TESTS)
+
+lint: .venv/test  ## check style and types
+	$(VENV)/ruff check $(RUFF) $(RULES) pdudaemon tests pduclient
+	$(VENV)/ruff format $(RUFF) --check --diff pdudaemon tests pduclient
+	$(VENV)/mypy
+
+format: .venv/test  ## bring the source into form
+	$(VENV)/ruff check $(RUFF) $(RULES) --fix pdudaemon tests pduclient
+	$(VENV)/ruff format $(RUFF) pdudaemon tests pduclient
+
+bench: .venv/test  ## measure, against bare servers and the released daemon
+	$(VENV)/python -m tests.bench
+
+clean:  ## remove what the other targets made
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(VENV)/pip install --quiet --disable-pip-version-check --editable '.[all]'
+	@touch $@
+
+.venv/test: .venv/ready
+	$(VENV)/pip install --quiet --disable-pip-version-check --editable '.[all,test,lint]'
+	@touch $@
+
+.PHONY: help run test lint format bench clean
+.DEFAULT_GOAL := help

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""HTTP, over real sockets: the legacy routes, the JSON API, keep-alive, and what is refused."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Callable, Iterator
+from urllib.parse import quote
+
+import pytest
+
+from tests.process import Daemon, eventually
+
+FORM = {"Content_Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    folder = tmp_path_factory.mktemp("http")
+    pdus = {
+        "pdu01": {"driver": "dummy", "file": str(folder / "outlets")},
+        "blind": {"driver": "localcmdline", "cmd_on": "true", "cmd_off": "true"},
+        "refusing": {"driver": "dummy", "refuse": "the breaker is out"},
+        "deaf": {"driver": "dummy", "deaf": True, "timeout": 0.5, "retries": 1},
+        "slow": {"driver": "dummy", "slow": 1},
+        "broken": {"driver": "nosuchdriver"},
+    }
+    (folder / "outlets").write_text('{"3": "on"}')
+    one = Daemon(folder, pdus, {"board7": {"hostname": "pdu01", "port": 7}, "zero": {"hostname": "blind", "port": 0}})
+    one.start()
+    yield one
+    one.kill()
+
+
+def outlets(started: Daemon) -> dict[str, str]:
+    """Return the outlets of pdu01."""
+    return dict(json.loads((started.folder / "outlets").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        ("on?hostname=pdu01&port=1", 200, "OK - accepted request\n"),
+        ("on?hostname=pdu01&port=01", 200, "OK - accepted request\n"),
+        ("off?alias=board7", 200, "OK - accepted request\n"),
+        ("reboot?hostname=pdu01&port=2&delay=0.1", 200, "OK - accepted request\n"),
+        ("on?hostname=pdu01&port=1&delay=0&wait=3", 200, "OK - accepted request\n"),
+        ("on?hostname=slow&port=1&wait=0", 200, "OK - accepted request\n"),
+        ("status?hostname=pdu01&port=03", 200, "on\n"),
+        ("get-status?alias=board7", 200, "off\n"),
+        ("status?hostname=pdu01&port=8", 200, "off\n"),
+        ("status?alias=zero", 200, "unknown\n"),
+        ("on?hostname=refusing&port=1", 502, "refusing: the breaker is out\n"),
+        ("status?hostname=refusing&port=1", 502, "refusing: the breaker is out\n"),
+        ("on?hostname=deaf&port=1", 504, "deaf: no answer within 0.5 s\n"),
+        ("status?hostname=deaf&port=1", 504, "deaf: no answer within 0.5 s\n"),
+        ("status?hostname=slow&port=1&wait=0.1", 504, "slow: no answer within 0.1 s\n"),
+        ("on?hostname=broken&port=1", 503, "broken: disabled by its configuration: pdus.broken.driver: there is no driver 'nosuchdriver'\n"),
+        ("on?hostname=pdu1&port=1", 503, "there is no PDU 'pdu1'; did you mean 'pdu01'?\n"),
+        ("on?hostname=pdu01&port=9", 503, "pdu01: '9' is not a port: this PDU has 1 to 8\n"),
+        ("on?alias=board8", 503, "there is no alias 'board8'; did you mean 'board7'?\n"),
+        ("on?alias=board7&hostname=pdu01", 503, "give either alias, or hostname and port\n"),
+        ("on?hostname=pdu01", 503, "port is missing\n"),
+        ("on?hostname=&port=1", 503, "hostname is missing\n"),
+        ("on", 503, "hostname is missing\n"),
+        ("on?hostname=pdu01&port=1&dealy=3", 503, "nothing is known of 'dealy'; did you mean 'delay'?\n"),
+        ("on?hostname=pdu01&port=1&port=2", 503, "a parameter is given more than once\n"),
+        *((f"reboot?hostname=pdu01&port=3&delay={quote(bad)}", 503, f"delay: {bad!r} is not a number of seconds\n") for bad in ("nan", "inf", "-5", "1e3", "abc", "", "5 ", "0x1", "١")),
+        ("reboot?hostname=pdu01&port=3&delay=3600.1", 503, "delay: 3600.1 seconds is more than the 3600 allowed\n"),
+        ("on?hostname=pdu01&port=3&wait=-1", 503, "wait: '-1' is not a number of seconds\n"),
+        ("on?hostname=blind&port=$(id)", 503, "blind: '$(id)' is not a port: letters, digits and _ . : + / - only, not beginning with -\n"),
+        ("frobnicate?hostname=pdu01&port=1", 404, "there is nothing at '/power/control/frobnicate'\n"),
+    ],
+)  # fmt: skip
+def test_legacy_answers(started: Daemon, path: str, status: int, text: str) -> None:
+    reply = started.http(f"/power/control/{path}")
+    assert (reply.status, reply.text) == (status, text)
+    accepted = status in (200, 502, 504) and "status" not in path
+    assert ("X-Request-Id" in reply.headers) is accepted
+    if accepted:
+        assert reply.headers["Location"] == f"/api/v1/requests/{reply.headers['X-Request-Id']}"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_other_methods_switch_nothing(started: Daemon, method: str) -> None:
+    started.power("off", "pdu01", 6)
+    before = started.http("/api/v1/requests").json
+    reply = started.http("/power/control/on?hostname=pdu01&port=6", method)
+    assert reply.status == 405 and reply.headers["Allow"] == "GET, POST"
+    assert outlets(started)["6"] == "off"
+    assert started.http("/api/v1/requests").json == before
+
+
+def test_post_takes_the_words_from_query_or_form(started: Daemon) -> None:
+    assert started.http("/power/control/on?hostname=pdu01&port=4", "POST").status == 200
+    assert started.http("/power/control/off", "POST", "hostname=pdu01&port=5", **FORM).status == 200
+    assert outlets(started)["4"] == "on" and outlets(started)["5"] == "off"
+    assert started.http("/power/control/on?port=4", "POST", "hostname=pdu01&port=5", **FORM).status == 503
+    reply = started.http("/power/control/on", "POST", '{"hostname": "pdu01"}', Content_Type="application/json")
+    assert (reply.status, reply.text) == (503, "a body must be application/x-www-form-urlencoded\n")
+
+
+def test_status_tells_json_clients_where_it_comes_from(started: Daemon) -> None:
+    accept = {"Accept": "application/json"}
+    started.power("on", "pdu01", 1)
+    reading = started.http("/power/control/status?hostname=pdu01&port=01", **accept).json
+    assert reading.pop("time") > 1.7e9
+    assert reading == {"pdu": "pdu01", "port": "1", "state": "on", "source": "device"}
+    path = "/power/control/status?hostname=blind&port=a"
+    assert started.http(path, **accept).json["source"] == "none"
+    started.power("off", "blind", "a")
+    reading = started.http(path, **accept).json
+    assert (reading["state"], reading["source"]) == ("off", "commanded")
+    started.power("reboot", "blind", "a", delay=0)
+    assert started.http(path, **accept).json["state"] == "on"
+
+
+def test_an_outlet_changed_behind_our_back_is_read_as_it_is(started: Daemon) -> None:
+    started.power("on", "pdu01", 1)
+    (started.folder / "outlets").write_text('{"1": "off"}')
+    assert started.power("status", "pdu01", 1).text == "off\n"
+
+
+def test_problem_documents(started: Daemon) -> None:
+    reply = started.http("/power/control/on?hostname=refusing&port=1", Accept="application/json")
+    assert reply.headers["Content-Type"] == "application/problem+json"
+    assert reply.json == {
+        "type": "urn:pdudaemon:device-refused",
+        "title": "Bad Gateway",
+        "status": 502,
+        "detail": "refusing: the breaker is out",
+    }
+    reply = started.http("/api/v1/requests/999999")
+    assert (reply.status, reply.json["type"]) == (404, "urn:pdudaemon:no-such-request")
+    assert started.http("/api/v1/nothing").headers["Content-Type"] == "application/problem+json"
+    for limit in ("0", "x", "1001", "-1", "²"):
+        assert started.http(f"/api/v1/requests?limit={quote(limit)}").status == 400
+
+
+def test_the_api_lists_pdus_and_requests(started: Daemon) -> None:
+    by_name = {pdu["name"]: pdu for pdu in started.http("/api/v1/pdus").json}
+    assert by_name["pdu01"]["state"] == "ready" and by_name["pdu01"]["readable"] is True
+    assert by_name["broken"]["state"] == "disabled" and "nosuchdriver" in by_name["broken"]["reason"]
+    reply = started.power("on", "slow", 3, wait=0)
+    location = reply.headers["Location"]
+    record = started.http(location).json
+    assert (record["action"], record["target"], record["ended"]) == ("on", "slow port 3", None)
+    assert record["outlets"] == [{"pdu": "slow", "port": "3"}]
+    assert started.http("/api/v1/requests?limit=1").json[0]["id"] == record["id"]
+    assert eventually(lambda: started.http(location).json["state"] == "done")
+    assert started.http("/healthz").text == "ok\n"
+
+
+def test_cancel(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"pdu": {"driver": "dummy", "slow": 0.5}})
+    running = started.power("on", "pdu", 1, wait=0).headers["Location"]
+    eventually(lambda: started.http(running).json["state"] == "running")
+    waiting = started.power("off", "pdu", 1, wait=0).headers["Location"]
+    postponed = started.power("off", "pdu", 2, wait=0, delay=100).headers["Location"]
+    assert started.http(running, "DELETE").status == 409
+    assert started.http(waiting, "DELETE").json["state"] == "cancelled"
+    assert started.http(postponed, "DELETE").json["state"] == "cancelled"
+    assert started.http(postponed, "DELETE").status == 409
+    assert started.http("/api/v1/requests/99", "DELETE").status == 404
+    assert started.http(postponed + "?half=off", "DELETE").status == 400
+    eventually(lambda: started.http(running).json["state"] == "done")
+    assert started.power("status", "pdu", 1).text == "on\n"
+
+
+def test_keep_alive_survives_errors_and_pipelining(started: Daemon) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", started.port, timeout=20)
+    sockets = set()
+    for path in ("/power/control/on?hostname=pdu01&port=1", "/nothing", "/power/control/on?port=1", "/healthz"):
+        connection.request("GET", path)
+        connection.getresponse().read()
+        sockets.add(connection.sock)
+    assert len(sockets) == 1
+    connection.close()
+    with socket.create_connection(("127.0.0.1", started.port), timeout=20) as pipe:
+        one = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        pipe.sendall(one + one.replace(b"\r\nHost", b"\r\nContent-Length: 3\r\nHost") + b"abc")
+        pipe.sendall(one.replace(b"\r\nHost", b"\r\nConnection: close\r\nHost"))
+        assert pipe.makefile("rb").read().count(b"ok\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"POST /power/control/on HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"POST /power/control/on HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 413),
+        (b"POST /power/control/on HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 413),
+        (b"GET /" + b"x" * 70000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
+        (b"BREW / HTTP/1.1\r\n\r\n", 501),
+        (b"GET * HTTP/1.1\r\n\r\n", 404),
+    ],
+)
+def test_bad_http_is_refused_in_form(started: Daemon, raw: bytes, status: int) -> None:
+    with socket.create_connection(("127.0.0.1", started.port), timeout=20) as connection:
+        connection.sendall(raw)
+        connection.shutdown(socket.SHUT_WR)
+        try:
+            answer = connection.makefile("rb").read()
+        except ConnectionResetError:
+            return
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:100]
+    assert b"Traceback" not in answer
+
+
+def test_a_secret_never_shows(daemon: Callable[..., Daemon]) -> None:
+    secret = "tops3cret"
+    started = daemon(
+        {
+            "pdu": {"driver": "localcmdline", "cmd_on": "echo $PW; exit 3", "password": secret, "retries": 1},
+            "faulty": {"driver": "dummy", "retries": "x", "password": secret},
+        },
+        start=False,
+    )
+    started.environment["PW"] = f"login {secret} refused"
+    started.start()
+    reply = started.power("on", "pdu", 1)
+    assert (reply.status, reply.text) == (502, "pdu: cmd_on exited with 3: login *** refused\n")
+    shown = [
+        started.http(path).text
+        for path in ("/api/v1/pdus", "/api/v1/requests", "/power/control/on?hostname=faulty&port=1")
+    ]
+    assert secret not in "".join(shown) + started.log_text()
