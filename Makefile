@@ -3,8 +3,9 @@
 
 PYTHON ?= python3
 VENV := .venv/bin
-RUFF := --line-length 120 --target-version py311
-RULES := --select E,F,I,B,UP,SIM,RUF,PIE,C4,PTH123 --ignore RUF012
+STYLE := --line-length 120 --target-version py311
+RULES := --select E,F,I,B,UP,SIM,RUF,PIE,C4 --ignore RUF012 --per-file-ignores 'tests/*:E501,RUF001,SIM905'
+SOURCE := pdudaemon tests pduclient
 
 help:  ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,13 +26,16 @@ test: .venv/test  ## run every test
 	$(VENV)/python -m pytest -q -n 4 --dist loadgroup $(TESTS)
 
 lint: .venv/test  ## check style and types
-	$(VENV)/ruff check $(RUFF) $(RULES) pdudaemon tests pduclient
-	$(VENV)/ruff format $(RUFF) --check --diff pdudaemon tests pduclient
+	$(VENV)/ruff check $(STYLE) $(RULES) $(SOURCE)
+	$(VENV)/ruff format $(STYLE) --check --diff $(SOURCE)
 	$(VENV)/mypy
 
 format: .venv/test  ## bring the source into form
-	$(VENV)/ruff check $(RUFF) $(RULES) --fix pdudaemon tests pduclient
-	$(VENV)/ruff format $(RUFF) pdudaemon tests pduclient
+	$(VENV)/ruff check $(STYLE) $(RULES) --fix $(SOURCE)
+	$(VENV)/ruff format $(STYLE) $(SOURCE)
+
+docs: .venv/test  ## write the tables of the documentation anew, from the declarations
+	$(VENV)/python -m tests.docs
 
 bench: .venv/test  ## measure, against bare servers and the released daemon
 	$(VENV)/python -m tests.bench
@@ -49,5 +53,5 @@ clean:  ## remove what the other targets made
 	$(VENV)/pip install --quiet --disable-pip-version-check --editable '.[all,test,lint]'
 	@touch $@
 
-.PHONY: help run test lint format bench clean
+.PHONY: help run test lint format docs bench clean
 .DEFAULT_GOAL := help

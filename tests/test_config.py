@@ -70,7 +70,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         ": pdus.a.driver: there is no driver 'dumy'; did you mean 'dummy'?",
         ": pdus.b.outlets: 0 is not within 1 and 10000",
         ": pdus.c: must be a JSON object",
-        ": aliases.x: there is no PDU 'aa'",
+        ": aliases.x: there is no PDU 'aa'; did you mean 'a'?",
     )
 
 

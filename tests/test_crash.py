@@ -13,13 +13,12 @@ import signal
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.plugins import Recorded, assert_no_overlap, language, read_record, recorded
+from tests.plugins import assert_no_overlap, language, read_record, recorded
 from tests.process import Daemon, eventually
 
 
@@ -221,7 +220,7 @@ def test_killed_at_random_moments_under_load(daemon: Callable[..., Daemon], seed
             thread.join(60)
     started.start()
     eventually(lambda: all_ended(started), 90)
-    seen = {outlet: "" for outlet in outlets}
+    seen = dict.fromkeys(outlets, "")
     for each in itertools.chain(plugin.seen("end"), (each for each in read_record(record) if each.what == "end")):
         seen[each.pdu, each.port] += "o" if each.command == "on" else "f"
     assert sum(acked for requests in asked.values() for _, acked in requests) > KILLS // CHAINS

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -80,7 +81,7 @@ def off_times(seen: list[Seen]) -> list[float]:
     lines = [each for each in seen if each.what == ("end" if each.command == "off" else "begin")]
     return [
         after.time - before.time
-        for before, after in zip(lines, lines[1:], strict=False)
+        for before, after in itertools.pairwise(lines)
         if (before.command, after.command) == ("off", "on")
     ]
 

@@ -108,7 +108,7 @@ def test_what_cannot_become_a_request_is_refused_at_once_and_what_can_is_given_t
     assert time.monotonic() - before < 1.5  # not after the 2 s that a beginning is given
     before = time.monotonic()
     assert started.tcp("pdu01 5 o").startswith("nack: ")
-    assert 1.5 < time.monotonic() - before
+    assert time.monotonic() - before > 1.5
 
 
 def test_a_client_that_shuts_its_side_down_is_answered(started: Daemon) -> None:
