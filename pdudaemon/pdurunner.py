@@ -25,6 +25,7 @@ from pdudaemon.config import PDUConfig
 from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
+from pdudaemon.transports import command
 from pdudaemon.transports.deadline import Deadline
 
 log = logging.getLogger("pdud.runner")
@@ -84,7 +85,9 @@ class Box:
             try:
                 until_next_look.wait(min(_POLL, deadline.remaining()))
             except DeviceTimeout:
-                raise TransientError(f"busy: an earlier command still runs and holds {self._path}") from None
+                killed = command.kill_orphan(descriptor)
+                log.error("%s is held by %s", self._path, "a command of an earlier run, killed now" if killed else "others")
+                raise TransientError(f"busy: an earlier command still held {self._path}") from None
 
 
 class PDURunner:

@@ -92,7 +92,8 @@ def recorded(
     """Start a daemon whose PDUs are recorders with some settings."""
     started = daemon({}, start=False, **settings)
     plugin = Recorded(started)
-    started.configure({**started.settings, "pdus": {name: plugin.settings(**pdu) for name, pdu in pdus.items()}})
+    started.settings["pdus"] = {name: plugin.settings(**pdu) for name, pdu in pdus.items()}
+    started.configure(started.settings)
     started.start()
     return started, plugin
 

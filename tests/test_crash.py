@@ -190,7 +190,6 @@ def test_killed_at_random_moments_under_load(daemon: Callable[..., Daemon], seed
     chance = random.Random(seed)
     started, plugin = recorded(daemon, {"pdu0": {"takes": 0.002}, "pdu1": {"takes": 0.02}}, max_queue=100000)
     record = started.folder / "commands"
-    started.settings["pdus"] = {name: plugin.settings(takes=t) for name, t in (("pdu0", 0.002), ("pdu1", 0.02))}
     started.settings["pdus"]["pdu"] = slow_command(record, 0.03)
     started.configure(started.settings)
     outlets = [(pdu, str(port)) for pdu in ("pdu0", "pdu1", "pdu") for port in range(PORTS)]

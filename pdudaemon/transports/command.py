@@ -5,7 +5,8 @@ What a program prints goes to an unlinked temporary file, not to a pipe: a comma
 background would hold a pipe open, and we wait for the command itself alone.
 
 ``hold`` is a file descriptor that the program inherits. The PDU's lock is given here, so that a program which outlives
-a killed daemon keeps the PDU locked for the next one (see `pdudaemon.pdurunner.Box`).
+a killed daemon keeps the PDU locked for the next one, which finds the program's process group written in the file and
+ends it when its time is over (see `pdudaemon.pdurunner.Box`).
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def run(
     """
     deadline.remaining()
     with tempfile.TemporaryFile() as printed:
+        sign(hold, None)
         try:
             process = subprocess.Popen(
                 command,
@@ -72,6 +74,7 @@ def run(
             raise PermanentError(f"cannot run a command: {error.strerror}: {error.filename}") from None
         with _live_lock:
             _live.add(process.pid)
+        sign(hold, process.pid)
         try:
             if not _ended(process, deadline.remaining()):
                 raise deadline.passed()
@@ -81,6 +84,25 @@ def run(
             if process.returncode is None:
                 _kill(process)
         return Output(process.returncode, _start_of(printed))
+
+
+def sign(hold: int | None, group: int | None) -> None:
+    """Write into the held file which process group it is held for, if any."""
+    if hold is not None:
+        os.ftruncate(hold, 0)
+        if group is not None:
+            os.pwrite(hold, str(group).encode(), 0)
+
+
+def kill_orphan(held: int) -> bool:
+    """Kill the process group that a held file names, which is alive as long as the lock is; return whether there is one.
+
+    For the next daemon, at the end of the time that a command of the last one could have had.
+    """
+    group = os.pread(held, 20, 0)
+    if group:
+        _signal_group(int(group), signal.SIGKILL)
+    return bool(group)
 
 
 def kill_all() -> int:
