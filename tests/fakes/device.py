@@ -34,13 +34,9 @@ class Device:
         self.lock = threading.Lock()
         self.closing = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
         self._threads: list[threading.Thread] = []
         self._connections: list[socket.socket] = []
-
-    @property
-    def port(self) -> int:
-        """The TCP port it listens on."""
-        return int(self._listener.getsockname()[1])
 
     def converse(self, connection: socket.socket) -> None:
         """Talk to one connection until it ends; read by `receive`, so that the bytes are recorded."""
@@ -65,7 +61,6 @@ class Device:
 
     def __enter__(self) -> Self:
         if self.mood is Mood.GONE:
-            self.taken = self.port
             self._listener.close()
         else:
             thread = threading.Thread(target=self._accept, daemon=True)
