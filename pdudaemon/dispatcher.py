@@ -38,6 +38,7 @@ from pdudaemon.transports import command
 log = logging.getLogger("pdud.dispatcher")
 
 STUCK_GRACE = 5.0  # seconds past its deadline before an action counts as stuck
+THREAD_PAUSE = 1.0  # seconds before asking again for a thread that the machine would not give
 LEAVE_GRACE = 1.0  # seconds for threads to come home once nothing is awaited from them any more
 
 
@@ -207,6 +208,9 @@ class Dispatcher:
                 self._came_home.wait(left)
             self._closed = True
             self._tell_all_but_awaited(float("-inf"))
+            for request in self._lanes.live.values():
+                if request.owed and (request.started or request.phase is Phase.ON):
+                    log.warning("%s: still to be switched on, at the next start", request)
             self._timetable.stop()
         killed = command.kill_all()
         if killed:
@@ -235,7 +239,14 @@ class Dispatcher:
             raise Busy(f"{name}: its queue is full: {self._lanes.load[name]} requests")
 
     def _send(self, job: Step | Query) -> None:
-        self._runners[job.outlet.pdu].put(job)
+        runner = self._runners[job.outlet.pdu]
+        runner.put(job)
+        self._see_started(runner)
+
+    def _see_started(self, runner: PDURunner) -> None:
+        """Start a worker's thread, now or as soon as the machine has one for us."""
+        if not runner.start():
+            self._timetable.at(time.monotonic() + THREAD_PAUSE, lambda: self._see_started(runner))
 
     def _begin(self, runner: PDURunner, job: Step | Query) -> bool:
         """Say whether a job is still wanted; from then on it acts. Called by the runner, without the lock."""

@@ -210,11 +210,16 @@ class Listener(socketserver.ThreadingTCPServer):
                 self._after_a_while.wait(0.1)  # it stays pending: without this rest the loop would spin
             raise
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        if self.crowd.enter():
-            return True
-        log.warning("connection from %s refused: %d are open", where_from(client_address), self.crowd.most)
-        return False
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self.crowd.enter():
+            log.warning("connection from %s refused: %d are open", where_from(client_address), self.crowd.most)
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread could be started
+            self.crowd.leave()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:

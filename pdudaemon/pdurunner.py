@@ -122,11 +122,20 @@ class PDURunner:
         return self.pdu.driver is not None and self.pdu.driver.restarts()
 
     def put(self, job: Job) -> None:
-        """Hand over a job; it is carried out after those handed over before. Callers hold the dispatcher's lock."""
+        """Hand over a job; it is carried out after those handed over before."""
         self._queue.put(job)
+
+    def start(self) -> bool:
+        """Start the thread unless it runs; return False if the machine does not give us one now. Callers hold the lock."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=f"pdu {self.pdu.name}", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name=f"pdu {self.pdu.name}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                log.error("%s: %s", self, error)
+                return False
+            self._thread = thread
+        return True
 
     def stop(self) -> None:
         """Let the thread end after the job that it is at; jobs not begun are left to ``begin`` to refuse."""

@@ -18,7 +18,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
 
 from pdudaemon.errors import PermanentError
@@ -44,6 +44,21 @@ class Output(NamedTuple):
         return lines[-1][:200] if lines else ""
 
 
+class Program:
+    """A program that was started, and what it prints."""
+
+    def __init__(self, process: subprocess.Popen[bytes], printed: IO[bytes]) -> None:
+        self._process = process
+        self._printed = printed
+
+    def finish(self, deadline: Deadline) -> Output:
+        """Wait for its end. Raises: DeviceTimeout when the deadline passed."""
+        if not _ended(self._process, deadline.remaining()):
+            raise deadline.passed()
+        self._printed.seek(0)
+        return Output(self._process.returncode, self._printed.read(OUTPUT_LIMIT).decode(errors="replace"))
+
+
 def run(
     command: str | Sequence[str],
     deadline: Deadline,
@@ -57,16 +72,34 @@ def run(
     program cannot be started.
     """
     deadline.remaining()
+    with started(command, hold=hold, environment=environment) as program:
+        return program.finish(deadline)
+
+
+@contextlib.contextmanager
+def started(
+    command: str | Sequence[str],
+    *,
+    hold: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    terminal: int | None = None,
+) -> Iterator[Program]:
+    """Start a program; its process group is dead in the end. A ``terminal`` becomes its input and its controlling one.
+
+    Raises: PermanentError when the program cannot be started.
+    """
+    # A terminal is made the controlling one by a program, since to do it here, between fork and exec, is not safe.
+    leader = () if terminal is None or isinstance(command, str) else ("setsid", "-c")
     with tempfile.TemporaryFile() as printed:
-        sign(hold, None)
+        _sign(hold, None)
         try:
             process = subprocess.Popen(
-                command,
+                command if isinstance(command, str) else [*leader, *command],
                 shell=isinstance(command, str),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if terminal is None else terminal,
                 stdout=printed,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                start_new_session=not leader,
                 pass_fds=() if hold is None else (hold,),
                 env=None if environment is None else {**os.environ, **environment},
             )
@@ -74,24 +107,14 @@ def run(
             raise PermanentError(f"cannot run a command: {error.strerror}: {error.filename}") from None
         with _live_lock:
             _live.add(process.pid)
-        sign(hold, process.pid)
+        _sign(hold, process.pid)
         try:
-            if not _ended(process, deadline.remaining()):
-                raise deadline.passed()
+            yield Program(process, printed)
         finally:
             with _live_lock:
                 _live.discard(process.pid)
             if process.returncode is None:
                 _kill(process)
-        return Output(process.returncode, _start_of(printed))
-
-
-def sign(hold: int | None, group: int | None) -> None:
-    """Write into the held file which process group it is held for, if any."""
-    if hold is not None:
-        os.ftruncate(hold, 0)
-        if group is not None:
-            os.pwrite(hold, str(group).encode(), 0)
 
 
 def kill_orphan(held: int) -> bool:
@@ -113,9 +136,12 @@ def kill_all() -> int:
         return len(_live)
 
 
-def _start_of(printed: IO[bytes]) -> str:
-    printed.seek(0)
-    return printed.read(OUTPUT_LIMIT).decode(errors="replace")
+def _sign(hold: int | None, group: int | None) -> None:
+    """Write into the held file which process group it is held for, if any."""
+    if hold is not None:
+        os.ftruncate(hold, 0)
+        if group is not None:
+            os.pwrite(hold, str(group).encode(), 0)
 
 
 def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
