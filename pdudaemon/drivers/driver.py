@@ -22,12 +22,19 @@ from pdudaemon.power import State
 from pdudaemon.settings import Options, Setting, boolean, integer, read, seconds, text
 from pdudaemon.transports.deadline import Deadline
 
-__all__ = ["FailedRequestException", "PDUDriver", "PDUOptions", "UnknownCommandException", "registered"]
+__all__ = ["FailedRequestException", "PDUDriver", "PDUOptions", "UnknownCommandException", "numbered", "registered"]
 
 registered: dict[str, type[PDUDriver]] = {}
 """Configuration word -> built-in class, filled as the classes are defined."""
 
 _PORT = re.compile(r"[A-Za-z0-9_.:+/][A-Za-z0-9_.:+/-]{0,99}")
+
+
+def numbered(port: str, most: int, least: int = 1) -> str:
+    """Return a canonical port that is a number within bounds. Raises: ValueError, quoting it, if it is none."""
+    if not (port.isdecimal() and least <= int(port) <= most):
+        raise ValueError(f"{port!r} is not a port: this PDU has {least} to {most}")
+    return port
 
 
 class PDUOptions(Options):

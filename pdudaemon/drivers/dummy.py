@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.driver import PDUDriver, numbered
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, integer, seconds, text
@@ -44,11 +44,7 @@ class Dummy(PDUDriver):
 
     @classmethod
     def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        port = super().canonical_port(port, settings)
-        outlets = int(settings.get("outlets", cls.outlets.default))
-        if not (port.isdecimal() and 1 <= int(port) <= outlets):
-            raise ValueError(f"{port!r} is not a port: this PDU has 1 to {outlets}")
-        return port
+        return numbered(super().canonical_port(port, settings), int(settings.get("outlets", cls.outlets.default)))
 
     def port_interaction(self, command: str, port_number: int) -> None:
         self._take_time()

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""Devantech (Robot Electronics) Ethernet relays of the ETH series, by their binary TCP protocol.
+
+Source: Devantech manuals ETH008, ETH8020, ETH0621; lengths of the states of ETH002 and ETH484 from a Python library in
+the maker's style.
+Tested: against a fake only.
+Quirks: a password, if the board has one, is needed for switching and not for reading; it holds for 30 s or until the
+logout. What the logout answers is not documented: anything will do, and nothing as well. Five connections at the most.
+
+    "relays": {"driver": "devantech_eth008", "ip": "192.0.2.8", "password": "secret", "logic": "NC"}
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import DeviceError, PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, choice, integer, text
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.tcp import Connection
+
+_ACTIVE, _INACTIVE, _STATES, _LOGIN, _LOGOUT = 0x20, 0x21, 0x24, 0x79, 0x7B
+_LOGOUT_SECONDS = 1.0
+
+
+class Board(NamedTuple):
+    """What differs: the number of relays, and of the bytes that hold their states, the first relay in bit 0."""
+
+    relays: int
+    state_bytes: int
+
+
+class DevantechETH(PDUDriver):
+    """Sets a relay and reads it back."""
+
+    models = {
+        "devantech_eth002": Board(2, 1),
+        "devantech_eth0621": Board(2, 3),
+        "devantech_eth484": Board(4, 2),
+        "devantech_eth008": Board(8, 1),
+        "devantech_eth8020": Board(20, 3),
+    }
+
+    ip = Setting(text, "", "address, if it is not the name of the PDU")
+    port = Setting(integer(1, 65535), 17494, "TCP port")
+    password = Setting(text, "", "TCP password, if the board has one", secret=True)
+    logic = Setting(choice("NO", "NC"), "NO", "contact in use: `NO`: an active relay is on, `NC`: an inactive one is")
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]].relays)
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        wanted = State(command)
+        active = (wanted is State.ON) == (self.logic == "NO")
+        step = f"switching relay {port_number}"
+        with self._connection() as connection, self._unlocked(connection):
+            locked = "" if self.password else "; does the board want a password?"
+            frame = bytes([_ACTIVE if active else _INACTIVE, port_number, 0])
+            self._order(connection, frame, step, (0, 1), f"{connection.peer} refused {step}{locked}")
+            if self._state(connection, port_number) is not wanted:
+                raise TransientError(f"{connection.peer}: relay {port_number} is not {wanted} after {step}")
+
+    def port_status(self, port_number: int) -> State:
+        with self._connection() as connection:
+            return self._state(connection, port_number)
+
+    def _connection(self) -> Connection:
+        return Connection(self.ip or self.hostname, self.port, self.deadline)
+
+    @contextlib.contextmanager
+    def _unlocked(self, connection: Connection) -> Iterator[None]:
+        if not self.password:
+            yield
+            return
+        login = bytes([_LOGIN]) + self.password.encode()
+        self._order(connection, login, "the login", (1, 2), f"login refused by {connection.peer}")
+        try:
+            yield
+        finally:
+            connection.deadline = Deadline(_LOGOUT_SECONDS)  # it is owed even when the time of the action is over
+            with contextlib.suppress(DeviceError):  # what went wrong before is what counts
+                connection.send(bytes([_LOGOUT]), "the logout")
+                connection.receive("the logout")
+
+    @staticmethod
+    def _order(connection: Connection, frame: bytes, step: str, answers: tuple[int, int], no: str) -> None:
+        """Send a frame, of whose two answers the first means done, the second ``no``."""
+        connection.send(frame, step)
+        answer = connection.receive_exactly(1, step)[0]
+        if answer not in answers:
+            raise TransientError(f"{connection.peer} answered 0x{answer:02x} at {step}")
+        if answer == answers[1]:
+            raise PermanentError(no)
+
+    def _state(self, connection: Connection, relay: int) -> State:
+        step = "reading the relays"
+        connection.send(bytes([_STATES]), step)
+        states = connection.receive_exactly(self.models[self.settings["driver"]].state_bytes, step)
+        active = bool(int.from_bytes(states, "little") >> (relay - 1) & 1)
+        return State.ON if active == (self.logic == "NO") else State.OFF

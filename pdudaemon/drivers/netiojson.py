@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""NETIO PDUs with the JSON API (4All, PowerPDU 4C and 8QS, PowerCable, PowerBOX, PowerDIN and so on).
+
+The API must be enabled in the device's web pages, with the read-write account.
+
+Source: NETIO application note AN21 (JSON over HTTP).
+Tested: against a fake only.
+Quirks: the API's account is not the one of the web pages; many devices leave the factory with ``netio``/``netio``.
+
+    "rack3": {"driver": "netiojson", "ip": "192.0.2.9", "password": "secret"},
+    "rack4": {"driver": "netiojson", "username": "netio", "password": "secret", "number_of_outputs": 8}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, integer, text
+from pdudaemon.transports.http import Client, Response
+
+_STATES = {1: State.ON, 0: State.OFF}
+_ACTIONS = {state: number for number, state in _STATES.items()}
+
+
+class NetioJSON(PDUDriver):
+    """Each answer, also to a command, tells the state of all outputs."""
+
+    models = {"netiojson": None}
+
+    ip = Setting(text, "", "address, if it is not the name of the PDU")
+    port = Setting(integer(1, 65535), 80, "TCP port of the API")
+    username = Setting(text, "admin", "user name of the API")
+    password = Setting(text, "admin", "password of the API", secret=True)
+    number_of_outputs = Setting(integer(1, 1000), 4, "number of outputs, counted from 1")
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(
+            super().canonical_port(port, settings),
+            int(settings.get("number_of_outputs", cls.number_of_outputs.default)),
+        )
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        wanted = State(command)
+        order = {"Outputs": [{"ID": port_number, "Action": _ACTIONS[wanted]}]}
+        answer = self._client().request("POST", "/netio.json", json=order)
+        if self._state(answer, port_number) is not wanted:
+            raise TransientError(f"{answer.source}: output {port_number} is not {wanted} after the command")
+
+    def port_status(self, port_number: int) -> State:
+        return self._state(self._client().request("GET", "/netio.json"), port_number)
+
+    def _client(self) -> Client:
+        return Client(
+            self.ip or self.hostname, self.deadline, port=self.port, username=self.username, password=self.password
+        )
+
+    @staticmethod
+    def _state(answer: Response, output: int) -> State:
+        try:
+            for entry in answer.json()["Outputs"]:
+                if entry["ID"] == output:
+                    return _STATES[entry["State"]]
+        except (KeyError, TypeError):
+            raise TransientError(f"{answer.source}: the answer does not tell the state of output {output}") from None
+        raise PermanentError(f"{answer.source}: the device has no output {output}")

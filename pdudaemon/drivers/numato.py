@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""Numato Lab USB relay modules, which are serial lines with a prompt.
+
+Source: Numato's manuals and Python package; tests of the existing PDUDaemon for the relays' ids.
+Tested: against a fake on a real pty, and through ser2net.
+Quirks: ``relay on`` and ``relay off`` are echoed and not acknowledged, so the relay is read back. The line's speed does
+not matter. The driver's first CR ends what another program may have left half typed.
+
+    "bench": {"driver": "NumatoUSB8", "device": "/dev/serial/by-id/usb-Numato_Lab_8_Channel-if00"},
+    "far": {"driver": "NumatoUSB16", "device": "rfc2217://192.0.2.20:4001"}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import string
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, text
+from pdudaemon.transports.serialport import SerialPort
+
+_DIGITS = string.digits + "abcdef"
+_LETTERS = string.digits + string.ascii_uppercase
+
+
+class Numato(PDUDriver):
+    """The row of a module is what it calls its relays, in order."""
+
+    models = {
+        "NumatoUSB1": tuple(_DIGITS[:1]),
+        "NumatoUSB2": tuple(_DIGITS[:2]),
+        "NumatoUSB4": tuple(_DIGITS[:4]),
+        "NumatoUSB8": tuple(_DIGITS[:8]),
+        "NumatoUSB16": tuple(_DIGITS),
+        "NumatoUSB32": tuple(_LETTERS[:32]),
+        "NumatoUSB64": tuple(f"{number:02}" for number in range(64)),
+    }
+
+    device = Setting(text, "/dev/ttyACM0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(super().canonical_port(port, settings), len(cls.models[settings["driver"]]))
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        with self._line() as line:
+            self._ask(line, f"relay {command} {self._id(port_number)}")
+            if (state := self._read(line, port_number)) != command:
+                raise TransientError(f"{line.peer}: relay {port_number} is {state} after being switched {command}")
+
+    def port_status(self, port_number: int) -> State:
+        with self._line() as line:
+            return self._read(line, port_number)
+
+    @contextlib.contextmanager
+    def _line(self) -> Iterator[SerialPort]:
+        with SerialPort(self.device, self.deadline) as line:
+            line.send(b"\r", "the prompt")
+            line.receive_until(b">", "the prompt")
+            yield line
+
+    def _id(self, port: int) -> str:
+        return str(self.models[self.settings["driver"]][port - 1])
+
+    def _read(self, line: SerialPort, port: int) -> State:
+        command = f"relay read {self._id(port)}"
+        answer = self._ask(line, command)
+        try:
+            return State(answer)
+        except ValueError:
+            raise TransientError(f"{line.peer} answered {answer[:40]!r} to {command!r}") from None
+
+    @staticmethod
+    def _ask(line: SerialPort, command: str) -> str:
+        """Send a command and return what stands between its echo and the prompt."""
+        line.send(f"{command}\r".encode(), repr(command))
+        said = line.receive_until(b">", repr(command)).decode("latin-1").removesuffix(">").strip()
+        if not said.startswith(command):
+            raise TransientError(f"{line.peer} answered {said[:40]!r} to {command!r}")
+        return said.removeprefix(command).strip()

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""Devices with Tasmota firmware, by its web commands.
+
+Source: Tasmota documentation (Commands: Power, SetOption26, StateText; Web requests).
+Tested: against a fake only.
+Quirks: a device with one relay calls it ``POWER``, without a number, unless SetOption26 is 1. A login can only go in
+the query of the URL; it is sent when user name and password are both set. Old firmware refuses it with status 200.
+
+    "plug5": {"driver": "tasmota", "ip": "192.0.2.15", "port_count": 4, "username": "admin", "password": "secret"}
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, integer, text
+from pdudaemon.transports.http import Client
+
+
+class Tasmota(PDUDriver):
+    """The row of a device is its number of relays; None: what ``port_count`` says."""
+
+    models = {"sonoff_s20_tasmota": 1, "brennenstuhl_wspl01_tasmota": 2, "tasmota": None}
+
+    ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
+    username = Setting(text, "", "user name of the web pages (`admin`)")
+    password = Setting(text, "", "password of the web pages", secret=True)
+    port_count = Setting(integer(1, 64), 1, "number of relays, counted from 1; for the driver `tasmota` only")
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        relays = cls.models[settings["driver"]] or int(settings.get("port_count", cls.port_count.default))
+        return numbered(super().canonical_port(port, settings), relays)
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        self._ask(port_number, command)
+
+    def port_status(self, port_number: int) -> State:
+        return self._ask(port_number)
+
+    def _ask(self, relay: int, wanted: str = "") -> State:
+        command = f"Power{relay} {wanted}".rstrip()
+        words = {"cmnd": command}
+        if self.username and self.password:
+            words |= {"user": self.username, "password": self.password}
+        query = urllib.parse.urlencode(words, quote_via=urllib.parse.quote)
+        response = Client(self.ip or self.hostname, self.deadline).request("GET", f"/cm?{query}")
+        answer = response.json()
+        if not isinstance(answer, dict):
+            raise TransientError(f"{response.source}: the answer is no JSON object")
+        if "WARNING" in answer:
+            login = "Need user" in str(answer["WARNING"])
+            raise PermanentError(f"{response.source}: {'login refused' if login else answer['WARNING']}")
+        if answer.get("Command") in ("Unknown", "Error"):
+            raise PermanentError(f"{response.source}: the device does not know the command {command!r}")
+        said = answer.get(f"POWER{relay}", answer.get("POWER") if relay == 1 else None)
+        if said is None:
+            raise TransientError(f"{response.source}: the answer does not tell the state of relay {relay}")
+        try:
+            state = State(str(said).lower())
+        except ValueError:
+            raise PermanentError(f"{response.source}: the state is {said!r}; set StateText to OFF and ON") from None
+        if wanted and state != wanted:
+            raise TransientError(f"{response.source}: relay {relay} is {state} after being switched {wanted}")
+        return state

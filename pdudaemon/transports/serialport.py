@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""Serial lines, by path or by any URL that pyserial knows (``rfc2217://``, ``socket://``, ``loop://`` and so on).
+
+A port of this machine is taken for ourselves alone (flock), so that two programs never talk into each other.
+
+Over the network pyserial has limits of its own, whatever is left of the deadline: 5 s for a connection to come about
+and 3 s for each thing that ``rfc2217://`` agrees on. ``?ign_set_control`` after such a URL is for a server with no
+modem lines to set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import os
+from typing import Any, Self
+
+from pdudaemon.errors import DeviceError, PermanentError, TransientError
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.tcp import Stream
+
+_POLL = 0.1  # a read's own time-out: to change that for each read, pyserial would set the whole port up anew
+
+
+class SerialPort(Stream):
+    """A serial line, open within ``with``; 8 bits, no parity, one stop bit, no handshake."""
+
+    def __init__(self, url: str, deadline: Deadline, *, baudrate: int = 9600) -> None:
+        super().__init__(url, deadline)
+        self._baudrate = baudrate
+        self._pyserial: Any = None
+        self._port: Any = None
+
+    def __enter__(self) -> Self:
+        self._pyserial = _pyserial()
+        options = {"baudrate": self._baudrate, "timeout": _POLL, "exclusive": True}
+        if not self.peer.lower().startswith("rfc2217://"):  # which cannot have it
+            options["write_timeout"] = self._seconds("opening")
+        try:
+            self._port = self._pyserial.serial_for_url(self.peer, **options)
+        except ValueError as error:
+            raise PermanentError(f"cannot open {self.peer}: {error}") from None
+        except OSError as error:  # as pyserial's own errors are, too
+            raise self._not_opened(error) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):  # it was pulled out
+            self._port.close()
+
+    def send(self, data: bytes, step: str) -> None:
+        self._seconds(step)
+        with self._told(step):
+            try:
+                self._port.write(data)
+            except self._pyserial.SerialTimeoutException:
+                raise self._silent(step) from None
+
+    def _receive(self, step: str) -> bytes:
+        while True:
+            self._seconds(step)
+            with self._told(step):
+                if data := self._port.read(max(1, self._port.in_waiting)):
+                    return bytes(data)
+
+    def _not_opened(self, error: OSError) -> DeviceError:
+        number = error.errno or getattr(error.__context__, "errno", None)
+        if number == errno.EWOULDBLOCK:
+            return TransientError(f"{self.peer} is in use by another program")
+        kind = PermanentError if number == errno.EACCES else TransientError
+        return kind(f"cannot open {self.peer}: {os.strerror(number) if number else error}")
+
+
+def _pyserial() -> Any:
+    try:
+        return importlib.import_module("serial")
+    except ImportError:
+        raise PermanentError("serial lines need the Python package pyserial (Debian: python3-serial)") from None
