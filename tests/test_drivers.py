@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import pytest
 from pdudaemon import config
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver
+from tests.docs import example
 from tests.process import Daemon, eventually, install_plugin
 
 LEGACY = '''
@@ -271,11 +271,11 @@ def test_verify_reads_the_state_back_until_it_is_as_asked(daemon: Callable[..., 
 @pytest.mark.parametrize("name", strategies.names())
 def test_the_example_in_a_drivers_docstring_loads(name: str, tmp_path: Path) -> None:
     """Every family shows a configuration, and it is a right one."""
-    text = sys.modules[strategies.find(name).__module__].__doc__ or ""
+    module = strategies.find(name).__module__
+    text = sys.modules[module].__doc__ or ""
     assert "Source:" in text and "Tested:" in text
-    blocks = re.findall(r"(?:^    .*\n?)+", text, re.MULTILINE)
-    example = next(block for block in blocks if block.startswith('    "')).strip().rstrip(",")
-    (tmp_path / "conf").write_text(f'{{"pdus": {{{example}}}}}')
+    shown = example(module).rstrip(",")
+    (tmp_path / "conf").write_text(f'{{"pdus": {{{shown}}}}}')
     conf = config.load(str(tmp_path / "conf"))
     assert conf.pdus and not conf.faults and not conf.warnings, (conf.faults, conf.warnings)
 
