@@ -237,7 +237,8 @@ class _Handler(BaseHTTPRequestHandler):
         return f"pdudaemon/{__version__}"
 
     def log_message(self, format: str, *args: Any) -> None:
-        log.debug("%s %s", self._client, (format % args).encode("unicode_escape").decode())
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s %s", self._client, (format % args).encode("unicode_escape").decode())
 
 
 def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> Answer:

@@ -86,7 +86,8 @@ class Box:
                 until_next_look.wait(min(_POLL, deadline.remaining()))
             except DeviceTimeout:
                 killed = command.kill_orphan(descriptor)
-                log.error("%s is held by %s", self._path, "a command of an earlier run, killed now" if killed else "others")
+                holder = "a command of an earlier run, killed now" if killed else "another process"
+                log.error("%s is held by %s", self._path, holder)
                 raise TransientError(f"busy: an earlier command still held {self._path}") from None
 
 
@@ -126,7 +127,7 @@ class PDURunner:
         self._queue.put(job)
 
     def start(self) -> bool:
-        """Start the thread unless it runs; return False if the machine does not give us one now. Callers hold the lock."""
+        """Start the thread unless it runs; return False if there is none to be had now. Callers hold the lock."""
         if self._thread is None:
             thread = threading.Thread(target=self._run, name=f"pdu {self.pdu.name}", daemon=True)
             try:

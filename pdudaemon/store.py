@@ -90,22 +90,25 @@ class Store:
     def add(self, request: Request) -> int:
         """Commit an accepted request; return its id."""
         outlets = json.dumps(request.target.outlets)
-        with self._transaction() as db:
-            cursor = db.execute(
+        values = (
+            request.action,
+            request.target.name,
+            outlets,
+            request.delay,
+            request.client,
+            request.accepted,
+            request.phase,
+            request.owed,
+            outlets,
+        )
+        try:  # one statement is a transaction by itself
+            cursor = self._db.execute(
                 "INSERT INTO request (action, target, all_outlets, delay, client, accepted, phase, owed, outlets)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    request.action,
-                    request.target.name,
-                    outlets,
-                    request.delay,
-                    request.client,
-                    request.accepted,
-                    request.phase,
-                    request.owed,
-                    outlets,
-                ),
+                values,
             )
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from None
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 

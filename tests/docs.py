@@ -48,7 +48,9 @@ def _family(module: str, names: list[str]) -> str:
     driver = registered[names[0]]
     text = sys.modules[module].__doc__ or ""
     head, *paragraphs = [block for block in text.strip().split("\n\n") if not block.startswith("    ")]
-    facts = re.findall(r"^(Source|Tested|Quirks): (.*?)(?=^\w+: |\Z)", "\n\n".join(paragraphs), re.MULTILINE | re.DOTALL)
+    facts = re.findall(
+        r"^(Source|Tested|Quirks): (.*?)(?=^\w+: |\Z)", "\n\n".join(paragraphs), re.MULTILINE | re.DOTALL
+    )
     prose = [" ".join(each.split()) for each in paragraphs if not re.match(r"(Source|Tested|Quirks):", each)]
     bases = {base.__module__ for base in driver.__mro__ if base.__module__.startswith("pdudaemon.drivers.")}
     used = {

@@ -35,7 +35,10 @@ FAMILIES = [
 ]
 NAMES = {name: family for family in FAMILIES for name in family.NAMES}
 MOODS = [
-    pytest.param(name, mood, id=f"{name}-{mood}") for name, family in NAMES.items() for mood in Mood if mood in family.MOODS
+    pytest.param(name, mood, id=f"{name}-{mood}")
+    for name, family in NAMES.items()
+    for mood in Mood
+    if mood in family.MOODS
 ]
 TIMEOUT = {Mood.DEAF: 1.5, Mood.BUSY: 3.0, Mood.GARBLED: 3.0}
 HANDS = {"on": Action.ON, "off": Action.OFF}
@@ -127,18 +130,13 @@ def works(at: Bench, ports: list[str]) -> None:
 
 def fails(at: Bench, mood: Mood, port: str) -> None:
     """Check that each failure is of the right kind, in time and in words, and that the device is well again after it."""
-    kind, words = {
-        Mood.DEAF: (DeviceTimeout, ""),
-        Mood.GONE: (TransientError, ""),
-        Mood.BUSY: (TransientError, ""),
-        Mood.GARBLED: (TransientError, ""),
-        Mood.WRONG_PASSWORD: (PermanentError, ""),
-        Mood.REFUSING: (PermanentError, ""),
-    }[mood]
+    kind = {Mood.DEAF: DeviceTimeout, Mood.WRONG_PASSWORD: PermanentError, Mood.REFUSING: PermanentError}.get(
+        mood, TransientError
+    )
     before = dict(at.device.outlets)
     wanted = "on" if before[port] == "off" else "off"
     start = time.monotonic()
-    with pytest.raises(kind, match=words) as caught:
+    with pytest.raises(kind) as caught:
         at.switch(wanted, port)
     assert time.monotonic() - start < TIMEOUT.get(mood, 15.0) + 5
     assert str(caught.value).startswith(f"{at.case.hostname}: ") and "\n" not in str(caught.value)

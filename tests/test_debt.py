@@ -117,7 +117,10 @@ def test_a_pdu_that_is_gone_ends_its_requests_and_one_that_is_disabled_keeps_the
     started.configure(started.settings)
     started.start()
     assert state(started, 1) == "failed" and "gone is not configured any more" in started.log_text()
-    assert state(started, 2) == "accepted" and "request 2: reboot faulty port 1 kept for another start" in started.log_text()
+    assert (
+        state(started, 2) == "accepted"
+        and "request 2: reboot faulty port 1 kept for another start" in started.log_text()
+    )
     started.stop()
     settings["faulty"]["retries"] = 1
     started.configure(started.settings)
@@ -125,7 +128,7 @@ def test_a_pdu_that_is_gone_ends_its_requests_and_one_that_is_disabled_keeps_the
     eventually(lambda: plugin.by_outlet()["faulty", "1"] == "fo")
 
 
-RESTARTING = '''
+RESTARTING = """
 import os, signal
 from pdudaemon.drivers.driver import PDUDriver
 
@@ -144,7 +147,7 @@ class Restarting(PDUDriver):
         self.note("restart")
         if port_number == 9:
             os.kill(os.getpid(), signal.SIGKILL)
-'''
+"""
 
 
 def test_a_restart_of_the_devices_own_is_not_done_again_after_a_crash(

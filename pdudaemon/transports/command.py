@@ -118,7 +118,7 @@ def started(
 
 
 def kill_orphan(held: int) -> bool:
-    """Kill the process group that a held file names, which is alive as long as the lock is; return whether there is one.
+    """Kill the process group that a held file names; return whether it names one. It lives as long as the lock is held.
 
     For the next daemon, at the end of the time that a command of the last one could have had.
     """
