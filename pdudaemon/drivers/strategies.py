@@ -42,7 +42,7 @@ def find(name: str) -> type[PDUDriver]:
     if name in registered:
         return registered[name]
     for taker in _subclasses(PDUDriver):
-        if not taker.models and taker.accepts(name):
+        if taker.accepts(name):
             return taker
     raise ValueError(f"there is no driver {name!r}{near(name, names())}")
 

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""What the consoles of APC have in common: the login over telnet, and outlets that are counted from 1.
+
+Source: as `pdudaemon.drivers.apcmenu` and `pdudaemon.drivers.apccli`, which drive them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import PermanentError
+from pdudaemon.settings import Setting, integer, text
+from pdudaemon.transports import telnet
+from pdudaemon.transports.dialogue import Dialogue, Login
+
+
+@dataclass(frozen=True)
+class Console:
+    """A model: its outlets, counted from 1, and whether its name is taken in any case."""
+
+    outlets: int
+    any_case: bool = False
+
+
+class APCConsole(PDUDriver):
+    """What all consoles of APC share: the login, and outlets that are counted from 1."""
+
+    username = Setting(text, "apc", "user of the console")
+    password = Setting(text, "apc", "password of that user", secret=True)
+    telnetport = Setting(integer(1, 65535), 23, "TCP port of the console")
+
+    @classmethod
+    def accepts(cls, drivername: str) -> bool:
+        model = cls.models.get(drivername.lower())
+        return model is not None and (model.any_case or drivername in cls.models)
+
+    @classmethod
+    def model(cls, settings: Mapping[str, Any]) -> Console:
+        """Return the row of the configured name."""
+        row: Console = cls.models[str(settings["driver"]).lower()]
+        return row
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(super().canonical_port(port, settings), cls.model(settings).outlets)
+
+    def outlet(self, port_number: Any) -> int:
+        """Return the number of an outlet. Raises: PermanentError, since a wrong one could mean all outlets."""
+        try:
+            return int(self.canonical_port(str(port_number), self.settings))
+        except ValueError as error:
+            raise PermanentError(str(error)) from None
+
+    def connected(self) -> AbstractContextManager[Dialogue]:
+        """Connect within ``with``."""
+        return telnet.session(self.hostname, self.telnetport, self.deadline, newline="\r")
+
+    def logged_in(
+        self, console: Dialogue, ready: str, log_out: Callable[[], None], knock: bool = False
+    ) -> AbstractContextManager[str]:
+        """Log in within ``with``; ``ready`` is the prompt that follows."""
+        login = Login(name=r"User Name\s*:", password=r"Password\s*:", ready=ready, knock=knock)
+        return console.logged_in(login, self.username, self.password, log_out)

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT
+"""Dialogues with a console meant for people: say a line, wait for one of some prompts. pexpect does the searching.
+
+`Dialogue` works over any `Stream`: telnet, a plain TCP prompt, a serial line, the terminal of a program. pexpect reads
+through the stream, so the one deadline of the action bounds all of it; its own ``spawn``, which forks, is not used.
+
+Every call takes the ``step`` that it is, in words that follow "at". What a device said is quoted in an error only where
+no secret of ours can be in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.tcp import LIMIT, Stream
+
+log = logging.getLogger("pdud.dialogue")
+
+PATIENCE = 2.0
+"""Seconds of silence after which a console that may wait for a key is sent an empty line."""
+
+LOGOUT_SECONDS = 3.0
+"""What a logout may take. It has a time of its own: it is owed even when the deadline of the action has passed."""
+
+_QUOTE = 60
+
+
+class Seen(NamedTuple):
+    """What came: the name of the pattern that matched, the text before the match, and the match."""
+
+    name: str
+    before: str
+    match: re.Match[str]
+
+
+@dataclass(frozen=True)
+class Login:
+    """How a console asks who is there: patterns for its two questions and for the prompt that follows."""
+
+    name: str
+    password: str
+    ready: str
+    knock: bool = False  # whether the prompt comes only after an empty line
+
+
+class _Ended(Exception):
+    """The other side has closed."""
+
+
+class Dialogue:
+    """A conversation over an open stream. ``newline`` ends the lines that we say.
+
+    Raises, from every method: what `Stream` raises, in the same words; TransientError too for a device that says more
+    than anyone would read.
+    """
+
+    def __init__(self, stream: Stream, newline: str = "\r\n") -> None:
+        self.peer = stream.peer
+        self._stream = stream
+        self._newline = newline
+        self._step = ""
+        self._heard = 0
+        self._silence: float | None = None
+        self._secret = False  # whether what comes next may be the echo of a secret
+        self._expecter = _expecter(self._hear)
+
+    def send(self, keys: str, step: str) -> None:
+        """Send some keys as they are."""
+        self._stream.send(keys.encode(), step)
+
+    def line(self, text: str, step: str, *, secret: bool = False) -> None:
+        """Send a line."""
+        self._secret = self._secret or secret
+        self.send(f"{text}{self._newline}", step)
+
+    def expect(self, step: str, patterns: Mapping[str, str], silence: float | None = None) -> Seen:
+        """Wait until one of some patterns (name to regular expression) comes; of several, the leftmost.
+
+        Raises also: DeviceTimeout when the device has been silent for so many seconds.
+        """
+        seen = self.expect_or_end(step, patterns, silence)
+        if seen is None:
+            raise TransientError(f"connection closed by {self.peer} at {step}")
+        return seen
+
+    def expect_or_end(self, step: str, patterns: Mapping[str, str], silence: float | None = None) -> Seen | None:
+        """Do as `expect` does; return None when the other side has closed."""
+        self._step = step
+        self._heard = 0
+        self._silence = silence
+        try:
+            index = self._expecter.expect_list([re.compile(pattern) for pattern in patterns.values()], timeout=None)
+        except _Ended:
+            return None
+        except DeviceTimeout:
+            raise self._lost() from None
+        self._secret = False
+        return Seen([*patterns][index], self._expecter.before, self._expecter.match)
+
+    def expect_or_nudge(self, step: str, patterns: Mapping[str, str]) -> Seen:
+        """Do as `expect` does; a console that stays silent is sent an empty line, as some wait for one."""
+        try:
+            return self.expect(step, patterns, PATIENCE)
+        except DeviceTimeout:
+            if time.monotonic() >= self._stream.deadline.when:
+                raise
+            self.line("", step)
+            return self.expect(step, patterns)
+
+    @contextmanager
+    def logged_in(self, login: Login, username: str, password: str, log_out: Callable[[], None]) -> Iterator[str]:
+        """Log in; yield what the console showed before its prompt; log out in the end, whatever happened meanwhile.
+
+        A console that takes one session at a time stays taken for minutes when its client just goes.
+
+        Raises also: PermanentError when the login is refused.
+        """
+        self.expect_or_nudge("the login prompt", {"name": login.name})
+        self.line(username, "the login prompt")
+        self.expect("the password prompt", {"password": login.password})
+        self.line(password, "the password prompt", secret=True)
+        let_in = True
+        try:
+            if login.knock:
+                self.line("", "the login")
+            seen = self.expect_or_nudge("the login", {"ready": login.ready, "refused": login.name})
+            let_in = seen.name == "ready"
+            if not let_in:
+                raise PermanentError(f"login refused by {self.peer}")
+            yield seen.before
+        finally:
+            if let_in:
+                self._leave(log_out)
+
+    def _leave(self, log_out: Callable[[], None]) -> None:
+        self._stream.deadline = Deadline(LOGOUT_SECONDS)
+        try:
+            log_out()
+        except TransientError as error:  # what was done before it counts, not this
+            log.debug("%s", error)
+
+    def _hear(self) -> str:
+        whole = self._stream.deadline
+        if self._silence is not None:
+            self._stream.deadline = min(whole, Deadline(self._silence), key=lambda deadline: deadline.when)
+        try:
+            data = self._stream.receive(self._step)
+        finally:
+            self._stream.deadline = whole
+        if not data:
+            raise _Ended
+        self._heard += len(data)
+        if self._heard > LIMIT:
+            raise TransientError(f"{self.peer} says too much at {self._step}")
+        return data.decode("latin-1")
+
+    def _lost(self) -> DeviceTimeout:
+        heard = " ".join(self._expecter.before.split())
+        took = f"at {self._step} within {self._stream.deadline.seconds:g} s"
+        if not heard:
+            return DeviceTimeout(f"no answer from {self.peer} {took}")
+        quote = "" if self._secret else f", but {heard[-_QUOTE:]!r}"
+        return DeviceTimeout(f"not what was expected from {self.peer} {took}{quote}")
+
+
+def _expecter(hear: Callable[[], str]) -> Any:
+    """Return a pexpect expecter that gets its text from ``hear``."""
+    try:
+        from pexpect.spawnbase import SpawnBase  # type: ignore[import-untyped]
+    except ImportError:
+        raise PermanentError("the Python package pexpect, which this driver needs, is not installed") from None
+    expecter = SpawnBase(timeout=None, encoding="latin-1")
+    expecter.delayafterread = None
+    expecter.read_nonblocking = lambda size, timeout: hear()
+    return expecter
