@@ -263,9 +263,11 @@ class Dispatcher:
             job.running = True
             job.attempts += 1
             request = job.request
-            if request.action is not Action.REBOOT or request.started is not None:
+            if request.started is not None:
                 return True
             request.started = time.time()
+            if request.action is not Action.REBOOT:
+                return True
         return self._promise(runner, request)
 
     def _promise(self, runner: PDURunner, request: Request) -> bool:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 from pdudaemon.config import Config
 from pdudaemon.errors import DeviceError, PDUDaemonError, RequestEnded, RequestError, StoreError, TransientError
-from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, State, Step
+from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, Step
 from pdudaemon.store import Store
 from pdudaemon.timetable import Timetable
 
@@ -29,8 +29,6 @@ log = logging.getLogger("pdud.requests")
 
 FIRST_BACK_OFF = 30.0
 LONGEST_BACK_OFF = 300.0
-
-_STATE_AFTER = {Action.ON: State.ON, Action.OFF: State.OFF, Action.REBOOT: State.ON}
 
 
 class Lanes:
@@ -112,31 +110,25 @@ class Lanes:
         step.ended = True
         step.call_off()
         request.error = request.error or error
-        told = (step.outlet, State.UNKNOWN if error is not None else _STATE_AFTER[step.action], time.time())
         last = all(other.ended for other in request.steps)
         if request.action is Action.REBOOT and request.phase is Phase.OFF:
             if last:
                 request.phase, request.off_ended = Phase.ON, time.time()
-            self._persist(request, told)
+            self._persist(request)
             if error is not None:
                 log.error("%s: the off failed, the on follows all the same: %s", request, error)
             if last:
                 self._begin_phase(request)
         elif last:
             outcome = request.outcome or (Outcome.FAILED if request.error else Outcome.DONE)
-            self.finish(request, outcome, request.error, told=told)
+            self.finish(request, outcome, request.error)
         else:
             request.outlets.remove(step.outlet)
-            self._persist(request, told)
+            self._persist(request)
             self._leave(request, step.outlet)
 
     def finish(
-        self,
-        request: Request,
-        outcome: Outcome,
-        error: PDUDaemonError | None,
-        level: int | None = None,
-        told: tuple[Outlet, State, float] | None = None,
+        self, request: Request, outcome: Outcome, error: PDUDaemonError | None, level: int | None = None
     ) -> None:
         """End a request, wherever it stands, and let the next ones move up."""
         left, request.outlets = request.outlets, []
@@ -144,7 +136,7 @@ class Lanes:
         for step in request.steps:
             step.ended = True
             step.call_off()
-        self._persist(request, told)
+        self._persist(request)
         if level is None:
             level = logging.INFO if outcome is Outcome.DONE else logging.WARNING
         because = f": {error}" if error is not None else ""
@@ -222,9 +214,9 @@ class Lanes:
         step.request.outcome = Outcome.SUPERSEDED
         self.end_step(step, RequestEnded(f"superseded by request {later.id}"))
 
-    def _persist(self, request: Request, told: tuple[Outlet, State, float] | None = None) -> None:
+    def _persist(self, request: Request) -> None:
         """Write down how far a request has come. If that fails the work goes on: at worst it is done once more."""
         try:
-            self._store.progress(request, told)
+            self._store.progress(request)
         except StoreError as error:
             log.error("%s: %s", request, error)

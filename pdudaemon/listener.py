@@ -11,6 +11,7 @@ import errno
 import io
 import logging
 import math
+import queue
 import re
 import socket
 import socketserver
@@ -172,21 +173,56 @@ class Crowd:
             self._changed.wait_for(lambda: not self._answering, seconds)
 
 
-class Listener(socketserver.ThreadingTCPServer):
+class Hands:
+    """Threads that serve connections: one for each, kept for the next one, since starting one takes longer than most
+    requests. One that has had nothing to do for a while ends.
+    """
+
+    PATIENCE = 60.0
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._free = 0
+        self._lock = threading.Lock()
+
+    def give(self, work: Callable[[], None]) -> None:
+        """Have something done at once. Raises: RuntimeError if there is no thread to be had."""
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                self._work.put(work)
+                return
+        threading.Thread(target=self._serve, args=(work,), name="connection", daemon=True).start()
+
+    def _serve(self, work: Callable[[], None]) -> None:
+        while True:
+            work()
+            with self._lock:
+                self._free += 1
+            try:
+                work = self._work.get(timeout=self.PATIENCE)
+            except queue.Empty:
+                with self._lock:
+                    if self._free:  # else work for us is on its way
+                        self._free -= 1
+                        return
+                work = self._work.get()
+
+
+class Listener(socketserver.TCPServer):
     """One listening socket; ``speak`` maps ``tcp`` and ``http`` to what serves a connection."""
 
-    daemon_threads = True
-    block_on_close = False
     allow_reuse_address = True
     request_queue_size = 512
 
     def __init__(
-        self, options: ListenerOptions, dispatcher: Dispatcher, crowd: Crowd, speak: Mapping[str, Speak]
+        self, options: ListenerOptions, dispatcher: Dispatcher, crowd: Crowd, hands: Hands, speak: Mapping[str, Speak]
     ) -> None:
         """Bind and listen; requests are answered once `serve_forever` runs. Raises: ConfigError."""
         self.dispatcher = dispatcher
         self._protocol = options.protocol
         self.crowd = crowd
+        self._hands = hands
         self._speak = speak
         self._after_a_while = threading.Event()
         where = f"{options.hostname or '*'} port {options.port}"
@@ -216,15 +252,18 @@ class Listener(socketserver.ThreadingTCPServer):
             self.shutdown_request(request)
             return
         try:
-            super().process_request(request, client_address)
+            self._hands.give(lambda: self._serve(request, client_address))
         except RuntimeError:  # no thread could be started
             self.crowd.leave()
             raise
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
+    def _serve(self, request: Any, client_address: Any) -> None:
         try:
-            super().process_request_thread(request, client_address)
+            self.finish_request(request, client_address)
+        except Exception:  # a fault of ours must not take the thread, or the count of connections, with it
+            self.handle_error(request, client_address)
         finally:
+            self.shutdown_request(request)
             self.crowd.leave()
 
     def finish_request(self, request: Any, client_address: Any) -> None:

@@ -75,13 +75,12 @@ class Box:
             os.close(descriptor)
 
     def _take(self, descriptor: int, deadline: Deadline) -> None:
-        until_next_look = threading.Event()
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
-                pass  # held elsewhere: look again until the deadline
+                until_next_look = threading.Event()
             try:
                 until_next_look.wait(min(_POLL, deadline.remaining()))
             except DeviceTimeout:

@@ -146,7 +146,7 @@ class Request:
     id: int = 0
     owed: bool = False
     outlets: list[Outlet] = field(default_factory=list)  # those not yet done with, in order
-    started: float | None = None  # when the off of a reboot, or a restart, was first handed to the device
+    started: float | None = None  # when the device was first asked; on record before that for a reboot
     off_ended: float | None = None
     ended: float | None = None
     outcome: Outcome | None = None

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The store: requests accepted and not yet ended, what became of the rest, and what each outlet was last told.
+"""The store: requests accepted and not yet ended, and what became of the rest.
 
 SQLite in WAL mode with ``synchronous=NORMAL``: a commit is a write to the log, which outlives the death of the
 process. To outlive a power cut the log must reach the disk: `sync` does that, and needs no lock, so that a slow disk
-holds up only the one who asks.
+holds up only the one who asks. Each write is one statement: whenever SQLite runs, the interpreter's lock is given away,
+and under load it takes longer to get that back than the write takes.
 
 Apart from `sync` and `path`, callers hold the dispatcher's lock. Every method is one transaction and raises
 StoreError.
@@ -15,8 +16,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,13 @@ from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, State, Targ
 VERSION = 1
 MEMORY = ":memory:"
 
-_TABLES = """
+_TABLE = """
 CREATE TABLE request (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     action TEXT NOT NULL, target TEXT NOT NULL, all_outlets TEXT NOT NULL, delay REAL NOT NULL, client TEXT NOT NULL,
     accepted REAL NOT NULL, phase TEXT NOT NULL, owed INTEGER NOT NULL,
     outlets TEXT NOT NULL, started REAL, off_ended REAL,
     ended REAL, outcome TEXT, reason TEXT);
-CREATE INDEX request_live ON request (id) WHERE ended IS NULL;
-CREATE TABLE outlet (pdu TEXT NOT NULL, port TEXT NOT NULL, state TEXT NOT NULL, time REAL NOT NULL,
-    PRIMARY KEY (pdu, port)) WITHOUT ROWID;
 """
 
 _TRIM_EVERY = 64
@@ -65,25 +62,19 @@ class Store:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise StoreError(f"{self.path}: written by a newer pdudaemon (version {version} of the store)")
+        self._db.execute("PRAGMA locking_mode=EXCLUSIVE")  # the store is ours alone: no locks to take for each write
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("PRAGMA busy_timeout=1000")
         if version == 0:
-            self._db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={VERSION}; COMMIT;")
+            self._db.executescript(f"BEGIN; {_TABLE} PRAGMA user_version={VERSION}; COMMIT;")
         else:  # a write, so that a file which cannot be written is told at the start
             self._db.execute(f"PRAGMA user_version={VERSION}")
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _write(self, statement: str, values: Sequence[object]) -> int:
+        """Commit one statement, which is a transaction by itself; return the id of the row that it added."""
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:  # SQLite itself rolls back when, say, the disk is full
-                    self._db.execute("ROLLBACK")
-                raise
+            return self._db.execute(statement, values).lastrowid or 0
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
 
@@ -101,48 +92,35 @@ class Store:
             request.owed,
             outlets,
         )
-        try:  # one statement is a transaction by itself
-            cursor = self._db.execute(
-                "INSERT INTO request (action, target, all_outlets, delay, client, accepted, phase, owed, outlets)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                values,
-            )
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from None
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
+        return self._write(
+            "INSERT INTO request (action, target, all_outlets, delay, client, accepted, phase, owed, outlets)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            values,
+        )
 
-    def progress(self, request: Request, told: tuple[Outlet, State, float] | None = None) -> None:
-        """Commit how far a request has come (its end as well, once ``ended`` is set).
-
-        ``told``: an outlet, what it was last told to be, and when.
-        """
-        with self._transaction() as db:
-            db.execute(
-                "UPDATE request SET phase=?, owed=?, outlets=?, started=?, off_ended=?, ended=?, outcome=?, reason=?"
-                " WHERE id=?",
-                (
-                    request.phase,
-                    request.owed,
-                    json.dumps(request.outlets),
-                    request.started,
-                    request.off_ended,
-                    request.ended,
-                    request.outcome,
-                    None if request.error is None else str(request.error),
-                    request.id,
-                ),
-            )
-            if told is not None:
-                outlet, state, when = told
-                db.execute("REPLACE INTO outlet VALUES (?, ?, ?, ?)", (*outlet, state, when))
-            if request.ended is not None:
-                self._ends += 1
-                if self._ends % _TRIM_EVERY == 0:
-                    db.execute(
-                        "DELETE FROM request WHERE ended IS NOT NULL AND id <= (SELECT max(id) FROM request) - ?",
-                        (self._history,),
-                    )
+    def progress(self, request: Request) -> None:
+        """Commit how far a request has come; its end as well, once ``ended`` is set."""
+        values = (
+            request.phase,
+            request.owed,
+            json.dumps(request.outlets),
+            request.started,
+            request.off_ended,
+            request.ended,
+            request.outcome,
+            None if request.error is None else str(request.error),
+            request.id,
+        )
+        self._write(
+            "UPDATE request SET phase=?, owed=?, outlets=?, started=?, off_ended=?, ended=?, outcome=?, reason=?"
+            " WHERE id=?",
+            values,
+        )
+        if request.ended is not None:
+            self._ends += 1
+            if self._ends % _TRIM_EVERY == 0:  # the newest stays, so that no id is given twice
+                forgotten = "DELETE FROM request WHERE ended IS NOT NULL AND id < (SELECT max(id) FROM request) - ?"
+                self._write(forgotten, (self._history,))
 
     def live(self) -> list[Request]:
         """Return the requests that have not ended, in the order of acceptance."""
@@ -158,12 +136,20 @@ class Store:
         return [_record(row) for row in self._select("ORDER BY id DESC LIMIT ?", (most,))]
 
     def last_told(self, outlet: Outlet) -> tuple[State, float] | None:
-        """Return what an outlet was last told to be and when; None if nothing is known of it."""
-        try:
-            row = self._db.execute("SELECT state, time FROM outlet WHERE pdu=? AND port=?", outlet).fetchone()
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from None
-        return (State(row["state"]), row["time"]) if row else None
+        """Return what an outlet was last told to be and when; None if nothing is known of it.
+
+        Unknown if the last to be tried did not end well. A reboot between its halves has told it to be off.
+        """
+        having = f"%{json.dumps(outlet)}%"
+        for row in self._select("WHERE all_outlets LIKE ? ORDER BY id DESC", (having,)):
+            on_followed = (row["outcome"], row["action"], row["phase"]) == (Outcome.FAILED, Action.REBOOT, Phase.ON)
+            if row["outcome"] == Outcome.DONE or on_followed:  # an on half ends failed only because of its off
+                return State.OFF if row["action"] == Action.OFF else State.ON, row["ended"]
+            if row["ended"] is not None and row["started"] is not None:
+                return State.UNKNOWN, row["ended"]
+            if row["off_ended"] is not None:
+                return State.OFF, row["off_ended"]
+        return None
 
     def sync(self) -> None:
         """Return when everything committed before the call would survive a power cut. Any thread, no lock."""

@@ -90,7 +90,7 @@ def started(
     """
     # A terminal is made the controlling one by a program, since to do it here, between fork and exec, is not safe.
     leader = () if terminal is None or isinstance(command, str) else ("setsid", "-c")
-    with tempfile.TemporaryFile() as printed:
+    with _unlinked_file() as printed:
         _sign(hold, None)
         try:
             process = subprocess.Popen(
@@ -115,6 +115,13 @@ def started(
                 _live.discard(process.pid)
             if process.returncode is None:
                 _kill(process)
+
+
+def _unlinked_file() -> IO[bytes]:
+    try:  # in one call, where the file system can do that; tempfile does the same with many
+        return os.fdopen(os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), "w+b", 0)
+    except OSError:
+        return tempfile.TemporaryFile(buffering=0)
 
 
 def kill_orphan(held: int) -> bool:
