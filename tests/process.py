@@ -78,7 +78,8 @@ class Daemon:
         with self.log.open("ab") as log:
             self.process = self.spawn(stdout=log, stderr=log)
         give_up = time.monotonic() + START_BOUND
-        while not (found := re.search(r"listening on \S+:(\d+) ", self.log.read_bytes()[offset:].decode())):
+        started = r"listening on \S+:(\d+) .* has started"
+        while not (found := re.search(started, self.log.read_bytes()[offset:].decode(), re.DOTALL)):
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < give_up, self.log.read_text()
             time.sleep(0.01)

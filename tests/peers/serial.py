@@ -42,7 +42,7 @@ class Scripted(Device):
         for asked, said in self.exchanges:
             heard = b""
             while len(heard) < len(asked):
-                heard += self.receive(connection)
+                heard += self.receive(connection, len(asked) - len(heard))
             if heard != asked:
                 return
             self.played += 1
