@@ -105,6 +105,8 @@ class Dispatcher:
             with self._seats.seat(request.target.outlets) as seated:
                 if seated:
                     request.settled.wait(seconds)
+        if not request.settled.is_set():
+            return False
         with self._lock:
             ended = request.ended is not None
             problem = request.error if ended else request.trouble

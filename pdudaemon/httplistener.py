@@ -9,24 +9,21 @@ legacy routes unless the client accepts JSON; everywhere else they are problem d
 from __future__ import annotations
 
 import io
-import json
 import logging
 import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from typing import Any, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
-from pdudaemon import __version__
 from pdudaemon.errors import Busy, PDUDaemonError, RequestError
+from pdudaemon.httpmessage import Answer, Head, Misdirected, Unreadable, read_body, read_head, rendered
 from pdudaemon.listener import Intake, Listener, order
 
 log = logging.getLogger("pdud.http")
 
-LONGEST_BODY = 65536
+FORM = "application/x-www-form-urlencoded"
 MOST_RECORDS = 1000
 
 
@@ -38,16 +35,6 @@ class Exchange:
     client: str
     words: Mapping[str, str]
     json: bool
-
-
-@dataclass
-class Answer:
-    """What goes back: a text, or an object that becomes JSON."""
-
-    status: int
-    body: str | dict[str, Any] | list[Any]
-    headers: dict[str, str] = field(default_factory=dict)
-    content_type: str = "application/json"
 
 
 Route = Callable[[Exchange, str], Answer]
@@ -88,7 +75,7 @@ def requests(exchange: Exchange, _: str) -> Answer:
     """``/api/v1/requests``: the newest requests, ``limit`` of them at most."""
     limit = exchange.words.get("limit", "100")
     if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit) <= MOST_RECORDS):
-        raise _Misdirected(400, f"limit: {limit!r} is not within 1 and {MOST_RECORDS}")
+        raise Misdirected(400, f"limit: {limit!r} is not within 1 and {MOST_RECORDS}")
     return Answer(200, exchange.listener.dispatcher.records(int(limit)))
 
 
@@ -100,7 +87,7 @@ def one_request(exchange: Exchange, number: str) -> Answer:
 def cancel(exchange: Exchange, number: str) -> Answer:
     """``DELETE /api/v1/requests/ID``: end what has not started; ``half=on`` for the on half of a reboot."""
     if exchange.words.get("half", "on") != "on":
-        raise _Misdirected(400, f"half: {exchange.words['half']!r} is not on")
+        raise Misdirected(400, f"half: {exchange.words['half']!r} is not on")
     exchange.listener.dispatcher.cancel(int(number), exchange.words.get("half", ""))
     return Answer(200, exchange.listener.dispatcher.record(int(number)))
 
@@ -126,119 +113,60 @@ ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
 
 def speak(listener: Listener, connection: socket.socket, intake: Intake, client: str) -> None:
     """Serve one connection, request after request."""
-    _Handler(listener, connection, intake, client)
-
-
-class _Misdirected(RequestError):
-    """Not a request of this API: no such path, method or parameter."""
-
-    kind = "misdirected"
-
-    def __init__(self, http_status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(text)
-        self.http_status = http_status
-        self.headers = headers or {}
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """The standard library's parser, between an `Intake` and a buffer that is sent in one piece."""
-
-    protocol_version = "HTTP/1.1"
-    error_message_format = "%(message)s\n"
-    error_content_type = "text/plain; charset=utf-8"
-
-    def __init__(self, listener: Listener, connection: socket.socket, intake: Intake, client: str) -> None:
-        self._listener = listener
-        self._intake = intake
-        self._client = client
-        self._patience = listener.dispatcher.config.daemon.client_timeout
-        super().__init__(connection, (client, 0), listener)
-
-    def setup(self) -> None:
-        self.connection = self.request
-        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.rfile = io.BufferedReader(self._intake)
-        self.wfile = cast(io.BufferedIOBase, self.connection.makefile("wb"))
-
-    def handle_one_request(self) -> None:
-        self._intake.begin()
-        super().handle_one_request()
-
-    def _serve(self) -> None:
-        with self._listener.crowd.answering():
-            self._send(self._answered())
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _serve
-
-    def _answered(self) -> Answer:
-        url = urlsplit(self.path)
-        accepts_json = url.path.startswith("/api/") or "json" in self.headers.get("Accept", "")
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    stream = io.BufferedReader(intake)
+    while True:
+        head = Head()
+        intake.begin()
         try:
-            return self._routed(url.path, url.query, accepts_json)
-        except PDUDaemonError as error:
-            log.warning("%s %s from %s: %s", self.command, repr(url.path)[1:-1], self._client, error)
-            return _problem(error, accepts_json, {})
+            if not read_head(stream, head):
+                return
+            if head.headers.get("expect", "").lower() == "100-continue":
+                connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            body = read_body(stream, head)
+        except Unreadable as error:
+            log.warning("from %s: %s", client, error)
+            connection.sendall(rendered(_problem(error, head.accepts_json, {}), head.method, alive=False))
+            return
+        with listener.crowd.answering():
+            answer = _answered(listener, client, head, body)
+            connection.settimeout(listener.dispatcher.config.daemon.client_timeout)
+            connection.sendall(rendered(answer, head.method, head.keeps_alive))
+        if not head.keeps_alive:
+            return
 
-    def _routed(self, path: str, query: str, accepts_json: bool) -> Answer:
-        body = self._body()
-        for pattern, methods in ROUTES:
-            match = pattern.fullmatch(path)
-            if match is None:
-                continue
-            if self.command not in methods:
-                allow = {"Allow": ", ".join(methods)}
-                raise _Misdirected(405, f"{self.command} is not for this path: nothing was done", allow)
-            exchange = Exchange(self._listener, self._client, self._words(query, body), accepts_json)
-            return methods[self.command](exchange, match[1])
-        raise _Misdirected(404, f"there is nothing at {path!r}")
 
-    def _body(self) -> bytes:
-        """Read the body, whatever the method, so that the next request of the connection begins where it should."""
-        length = self.headers.get("Content-Length", "0")
-        usable = length.isascii() and length.isdecimal() and int(length) <= LONGEST_BODY
-        if not usable or "Transfer-Encoding" in self.headers:
-            self.close_connection = True
-            raise _Misdirected(413, f"a body must have a Content-Length of at most {LONGEST_BODY}")
-        body = self.rfile.read(int(length)) if length != "0" else b""
-        if len(body) < int(length):
-            self.close_connection = True
-            raise _Misdirected(400, "the body is shorter than its Content-Length")
-        return body
+def _answered(listener: Listener, client: str, head: Head, body: bytes) -> Answer:
+    path, _, query = head.target.partition("?")
+    try:
+        return _routed(listener, client, head, path, _words(head, query, body))
+    except PDUDaemonError as error:
+        log.warning("%s %s from %s: %s", head.method, repr(path)[1:-1], client, error)
+        return _problem(error, head.accepts_json, {})
 
-    def _words(self, query: str, body: bytes) -> dict[str, str]:
-        pairs = parse_qsl(query, keep_blank_values=True)
-        if self.command == "POST" and body:
-            if self.headers.get_content_type() != "application/x-www-form-urlencoded":
-                raise RequestError("a body must be application/x-www-form-urlencoded")
-            pairs += parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
-        words = dict(pairs)
-        if len(words) < len(pairs):
-            raise RequestError("a parameter is given more than once")
-        return words
 
-    def _send(self, answer: Answer) -> None:
-        text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
-        body = f"{text}\n".encode()
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.connection.settimeout(self._patience)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-        self.wfile.flush()
+def _routed(listener: Listener, client: str, head: Head, path: str, words: Mapping[str, str]) -> Answer:
+    for pattern, methods in ROUTES:
+        match = pattern.fullmatch(path)
+        if match is None:
+            continue
+        if head.method not in methods:
+            allow = {"Allow": ", ".join(methods)}
+            raise Misdirected(405, f"{head.method} is not for this path: nothing was done", allow)
+        return methods[head.method](Exchange(listener, client, words, head.accepts_json), match[1])
+    raise Misdirected(404, f"there is nothing at {path!r}")
 
-    def version_string(self) -> str:
-        return f"pdudaemon/{__version__}"
 
-    def log_message(self, format: str, *args: Any) -> None:
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s %s", self._client, (format % args).encode("unicode_escape").decode())
+def _words(head: Head, query: str, body: bytes) -> dict[str, str]:
+    pairs = parse_qsl(query, keep_blank_values=True)
+    if head.method == "POST" and body:
+        if head.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+            raise RequestError(f"a body must be {FORM}")
+        pairs += parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
+    words = dict(pairs)
+    if len(words) < len(pairs):
+        raise RequestError("a parameter is given more than once")
+    return words
 
 
 def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> Answer:
@@ -249,7 +177,7 @@ def _problem(error: PDUDaemonError, as_json: bool, headers: dict[str, str]) -> A
     """Return the answer that an error makes: its type decides the status."""
     if isinstance(error, Busy):
         headers = {**headers, "Retry-After": str(error.retry_after)}
-    elif isinstance(error, _Misdirected):
+    elif isinstance(error, Misdirected):
         headers = {**headers, **error.headers}
     if not as_json:
         return _plain(error.http_status, str(error), headers)

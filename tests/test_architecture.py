@@ -18,7 +18,7 @@ FLOORS = [
     {"drivers"},
     {"config", "timetable", "pdurunner", "lanes", "queries"},
     {"dispatcher"},
-    {"listener", "tcplistener", "httplistener"},
+    {"listener", "tcplistener", "httplistener", "httpmessage"},
     {"cli", "__main__"},
 ]
 THIRD_PARTY = {"pysnmp", "pexpect", "serial", "cryptography", "hid", "usb", "yaml", "jwt"}

@@ -185,6 +185,21 @@ def test_keep_alive_survives_errors_and_pipelining(started: Daemon) -> None:
         assert pipe.makefile("rb").read().count(b"ok\n") == 3
 
 
+def test_what_old_and_careful_clients_send(started: Daemon) -> None:
+    with socket.create_connection(("127.0.0.1", started.port), timeout=20) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.0\n\n")
+        assert connection.makefile("rb").read().endswith(b"Connection: close\r\n\r\nok\n")
+    with socket.create_connection(("127.0.0.1", started.port), timeout=20) as connection:
+        form = b"hostname=pdu01&port=2"
+        connection.sendall(
+            b"POST /power/control/on HTTP/1.1\r\nExpect: 100-continue\r\nConnection: close\r\n"
+            b"Content-Type: application/x-www-form-urlencoded; charset=utf-8\r\nContent-Length: %d\r\n\r\n" % len(form)
+        )
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(form)
+        assert connection.makefile("rb").read().startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 @pytest.mark.parametrize(
     ("raw", "status"),
     [
@@ -193,7 +208,14 @@ def test_keep_alive_survives_errors_and_pipelining(started: Daemon) -> None:
         (b"POST /power/control/on HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 413),
         (b"GET /" + b"x" * 70000 + b" HTTP/1.1\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
-        (b"BREW / HTTP/1.1\r\n\r\n", 501),
+        (b"BREW /power/control/on HTTP/1.1\r\n\r\n", 405),
+        (b"GET / HTTP/2.0\r\n\r\n", 505),
+        (b"GET /\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nContent-Length : 3\r\n\r\nabc", 400),
+        (b"GET / HTTP/1.1\r\nA: b\r\n folded\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
+        (b"POST /healthz HTTP/1.1\r\nContent-Length: 5\r\n\r\nab", 400),
         (b"GET * HTTP/1.1\r\n\r\n", 404),
     ],
 )
