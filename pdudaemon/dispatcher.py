@@ -93,7 +93,7 @@ class Dispatcher:
             self._lanes.enter(request)
         if self.config.daemon.fsync == "all":
             self._store.sync()
-        log.info("%s, delay %g s, accepted from %s", request, delay, client or "nobody")
+        log.debug("%s, delay %g s, accepted from %s", request, delay, client)
         return request
 
     def wait(self, request: Request, seconds: float) -> bool:
@@ -222,6 +222,9 @@ class Dispatcher:
             runner.stop()
         until = time.monotonic() + LEAVE_GRACE
         absent = [str(worker) for worker in workers if not worker.join(max(0.0, until - time.monotonic()))]
+        for runner in self._runners.values():
+            if not runner.box.lock.locked():
+                runner.box.close()
         with self._lock:
             self._store.close()
         return absent

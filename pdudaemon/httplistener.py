@@ -130,7 +130,6 @@ def speak(listener: Listener, connection: socket.socket, intake: Intake, client:
             return
         with listener.crowd.answering():
             answer = _answered(listener, client, head, body)
-            connection.settimeout(listener.dispatcher.config.daemon.client_timeout)
             connection.sendall(rendered(answer, head.method, head.keeps_alive))
         if not head.keeps_alive:
             return

@@ -7,8 +7,10 @@ the rest of a request.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -113,7 +115,7 @@ def rendered(answer: Answer, method: str, alive: bool) -> bytes:
     body = f"{text}\n".encode()
     headers = {
         "Server": f"pdudaemon/{__version__}",
-        "Date": formatdate(usegmt=True),
+        "Date": _date(int(time.time())),
         **answer.headers,
         "Content-Type": answer.content_type,
         "Content-Length": len(body),
@@ -123,3 +125,8 @@ def rendered(answer: Answer, method: str, alive: bool) -> bytes:
     lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + (b"" if method == "HEAD" else body)
+
+
+@functools.lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)

@@ -140,7 +140,8 @@ class Lanes:
         if level is None:
             level = logging.INFO if outcome is Outcome.DONE else logging.WARNING
         because = f": {error}" if error is not None else ""
-        log.log(level, "%s %s after %.1f s%s", request, outcome, request.ended - request.accepted, because)
+        took = request.ended - request.accepted
+        log.log(level, "%s for %s %s after %.1f s%s", request, request.client, outcome, took, because)
         if self.live.pop(request.id, None) is not None:
             self.load.subtract({outlet.pdu for outlet in request.target.outlets})
             for outlet in left:

@@ -58,6 +58,13 @@ class Box:
         self.watched = False
         self.stuck = ""
         self._path = path
+        self._descriptor: int | None = None
+
+    def close(self) -> None:
+        """Close the file. Nothing acts any more."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     @contextmanager
     def held(self, deadline: Deadline) -> Iterator[int | None]:
@@ -65,14 +72,13 @@ class Box:
         if self._path is None:
             yield None
             return
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        if self._descriptor is None:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
-            self._take(descriptor, deadline)
-            yield descriptor
+            self._take(self._descriptor, deadline)
+            yield self._descriptor
         finally:
-            # Closing alone would not do: something that a command left running may have the descriptor as well.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _take(self, descriptor: int, deadline: Deadline) -> None:
         while True:

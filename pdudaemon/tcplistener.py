@@ -33,7 +33,6 @@ def speak(listener: Listener, connection: socket.socket, intake: Intake, client:
     for text in _texts(intake):
         with listener.crowd.answering():
             answer = _answer(listener, text, client)
-            connection.settimeout(listener.dispatcher.config.daemon.client_timeout)
             connection.sendall(f"{answer}\n".encode())
         intake.begin()
 

@@ -101,7 +101,7 @@ def test_interrupted_before_anything_has_started_it_switches_nothing(daemon: Cal
     plugin = Recorded(program)
     program.configure({"pdus": {"pdu": plugin.settings()}})
     process = program.spawn(
-        *"--drive --hostname pdu --port 1 --request off --delay 600 --loglevel INFO".split(), stderr=-1
+        *"--drive --hostname pdu --port 1 --request off --delay 600 --loglevel DEBUG".split(), stderr=-1
     )
     assert process.stderr is not None
     assert b"accepted" in process.stderr.readline()
