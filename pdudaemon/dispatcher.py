@@ -28,6 +28,7 @@ from pdudaemon.errors import (
     StoreError,
 )
 from pdudaemon.lanes import Lanes
+from pdudaemon.overdue import Overdue
 from pdudaemon.pdurunner import Box, PDURunner
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Reading, Request, State, Step, Target
 from pdudaemon.queries import Queries, Query, Seats
@@ -55,6 +56,7 @@ class Dispatcher:
         self._lanes = Lanes(config, store, self._timetable, self._send)
         self._queries = Queries(self._send)
         self._seats = Seats(config.daemon)
+        self._overdue = Overdue(self._timetable, self._stuck)
         self._closing = False
         self._closed = False
         self._runners: dict[str, PDURunner] = {}
@@ -262,7 +264,7 @@ class Dispatcher:
                 wanted = not (job.ended or job.running or self._closed or (self._closing and not job.owed))
             if not wanted:
                 return False
-            self._act_until(runner)
+            self._overdue.begin(runner.box, runner.pdu.options.timeout + STUCK_GRACE)
             if isinstance(job, Query):
                 return True
             job.running = True
@@ -286,7 +288,7 @@ class Dispatcher:
             self._store.sync()
         except StoreError as error:
             with self._lock:
-                runner.box.overdue_at = None
+                self._overdue.end(runner.box)
                 self._lanes.finish(request, Outcome.FAILED, error, logging.ERROR)
                 self._came_home.notify_all()
             return False
@@ -296,7 +298,7 @@ class Dispatcher:
         """Take in what came of a job. Called by the runner, without the lock."""
         with self._lock:
             box = runner.box
-            box.overdue_at = None
+            self._overdue.end(box)
             if box.stuck:
                 log.warning("%s: the device came back, the PDU is not stuck any more", box.stuck)
                 box.stuck = ""
@@ -306,22 +308,8 @@ class Dispatcher:
                 self._lanes.attempt_ended(job, error)
             self._came_home.notify_all()
 
-    def _act_until(self, runner: PDURunner) -> None:
-        """Note when the action that begins now will be overdue. One entry in the timetable serves all of a box's."""
-        box = runner.box
-        box.overdue_at = time.monotonic() + runner.pdu.options.timeout + STUCK_GRACE
-        if not box.watched:
-            box.watched = True
-            self._timetable.at(box.overdue_at, lambda: self._watch(box))
-
-    def _watch(self, box: Box) -> None:
-        box.watched = False
-        if box.overdue_at is None:
-            return
-        if time.monotonic() < box.overdue_at:
-            box.watched = True
-            self._timetable.at(box.overdue_at, lambda: self._watch(box))
-            return
+    def _stuck(self, box: Box) -> None:
+        """Tell all who wait for a box that its action has not come back."""
         sharing = {name for name, runner in self._runners.items() if runner.box is box}
         box.stuck = ", ".join(sorted(sharing))
         log.error("%s: stuck: an action has not come back from the device", box.stuck)
@@ -333,7 +321,7 @@ class Dispatcher:
 
     def _tell_all_but_awaited(self, until: float) -> bool:
         """Tell those who wait for what will not happen before ``until``. Return whether anything else still will."""
-        awaited = any(runner.box.overdue_at is not None for runner in self._runners.values())
+        awaited = self._overdue.acting
         for request in self._lanes.live.values():
             if any(step.running or (step.owed and not step.ended and step.at <= until) for step in request.steps):
                 awaited = True

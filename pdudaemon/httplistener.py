@@ -19,7 +19,8 @@ from urllib.parse import parse_qsl
 
 from pdudaemon.errors import Busy, PDUDaemonError, RequestError
 from pdudaemon.httpmessage import Answer, Head, Misdirected, Unreadable, read_body, read_head, rendered
-from pdudaemon.listener import Intake, Listener, order
+from pdudaemon.intake import Intake
+from pdudaemon.listener import Listener, order
 
 log = logging.getLogger("pdud.http")
 

@@ -47,15 +47,13 @@ class Box:
     ``lock`` keeps our own threads apart. The lock on the file is for other processes: another daemon, ``--drive``, and
     above all a command that outlived a killed daemon, which inherited the descriptor.
 
-    ``overdue_at`` (monotonic seconds, None while nothing acts), ``watched`` (whether the timetable will look at that)
-    and ``stuck`` (the PDUs that do not answer because of it, in words) belong to the dispatcher.
+    ``stuck`` says in words which PDUs do not answer because of an action that does not come back; it belongs to the
+    dispatcher.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.lock = threading.Lock()
         self.last_action = float("-inf")
-        self.overdue_at: float | None = None
-        self.watched = False
         self.stuck = ""
         self._path = path
         self._descriptor: int | None = None

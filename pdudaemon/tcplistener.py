@@ -18,7 +18,8 @@ import socket
 from collections.abc import Iterator
 
 from pdudaemon.errors import PDUDaemonError, RequestError
-from pdudaemon.listener import FRAGMENT_PATIENCE, Intake, Listener, order
+from pdudaemon.intake import Intake
+from pdudaemon.listener import FRAGMENT_PATIENCE, Listener, order
 from pdudaemon.power import Action
 from pdudaemon.settings import parse_seconds
 

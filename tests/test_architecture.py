@@ -16,9 +16,9 @@ FLOORS = [
     {"errors", "power", "settings", "__init__"},
     {"store", "transports"},
     {"drivers"},
-    {"config", "timetable", "pdurunner", "lanes", "queries"},
+    {"config", "timetable", "pdurunner", "lanes", "overdue", "queries"},
     {"dispatcher"},
-    {"listener", "tcplistener", "httplistener", "httpmessage"},
+    {"listener", "tcplistener", "httplistener", "httpmessage", "intake"},
     {"cli", "__main__"},
 ]
 THIRD_PARTY = {"pysnmp", "pexpect", "serial", "cryptography", "hid", "usb", "yaml", "jwt"}
