@@ -192,14 +192,13 @@ def _serve(conf: Config, store_path: str) -> int:
     hands = Hands()
     listeners = [Listener(options, dispatcher, crowd, hands, speak) for options in conf.listeners]
     dispatcher.start()
-    threads = [threading.Thread(target=each.serve_forever, name="accept", daemon=True) for each in listeners]
+    threads = [threading.Thread(target=each.serve, name="accept", daemon=True) for each in listeners]
     for thread in threads:
         thread.start()
     log.info("pdudaemon %s has started: %d PDUs, store %s", __version__, len(conf.pdus), store_path)
     log.info("%s: stopping", signal.Signals(news.get()).name)
     for listener in listeners:
-        listener.shutdown()
-        listener.server_close()
+        listener.stop()
     absent = dispatcher.close(STOP_BOUND)
     crowd.wait_until_answered(LAST_WORDS)
     for name in absent:

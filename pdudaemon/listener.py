@@ -31,6 +31,7 @@ log = logging.getLogger("pdud.listener")
 REBOOT_DELAY = 5.0
 WORDS = ("hostname", "port", "alias", "delay", "wait")
 
+LONG = 86400.0
 FRAGMENT_PATIENCE = 2.0  # seconds to wait for the rest of what may be the beginning of something
 _HTTP = re.compile(rb"[A-Z]{1,20} [/*]")
 _HTTP_BEGINNING = re.compile(rb"[A-Z]{0,20} ?")
@@ -193,6 +194,16 @@ class Listener(socketserver.TCPServer):
         except OSError as error:
             raise ConfigError(f"cannot listen on {where}: {error.strerror}") from None
         log.info("listening on %s (%s)", where_from(self.server_address), options.protocol)
+
+    def serve(self) -> None:
+        """Accept connections until `stop`, without waking up for anything else."""
+        self.serve_forever(poll_interval=LONG)
+
+    def stop(self) -> None:
+        """Accept nothing more. Called by another thread than the one that serves."""
+        self.socket.shutdown(socket.SHUT_RDWR)  # which wakes that one
+        self.shutdown()
+        self.server_close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         try:
