@@ -22,9 +22,7 @@ from pdudaemon.errors import (
     Conflict,
     DeviceError,
     DeviceTimeout,
-    NoSuchRequest,
     PDUDaemonError,
-    RequestEnded,
     StoreError,
 )
 from pdudaemon.lanes import Lanes
@@ -149,35 +147,26 @@ class Dispatcher:
         Raises: NoSuchRequest, Conflict.
         """
         with self._lock:
-            request = self._lanes.live.get(number)
-            if request is None:
-                state = self._known(number)["state"]
+            if number in self._lanes.live:
+                self._lanes.cancel(self._lanes.live[number], half)
+            else:
+                state = self._store.record(number)["state"]
                 raise Conflict(f"request {number} cannot be cancelled: it is {state}")
-            if any(step.running for step in request.steps):
-                raise Conflict(f"request {number} is being carried out")
-            if request.owed and (request.started or request.phase is Phase.ON) and half != "on":
-                raise Conflict(f"request {number} still has to switch on; to leave the port off, ask with half=on")
-            self._lanes.finish(request, Outcome.CANCELLED, RequestEnded(f"request {number} was cancelled"))
 
     def hurry(self, request: Request) -> None:
         """Let the on half of a reboot under way follow at once."""
         with self._lock:
-            request.delay = 0.0
-            for step in [step for step in request.steps if not step.running and not step.ended]:
-                if step.owed:
-                    self._lanes.send_at(step, time.monotonic())
-                elif step.attempts:
-                    self._lanes.end_step(step, RequestEnded("interrupted between two tries"))
+            self._lanes.hurry(request)
 
     def record(self, number: int) -> dict[str, Any]:
         """Return one request as a record. Raises: NoSuchRequest, StoreError."""
         with self._lock:
-            return self._with_state(self._known(number))
+            return self._lanes.described(self._store.record(number))
 
     def records(self, most: int) -> list[dict[str, Any]]:
         """Return the newest requests as records, newest first. Raises: StoreError."""
         with self._lock:
-            return [self._with_state(record) for record in self._store.records(most)]
+            return [self._lanes.described(record) for record in self._store.records(most)]
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Return one record for each configured PDU, with the number of its requests accepted and not ended."""
@@ -186,7 +175,7 @@ class Dispatcher:
                 {
                     "name": pdu.name,
                     "driver": pdu.driver_name,
-                    "state": self._state_of(pdu.name),
+                    "state": self._runners[pdu.name].state if pdu.name in self._runners else "disabled",
                     "reason": pdu.fault or None,
                     "readable": pdu.readable,
                     "requests": self._lanes.load[pdu.name],
@@ -208,12 +197,12 @@ class Dispatcher:
         with self._lock:
             self._closing = True
             self._queries.refuse(Busy("the daemon is stopping"))
-            while self._tell_all_but_awaited(until) and (left := until - time.monotonic()) > 0:
+            while (self._lanes.leave_off(until) or self._overdue.acting) and (left := until - time.monotonic()) > 0:
                 self._came_home.wait(left)
             self._closed = True
-            self._tell_all_but_awaited(float("-inf"))
+            self._lanes.leave_off(float("-inf"))
             for request in self._lanes.live.values():
-                if request.owed and (request.started or request.phase is Phase.ON):
+                if request.must_switch_on:
                     log.warning("%s: still to be switched on, at the next start", request)
             self._timetable.stop()
         killed = command.kill_all()
@@ -315,35 +304,4 @@ class Dispatcher:
         log.error("%s: stuck: an action has not come back from the device", box.stuck)
         trouble = DeviceTimeout(f"{box.stuck}: stuck: no answer, and it is not known whether the device acted")
         self._queries.refuse(trouble, sharing)
-        for request in self._lanes.live.values():
-            if sharing.intersection(outlet.pdu for outlet in request.outlets):
-                request.settle(trouble)
-
-    def _tell_all_but_awaited(self, until: float) -> bool:
-        """Tell those who wait for what will not happen before ``until``. Return whether anything else still will."""
-        awaited = self._overdue.acting
-        for request in self._lanes.live.values():
-            if any(step.running or (step.owed and not step.ended and step.at <= until) for step in request.steps):
-                awaited = True
-            else:
-                request.settle(None)
-        return awaited
-
-    def _known(self, number: int) -> dict[str, Any]:
-        record = self._store.record(number)
-        if record is None:
-            raise NoSuchRequest(f"there is no request {number}")
-        return record
-
-    def _with_state(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Add to a stored record what only a live request knows."""
-        request = self._lanes.live.get(record["id"])
-        if request is not None:
-            running = any(step.running for step in request.steps)
-            record["state"] = "running" if running else "waiting" if request.steps else "queued"
-            record["reason"] = str(request.trouble or request.error or "") or None
-        return record
-
-    def _state_of(self, name: str) -> str:
-        runner = self._runners.get(name)
-        return "disabled" if runner is None else "stuck" if runner.box.stuck else "ready"
+        self._lanes.tell(sharing, trouble)

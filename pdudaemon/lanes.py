@@ -17,10 +17,19 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
 from pdudaemon.config import Config
-from pdudaemon.errors import DeviceError, PDUDaemonError, RequestEnded, RequestError, StoreError, TransientError
+from pdudaemon.errors import (
+    Conflict,
+    DeviceError,
+    PDUDaemonError,
+    RequestEnded,
+    RequestError,
+    StoreError,
+    TransientError,
+)
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, Step
 from pdudaemon.store import Store
 from pdudaemon.timetable import Timetable
@@ -64,14 +73,13 @@ class Lanes:
             if pdu.driver is None:
                 log.error("%s kept for another start: %s is disabled: %s", request, outlet.pdu, pdu.fault)
                 return
-        owed_now = request.owed and (request.phase is Phase.ON or request.started is not None)
         postponed = 0.0 if request.action is Action.REBOOT else request.delay
         late = time.time() - request.accepted - postponed
         stale = late > self._config.daemon.resume_age
         if request.started is not None and request.phase is Phase.RESTART:
             cut = RequestEnded("interrupted by the end of the daemon, not done again")
             self.finish(request, Outcome.INTERRUPTED, cut, logging.ERROR)
-        elif stale and not owed_now:
+        elif stale and not request.must_switch_on:
             self.finish(request, Outcome.EXPIRED, RequestEnded(f"expired: {late:.0f} s late after a restart"))
         else:
             if stale and request.phase is Phase.OFF:  # too late to switch off, never too late to switch on again
@@ -147,6 +155,48 @@ class Lanes:
             for outlet in left:
                 self._leave(request, outlet)
         request.settled.set()
+
+    def cancel(self, request: Request, half: str) -> None:
+        """End a live request that has not started, or with ``half`` ``on`` the on that it owes. Raises: Conflict."""
+        if any(step.running for step in request.steps):
+            raise Conflict(f"request {request.id} is being carried out")
+        if request.must_switch_on and half != "on":
+            raise Conflict(f"request {request.id} still has to switch on; to leave the port off, ask with half=on")
+        self.finish(request, Outcome.CANCELLED, RequestEnded(f"request {request.id} was cancelled"))
+
+    def hurry(self, request: Request) -> None:
+        """Let the on half of a reboot under way follow at once."""
+        request.delay = 0.0
+        for step in [step for step in request.steps if not step.running and not step.ended]:
+            if step.owed:
+                self.send_at(step, time.monotonic())
+            elif step.attempts:
+                self.end_step(step, RequestEnded("interrupted between two tries"))
+
+    def tell(self, names: Collection[str], trouble: PDUDaemonError) -> None:
+        """Tell those who wait for some PDUs what there is to tell before the end."""
+        for request in self.live.values():
+            if any(outlet.pdu in names for outlet in request.outlets):
+                request.settle(trouble)
+
+    def leave_off(self, until: float) -> bool:
+        """Tell those who wait for what will not happen before ``until``; return whether anything else still will."""
+        awaited = False
+        for request in self.live.values():
+            if any(step.running or (step.owed and not step.ended and step.at <= until) for step in request.steps):
+                awaited = True
+            else:
+                request.settle(None)
+        return awaited
+
+    def described(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Add to a record of the store what only a live request knows."""
+        request = self.live.get(record["id"])
+        if request is not None:
+            running = any(step.running for step in request.steps)
+            record["state"] = "running" if running else "waiting" if request.steps else "queued"
+            record["reason"] = str(request.trouble or request.error or "") or None
+        return record
 
     def _append(self, request: Request) -> None:
         self.live[request.id] = request

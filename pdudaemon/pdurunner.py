@@ -121,6 +121,11 @@ class PDURunner:
         return f"the worker of {self.pdu.name}"
 
     @property
+    def state(self) -> str:
+        """``ready``, or ``stuck`` while an action does not come back."""
+        return "stuck" if self.box.stuck else "ready"
+
+    @property
     def restarts(self) -> bool:
         """Whether a reboot is the device's own restart."""
         return self.pdu.driver is not None and self.pdu.driver.restarts()

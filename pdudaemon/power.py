@@ -155,6 +155,11 @@ class Request:
     steps: list[Step] = field(default_factory=list)  # of the present phase; none before the request's turn has come
     settled: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def must_switch_on(self) -> bool:
+        """Whether an off of ours may have reached the device, which this request has to make good."""
+        return self.owed and (self.started is not None or self.phase is Phase.ON)
+
     def settle(self, trouble: PDUDaemonError | None) -> None:
         """Tell who waits what there is to tell before the end; None: accepted, and the work goes on."""
         self.trouble = trouble or self.trouble

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pdudaemon.errors import PDUDaemonError, StoreError
+from pdudaemon.errors import NoSuchRequest, PDUDaemonError, StoreError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, State, Target
 
 VERSION = 1
@@ -126,10 +126,12 @@ class Store:
         """Return the requests that have not ended, in the order of acceptance."""
         return [_request(row) for row in self._select("WHERE ended IS NULL ORDER BY id", ())]
 
-    def record(self, number: int) -> dict[str, Any] | None:
-        """Return one request as a record for people, None if it is not (any longer) known."""
+    def record(self, number: int) -> dict[str, Any]:
+        """Return one request as a record for people. Raises also: NoSuchRequest."""
         rows = self._select("WHERE id = ?", (number,))
-        return _record(rows[0]) if rows else None
+        if not rows:
+            raise NoSuchRequest(f"there is no request {number}")
+        return _record(rows[0])
 
     def records(self, most: int) -> list[dict[str, Any]]:
         """Return the newest requests, newest first."""
