@@ -119,7 +119,7 @@ def test_status_tells_json_clients_where_it_comes_from(started: Daemon) -> None:
 
 def test_an_outlet_changed_behind_our_back_is_read_as_it_is(started: Daemon) -> None:
     started.power("on", "pdu01", 1)
-    (started.folder / "outlets").write_text('{"1": "off"}')
+    (started.folder / "outlets").write_text(json.dumps({**outlets(started), "1": "off"}))
     assert started.power("status", "pdu01", 1).text == "off\n"
 
 

@@ -22,6 +22,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         "GET": {"driver": "dummy"},
         "names": {"driver": "localcmdline", "cmd_on": f"echo %s >> {folder}/names", "cmd_status": "echo on"},
     }
+    (folder / "outlets").write_text('{"7": "on"}')
     one = Daemon(folder, pdus, {"board7": {"hostname": "pdu01", "port": 7}}, client_timeout=4)
     one.start()
     yield one
