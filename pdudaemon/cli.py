@@ -46,11 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--drive needs --request")
     try:
         if options.list_drivers is not None:
-            return _list_drivers(options.list_drivers)
+            return _printed(_list_drivers(options.list_drivers))
         overrides = {"logging_level": options.loglevel, "listener": options.listener}
         conf = config.load(options.conf, {key: value for key, value in overrides.items() if value})
         if options.check:
-            return _check(conf)
+            return _printed(_check(conf))
         if options.drive:
             _log_to(options.loglevel or "WARNING", options)
             return _drive(conf, options)
@@ -60,6 +60,14 @@ def main(arguments: list[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"pdudaemon: {line}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # who reads what we print, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _printed(code: int) -> int:
+    sys.stdout.flush()
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

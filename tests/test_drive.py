@@ -117,3 +117,11 @@ def test_list_drivers(program: Daemon) -> None:
     assert "cmd_status" in one.stdout and "retries" in one.stdout
     wrong = program.run("--list-drivers", "localcmdlin")
     assert wrong.returncode == 2 and "did you mean 'localcmdline'?" in wrong.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(program: Daemon) -> None:
+    process = program.spawn("--list-drivers", "dummy", stdout=-1, stderr=-1)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(20)) == (b"", 0)
+    process.stderr.close()
