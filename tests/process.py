@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,6 +134,18 @@ def eventually(condition: Any, seconds: float = 20.0) -> Any:
         assert time.monotonic() < give_up, "did not happen in time"
         time.sleep(0.02)
     return found
+
+
+@contextmanager
+def nothing_left_behind() -> Iterator[None]:
+    """Check that what is done meanwhile leaves no descriptor and no thread; what a fake device has may take a moment."""
+    before = _held()
+    yield
+    eventually(lambda: all(now <= then for now, then in zip(_held(), before, strict=True)))
+
+
+def _held() -> tuple[int, int]:
+    return len(os.listdir("/proc/self/fd")), threading.active_count()
 
 
 def in_parallel(calls: list[Callable[[], Any]]) -> list[Any]:

@@ -7,9 +7,7 @@ import contextlib
 import importlib
 import json
 import logging
-import os
 import pkgutil
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +24,7 @@ from pdudaemon.power import Action, State
 from pdudaemon.store import MEMORY, Store
 from tests import fakes
 from tests.fakes.device import Case, Mood
-from tests.process import eventually
+from tests.process import eventually, nothing_left_behind
 
 FAMILIES = [
     module
@@ -189,13 +187,7 @@ def test_nothing_is_left_behind(name: str, tmp_path: Path, caplog: pytest.LogCap
     with bench(name, Mood.WELL, tmp_path, caplog) as at:
         port = at.case.ports[0]
         at.switch("on", port)
-        before = settled()
-        for _ in range(5):
-            at.switch("off", port)
-            at.status(port)
-        eventually(lambda: settled() <= before)
-
-
-def settled() -> tuple[int, int]:
-    """Return how many descriptors and threads there are."""
-    return len(os.listdir("/proc/self/fd")), threading.active_count()
+        with nothing_left_behind():
+            for _ in range(5):
+                at.switch("off", port)
+                at.status(port)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import socket
@@ -22,6 +21,7 @@ from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, tls
 from tests.fakes.device import Mood
 from tests.peers.http import Answer, Lighttpd, Request, WebDevice, free_ports, lighttpd, listening, self_signed
+from tests.process import nothing_left_behind
 
 SECRET = Lighttpd.password
 
@@ -36,9 +36,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lighttpd]:
 def no_descriptor_left(request: pytest.FixtureRequest) -> Any:
     if "server" in request.fixturenames:
         request.getfixturevalue("server")
-    before = len(os.listdir("/proc/self/fd"))
-    yield
-    assert len(os.listdir("/proc/self/fd")) == before
+    with nothing_left_behind():
+        yield
 
 
 def client(port: int, seconds: float = 10, **options: Any) -> Client:

@@ -7,7 +7,6 @@ import fcntl
 import os
 import pty
 import sys
-import threading
 import time
 import tty
 from pathlib import Path
@@ -21,6 +20,7 @@ from pdudaemon.transports.serialport import SerialPort
 from tests.fakes.device import Mood
 from tests.peers.http import free_ports
 from tests.peers.serial import PtyDevice, Scripted, ser2net
+from tests.process import nothing_left_behind
 
 
 class Echo(PtyDevice):
@@ -32,9 +32,8 @@ class Echo(PtyDevice):
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Any:
-    before = len(os.listdir("/proc/self/fd")), threading.active_count()
-    yield
-    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+    with nothing_left_behind():
+        yield
 
 
 def test_a_pty():

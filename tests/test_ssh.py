@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import signal
 import socket
@@ -22,7 +21,7 @@ from pdudaemon.transports import ssh
 from pdudaemon.transports.deadline import Deadline
 from tests.peers.ssh import Server, keygen, sshd
 from tests.peers.telnet import Account, account
-from tests.process import ROOT, eventually
+from tests.process import ROOT, eventually, nothing_left_behind
 from tests.test_telnet import Peer
 
 OLD = ("KexAlgorithms diffie-hellman-group14-sha1", "HostKeyAlgorithms ssh-rsa", "Ciphers aes128-cbc", "MACs hmac-sha1")
@@ -161,11 +160,10 @@ def test_no_ssh_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 
 def test_no_descriptor_is_left(server: Server, tmp_path: Path):
-    before = sorted(os.listdir("/proc/self/fd"))
-    ssh.run(login(server, tmp_path / "known"), "true", Deadline(10))
-    with pytest.raises(DeviceTimeout):
-        ssh.run(login(server, tmp_path / "known"), "sleep 5", Deadline(0.6))
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    with nothing_left_behind():
+        ssh.run(login(server, tmp_path / "known"), "true", Deadline(10))
+        with pytest.raises(DeviceTimeout):
+            ssh.run(login(server, tmp_path / "known"), "sleep 5", Deadline(0.6))
 
 
 KILLED = """

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import time
@@ -16,6 +15,7 @@ from pdudaemon.errors import DeviceTimeout, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.tcp import LIMIT, Connection
 from tests.fakes.device import Device, Mood
+from tests.process import nothing_left_behind
 
 
 class Scene(Device):
@@ -34,9 +34,8 @@ class Scene(Device):
 
 @pytest.fixture(autouse=True)
 def no_descriptor_left() -> Any:
-    before = len(os.listdir("/proc/self/fd"))
-    yield
-    assert len(os.listdir("/proc/self/fd")) == before
+    with nothing_left_behind():
+        yield
 
 
 def in_pieces(device: Scene, connection: socket.socket) -> None:
