@@ -17,14 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pdudaemon.config import Config
-from pdudaemon.errors import (
-    Busy,
-    Conflict,
-    DeviceError,
-    DeviceTimeout,
-    PDUDaemonError,
-    StoreError,
-)
+from pdudaemon.errors import Busy, Conflict, DeviceError, DeviceTimeout, PDUDaemonError, StoreError
 from pdudaemon.lanes import Lanes
 from pdudaemon.overdue import Overdue
 from pdudaemon.pdurunner import Box, PDURunner

@@ -188,9 +188,8 @@ class Listener(socketserver.TCPServer):
             found = socket.getaddrinfo(options.hostname or "0.0.0.0", options.port, type=socket.SOCK_STREAM)
             family, *_, address = min(found)  # IPv4 first
             self.address_family = family
-            super().__init__(
-                cast(tuple[str, int], address), socketserver.BaseRequestHandler
-            )  # never made: see finish_request
+            # The handler class is never made: `finish_request` does its work.
+            super().__init__(cast(tuple[str, int], address), socketserver.BaseRequestHandler)
         except OSError as error:
             raise ConfigError(f"cannot listen on {where}: {error.strerror}") from None
         log.info("listening on %s (%s)", where_from(self.server_address), options.protocol)

@@ -82,6 +82,7 @@ class Box:
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.ftruncate(descriptor, 0)  # whom an earlier holder named there is of no concern any more
                 return
             except BlockingIOError:
                 until_next_look = threading.Event()

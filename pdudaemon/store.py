@@ -16,7 +16,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,26 +124,24 @@ class Store:
 
     def live(self) -> list[Request]:
         """Return the requests that have not ended, in the order of acceptance."""
-        return [_request(row) for row in self._select("WHERE ended IS NULL ORDER BY id", ())]
+        return [_request(row) for row in self._rows("WHERE ended IS NULL ORDER BY id", ())]
 
     def record(self, number: int) -> dict[str, Any]:
         """Return one request as a record for people. Raises also: NoSuchRequest."""
-        rows = self._select("WHERE id = ?", (number,))
-        if not rows:
-            raise NoSuchRequest(f"there is no request {number}")
-        return _record(rows[0])
+        for row in self._rows("WHERE id = ?", (number,)):
+            return _record(row)
+        raise NoSuchRequest(f"there is no request {number}")
 
     def records(self, most: int) -> list[dict[str, Any]]:
         """Return the newest requests, newest first."""
-        return [_record(row) for row in self._select("ORDER BY id DESC LIMIT ?", (most,))]
+        return [_record(row) for row in self._rows("ORDER BY id DESC LIMIT ?", (most,))]
 
     def last_told(self, outlet: Outlet) -> tuple[State, float] | None:
         """Return what an outlet was last told to be and when; None if nothing is known of it.
 
         Unknown if the last to be tried did not end well. A reboot between its halves has told it to be off.
         """
-        having = f"%{json.dumps(outlet)}%"
-        for row in self._select("WHERE all_outlets LIKE ? ORDER BY id DESC", (having,)):
+        for row in self._rows("WHERE instr(all_outlets, ?) ORDER BY id DESC", (json.dumps(outlet),)):
             on_followed = (row["outcome"], row["action"], row["phase"]) == (Outcome.FAILED, Action.REBOOT, Phase.ON)
             if row["outcome"] == Outcome.DONE or on_followed:  # an on half ends failed only because of its off
                 return State.OFF if row["action"] == Action.OFF else State.ON, row["ended"]
@@ -172,9 +170,10 @@ class Store:
                 if descriptor is not None:
                     os.close(descriptor)
 
-    def _select(self, condition: str, values: Sequence[object]) -> list[sqlite3.Row]:
+    def _rows(self, condition: str, values: Sequence[object]) -> Iterator[sqlite3.Row]:
+        """Yield the rows that meet a condition, read no further than they are asked for."""
         try:
-            return self._db.execute(f"SELECT * FROM request {condition}", values).fetchall()
+            yield from self._db.execute(f"SELECT * FROM request {condition}", values)
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
 

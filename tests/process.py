@@ -122,6 +122,10 @@ class Daemon:
                 received += more
         return received.decode()
 
+    def outlets(self) -> dict[str, str]:
+        """Return the outlets of the dummy PDU that keeps them in the file ``outlets`` of the daemon's folder."""
+        return dict(json.loads((self.folder / "outlets").read_text()))
+
     def log_text(self) -> str:
         """Return what the daemon has logged so far, over all its runs."""
         return self.log.read_text()

@@ -34,11 +34,6 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     one.kill()
 
 
-def outlets(started: Daemon) -> dict[str, str]:
-    """Return the outlets of pdu01."""
-    return dict(json.loads((started.folder / "outlets").read_text()))
-
-
 @pytest.mark.parametrize(
     ("path", "status", "text"),
     [
@@ -89,14 +84,14 @@ def test_other_methods_switch_nothing(started: Daemon, method: str) -> None:
     before = started.http("/api/v1/requests").json
     reply = started.http("/power/control/on?hostname=pdu01&port=6", method)
     assert reply.status == 405 and reply.headers["Allow"] == "GET, POST"
-    assert outlets(started)["6"] == "off"
+    assert started.outlets()["6"] == "off"
     assert started.http("/api/v1/requests").json == before
 
 
 def test_post_takes_the_words_from_query_or_form(started: Daemon) -> None:
     assert started.http("/power/control/on?hostname=pdu01&port=4", "POST").status == 200
     assert started.http("/power/control/off", "POST", "hostname=pdu01&port=5", **FORM).status == 200
-    assert outlets(started)["4"] == "on" and outlets(started)["5"] == "off"
+    assert started.outlets()["4"] == "on" and started.outlets()["5"] == "off"
     assert started.http("/power/control/on?port=4", "POST", "hostname=pdu01&port=5", **FORM).status == 503
     reply = started.http("/power/control/on", "POST", '{"hostname": "pdu01"}', Content_Type="application/json")
     assert (reply.status, reply.text) == (503, "a body must be application/x-www-form-urlencoded\n")
@@ -117,9 +112,16 @@ def test_status_tells_json_clients_where_it_comes_from(started: Daemon) -> None:
     assert started.http(path, **accept).json["state"] == "on"
 
 
+def test_what_one_outlet_was_told_is_not_taken_for_another(started: Daemon) -> None:
+    started.power("on", "blind", "relayA1")
+    started.power("on", "blind", "RELAY_1")
+    assert started.power("status", "blind", "relay_1").text == "unknown\n"
+    assert started.power("status", "blind", "relayA1").text == "on\n"
+
+
 def test_an_outlet_changed_behind_our_back_is_read_as_it_is(started: Daemon) -> None:
     started.power("on", "pdu01", 1)
-    (started.folder / "outlets").write_text(json.dumps({**outlets(started), "1": "off"}))
+    (started.folder / "outlets").write_text(json.dumps({**started.outlets(), "1": "off"}))
     assert started.power("status", "pdu01", 1).text == "off\n"
 
 

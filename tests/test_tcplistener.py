@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -27,11 +26,6 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     one.start()
     yield one
     one.kill()
-
-
-def outlets(started: Daemon) -> dict[str, str]:
-    """Return the outlets of pdu01."""
-    return dict(json.loads((started.folder / "outlets").read_text()))
 
 
 @pytest.mark.parametrize(
@@ -91,10 +85,10 @@ def test_answers(started: Daemon, text: str | bytes, answer: str) -> None:
 
 def test_a_refused_request_switches_nothing(started: Daemon) -> None:
     started.tcp("pdu01 4 off")
-    before = outlets(started)
+    before = started.outlets()
     for bad in ("pdu01 4 reboot abc", "pdu01 4 reboot 99999", "pdu01 4 on -1", "pdu01 44 on", "pdu01 4 oof"):
         assert started.tcp(bad).startswith("nack: ")
-    assert outlets(started) == before
+    assert started.outlets() == before
 
 
 def test_what_cannot_become_a_request_is_refused_at_once_and_what_can_is_given_time(started: Daemon) -> None:
@@ -103,7 +97,7 @@ def test_what_cannot_become_a_request_is_refused_at_once_and_what_can_is_given_t
             connection.sendall(part.encode())
             time.sleep(0.2)  # a client that sends in pieces
         assert connection.recv(100) == b"ack\n"
-    assert outlets(started)["5"] == "on"
+    assert started.outlets()["5"] == "on"
     before = time.monotonic()
     assert started.tcp("pdu01 5 x").startswith("nack: ")
     assert time.monotonic() - before < 1.5  # not after the 2 s that a beginning is given

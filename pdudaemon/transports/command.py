@@ -91,7 +91,6 @@ def started(
     # A terminal is made the controlling one by a program, since to do it here, between fork and exec, is not safe.
     leader = () if terminal is None or isinstance(command, str) else ("setsid", "-c")
     with _unlinked_file() as printed:
-        _sign(hold, None)
         try:
             process = subprocess.Popen(
                 command if isinstance(command, str) else [*leader, *command],
@@ -107,7 +106,8 @@ def started(
             raise PermanentError(f"cannot run a command: {error.strerror}: {error.filename}") from None
         with _live_lock:
             _live.add(process.pid)
-        _sign(hold, process.pid)
+        if hold is not None:
+            _sign(hold, process.pid)
         try:
             yield Program(process, printed)
         finally:
@@ -143,12 +143,10 @@ def kill_all() -> int:
         return len(_live)
 
 
-def _sign(hold: int | None, group: int | None) -> None:
-    """Write into the held file which process group it is held for, if any."""
-    if hold is not None:
-        os.ftruncate(hold, 0)
-        if group is not None:
-            os.pwrite(hold, str(group).encode(), 0)
+def _sign(hold: int, group: int) -> None:
+    """Write into the held file which process group it is held for."""
+    os.ftruncate(hold, 0)
+    os.pwrite(hold, str(group).encode(), 0)
 
 
 def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
