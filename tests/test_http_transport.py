@@ -336,6 +336,27 @@ def test_no_content():
             response.json()
 
 
+@pytest.mark.parametrize(
+    ("said", "body"),
+    [
+        (b"0010000000000000", "0010000000000000"),
+        (b"<html>\r\nRelay-01: ON\r\n</html>", "<html>\r\nRelay-01: ON\r\n</html>"),
+        (b"", ""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "ok"),
+    ],
+)
+def test_bare_answers(said: bytes, body: str):
+    with Raw(said) as device:
+        assert client(device.port).request("GET", "/30000/99", bare=True).text == body
+
+
+def test_other_statuses_where_they_are_wanted():
+    with Raw(b'HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\n{"code":1}'[:-1]) as device:
+        assert client(device.port).request("POST", "/rpc", also=[404]).status == 404
+        with pytest.raises(PermanentError, match="404"):
+            client(device.port).request("POST", "/rpc", also=[500])
+
+
 def test_an_answer_without_end():
     def talk(device: Raw, connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 # The two names of the existing daemon are imported from here by drivers written for it.
@@ -22,7 +23,15 @@ from pdudaemon.power import State
 from pdudaemon.settings import Options, Setting, boolean, integer, read, seconds, text
 from pdudaemon.transports.deadline import Deadline
 
-__all__ = ["FailedRequestException", "PDUDriver", "PDUOptions", "UnknownCommandException", "numbered", "registered"]
+__all__ = [
+    "Attached",
+    "FailedRequestException",
+    "PDUDriver",
+    "PDUOptions",
+    "UnknownCommandException",
+    "numbered",
+    "registered",
+]
 
 registered: dict[str, type[PDUDriver]] = {}
 """Configuration word -> built-in class, filled as the classes are defined."""
@@ -49,6 +58,14 @@ class PDUOptions(Options):
     lock = Setting(text, "", "PDUs with the same word here are one device: never two of them at a time")
 
 
+@dataclass(frozen=True)
+class Attached:
+    """A device found on this machine: what its configuration needs, and ``model``, how the device calls itself."""
+
+    settings: Mapping[str, Any]
+    model: str
+
+
 class PDUDriver:
     """Base of all drivers.
 
@@ -57,6 +74,9 @@ class PDUDriver:
     """
 
     models: ClassVar[Mapping[str, Any]] = {}
+
+    usb_ids: ClassVar[tuple[str, ...]] = ()
+    """USB devices of the family, as ``vendor:product`` in hex digits; share/ has a udev rule for each."""
 
     hostname: str
     settings: Mapping[str, Any]
@@ -102,6 +122,11 @@ class PDUDriver:
     def reads_state(cls, settings: Mapping[str, Any]) -> bool:
         """Whether `port_status` can say something with these settings."""
         return cls.port_status is not PDUDriver.port_status
+
+    @classmethod
+    def attached(cls, deadline: Deadline) -> list[Attached]:
+        """Return the devices of the family that are attached to this machine, for ``pdudaemon --list-devices``."""
+        return []
 
     @classmethod
     def restarts(cls) -> bool:

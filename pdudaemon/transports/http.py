@@ -24,7 +24,7 @@ import re
 import socket
 import ssl
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any, cast
@@ -115,15 +115,20 @@ class Client:
         *,
         json: object = None,
         form: Mapping[str, str] | None = None,
+        body: bytes = b"",
         headers: Mapping[str, str] | None = None,
+        also: Container[int] = (),
+        bare: bool = False,
     ) -> Response:
-        """Send a request, with a body of ``json`` or ``form`` if given, and return the answer, which is a 2xx.
+        """Send a request, with ``json``, ``form`` or ``body`` if given, and return the answer, which is a 2xx.
 
-        ``target`` is a path, perhaps with a query. Raises: PermanentError for a refused login (401, 403) and any other
-        no (4xx, a redirection); TransientError for 5xx and for what is not HTTP; DeviceTimeout.
+        ``target`` is a path, perhaps with a query. ``also`` are further statuses that the caller wants to read itself;
+        ``bare`` takes an answer without any HTTP around it, even an empty one, for a body (tiny servers do that).
+
+        Raises: PermanentError for a refused login (401, 403) and any other no (4xx, a redirection); TransientError for
+        5xx and for what is not HTTP; DeviceTimeout.
         """
         target = urllib.parse.quote(target, safe=_SAFE)
-        body = b""
         sent = {"Host": self._host_header(), "Connection": "close", "Accept": "*/*", "User-Agent": "pdudaemon"}
         if json is not None:
             body = jsonlib.dumps(json, separators=(",", ":")).encode()
@@ -135,7 +140,7 @@ class Client:
             sent["Content-Length"] = str(len(body))
         sent.update(headers or {})
 
-        response = self._exchange(method, target, sent, body)
+        response = self._exchange(method, target, sent, body, bare)
         for again in (False, True):
             if response.status != 401 or not self._username:
                 break
@@ -143,8 +148,8 @@ class Client:
             if again and not any(challenge.get("stale", "").lower() == "true" for challenge in asked):
                 break  # only a nonce that has become too old is worth another try
             sent["Authorization"] = self._login(asked, method, target)
-            response = self._exchange(method, target, sent, body)
-        if not 200 <= response.status < 300:
+            response = self._exchange(method, target, sent, body, bare)
+        if not 200 <= response.status < 300 and response.status not in also:
             raise self._refusal(response, "Authorization" in sent)
         return response
 
@@ -152,20 +157,24 @@ class Client:
         default = 443 if self._secure else 80
         return self.peer if self._port != default else self.peer.removesuffix(f":{default}")
 
-    def _exchange(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Response:
+    def _exchange(self, method: str, target: str, headers: Mapping[str, str], body: bytes, bare: bool) -> Response:
         step = f"{method} {target.partition('?')[0]}"
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         if any(map(_CONTROL.search, lines)):
             raise PermanentError(f"{step} for {self.peer} has a character that HTTP does not allow")
         with Connection(self._host, self._port, self._deadline, tls=self._secure) as connection:
             connection.send("\r\n".join([*lines, "", ""]).encode() + body, step)
-            response = http.client.HTTPResponse(cast(socket.socket, _Incoming(connection, step)), method=method)
+            incoming = _Incoming(connection, step)
+            response = http.client.HTTPResponse(cast(socket.socket, incoming), method=method)
             try:
                 response.begin()
                 received = response.read()
-            except http.client.RemoteDisconnected:
-                raise TransientError(f"connection closed by {self.peer} at {step}") from None
-            except (http.client.HTTPException, ValueError):
+            except (http.client.HTTPException, ValueError) as error:
+                if bare and isinstance(error, http.client.BadStatusLine):
+                    incoming.to_the_end()
+                    return Response(200, Message(), bytes(incoming.received), f"{self.peer} at {step}")
+                if isinstance(error, http.client.RemoteDisconnected):
+                    raise TransientError(f"connection closed by {self.peer} at {step}") from None
                 raise TransientError(f"{self.peer} at {step}: the answer is not HTTP") from None
         return Response(response.status, response.headers, received, f"{self.peer} at {step}")
 
@@ -198,23 +207,28 @@ class Client:
 
 
 class _Incoming(io.RawIOBase):
-    """What http.client takes for a socket: a stream, of which it gets `LIMIT` bytes at the most."""
+    """What http.client takes for a socket: a stream, of which it gets at most `LIMIT` bytes, kept in ``received``."""
 
     def __init__(self, stream: Stream, step: str) -> None:
         self._stream = stream
         self._step = step
-        self._left = LIMIT
+        self.received = bytearray()
 
     def makefile(self, mode: str) -> io.BufferedReader:
         return io.BufferedReader(self)
+
+    def to_the_end(self) -> None:
+        """Receive all there is."""
+        while self.readinto(bytearray(65536)):
+            pass
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         data = self._stream.receive(self._step, len(buffer))
-        self._left -= len(data)
-        if self._left < 0:
+        self.received += data
+        if len(self.received) > LIMIT:
             raise TransientError(f"{self._stream.peer} at {self._step}: the answer has more than {LIMIT} bytes")
         buffer[: len(data)] = data
         return len(data)
