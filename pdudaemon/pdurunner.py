@@ -31,7 +31,6 @@ from pdudaemon.transports.deadline import Deadline
 log = logging.getLogger("pdud.runner")
 
 _POLL = 0.05
-_VERIFY_POLL = 0.3
 
 
 class Job(Protocol):
@@ -194,23 +193,11 @@ class PDURunner:
                 port = _as_drivers_take_it(job.outlet.port)
                 state = self._driver.handle(job.action.value, port)
                 if self.pdu.options.verify and job.action in (Action.ON, Action.OFF):
-                    self._verify(self._driver, port, State(job.action.value), deadline)
+                    self._driver.confirm(port, State(job.action.value))
                 return state
         except (Exception, SystemExit) as error:  # drivers may raise anything
             self._bombout()
             raise self._told(error) from error
-
-    @staticmethod
-    def _verify(driver: PDUDriver, port: int | str, wanted: State, deadline: Deadline) -> None:
-        until_next_look = threading.Event()
-        found: State | None = None
-        try:
-            while (found := driver.handle("status", port)) is not wanted:
-                until_next_look.wait(min(_VERIFY_POLL, deadline.remaining()))
-        except DeviceTimeout:
-            if found is None:
-                raise
-            raise TransientError(f"port {port} is still {found} after {wanted}") from None
 
     def _bombout(self) -> None:
         if self._driver is None:

@@ -12,13 +12,21 @@ without arguments, may do I/O while being made, define ``accepts`` and ``port_in
 
 from __future__ import annotations
 
+import math
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 # The two names of the existing daemon are imported from here by drivers written for it.
-from pdudaemon.errors import FailedRequestException, PermanentError, UnknownCommandException
+from pdudaemon.errors import (
+    DeviceTimeout,
+    FailedRequestException,
+    PermanentError,
+    TransientError,
+    UnknownCommandException,
+)
 from pdudaemon.power import State
 from pdudaemon.settings import Options, Setting, boolean, integer, read, seconds, text
 from pdudaemon.transports.deadline import Deadline
@@ -36,6 +44,7 @@ __all__ = [
 registered: dict[str, type[PDUDriver]] = {}
 """Configuration word -> built-in class, filled as the classes are defined."""
 
+_NEXT_LOOK = 0.3  # seconds between two readings of a state that changes late
 _PORT = re.compile(r"[A-Za-z0-9_.:+/][A-Za-z0-9_.:+/-]{0,99}")
 
 
@@ -167,6 +176,22 @@ class PDUDriver:
     def port_status(self, port_number: Any) -> State:
         """Read the state of a port from the device. Not overridden: the state cannot be read."""
         raise PermanentError("the state cannot be read from this device")
+
+    def confirm(self, port_number: Any, wanted: State, within: float = math.inf) -> None:
+        """Read a state back until it is ``wanted``: for ``verify``, and for devices that acknowledge nothing.
+
+        Raises: TransientError if it is not after ``within`` seconds, or the rest of the deadline if that is less.
+        """
+        found: State | None = None
+        until_next_look = threading.Event()
+        try:
+            limit = Deadline(min(within, self.deadline.remaining()))
+            while (found := self.handle("status", port_number)) is not wanted:
+                until_next_look.wait(min(_NEXT_LOOK, limit.remaining()))
+        except DeviceTimeout:
+            if found is None:
+                raise
+            raise TransientError(f"port {port_number} is still {found} after {wanted}") from None
 
     def port_reboot(self, port_number: Any) -> None:
         """Let the device restart the port by itself (a BMC, a cloud). Not redone after a crash of the daemon."""
