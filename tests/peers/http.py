@@ -67,7 +67,7 @@ class WebDevice(Device):
         for start in range(0, len(data), size):
             connection.sendall(data[start : start + size])
             if self.mood is Mood.SLOW:
-                self.closing.wait(0.01)
+                self.closing.wait(0.003)
 
     def _judged(self, request: Request) -> Answer:
         if self.mood is Mood.BUSY:
