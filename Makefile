@@ -25,6 +25,12 @@ run: .venv/ready  ## start the daemon on loopback with demonstration PDUs; Ctrl-
 test: .venv/test  ## run every test
 	$(VENV)/python -m pytest -q -n 4 --dist loadgroup $(TESTS)
 
+test-peers: .venv/test  ## test against Home Assistant, a Kasa simulator, AWS and Redfish (downloads about 1 GB once)
+	$(VENV)/python -m tests.peers_slow
+
+test-usb:  ## test with USB devices, in a virtual machine with Debian's kernel (as root; see tests/vm/machine.py)
+	$(PYTHON) -m tests.vm.machine python3 -m pytest -v -p no:cacheprovider tests/vm/test_usb.py
+
 lint: .venv/test  ## check style and types
 	$(VENV)/ruff check $(STYLE) $(RULES) $(SOURCE)
 	$(VENV)/ruff format $(STYLE) --check --diff $(SOURCE)
@@ -53,5 +59,5 @@ clean:  ## remove what the other targets made
 	$(VENV)/pip install --quiet --disable-pip-version-check --editable '.[all,test,lint]'
 	@touch $@
 
-.PHONY: help run test lint format docs bench clean
+.PHONY: help run test test-peers test-usb lint format docs bench clean
 .DEFAULT_GOAL := help

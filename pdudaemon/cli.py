@@ -8,6 +8,7 @@ machine does not allow it; 130 and 143 interrupted.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import logging.handlers
 import os
@@ -18,21 +19,26 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from pdudaemon import __version__, config, httplistener, tcplistener
+from pdudaemon import __version__, access, config, configfile, httplistener, tcplistener, topology
+from pdudaemon.access import Access
 from pdudaemon.config import LEVELS, PROTOCOLS, Config, DaemonOptions
 from pdudaemon.dispatcher import Dispatcher
 from pdudaemon.drivers import strategies
-from pdudaemon.drivers.driver import PDUOptions
-from pdudaemon.errors import ConfigError, PDUDaemonError, RequestError, StoreError
+from pdudaemon.drivers.driver import PDUDriver, PDUOptions
+from pdudaemon.errors import ConfigError, DeviceError, PDUDaemonError, RequestError, StoreError
 from pdudaemon.listener import Crowd, Hands, Listener, order
 from pdudaemon.power import Action, Request
 from pdudaemon.settings import declared, read
 from pdudaemon.store import MEMORY, Store
+from pdudaemon.transports.deadline import Deadline
 
 log = logging.getLogger("pdud")
 
 DEFAULT_CONF = "/etc/pdudaemon/pdudaemon.conf"
+OPENFLIGHT_PORT = 6302
+MOST_DAYS = 36500
 STOP_BOUND = 10.0
+LOOK_AROUND = 10.0  # seconds for the devices of one family to say who they are
 LAST_WORDS = 1.0  # seconds for answers that are on their way to clients when the daemon leaves
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -47,8 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.list_drivers is not None:
             return _printed(_list_drivers(options.list_drivers))
-        overrides = {"logging_level": options.loglevel, "listener": options.listener}
-        conf = config.load(options.conf, {key: value for key, value in overrides.items() if value})
+        if options.list_devices:
+            return _printed(_list_devices())
+        conf = _config(options)
+        if options.token:
+            return _printed(_token(conf, options.days, options.name))
         if options.check:
             return _printed(_check(conf))
         if options.drive:
@@ -65,6 +74,36 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
 
+def _config(options: argparse.Namespace) -> Config:
+    """Return the configuration that the options name: a file, or nothing but a topology with what that needs."""
+    overrides = {"logging_level": options.loglevel, "listener": options.listener}
+    path = options.conf or DEFAULT_CONF
+    if options.topology:
+        overrides["topology"] = os.path.abspath(options.topology)
+    elif not options.conf and not os.path.exists(path) and topology.OPENFLIGHT.exists():
+        overrides["topology"] = str(topology.OPENFLIGHT)
+    given: dict[str, object] = {key: value for key, value in overrides.items() if value}
+    if "topology" in given and not options.conf:
+        path = ""
+        secret = access.OPENFLIGHT if access.OPENFLIGHT.exists() else config.state_folder() / "jwt_secret"
+        given = {"listener": "http", "port": OPENFLIGHT_PORT, "jwt_secret_file": str(secret), **given}
+    return configfile.load(path, given)
+
+
+def _access(conf: Config) -> Access:
+    """Return who may ask."""
+    if not conf.daemon.jwt_secret_file:
+        return Access()
+    return access.from_file(Path(conf.path).parent / conf.daemon.jwt_secret_file)
+
+
+def _token(conf: Config, days: int, name: str) -> int:
+    if not conf.daemon.jwt_secret_file:
+        raise ConfigError(f"{conf.path}: daemon.jwt_secret_file is not set: no tokens are asked for")
+    print(_access(conf).token(days, name))
+    return 0
+
+
 def _printed(code: int) -> int:
     sys.stdout.flush()
     return code
@@ -75,7 +114,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="pdudaemon", description="Queueing power control of PDUs.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"pdudaemon {__version__}")
-    parser.add_argument("--conf", "-c", default=DEFAULT_CONF, metavar="FILE", help="configuration (%(default)s)")
+    parser.add_argument("--conf", "-c", metavar="FILE", help=f"configuration ({DEFAULT_CONF})")
+    parser.add_argument(
+        "--topology", metavar="FILE", help="OpenFlight Power's topology; without --conf it is all the configuration"
+    )
     parser.add_argument("--dbfile", "-d", metavar="FILE", help="the store, instead of the configuration's dbname")
     parser.add_argument("--listener", choices=PROTOCOLS, help="protocol, instead of the configuration's")
     parser.add_argument("--journal", "-j", action="store_true", help="log for the systemd journal, on standard error")
@@ -85,6 +127,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--list-drivers", nargs="?", const="", metavar="NAME", help="print the drivers, or the settings of one"
     )
+    parser.add_argument(
+        "--list-devices", action="store_true", help="print the USB devices found here, with the settings for them"
+    )
+    token = parser.add_argument_group("tokens")
+    token.add_argument("--token", action="store_true", help="print a new token for clients and exit")
+    token.add_argument("--days", type=_days, default=30, help="how long it is valid (%(default)s)")
+    token.add_argument("--name", default="", type=_name, help="whose it is, for the log")
     drive = parser.add_argument_group("without a daemon")
     drive.add_argument("--drive", action="store_true", help="carry out one request and exit")
     drive.add_argument("--hostname", help="name of the PDU in the configuration")
@@ -95,6 +144,18 @@ def _parser() -> argparse.ArgumentParser:
     drive.add_argument("--retries", metavar="N", help="tries in all, instead of the configuration's")
     drive.add_argument("--retry-delay", metavar="SECONDS", help="between two tries, instead of the configuration's")
     return parser
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MOST_DAYS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to {MOST_DAYS}")
+    return int(text)
+
+
+def _name(text: str) -> str:
+    if not text.isprintable() or len(text) > 100:
+        raise argparse.ArgumentTypeError(f"{text[:100]!r} is no name: at most 100 printable characters")
+    return text
 
 
 def _log_to(level: str, options: argparse.Namespace) -> None:
@@ -142,7 +203,7 @@ def _check(conf: Config) -> int:
     for line in (*conf.faults, *conf.warnings):
         print(line)
     if not conf.faults:
-        print(f"{conf.path}: {len(conf.pdus)} PDUs, {len(conf.aliases)} aliases, no faults")
+        print(f"{conf.path}: {len(conf.pdus)} PDUs, {len(conf.nodes)} nodes, no faults")
     return ConfigError.exit_code if conf.faults else 0
 
 
@@ -159,6 +220,28 @@ def _list_drivers(name: str) -> int:
         default = "required" if setting.required else f"default {setting.default!r}"
         unit = f" {setting.unit}" if setting.unit else ""
         print(f"  {setting.name:15} {setting.kind.says}{unit}, {default}: {setting.help}")
+    return 0
+
+
+def _list_devices() -> int:
+    """Print a line for each attached device of a known kind; tell on standard error where that was not possible."""
+    drivers: dict[type[PDUDriver], None] = {}
+    devices = 0
+    for name in strategies.names():
+        try:
+            drivers.setdefault(strategies.find(name))
+        except ValueError as error:
+            print(f"pdudaemon: {error}", file=sys.stderr)
+    for driver in drivers:
+        try:
+            for device in driver.attached(Deadline(LOOK_AROUND)):
+                devices += 1
+                names = device.settings.get("driver") or " or ".join(driver.models)
+                print(f"{names}: {json.dumps(device.settings)} {' '.join(device.model.split())}".rstrip())
+        except DeviceError as error:
+            print(f"pdudaemon: {', '.join(driver.models)}: {error}", file=sys.stderr)
+    if not devices:
+        print("pdudaemon: no device of a known kind was found", file=sys.stderr)
     return 0
 
 
@@ -193,12 +276,13 @@ def _serve(conf: Config, store_path: str) -> int:
         log.error("%s", line)
     for line in conf.warnings:
         log.warning("%s", line)
+    may = _access(conf)
     store = Store(store_path, conf.daemon.history)
     dispatcher = Dispatcher(conf, store, _lock_folder(store_path))
     crowd = Crowd(conf.daemon.max_connections)
     speak = {"tcp": tcplistener.speak, "http": httplistener.speak}
     hands = Hands()
-    listeners = [Listener(options, dispatcher, crowd, hands, speak) for options in conf.listeners]
+    listeners = [Listener(options, dispatcher, may, crowd, hands, speak) for options in conf.listeners]
     dispatcher.start()
     threads = [threading.Thread(target=each.serve, name="accept", daemon=True) for each in listeners]
     for thread in threads:
@@ -228,13 +312,15 @@ def _drive(conf: Config, options: argparse.Namespace) -> int:
     dispatcher.start()
     try:
         if asked.action is Action.STATUS:
-            reading = dispatcher.status(asked.target.outlets[0])
+            reading = dispatcher.look(asked.target)
             print(reading.state)
+            if reading.mixed:
+                print(f"pdudaemon: {reading.mixed}", file=sys.stderr)
             return 0 if reading.source == "device" else 1
         request = dispatcher.submit(asked.action, asked.target, asked.delay, "the command line")
         return _await(dispatcher, request, news)
     except PDUDaemonError as error:
-        print(f"pdudaemon: {error}", file=sys.stderr)
+        print(f"pdudaemon: {error.told}", file=sys.stderr)
         return 1
     finally:
         dispatcher.close(0)
@@ -247,7 +333,7 @@ def _with_retries(conf: Config, options: argparse.Namespace) -> Config:
     faults = read(PDUOptions, {"driver": "", **given})[1]
     if faults:
         raise ConfigError(*(f"--{'retries' if key == 'retries' else 'retry-delay'}: {faults[key]}" for key in faults))
-    pdus = {name: replace(pdu, options=PDUOptions({**pdu.settings, **given})) for name, pdu in conf.pdus.items()}
+    pdus = {name: replace(pdu, options=PDUOptions({**vars(pdu.options), **given})) for name, pdu in conf.pdus.items()}
     return replace(conf, pdus=pdus, daemon=DaemonOptions({**vars(conf.daemon), "give_up": 0}))
 
 
@@ -269,5 +355,5 @@ def _await(dispatcher: Dispatcher, request: Request, news: _News) -> int:
         while news.get() != 0:
             print("pdudaemon: waiting for the port to be on", file=sys.stderr)
         if request.error is not None:
-            print(f"pdudaemon: {request.error}", file=sys.stderr)
+            print(f"pdudaemon: {request.error.told}", file=sys.stderr)
     return 128 + number

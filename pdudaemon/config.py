@@ -1,25 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""From a configuration file to one checked, frozen `Config`, with all faults told at once.
-
-Files of the existing daemon are read unchanged. A fault of the file or of the daemon section is fatal; a fault of a PDU
-or an alias disables that one alone, so that a sloppy entry does not darken a farm: whoever asks for it is told why.
-Keys that nobody knows are warnings. Nothing here talks to a device or makes a driver.
-"""
+"""What a configuration amounts to: the options of the daemon and its listeners, the PDUs, nodes and groups."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions
-from pdudaemon.errors import ConfigError, RequestError
+from pdudaemon.errors import RequestError
+from pdudaemon.nodes import Node
 from pdudaemon.power import Outlet, Target
-from pdudaemon.settings import Options, Setting, choice, declared, integer, near, read, seconds, secret_values, text
+from pdudaemon.ranges import expanded
+from pdudaemon.settings import Options, Setting, choice, integer, near, networks, seconds, text
 
 PROTOCOLS = ("tcp", "http", "both")
 LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR")
@@ -48,6 +43,10 @@ class DaemonOptions(Options):
     max_waiters_per_pdu = Setting(integer(0, 100000), 32, "requests that may wait for their result, for one PDU")
     max_queue = Setting(integer(1, 1000000), 1000, "requests accepted and not ended, for one PDU")
     history = Setting(integer(0, 10000000), 10000, "ended requests that are remembered")
+    topology = Setting(text, "", "an OpenFlight Power `topology.yaml`, whose nodes, platforms and groups are added")
+    jwt_secret_file = Setting(
+        text, "", "with it every request needs a token signed with the secret in this file, which is made if missing"
+    )
 
 
 class ListenerOptions(Options):
@@ -56,6 +55,7 @@ class ListenerOptions(Options):
     protocol = Setting(choice(*PROTOCOLS), "tcp", "protocol spoken there", required=True)
     hostname = Setting(text, "127.0.0.1", "address to listen on")
     port = Setting(integer(0, 65535), 16421, "TCP port to listen on")
+    allow = Setting(networks, (), "networks from where the text protocol may be spoken, if not from everywhere")
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,18 @@ class PDUConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """All of a configuration. ``faults`` and ``warnings`` are lines for people, of what did not prevent it."""
+    """All of a configuration. ``faults`` and ``warnings`` are lines for people, of what did not prevent it.
+
+    ``nodes`` holds the aliases as well. ``locked`` are single outlets; a PDU can be locked as a whole besides.
+    """
 
     path: str
     daemon: DaemonOptions
     listeners: tuple[ListenerOptions, ...]
     pdus: Mapping[str, PDUConfig]
-    aliases: Mapping[str, Outlet | str]
+    nodes: Mapping[str, Node]
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    locked: frozenset[Outlet] = frozenset()
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -106,24 +111,39 @@ class Config:
         if pdu is None:
             raise RequestError(f"there is no PDU {hostname!r}{near(hostname, self.pdus)}")
         outlet = pdu.outlet(port)
-        return Target(str(outlet), (outlet,))
+        return Target(str(outlet), (outlet,), self._lock((outlet,)))
 
-    def alias(self, name: str) -> Target:
-        """Return the target that an alias names. Raises: RequestError, saying what is wrong."""
-        found = self.aliases.get(name)
+    def node(self, name: str) -> Target:
+        """Return the target that a node or an alias names. Raises: RequestError, saying what is wrong."""
+        found = self.nodes.get(name)
         if found is None:
-            raise RequestError(f"there is no alias {name!r}{near(name, self.aliases)}")
-        if isinstance(found, str):
-            raise RequestError(f"alias {name!r} is disabled by its configuration: {found}")
-        return Target(f"{name} ({found})", (found,))
+            raise RequestError(f"there is no alias or node {name!r}{near(name, self.nodes)}")
+        if found.fault:
+            raise RequestError(f"{name!r} is disabled by its configuration: {found.fault}")
+        return Target(str(found), found.feeds, self._lock(found.feeds))
 
+    def named(self, names: str, groups: str = "") -> tuple[list[str], list[str]]:
+        """Return the nodes that texts of ranges and of groups name, and the groups that there are not.
 
-def load(path: str, overrides: Mapping[str, object] | None = None) -> Config:
-    """Read and check a file; ``overrides`` are daemon settings from the command line, not None.
+        A node that nobody knows is returned as well. Raises: ValueError.
+        """
+        missing: list[str] = []
 
-    Raises: ConfigError with every fault of the whole file, if one of them is fatal.
-    """
-    return _Reading(path).config(overrides or {})
+        def members(group: str) -> tuple[str, ...]:
+            if group not in self.groups:
+                missing.append(group)
+            return self.groups.get(group, ())
+
+        found = expanded(names, members)
+        for group in expanded(groups):
+            found += members(group)
+        return list(dict.fromkeys(found)), missing
+
+    def _lock(self, outlets: Iterable[Outlet]) -> str:
+        for outlet in outlets:
+            if outlet in self.locked or self.pdus[outlet.pdu].options.locked is True:
+                return f"{outlet} is locked by the configuration"
+        return ""
 
 
 def state_folder() -> Path:
@@ -133,168 +153,3 @@ def state_folder() -> Path:
         return Path(given)
     home = os.environ.get("XDG_STATE_HOME", "")
     return (Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state") / "pdudaemon"
-
-
-class _Object(dict[str, Any]):
-    """A JSON object that remembers which of its keys stood there more than once."""
-
-    def __init__(self, pairs: Iterable[tuple[str, Any]]) -> None:
-        super().__init__()
-        self.twice: set[str] = set()
-        for key, value in pairs:
-            if key in self:
-                self.twice.add(key)
-            self[key] = value
-
-
-@dataclass
-class _Reading:
-    """One pass over a file, collecting what is wrong with it on the way."""
-
-    path: str
-    fatal: list[str] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def config(self, overrides: Mapping[str, object]) -> Config:
-        whole = self._file()
-        daemon_keys = self._section(whole, "daemon", required=False)
-        daemon_keys.update(overrides)
-        known = declared(DaemonOptions)
-        self._unknown("daemon", daemon_keys, [*known, "listeners"])
-        values, wrong = read(DaemonOptions, daemon_keys)
-        self.fatal += [f"{self.path}: daemon.{key}: {fault}" for key, fault in wrong.items()]
-        daemon = DaemonOptions(values)
-        listeners = self._listeners(daemon_keys, daemon)
-        pdus = self._pdus(self._section(whole, "pdus"))
-        aliases = self._aliases(self._section(whole, "aliases", required=False), pdus)
-        self._unknown("", whole, ["daemon", "pdus", "aliases"])
-        if self.fatal:
-            raise ConfigError(*self.fatal, *self.faults)
-        return Config(
-            self.path, daemon, listeners, pdus, aliases, faults=tuple(self.faults), warnings=tuple(self.warnings)
-        )
-
-    def _file(self) -> _Object:
-        try:
-            whole = json.loads(Path(self.path).read_text(encoding="utf-8-sig"), object_pairs_hook=_Object)
-        except OSError as error:
-            raise ConfigError(f"{self.path}: cannot be read: {error.strerror}") from None
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{self.path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from None
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{self.path}: not valid UTF-8 at byte {error.start}") from None
-        except RecursionError:
-            raise ConfigError(f"{self.path}: not usable JSON: nested too deeply") from None
-        if not isinstance(whole, _Object):
-            raise ConfigError(f"{self.path}: must be a JSON object with the sections daemon, pdus and aliases")
-        return whole
-
-    def _section(self, whole: _Object, name: str, required: bool = True) -> _Object:
-        section = whole.get(name)
-        if name in whole.twice:
-            self.fatal.append(f"{self.path}: {name}: stands there more than once")
-        if section is None and not required:
-            return _Object(())
-        if not isinstance(section, _Object):
-            missing = "must be a JSON object" if name in whole else f"is missing{near(name, whole)}"
-            self.fatal.append(f"{self.path}: {name}: {missing}")
-            return _Object(())
-        if name == "daemon":
-            self.fatal += [f"{self.path}: {name}.{key}: stands there more than once" for key in sorted(section.twice)]
-        return section
-
-    def _listeners(self, keys: Mapping[str, Any], daemon: DaemonOptions) -> tuple[ListenerOptions, ...]:
-        if "listeners" not in keys:
-            one = {"protocol": daemon.listener, "hostname": daemon.hostname, "port": daemon.port}
-            return (ListenerOptions(one),)
-        entries = keys["listeners"]
-        if not isinstance(entries, list) or not entries:
-            self.fatal.append(f"{self.path}: daemon.listeners: must be a list of at least one listener")
-            return ()
-        for key in sorted({"hostname", "port", "listener"} & {*keys}):
-            self.warnings.append(f"{self.path}: daemon.{key}: has no effect beside daemon.listeners")
-        found = []
-        for number, entry in enumerate(entries):
-            where = f"daemon.listeners[{number}]"
-            if not isinstance(entry, _Object):
-                self.fatal.append(f"{self.path}: {where}: must be a JSON object")
-                continue
-            self._unknown(where, entry, declared(ListenerOptions))
-            values, wrong = read(ListenerOptions, entry)
-            self.fatal += [f"{self.path}: {where}.{key}: {fault}" for key, fault in wrong.items()]
-            found.append(ListenerOptions(values))
-        return tuple(found)
-
-    def _pdus(self, section: _Object) -> dict[str, PDUConfig]:
-        return {name: self._pdu(name, entry, name in section.twice) for name, entry in section.items()}
-
-    def _pdu(self, name: str, entry: object, twice: bool) -> PDUConfig:
-        faults: list[tuple[str, str]] = []
-        settings = entry if isinstance(entry, _Object) else _Object(())
-        driver = None
-        if twice:
-            faults.append(("", "stands there more than once"))
-        if not name or not name.isprintable() or len(name) > 250:
-            faults.append(("", "is no name for a PDU"))
-        if settings is not entry:
-            faults.append(("", "must be a JSON object"))
-        else:
-            faults += [(key, "stands there more than once") for key in sorted(settings.twice)]
-            wrong = read(PDUOptions, settings)[1]
-            if "driver" not in wrong:
-                try:
-                    driver = strategies.find(settings["driver"])
-                    wrong |= self._driver_faults(name, driver, settings)
-                except ValueError as error:
-                    wrong["driver"] = str(error)
-            faults += wrong.items()
-        lines = [f"{'.'.join(filter(None, ('pdus', name, key)))}: {fault}" for key, fault in faults]
-        self.faults += [f"{self.path}: {line}" for line in lines]
-        return PDUConfig(
-            name,
-            settings,
-            PDUOptions({} if lines else settings),
-            None if lines else driver,
-            secret_values(driver or PDUDriver, settings),
-            "; ".join(lines),
-        )
-
-    def _driver_faults(self, name: str, driver: type[PDUDriver], settings: Mapping[str, Any]) -> dict[str, str]:
-        own = declared(driver)
-        if own:  # a driver written for the existing daemon declares nothing: every key may be one of its own
-            self._unknown(f"pdus.{name}", settings, [*declared(PDUOptions), *own])
-        wrong = read(driver, settings)[1] or driver.faults(settings)
-        if settings.get("verify") is True and not wrong and not driver.reads_state(settings):
-            wrong["verify"] = "the state of this PDU cannot be read, so it cannot be verified"
-        return wrong
-
-    def _aliases(self, section: _Object, pdus: Mapping[str, PDUConfig]) -> dict[str, Outlet | str]:
-        found: dict[str, Outlet | str] = {}
-        for name, entry in section.items():
-            try:
-                if name in section.twice:
-                    raise RequestError("stands there more than once")
-                found[name] = _alias(entry, pdus)
-            except RequestError as error:
-                found[name] = str(error)
-                self.faults.append(f"{self.path}: aliases.{name}: {error}")
-        return found
-
-    def _unknown(self, where: str, given: Iterable[str], known: Iterable[str]) -> None:
-        known = list(known)
-        for key in given:
-            if key not in known:
-                place = f"{where}.{key}" if where else key
-                self.warnings.append(f"{self.path}: {place}: nothing is known of this key{near(key, known)}")
-
-
-def _alias(entry: object, pdus: Mapping[str, PDUConfig]) -> Outlet:
-    if not isinstance(entry, _Object):
-        raise RequestError("must be a JSON object with hostname and port")
-    hostname, port = entry.get("hostname"), entry.get("port")
-    if not isinstance(hostname, str) or isinstance(port, bool) or not isinstance(port, str | int):
-        raise RequestError("must have a hostname and a port")
-    if hostname not in pdus:
-        raise RequestError(f"there is no PDU {hostname!r}{near(hostname, pdus)}")
-    return pdus[hostname].outlet(str(port))

@@ -12,16 +12,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from pdudaemon.config import Config
-from pdudaemon.errors import Busy, Conflict, DeviceError, DeviceTimeout, PDUDaemonError, StoreError
+from pdudaemon.errors import Busy, Conflict, DeviceError, DeviceTimeout, Locked, PDUDaemonError, StoreError
 from pdudaemon.lanes import Lanes
 from pdudaemon.overdue import Overdue
 from pdudaemon.pdurunner import Box, PDURunner
-from pdudaemon.power import Action, Outcome, Outlet, Phase, Reading, Request, State, Step, Target
+from pdudaemon.power import Action, Outcome, Outlet, Phase, Reading, Request, State, Step, Target, together
 from pdudaemon.queries import Queries, Query, Seats
 from pdudaemon.store import Store
 from pdudaemon.timetable import Timetable
@@ -52,12 +54,17 @@ class Dispatcher:
         self._closed = False
         self._runners: dict[str, PDURunner] = {}
         boxes: dict[str, Box] = {}
+        pools: dict[str, threading.Semaphore] = {}
         for pdu in config.pdus.values():
             if pdu.driver is not None:
                 name = pdu.options.lock or pdu.name
                 if name not in boxes:
                     boxes[name] = Box(None if locks is None else locks / quote(name, safe=""))
-                self._runners[pdu.name] = PDURunner(pdu, boxes[name], self._begin, self._end)
+                pool = pdu.driver.pool(pdu.settings)
+                if pool is not None:
+                    pools.setdefault(pool[0], threading.Semaphore(pool[1]))
+                held = nullcontext() if pool is None else pools[pool[0]]
+                self._runners[pdu.name] = PDURunner(pdu, boxes[name], self._begin, self._end, held)
 
     def start(self) -> None:
         """Take up what the store holds of earlier runs, in the order of acceptance, and begin."""
@@ -71,8 +78,10 @@ class Dispatcher:
 
         ``delay`` in seconds: before an on or off, or between the halves of a reboot.
 
-        Raises: Busy, StoreError; the request was not accepted then.
+        Raises: Locked, Busy, StoreError; the request was not accepted then.
         """
+        if target.locked:
+            raise Locked(target.locked)
         outlets = list(target.outlets)
         if action is Action.REBOOT:
             restart = len(outlets) == 1 and self._runners[outlets[0].pdu].restarts
@@ -100,9 +109,7 @@ class Dispatcher:
                     request.settled.wait(seconds)
         if not request.settled.is_set():
             return False
-        with self._lock:
-            ended = request.ended is not None
-            problem = request.error if ended else request.trouble
+        ended, problem = self._outcome(request)
         if problem is not None:
             raise problem
         return ended
@@ -112,27 +119,82 @@ class Dispatcher:
 
         A state that cannot be read is what the outlet was last told to be. Raises: Busy, DeviceError, StoreError.
         """
-        pdu = self.config.pdus[outlet.pdu]
-        if not pdu.readable:
+        patience = self.config.pdus[outlet.pdu].options.timeout if seconds is None else seconds
+        for _, answer in self.gather([outlet], patience):
+            if isinstance(answer, Reading):
+                return answer
+            if answer is not None:
+                raise answer
+        raise DeviceTimeout(f"{outlet.pdu}: no answer within {patience:g} s")
+
+    def look(self, target: Target, seconds: float | None = None) -> Reading:
+        """Ask for the state of a target, as `status` does; that of a node is put together from its feeds.
+
+        Raises also if no feed is on and one of them did not tell.
+        """
+        if len(target.outlets) == 1:
+            return self.status(target.outlets[0], seconds)
+        patience = max(self.config.pdus[outlet.pdu].options.timeout for outlet in target.outlets)
+        patience = patience if seconds is None else seconds
+        answers = dict(self.gather(target.outlets, patience))
+        late = DeviceTimeout(f"no answer within {patience:g} s")
+        return together([(outlet, answers.get(outlet) or late) for outlet in target.outlets])
+
+    def gather(
+        self, wanted: Collection[Request | Outlet], seconds: float
+    ) -> Iterator[tuple[Request | Outlet, Reading | PDUDaemonError | None]]:
+        """Yield the state of each outlet and what became of each request (None: done), as they come in.
+
+        After ``seconds`` nothing comes in any more; at once, if too many wait already.
+        """
+        with self._seats.seat(outlet for each in wanted for outlet in _outlets(each)) as seated:
+            until = time.monotonic() + seconds if seated else 0.0
+            pending = {each: each if isinstance(each, Request) else self._asked(each, seated) for each in wanted}
+            queries = [each for each in pending.values() if isinstance(each, Query)]
+            try:
+                while pending and (settled := self._settled(pending, until)):
+                    for each in settled:
+                        job = pending.pop(each)
+                        if isinstance(job, Query):
+                            yield each, job.answer
+                        else:
+                            ended, problem = self._outcome(job)
+                            if ended or problem is not None:
+                                yield each, problem
+            finally:
+                with self._lock:
+                    for query in queries:
+                        query.callers -= 1
+
+    def _asked(self, outlet: Outlet, seated: bool) -> Query:
+        """Return the question for the state of an outlet; a refusal is an answer as well. Takes the lock."""
+        try:
             with self._lock:
-                told = self._store.last_told(outlet)
-            return Reading(told[0], "commanded", told[1]) if told else Reading(State.UNKNOWN, "none", None)
-        patience = pdu.options.timeout if seconds is None else seconds
-        with self._seats.seat([outlet]) as seated:
-            if not seated:
-                raise Busy(f"{outlet.pdu}: too many requests wait for it already")
-            with self._lock:
+                if not self.config.pdus[outlet.pdu].readable:
+                    told = self._store.last_told(outlet)
+                    answer = Reading(told[0], "commanded", told[1]) if told else Reading(State.UNKNOWN, "none", None)
+                    return Query(outlet, answer)
+                if not seated:
+                    return Query(outlet, Busy(f"{outlet.pdu}: too many requests wait for it already"))
                 self._check_alive(outlet.pdu, DeviceTimeout)
-                query = self._queries.ask(outlet)
-            query.answered.wait(patience)
+                return self._queries.ask(outlet)
+        except PDUDaemonError as error:
+            return Query(outlet, error)
+
+    def _settled(self, pending: Mapping[Any, Request | Query], until: float) -> list[Request | Outlet]:
+        """Wait until something is settled, or for a point in time; return for whom. Takes the lock."""
+
+        def settled() -> list[Request | Outlet]:
+            return [each for each, job in pending.items() if job.settled.is_set()]
+
+        left = max(0.0, until - time.monotonic())
+        if len(pending) == 1:  # this is most of the time, and an event is cheaper than a condition that all share
+            for job in pending.values():
+                job.settled.wait(left)
+            return settled()
         with self._lock:
-            query.callers -= 1
-            answer = query.answer
-        if answer is None:
-            raise DeviceTimeout(f"{outlet.pdu}: no answer within {patience:g} s")
-        if isinstance(answer, PDUDaemonError):
-            raise answer
-        return answer
+            self._came_home.wait_for(settled, left)
+            return settled()
 
     def cancel(self, number: int, half: str = "") -> None:
         """End a request that has not started; the on that makes good an off of ours only if ``half`` is ``on``.
@@ -142,6 +204,7 @@ class Dispatcher:
         with self._lock:
             if number in self._lanes.live:
                 self._lanes.cancel(self._lanes.live[number], half)
+                self._came_home.notify_all()
             else:
                 state = self._store.record(number)["state"]
                 raise Conflict(f"request {number} cannot be cancelled: it is {state}")
@@ -190,10 +253,10 @@ class Dispatcher:
         with self._lock:
             self._closing = True
             self._queries.refuse(Busy("the daemon is stopping"))
-            while (self._lanes.leave_off(until) or self._overdue.acting) and (left := until - time.monotonic()) > 0:
+            while (self._leave_off(until) or self._overdue.acting) and (left := until - time.monotonic()) > 0:
                 self._came_home.wait(left)
             self._closed = True
-            self._lanes.leave_off(float("-inf"))
+            self._leave_off(float("-inf"))
             for request in self._lanes.live.values():
                 if request.must_switch_on:
                     log.warning("%s: still to be switched on, at the next start", request)
@@ -213,6 +276,12 @@ class Dispatcher:
             self._store.close()
         return absent
 
+    def _outcome(self, request: Request) -> tuple[bool, PDUDaemonError | None]:
+        """Return whether a request has ended, and what there is to tell of it if it is not well. Takes the lock."""
+        with self._lock:
+            ended = request.ended is not None
+            return ended, request.error if ended else request.trouble
+
     # From here on the lock is held, except where a method takes it itself.
 
     def _check_alive(self, name: str, kind: type[Busy] | type[DeviceTimeout]) -> None:
@@ -221,6 +290,12 @@ class Dispatcher:
         stuck = self._runners[name].box.stuck
         if stuck:
             raise kind(f"{name}: stuck: an action of {stuck} has not come back from the device")
+
+    def _leave_off(self, until: float) -> bool:
+        """Tell all who wait for what will not happen before ``until``; return whether anything else still will."""
+        awaited = self._lanes.leave_off(until)
+        self._came_home.notify_all()
+        return awaited
 
     def _check_open(self, name: str) -> None:
         self._check_alive(name, Busy)
@@ -298,3 +373,8 @@ class Dispatcher:
         trouble = DeviceTimeout(f"{box.stuck}: stuck: no answer, and it is not known whether the device acted")
         self._queries.refuse(trouble, sharing)
         self._lanes.tell(sharing, trouble)
+        self._came_home.notify_all()
+
+
+def _outlets(ticket: Request | Outlet) -> Collection[Outlet]:
+    return ticket.target.outlets if isinstance(ticket, Request) else (ticket,)

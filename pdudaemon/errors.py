@@ -9,11 +9,20 @@ from __future__ import annotations
 
 
 class PDUDaemonError(Exception):
-    """Base of all. ``kind`` is the last part of the URN in a problem document (RFC 9457)."""
+    """Base of all. ``kind`` is the last part of the URN in a problem document (RFC 9457).
+
+    ``private`` goes on after the text for whoever asked, and for nobody who reads the log: what a script printed.
+    """
 
     kind = "error"
     http_status = 500
     exit_code = 1
+    private = ""
+
+    @property
+    def told(self) -> str:
+        """All of it, for whoever asked."""
+        return f"{self}: {self.private}" if self.private else str(self)
 
 
 class ConfigError(PDUDaemonError):
@@ -59,6 +68,23 @@ class NoSuchRequest(RequestError):
     http_status = 404
 
 
+class Denied(RequestError):
+    """Who asks may not: no token, one that is not good (401), or an address that is not allowed (403)."""
+
+    kind = "denied"
+
+    def __init__(self, http_status: int, text: str) -> None:
+        super().__init__(text)
+        self.http_status = http_status
+
+
+class Locked(RequestError):
+    """The configuration says that this is not to be switched."""
+
+    kind = "locked"
+    http_status = 403
+
+
 class Conflict(RequestError):
     """The request is in a state that does not allow this."""
 
@@ -78,6 +104,10 @@ class DeviceError(PDUDaemonError):
 
     kind = "device"
     http_status = 502
+
+    def __init__(self, *words: object, private: str = "") -> None:
+        super().__init__(*words)
+        self.private = private
 
 
 class PermanentError(DeviceError):
@@ -105,3 +135,12 @@ class FailedRequestException(TransientError):
 
 class UnknownCommandException(PermanentError):
     """Name kept for drivers written for the existing daemon: the driver has no such action."""
+
+
+def both(first: PDUDaemonError, second: PDUDaemonError) -> PDUDaemonError:
+    """Return an error of the first one's type that tells of both."""
+    if first.told == second.told:
+        return first
+    joined = type(first)(f"{first}; {second}")
+    joined.private = "; ".join(filter(None, (first.private, second.private)))
+    return joined

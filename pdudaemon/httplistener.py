@@ -12,33 +12,33 @@ import io
 import logging
 import re
 import socket
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qsl
 
-from pdudaemon.errors import Busy, PDUDaemonError, RequestError
-from pdudaemon.httpmessage import Answer, Head, Misdirected, Unreadable, read_body, read_head, rendered
+from pdudaemon import openflight
+from pdudaemon.errors import Busy, Denied, PDUDaemonError, RequestError
+from pdudaemon.httpmessage import (
+    Answer,
+    Exchange,
+    Head,
+    Misdirected,
+    Route,
+    Unreadable,
+    chunks,
+    read_body,
+    read_head,
+    rendered,
+)
 from pdudaemon.intake import Intake
 from pdudaemon.listener import Listener, order
+from pdudaemon.power import Outlet, Reading, Request, State
 
 log = logging.getLogger("pdud.http")
 
 FORM = "application/x-www-form-urlencoded"
 MOST_RECORDS = 1000
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """A request as a route sees it: the words of its query (and form), and whether the client accepts JSON."""
-
-    listener: Listener
-    client: str
-    words: Mapping[str, str]
-    json: bool
-
-
-Route = Callable[[Exchange, str], Answer]
 
 
 def control(exchange: Exchange, action: str) -> Answer:
@@ -50,21 +50,43 @@ def control(exchange: Exchange, action: str) -> Answer:
     try:
         dispatcher.wait(request, dispatcher.config.daemon.wait if asked.wait is None else asked.wait)
         if exchange.json:
-            return Answer(200, dispatcher.record(request.id), headers)
+            return Answer(200, {**dispatcher.record(request.id), **_feeds(request)}, headers)
         return _plain(200, "OK - accepted request", headers)
     except PDUDaemonError as error:
-        return _problem(error, exchange.json, headers)
+        return _problem(error, exchange.json, headers, _feeds(request))
+
+
+def _feeds(request: Request) -> dict[str, Any]:
+    """Return what became of each feed so far, if there are several."""
+    if len(request.target.outlets) == 1:
+        return {}
+    feeds = []
+    for outlet in request.target.outlets:
+        error = request.results.get(outlet)
+        done = error is None and outlet in request.results and outlet not in request.outlets
+        feeds.append({**outlet._asdict(), "done": done, "reason": error and error.told})
+    return {"feeds": feeds}
 
 
 def status(exchange: Exchange, _: str) -> Answer:
     """``/power/control/status``: the state, and for a client that accepts JSON where it comes from."""
     asked = order(exchange.listener.dispatcher.config, "status", exchange.words)
     outlet = asked.target.outlets[0]
-    reading = exchange.listener.dispatcher.status(outlet, asked.wait)
+    reading = exchange.listener.dispatcher.look(asked.target, asked.wait)
     if not exchange.json:
         return _plain(200, reading.state.value)
+    if not reading.feeds:
+        return Answer(200, _described(outlet, reading))
+    feeds = [_described(*feed) for feed in reading.feeds]
     found = {"state": reading.state.value, "source": reading.source, "time": reading.time}
-    return Answer(200, {"pdu": outlet.pdu, "port": outlet.port, **found})
+    return Answer(200, {**found, "mixed": bool(reading.mixed), "feeds": feeds})
+
+
+def _described(outlet: Outlet, found: Reading | PDUDaemonError) -> dict[str, Any]:
+    place = {"pdu": outlet.pdu, "port": outlet.port}
+    if isinstance(found, PDUDaemonError):
+        return {**place, "state": State.UNKNOWN.value, "reason": found.told}
+    return {**place, "state": found.state.value, "source": found.source, "time": found.time}
 
 
 def pdus(exchange: Exchange, _: str) -> Answer:
@@ -108,6 +130,9 @@ ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
         (r"/api/v1/(requests)", {"GET": requests}),
         (r"/api/v1/requests/([0-9]{1,18})", {"GET": one_request, "DELETE": cancel}),
         (r"/(healthz)", {"GET": health}),
+        (r"/()", openflight.COMMANDS),
+        (r"/(nodes)", {"GET": openflight.nodes, "HEAD": openflight.nodes}),
+        (r"/(groups)", {"GET": openflight.groups, "HEAD": openflight.groups}),
     )
 )
 
@@ -132,6 +157,8 @@ def speak(listener: Listener, connection: socket.socket, intake: Intake, client:
         with listener.crowd.answering():
             answer = _answered(listener, client, head, body)
             connection.sendall(rendered(answer, head.method, head.keeps_alive))
+            for piece in chunks(answer.stream) if answer.stream else ():
+                connection.sendall(piece)
         if not head.keeps_alive:
             return
 
@@ -139,13 +166,19 @@ def speak(listener: Listener, connection: socket.socket, intake: Intake, client:
 def _answered(listener: Listener, client: str, head: Head, body: bytes) -> Answer:
     path, _, query = head.target.partition("?")
     try:
-        return _routed(listener, client, head, path, _words(head, query, body))
+        try:
+            client = listener.permit(client, head.headers.get("authorization", ""))
+            return _routed(listener, client, head, path, query, body)
+        except PDUDaemonError as error:
+            log.warning("%s %s from %s: %s", head.method, repr(path)[1:-1], client, error)
+            raise
+    except Denied as error:
+        return openflight.FORBIDDEN if path in openflight.PATHS else _problem(error, True, {})
     except PDUDaemonError as error:
-        log.warning("%s %s from %s: %s", head.method, repr(path)[1:-1], client, error)
         return _problem(error, head.accepts_json, {})
 
 
-def _routed(listener: Listener, client: str, head: Head, path: str, words: Mapping[str, str]) -> Answer:
+def _routed(listener: Listener, client: str, head: Head, path: str, query: str, body: bytes) -> Answer:
     for pattern, methods in ROUTES:
         match = pattern.fullmatch(path)
         if match is None:
@@ -153,18 +186,23 @@ def _routed(listener: Listener, client: str, head: Head, path: str, words: Mappi
         if head.method not in methods:
             allow = {"Allow": ", ".join(methods)}
             raise Misdirected(405, f"{head.method} is not for this path: nothing was done", allow)
-        return methods[head.method](Exchange(listener, client, words, head.accepts_json), match[1])
+        words = _words(head, query, body, path not in openflight.PATHS)
+        streams = head.version != "HTTP/1.0" and head.method != "HEAD"
+        accept = head.headers.get("accept", "") if streams else ""
+        return methods[head.method](Exchange(listener, client, words, accept, head.accepts_json), match[1])
     raise Misdirected(404, f"there is nothing at {path!r}")
 
 
-def _words(head: Head, query: str, body: bytes) -> dict[str, str]:
+def _words(head: Head, query: str, body: bytes, once: bool) -> dict[str, str]:
+    """Return the words of a query and a form; not ``once``: from any method, and the last counts."""
     pairs = parse_qsl(query, keep_blank_values=True)
-    if head.method == "POST" and body:
-        if head.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+    if body and (head.method in ("POST", "PATCH", "PUT") or not once):
+        if head.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
+            pairs += parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
+        elif once:
             raise RequestError(f"a body must be {FORM}")
-        pairs += parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
     words = dict(pairs)
-    if len(words) < len(pairs):
+    if once and len(words) < len(pairs):
         raise RequestError("a parameter is given more than once")
     return words
 
@@ -173,18 +211,23 @@ def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> Ans
     return Answer(status, text, headers or {}, "text/plain; charset=utf-8")
 
 
-def _problem(error: PDUDaemonError, as_json: bool, headers: dict[str, str]) -> Answer:
-    """Return the answer that an error makes: its type decides the status."""
-    if isinstance(error, Busy):
+def _problem(
+    error: PDUDaemonError, as_json: bool, headers: dict[str, str], more: Mapping[str, Any] | None = None
+) -> Answer:
+    """Return the answer that an error makes: its type decides the status; ``more`` goes into its document."""
+    if isinstance(error, Denied) and error.http_status == 401:
+        headers = {**headers, "WWW-Authenticate": "Bearer"}
+    elif isinstance(error, Busy):
         headers = {**headers, "Retry-After": str(error.retry_after)}
     elif isinstance(error, Misdirected):
         headers = {**headers, **error.headers}
     if not as_json:
-        return _plain(error.http_status, str(error), headers)
+        return _plain(error.http_status, error.told, headers)
     document = {
         "type": f"urn:pdudaemon:{error.kind}",
         "title": HTTPStatus(error.http_status).phrase,
         "status": error.http_status,
-        "detail": str(error),
+        "detail": error.told,
+        **(more or {}),
     }
     return Answer(error.http_status, document, headers, "application/problem+json")

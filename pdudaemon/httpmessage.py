@@ -11,7 +11,7 @@ import functools
 import io
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
@@ -19,6 +19,7 @@ from typing import Any
 
 from pdudaemon import __version__
 from pdudaemon.errors import RequestError
+from pdudaemon.listener import Listener
 
 LONGEST_LINE = 65536
 LONGEST_BODY = 65536
@@ -62,12 +63,31 @@ class Head:
 
 @dataclass
 class Answer:
-    """What goes back: a text, or an object that becomes JSON."""
+    """What goes back: a text, an object that becomes JSON, or just bytes. ``stream`` yields objects, one a line."""
 
     status: int
-    body: str | dict[str, Any] | list[Any]
+    body: str | bytes | dict[str, Any] | list[Any]
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
+    stream: Iterator[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request as a route sees it.
+
+    ``client`` is its address, with the name in its token; ``words`` those of its query (and form), ``accept`` what it
+    would have, ``json`` whether that is JSON.
+    """
+
+    listener: Listener
+    client: str
+    words: Mapping[str, str]
+    accept: str
+    json: bool
+
+
+Route = Callable[[Exchange, str], Answer]
 
 
 def read_head(stream: io.BufferedReader[Any], head: Head) -> bool:
@@ -110,21 +130,31 @@ def read_body(stream: io.BufferedReader[Any], head: Head) -> bytes:
 
 
 def rendered(answer: Answer, method: str, alive: bool) -> bytes:
-    """Return all that is sent for an answer, in one piece."""
-    text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
-    body = f"{text}\n".encode()
+    """Return all that is sent for an answer, in one piece; of a stream, the head."""
+    if isinstance(answer.body, bytes):
+        body = answer.body
+    else:
+        body = f"{answer.body if isinstance(answer.body, str) else json.dumps(answer.body)}\n".encode()
     headers = {
         "Server": f"pdudaemon/{__version__}",
         "Date": _date(int(time.time())),
         **answer.headers,
         "Content-Type": answer.content_type,
-        "Content-Length": len(body),
+        **({"Transfer-Encoding": "chunked"} if answer.stream else {"Content-Length": len(body)}),
         "Cache-Control": "no-store",
         **({} if alive else {"Connection": "close"}),
     }
     lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + (b"" if method == "HEAD" else body)
+
+
+def chunks(stream: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+    """Yield what is sent for a stream, line by line, and its end."""
+    for each in stream:
+        line = json.dumps(each, separators=(",", ":")).encode() + b"\n"
+        yield b"%x\r\n%b\r\n" % (len(line), line)
+    yield b"0\r\n\r\n"
 
 
 @functools.lru_cache(maxsize=1)

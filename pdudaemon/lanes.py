@@ -29,6 +29,7 @@ from pdudaemon.errors import (
     RequestError,
     StoreError,
     TransientError,
+    both,
 )
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, Step
 from pdudaemon.store import Store
@@ -92,6 +93,7 @@ class Lanes:
         step.running = False
         if step.ended:
             return
+        self._send_next(step.request)
         options = self._config.pdus[step.outlet.pdu].options
         if error is None:
             self.end_step(step, None)
@@ -106,7 +108,7 @@ class Lanes:
     def send_at(self, step: Step, when: float) -> None:
         """Send a step at a point in monotonic time, and not at the one that was planned."""
         step.call_off()
-        step.at = when
+        step.at, step.sent = when, True
         if when <= time.monotonic():
             self._send(step)
         else:
@@ -117,7 +119,9 @@ class Lanes:
         request = step.request
         step.ended = True
         step.call_off()
-        request.error = request.error or error
+        request.results[step.outlet] = request.results.get(step.outlet) or error
+        if error is not None:
+            request.error = error if request.error is None else both(request.error, error)
         last = all(other.ended for other in request.steps)
         if request.action is Action.REBOOT and request.phase is Phase.OFF:
             if last:
@@ -178,6 +182,8 @@ class Lanes:
         for request in self.live.values():
             if any(outlet.pdu in names for outlet in request.outlets):
                 request.settle(trouble)
+            if any(step.running and step.outlet.pdu in names for step in request.steps):
+                self._send_next(request)
 
     def leave_off(self, until: float) -> bool:
         """Tell those who wait for what will not happen before ``until``; return whether anything else still will."""
@@ -195,7 +201,8 @@ class Lanes:
         if request is not None:
             running = any(step.running for step in request.steps)
             record["state"] = "running" if running else "waiting" if request.steps else "queued"
-            record["reason"] = str(request.trouble or request.error or "") or None
+            problem = request.trouble or request.error
+            record["reason"] = None if problem is None else problem.told
         return record
 
     def _append(self, request: Request) -> None:
@@ -230,7 +237,17 @@ class Lanes:
         action = Action.REBOOT if request.phase is Phase.RESTART else Action(request.phase.value)
         request.steps = [Step(request, outlet, action) for outlet in request.outlets]
         for step in request.steps:
-            self.send_at(step, when)
+            step.at = when
+            if action is not Action.ON:
+                self.send_at(step, when)
+        self._send_next(request)
+
+    def _send_next(self, request: Request) -> None:
+        """Send the next step that waits for those before it: feeds are switched on in order, past one that fails."""
+        for step in request.steps:
+            if not step.sent and not step.ended:
+                self.send_at(step, step.at)
+                return
 
     def _keep_up(self, step: Step, error: DeviceError) -> None:
         """An owed on failed all its tries: hand the debt to who waits behind it, or try again later, or give up."""
@@ -249,7 +266,8 @@ class Lanes:
         else:
             pause = min(FIRST_BACK_OFF * 2 ** (step.rounds - 1), LONGEST_BACK_OFF, left)
             log.error("%s: %s may be off, on is tried again in %.0f s: %s", step.request, step.outlet, pause, error)
-            step.request.settle(type(error)(f"{error}; the port may be off, on is tried again"))
+            told = f"{error}; the port may be off, on is tried again"
+            step.request.settle(type(error)(told, private=error.private))
             self.send_at(step, now + pause)
 
     def _debt(self, outlet: Outlet) -> Step | None:

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
+from pdudaemon.access import Access
 from pdudaemon.config import Config, ListenerOptions
 from pdudaemon.dispatcher import Dispatcher
 from pdudaemon.errors import ConfigError, RequestError
@@ -29,6 +30,7 @@ from pdudaemon.settings import near, parse_seconds
 log = logging.getLogger("pdud.listener")
 
 REBOOT_DELAY = 5.0
+LONGEST_WAIT = 86400.0
 WORDS = ("hostname", "port", "alias", "delay", "wait")
 
 LONG = 86400.0
@@ -59,8 +61,8 @@ def order(config: Config, action: str, words: Mapping[str, str]) -> Order:
         wanted = Action(action)
     except ValueError:
         raise RequestError(f"{action!r} is none of {', '.join(Action)}{near(action, list(Action))}") from None
-    delay = _seconds(words, "delay", config.daemon.max_delay)
-    wait = _seconds(words, "wait", 86400)
+    delay = duration(words, "delay", config.daemon.max_delay)
+    wait = duration(words, "wait", LONGEST_WAIT)
     if delay is None:
         delay = REBOOT_DELAY if wanted is Action.REBOOT else 0.0
     return Order(wanted, _target(config, words), delay, wait)
@@ -70,14 +72,15 @@ def _target(config: Config, words: Mapping[str, str]) -> Target:
     if words.get("alias"):
         if words.get("hostname") or words.get("port"):
             raise RequestError("give either alias, or hostname and port")
-        return config.alias(words["alias"])
+        return config.node(words["alias"])
     for word in ("hostname", "port"):
         if not words.get(word):
             raise RequestError(f"{word} is missing")
     return config.target(words["hostname"], words["port"])
 
 
-def _seconds(words: Mapping[str, str], word: str, most: float) -> float | None:
+def duration(words: Mapping[str, str], word: str, most: float) -> float | None:
+    """Return the seconds that a word gives, None if it is not there. Raises: RequestError."""
     if word not in words:
         return None
     try:
@@ -174,11 +177,18 @@ class Listener(socketserver.TCPServer):
     request_queue_size = 512
 
     def __init__(
-        self, options: ListenerOptions, dispatcher: Dispatcher, crowd: Crowd, hands: Hands, speak: Mapping[str, Speak]
+        self,
+        options: ListenerOptions,
+        dispatcher: Dispatcher,
+        access: Access,
+        crowd: Crowd,
+        hands: Hands,
+        speak: Mapping[str, Speak],
     ) -> None:
         """Bind and listen; requests are answered once `serve_forever` runs. Raises: ConfigError."""
         self.dispatcher = dispatcher
-        self._protocol = options.protocol
+        self._options = options
+        self._access = access
         self.crowd = crowd
         self._hands = hands
         self._speak = speak
@@ -193,6 +203,11 @@ class Listener(socketserver.TCPServer):
         except OSError as error:
             raise ConfigError(f"cannot listen on {where}: {error.strerror}") from None
         log.info("listening on %s (%s)", where_from(self.server_address), options.protocol)
+
+    def permit(self, client: str, authorization: str | None) -> str:
+        """Return a client, with its name if its token has one. Raises: Denied. See `Access.permit`."""
+        name = self._access.permit(client.rpartition(":")[0].strip("[]"), self._options.allow, authorization)
+        return f"{client} ({name})" if name else client
 
     def serve(self) -> None:
         """Accept connections until `stop`, without waking up for anything else."""
@@ -237,7 +252,7 @@ class Listener(socketserver.TCPServer):
         client = where_from(client_address)
         intake = Intake(request, self.dispatcher.config.daemon.client_timeout)
         try:
-            protocol = _told_apart(intake) if self._protocol == "both" else self._protocol
+            protocol = _told_apart(intake) if self._options.protocol == "both" else self._options.protocol
             self._speak[protocol](self, request, intake, client)
         except OSError as error:
             log.debug("connection from %s ended: %s", client, error)

@@ -17,7 +17,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from pdudaemon.config import PDUConfig
 from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
+from pdudaemon.settings import without
 from pdudaemon.transports import command
 from pdudaemon.transports.deadline import Deadline
 
@@ -98,7 +99,8 @@ class PDURunner:
     """The worker of one PDU.
 
     ``begin(runner, job)`` is asked once the box is ours, and says whether to act at all; ``end(runner, job, state,
-    error)`` is told what came of it, just before the box is given back. Both belong to the dispatcher.
+    error)`` is told what came of it, just before the box is given back. Both belong to the dispatcher, as does
+    ``pool``, which is held while the driver acts: it bounds how many of some PDUs do so at a time.
     """
 
     def __init__(
@@ -107,10 +109,12 @@ class PDURunner:
         box: Box,
         begin: Callable[[PDURunner, Any], bool],
         end: Callable[[PDURunner, Any, State | None, DeviceError | None], None],
+        pool: AbstractContextManager[Any],
     ) -> None:
         self.pdu = pdu
         self.box = box
         self._begin = begin
+        self._pool = pool
         self._end = end
         self._driver: PDUDriver | None = None
         self._queue: queue.Queue[Job | None] = queue.Queue()
@@ -128,7 +132,7 @@ class PDURunner:
     @property
     def restarts(self) -> bool:
         """Whether a reboot is the device's own restart."""
-        return self.pdu.driver is not None and self.pdu.driver.restarts()
+        return self.pdu.driver is not None and self.pdu.driver.restarts(self.pdu.settings)
 
     def put(self, job: Job) -> None:
         """Hand over a job; it is carried out after those handed over before."""
@@ -172,12 +176,13 @@ class PDURunner:
             rest = self.box.last_action + self.pdu.options.min_interval - time.monotonic()
             if rest > 0:
                 self._stopping.wait(rest)
-            if not self._begin(self, job):
-                return
-            try:
-                state = self._act(job, Deadline(self.pdu.options.timeout))
-            except DeviceError as told:
-                error = told
+            with self._pool:
+                if not self._begin(self, job):
+                    return
+                try:
+                    state = self._act(job, Deadline(self.pdu.options.timeout))
+                except DeviceError as told:
+                    error = told
             self.box.last_action = time.monotonic()
             self._end(self, job, state, error)
 
@@ -214,17 +219,16 @@ class PDURunner:
             kind = PermanentError
         elif isinstance(error, DeviceTimeout | TimeoutError):
             kind = DeviceTimeout
+        private = ""
         if isinstance(error, DeviceError):
-            text = str(error)
+            text, private = str(error), without(self.pdu.secrets, error.private)
         elif isinstance(error, OSError) and error.strerror:
             text = error.strerror
         else:
             text = repr(error)
             log.debug("%s: the driver raised what is no device error", self.pdu.name, exc_info=error)
-        text = " ".join(text.split()) or type(error).__name__
-        for secret in self.pdu.secrets:
-            text = text.replace(secret, "***")
-        return kind(f"{self.pdu.name}: {text}")
+        text = " ".join(without(self.pdu.secrets, text).split()) or type(error).__name__
+        return kind(f"{self.pdu.name}: {text}", private=private)
 
 
 def _as_drivers_take_it(port: str) -> int | str:

@@ -10,12 +10,14 @@ Fields of a `Request` and its steps belong to the dispatcher and change only und
 
 from __future__ import annotations
 
+import functools
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from pdudaemon.errors import PDUDaemonError
+from pdudaemon.errors import PDUDaemonError, both
 
 
 class Action(StrEnum):
@@ -47,15 +49,19 @@ class Outlet(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """What a request names: ``name`` for people (``pdu01 port 3``, or an alias), and the outlets behind it."""
+    """What a request names: ``name`` for people (``pdu01 port 3``, or a node), and the outlets behind it.
+
+    ``locked`` says what of it may not be switched.
+    """
 
     name: str
     outlets: tuple[Outlet, ...]
+    locked: str = ""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The state of an outlet and where it comes from.
+    """The state of an outlet and where it comes from; of a node with several ``feeds``, it is on if one of them is.
 
     ``source`` is ``device`` (read just now), ``commanded`` (the device cannot say: what it was last told to be) or
     ``none``; ``time`` is when, in seconds since the epoch, None with ``none``.
@@ -64,6 +70,33 @@ class Reading:
     state: State
     source: str
     time: float | None
+    feeds: tuple[tuple[Outlet, Reading | PDUDaemonError], ...] = ()
+
+    @property
+    def mixed(self) -> str:
+        """What each feed is, if they differ or one of them did not tell; else empty."""
+        if len({each.state if isinstance(each, Reading) else State.UNKNOWN for _, each in self.feeds}) < 2:
+            return ""
+        said = [f"{outlet} is {each.state}" if isinstance(each, Reading) else each.told for outlet, each in self.feeds]
+        return "; ".join(said)
+
+
+def together(feeds: Sequence[tuple[Outlet, Reading | PDUDaemonError]]) -> Reading:
+    """Return the state of a node by that of its feeds. Raises: why it is not known, if a feed did not tell."""
+    readings = [each for _, each in feeds if isinstance(each, Reading)]
+    troubles = [each for _, each in feeds if isinstance(each, PDUDaemonError)]
+    states = {each.state for each in readings} | ({State.UNKNOWN} if troubles else set())
+    state = next(each for each in (State.ON, State.UNKNOWN, State.OFF) if each in states)
+    if troubles and state is State.UNKNOWN:
+        raise functools.reduce(both, troubles)
+    order = ("none", "commanded", "device")
+    if state is State.ON:  # of those that are on, one that is known to be is enough
+        sources, order = {each.source for each in readings if each.state is state}, order[::-1]
+    else:
+        sources = {each.source for each in readings}
+    source = next(each for each in order if each in sources)
+    times = [each.time for each in readings if each.time is not None]
+    return Reading(state, source, min(times, default=None), tuple(feeds))
 
 
 class Phase(StrEnum):
@@ -108,6 +141,7 @@ class Step:
     failing_since: float | None = None
     at: float = 0.0
     timer: Timer | None = None
+    sent: bool = False
     running: bool = False
     ended: bool = False
 
@@ -135,6 +169,7 @@ class Request:
     ``owed``: an on of this request makes good an off of ours, so it is not dropped when it fails (the on half of a
     reboot, and an ``on`` that superseded such a half). ``error`` is why a step failed for good, ``trouble`` what those
     who wait should hear before the end. ``settled``: there is something to tell them.
+    ``results`` holds what became of each outlet so far, None for done.
     """
 
     action: Action
@@ -153,6 +188,7 @@ class Request:
     error: PDUDaemonError | None = None
     trouble: PDUDaemonError | None = None
     steps: list[Step] = field(default_factory=list)  # of the present phase; none before the request's turn has come
+    results: dict[Outlet, PDUDaemonError | None] = field(default_factory=dict)
     settled: threading.Event = field(default_factory=threading.Event)
 
     @property

@@ -22,17 +22,19 @@ class Query:
 
     action = Action.STATUS
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, answer: Reading | PDUDaemonError | None = None) -> None:
         self.outlet = outlet
-        self.callers = 0
-        self.answer: Reading | PDUDaemonError | None = None
-        self.answered = threading.Event()
+        self.callers = 1
+        self.answer = answer
+        self.settled = threading.Event()
+        if answer is not None:
+            self.settled.set()
 
     def tell(self, answer: Reading | PDUDaemonError) -> None:
         """Answer those who asked; the first answer counts."""
         if self.answer is None:
             self.answer = answer
-            self.answered.set()
+            self.settled.set()
 
 
 class Queries:
@@ -48,7 +50,8 @@ class Queries:
         if query is None:
             query = self._pending[outlet] = Query(outlet)
             self._send(query)
-        query.callers += 1
+        else:
+            query.callers += 1
         return query
 
     def begin(self, query: Query) -> bool:

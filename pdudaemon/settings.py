@@ -15,6 +15,7 @@ text that quotes the value.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +25,9 @@ from typing import Any, Generic, TypeVar, overload
 T = TypeVar("T")
 
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
-_SECRET_NAME = re.compile(r"passw|passphrase|secret|token|community|api_?key", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"passw|passphrase|secret|token|community|api_?key|(^|_)keys?(_|$)", re.IGNORECASE)
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,43 @@ def _text(value: object) -> str:
 
 
 def _boolean(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is neither true nor false")
-    return value
+    try:
+        return _TRUTHS[str(value).lower()]
+    except KeyError:
+        raise ValueError(f"{value!r} is neither true nor false") from None
+
+
+def _texts(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(each, str | int | float) for each in value.values()):
+        raise ValueError("is not an object of texts and numbers")
+    for name, each in value.items():
+        if not _VARIABLE.fullmatch(name) or "\0" in str(each):
+            raise ValueError(f"{name!r} cannot be a variable of a shell")
+    return {name: str(each) for name, each in value.items()}
+
+
+def _locks(value: object) -> bool | tuple[str, ...]:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str | int) for each in value):
+        raise ValueError(f"{value!r} is neither true, false nor a list of ports")
+    return tuple(str(each) for each in value)
 
 
 text = Kind("text", _text)
+texts = Kind("object of texts", _texts)
+locks = Kind("true, false or a list of ports", _locks)
 boolean = Kind("true or false", _boolean)
+
+
+def _networks(value: object) -> tuple[Network, ...]:
+    if not isinstance(value, list):
+        raise ValueError("is not a list of networks such as 192.0.2.0/24")
+    return tuple(ipaddress.ip_network(each) for each in value)
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+networks = Kind("list of networks", _networks)
 
 
 def integer(least: int, most: int) -> Kind[int]:
@@ -175,10 +208,20 @@ def secret_values(owner: type, given: Mapping[str, object]) -> tuple[str, ...]:
     A value of fewer than four characters is left out: hiding it would garble every text and protect nothing.
     """
     settings = declared(owner)
+    pairs = [*given.items()]
+    for value in given.values():
+        pairs += value.items() if isinstance(value, dict) else ()
     return tuple(
-        value
-        for key, value in given.items()
-        if isinstance(value, str)
-        and len(value) >= 4
+        str(value)
+        for key, value in pairs
+        if isinstance(value, str | int | float)
+        and len(str(value)) >= 4
         and (settings[key].secret if key in settings else _SECRET_NAME.search(key))
     )
+
+
+def without(secrets: Iterable[str], text: str) -> str:
+    """Return a text with secret values hidden."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text

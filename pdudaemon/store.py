@@ -108,7 +108,7 @@ class Store:
             request.off_ended,
             request.ended,
             request.outcome,
-            None if request.error is None else str(request.error),
+            None if request.error is None else request.error.told,
             request.id,
         )
         self._write(

@@ -70,15 +70,16 @@ def _texts(intake: Intake) -> Iterator[str]:
 def _answer(listener: Listener, text: str, client: str) -> str:
     dispatcher = listener.dispatcher
     try:
+        client = listener.permit(client, None)
         asked = order(dispatcher.config, *_words(text))
         if asked.action is Action.STATUS:
-            return str(dispatcher.status(asked.target.outlets[0], asked.wait).state)
+            return str(dispatcher.look(asked.target, asked.wait).state)
         request = dispatcher.submit(asked.action, asked.target, asked.delay, client)
         dispatcher.wait(request, dispatcher.config.daemon.wait if asked.wait is None else asked.wait)
         return "ack"
     except PDUDaemonError as error:
         log.warning("nack to %s: %s", client, error)
-        return f"nack: {error}"
+        return f"nack: {error.told}"
 
 
 def _words(text: str) -> tuple[str, dict[str, str]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import textwrap
@@ -31,6 +32,8 @@ def shown(value: object) -> str:
     """Return a default as a configuration file would have it."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list | dict | tuple):
+        return json.dumps(value)
     if isinstance(value, float):
         return f"{value:g}"
     return f'"{value}"' if isinstance(value, str) else str(value)
@@ -38,34 +41,66 @@ def shown(value: object) -> str:
 
 def families() -> str:
     """Return a section for each family of drivers: names, docstring, transport, how status is read, settings."""
+    return "\n".join(_family(module, names) for module, names in _modules())
+
+
+def index() -> str:
+    """Return a table with a row for each family."""
+    rows = ["| drivers | maker and models | transport | status | tested |", "|---|---|---|---|---|"]
+    for module, names in _modules():
+        facts = _facts(module)
+        words = ", ".join(f"`{name}`" for name in names)
+        rows.append(f"| {words} | {facts['']} | {_transports(module)} | {_status(module)} | {facts.get('Tested', 'by every test')} |")
+    return "\n".join(rows)
+
+
+def _modules() -> list[tuple[str, list[str]]]:
     modules: dict[str, list[str]] = {}
     for name in sorted(registered, key=str.lower):
         modules.setdefault(registered[name].__module__, []).append(name)
-    return "\n".join(_family(module, names) for module, names in sorted(modules.items()))
+    return sorted(modules.items())
 
 
-def _family(module: str, names: list[str]) -> str:
-    driver = registered[names[0]]
-    text = sys.modules[module].__doc__ or ""
-    head, *paragraphs = [block for block in text.strip().split("\n\n") if not block.startswith("    ")]
-    facts = re.findall(
-        r"^(Source|Tested|Quirks): (.*?)(?=^\w+: |\Z)", "\n\n".join(paragraphs), re.MULTILINE | re.DOTALL
-    )
-    prose = [" ".join(each.split()) for each in paragraphs if not re.match(r"(Source|Tested|Quirks):", each)]
-    bases = {base.__module__ for base in driver.__mro__ if base.__module__.startswith("pdudaemon.drivers.")}
+def _facts(module: str) -> dict[str, str]:
+    """Return what a driver's docstring says, by its headings; the first paragraph by an empty one, others by numbers."""
+    found: dict[str, str] = {}
+    blocks = [each for each in (sys.modules[module].__doc__ or "").strip().split("\n\n") if not each.startswith("    ")]
+    for number, block in enumerate(blocks):
+        parts = re.findall(r"^(Source|Tested|Quirks): (.*?)(?=^\w+: |\Z)", block, re.MULTILINE | re.DOTALL)
+        for name, fact in parts or [(str(number or ""), block)]:
+            found[name] = " ".join(fact.split()).replace("``", "`")
+    return found
+
+
+def _transports(module: str) -> str:
+    bases = {base.__module__ for name in registered for base in registered[name].__mro__ if _of(name, module)}
     used = {
         found
         for base in sorted(bases - {"pdudaemon.drivers.driver"})
-        for found in re.findall(r"from pdudaemon\.transports(?:\.(\w+))? import (\w+)", source(base))
+        if base.startswith("pdudaemon.drivers.")
+        for found in re.findall(r"from pdudaemon\.transports(?:\.(\w+)| import (\w+))", source(base))
     }
-    transports = sorted({package or word for package, word in used} - {"deadline"})
-    read = "read from the device" if driver.port_status is not PDUDriver.port_status else "what it was last told to be"
-    if driver.reads_state is not PDUDriver.reads_state.__func__ and "reads_state" in vars(driver):  # type: ignore[attr-defined]
-        read += ", if the settings say how"
-    lines = [f"## {', '.join(f'`{name}`' for name in names)}", "", " ".join(head.split()), ""]
-    lines += [f"{each}\n" for each in prose]
-    lines += [f"- Transport: {', '.join(transports) or 'none'}", f"- Status: {read}"]
-    lines += [f"- {name}: {' '.join(fact.split())}" for name, fact in facts]
+    return ", ".join(sorted({package or word for package, word in used} - {"deadline", "snmpmessage"})) or "none"
+
+
+def _of(name: str, module: str) -> bool:
+    return registered[name].__module__ == module
+
+
+def _status(module: str) -> str:
+    drivers = [registered[name] for name in registered if _of(name, module)]
+    if all(driver.port_status is PDUDriver.port_status for driver in drivers):
+        return "what it was last told to be"
+    depends = any("reads_state" in vars(driver) for driver in drivers)
+    return "read from the device" + (", if the settings say how" if depends else "")
+
+
+def _family(module: str, names: list[str]) -> str:
+    driver, facts = registered[names[0]], _facts(module)
+    lines = [f"## {', '.join(f'`{name}`' for name in names)}", ""]
+    lines += [f"{fact}\n" for name, fact in facts.items() if not name or name.isdecimal()]
+    lines += [f"- Transport: {_transports(module)}", f"- Status: {_status(module)}"]
+    lines += [f"- {name}: {facts[name]}" for name in ("Source", "Tested", "Quirks") if name in facts]
     lines += ["", "```", example(module), "```"]
     lines += ["", settings_table(driver), ""] if declared(driver) else []
     return "\n".join(lines)
@@ -89,7 +124,7 @@ TABLES = {
         "listeners": lambda: settings_table(ListenerOptions),
         "pdus": lambda: settings_table(PDUOptions),
     },
-    "share/drivers.md": {"drivers": families},
+    "share/drivers.md": {"index": index, "drivers": families},
 }
 
 

@@ -35,10 +35,22 @@ class Reply(NamedTuple):
 
 
 class Daemon:
-    """A daemon with a configuration of its own. ``plugins`` is a folder for installed third-party drivers."""
+    """A daemon with a configuration of its own. ``plugins`` is a folder for installed third-party drivers.
+
+    ``topology`` and ``secret`` are texts: of an OpenFlight topology, and of the secret by which tokens are signed.
+    With a ``token`` set, HTTP requests carry it.
+    """
 
     def __init__(
-        self, folder: Path, pdus: dict[str, Any], aliases: dict[str, Any] | None = None, **settings: Any
+        self,
+        folder: Path,
+        pdus: dict[str, Any],
+        aliases: dict[str, Any] | None = None,
+        nodes: dict[str, Any] | None = None,
+        groups: dict[str, Any] | None = None,
+        topology: str = "",
+        secret: str = "",
+        **settings: Any,
     ) -> None:
         self.folder = folder
         self.log = folder / "log"
@@ -49,8 +61,15 @@ class Daemon:
         self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self.token = ""
+        for name, key, text in (("topology.yaml", "topology", topology), ("secret", "jwt_secret_file", secret)):
+            if text:
+                (folder / name).write_text(text)
+                (folder / name).chmod(0o600)
+                settings[key] = name
         section = {"hostname": "127.0.0.1", "port": 0, "listener": "both", "logging_level": "DEBUG", **settings}
         self.settings = {"daemon": section, "pdus": pdus, "aliases": aliases or {}}
+        self.settings |= {"nodes": nodes or {}, "groups": groups or {}}
         self.configure(self.settings)
 
     def configure(self, whole: Any) -> None:
@@ -101,6 +120,8 @@ class Daemon:
     def http(self, path: str, method: str = "GET", body: str | None = None, **headers: str) -> Reply:
         """Make one HTTP request on a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        if self.token:
+            headers.setdefault("Authorization", f"Bearer {self.token}")
         try:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             response = connection.getresponse()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pdudaemon import config
+from pdudaemon import config, configfile
 from pdudaemon.errors import ConfigError, RequestError
 from tests.process import Daemon
 
@@ -32,7 +32,7 @@ def load(tmp_path: Path, whole: Any, **overrides: Any) -> config.Config:
     """Load a configuration given as text or as an object."""
     path = tmp_path / "pdudaemon.conf"
     path.write_text(whole if isinstance(whole, str) else json.dumps(whole))
-    return config.load(str(path), overrides)
+    return configfile.load(str(path), overrides)
 
 
 def faults(tmp_path: Path, whole: Any) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ def test_an_old_file_is_read_unchanged(tmp_path: Path) -> None:
     assert (listener.hostname, listener.port, listener.protocol) == ("0.0.0.0", 16421, "tcp")
     assert conf.pdus["patient"].options.retries == 10
     assert conf.pdus["nothing"].options.retries == 5 and conf.pdus["nothing"].options.retrydelay == 5
-    assert [str(outlet) for outlet in conf.alias("board").outlets] == ["192.168.10.2 port 0"]
+    assert [str(outlet) for outlet in conf.node("board").outlets] == ["192.168.10.2 port 0"]
 
 
 def test_command_line_overrides(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_faulty_entry_disables_itself_alone(tmp_path: Path) -> None:
             conf.target(name, "1")
     for name in "abc":
         with pytest.raises(RequestError, match="disabled"):
-            conf.alias(name)
+            conf.node(name)
     assert len(conf.faults) == 7
 
 

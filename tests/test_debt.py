@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon import config
+from pdudaemon import config, configfile
 from pdudaemon.dispatcher import Dispatcher
 from pdudaemon.errors import PermanentError, RequestEnded
 from pdudaemon.power import Action, Target
@@ -199,7 +199,7 @@ def dispatcher(tmp_path: Path) -> Iterator[Dispatcher]:
     pdus = {name: {"driver": "dummy", "file": str(tmp_path / name), "retries": 1} for name in ("left", "right")}
     pdus["dead"] = {"driver": "dummy", "refuse": "dead", "retries": 1}
     (tmp_path / "conf").write_text(json.dumps({"pdus": pdus}))
-    one = Dispatcher(config.load(str(tmp_path / "conf")), Store(MEMORY))
+    one = Dispatcher(configfile.load(str(tmp_path / "conf")), Store(MEMORY))
     one.start()
     yield one
     one.close(0)

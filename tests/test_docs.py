@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon import config
+from pdudaemon import configfile
 from tests.docs import ROOT, TABLES, rewritten
 
 
@@ -19,7 +19,7 @@ def test_the_tables_are_those_of_the_declarations(page: str) -> None:
 
 
 def test_the_demonstration_configuration_has_no_faults() -> None:
-    conf = config.load(str(ROOT / "share" / "pdudaemon.conf"))
+    conf = configfile.load(str(ROOT / "share" / "pdudaemon.conf"))
     assert not conf.faults and not conf.warnings
     assert conf.listeners[0].hostname == "127.0.0.1" and conf.listeners[0].protocol == "both"
     assert conf.target("pdu01", "1")
@@ -31,7 +31,7 @@ def test_the_configurations_of_the_readme_have_no_faults(tmp_path: Path) -> None
     for example in examples:
         whole = json.loads(example)
         (tmp_path / "conf").write_text(json.dumps({"pdus": {}, **whole}))
-        conf = config.load(str(tmp_path / "conf"))
+        conf = configfile.load(str(tmp_path / "conf"))
         assert not conf.faults and not conf.warnings, (conf.faults, conf.warnings)
 
 

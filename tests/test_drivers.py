@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon import config
+from pdudaemon import configfile
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver
 from tests.docs import example
@@ -276,7 +276,7 @@ def test_the_example_in_a_drivers_docstring_loads(name: str, tmp_path: Path) -> 
     assert "Source:" in text and "Tested:" in text
     shown = example(module).rstrip(",")
     (tmp_path / "conf").write_text(f'{{"pdus": {{{shown}}}}}')
-    conf = config.load(str(tmp_path / "conf"))
+    conf = configfile.load(str(tmp_path / "conf"))
     assert conf.pdus and not conf.faults and not conf.warnings, (conf.faults, conf.warnings)
 
 

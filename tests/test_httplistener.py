@@ -55,7 +55,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         ("on?hostname=broken&port=1", 503, "broken: disabled by its configuration: pdus.broken.driver: there is no driver 'nosuchdriver'\n"),
         ("on?hostname=pdu1&port=1", 503, "there is no PDU 'pdu1'; did you mean 'pdu01'?\n"),
         ("on?hostname=pdu01&port=9", 503, "pdu01: '9' is not a port: this PDU has 1 to 8\n"),
-        ("on?alias=board8", 503, "there is no alias 'board8'; did you mean 'board7'?\n"),
+        ("on?alias=board8", 503, "there is no alias or node 'board8'; did you mean 'board7'?\n"),
         ("on?alias=board7&hostname=pdu01", 503, "give either alias, or hostname and port\n"),
         ("on?hostname=pdu01", 503, "port is missing\n"),
         ("on?hostname=&port=1", 503, "hostname is missing\n"),

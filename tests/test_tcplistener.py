@@ -52,7 +52,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         ("pdu01 0 on", "nack: pdu01: '0' is not a port: this PDU has 1 to 8\n"),
         ("pdu01 1;reboot on", "nack: pdu01: '1;reboot' is not a port: letters, digits and _ . : + / - only, not beginning with -\n"),
         ("pdu01 -1 on", "nack: pdu01: '-1' is not a port: letters, digits and _ . : + / - only, not beginning with -\n"),
-        ("board8 on", "nack: there is no alias 'board8'; did you mean 'board7'?\n"),
+        ("board8 on", "nack: there is no alias or node 'board8'; did you mean 'board7'?\n"),
         ("pdu01 1 frobnicate", "nack: 'frobnicate' is none of on, off, reboot, status\n"),
         ("pdu01 1 onn\n", "nack: 'onn' is none of on, off, reboot, status; did you mean 'on'?\n"),
         *((f"pdu01 1 reboot {bad}", f"nack: delay: {bad!r} is not a number of seconds\n") for bad in ("nan", "inf", "-5", "1e3", "abc", "5s", "--", "١")),

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,7 +28,7 @@ from pdudaemon.errors import (
     UnknownCommandException,
 )
 from pdudaemon.power import State
-from pdudaemon.settings import Options, Setting, boolean, integer, read, seconds, text
+from pdudaemon.settings import Options, Setting, boolean, integer, locks, read, seconds, text
 from pdudaemon.transports.deadline import Deadline
 
 __all__ = [
@@ -64,6 +64,7 @@ class PDUOptions(Options):
     timeout = Setting(seconds(0.1, 3600), 60.0, "how long one try may take at the device", unit="s")
     verify = Setting(boolean, False, "read the state back after switching until it is as asked")
     min_interval = Setting(seconds(0, 3600), 0.0, "rest of the device between two actions", unit="s")
+    locked = Setting(locks, False, "refuse to switch this PDU: `true`, or a list of some ports of it")
     lock = Setting(text, "", "PDUs with the same word here are one device: never two of them at a time")
 
 
@@ -85,7 +86,10 @@ class PDUDriver:
     models: ClassVar[Mapping[str, Any]] = {}
 
     usb_ids: ClassVar[tuple[str, ...]] = ()
-    """USB devices of the family, as ``vendor:product`` in hex digits; share/ has a udev rule for each."""
+    """USB devices of the family: ``vendor:product`` in hex digits, or ``vendor:*``. share/ has a udev rule for each."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """Values of `PDUOptions` where the family's own are better than the usual ones."""
 
     hostname: str
     settings: Mapping[str, Any]
@@ -133,12 +137,17 @@ class PDUDriver:
         return cls.port_status is not PDUDriver.port_status
 
     @classmethod
-    def attached(cls, deadline: Deadline) -> list[Attached]:
-        """Return the devices of the family that are attached to this machine, for ``pdudaemon --list-devices``."""
-        return []
+    def pool(cls, settings: Mapping[str, Any]) -> tuple[str, int] | None:
+        """Name the pool of PDUs that this one is in and how many of them may act at a time; None: any number may."""
+        return None
 
     @classmethod
-    def restarts(cls) -> bool:
+    def attached(cls, deadline: Deadline) -> Iterable[Attached]:
+        """Return the devices of the family that are attached to this machine, for ``pdudaemon --list-devices``."""
+        return ()
+
+    @classmethod
+    def restarts(cls, settings: Mapping[str, Any]) -> bool:
         """Whether the device's own restart is used for ``reboot``, instead of off, delay and on."""
         return cls.port_reboot is not PDUDriver.port_reboot
 

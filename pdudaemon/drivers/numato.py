@@ -2,7 +2,7 @@
 """Numato Lab USB relay modules, which are serial lines with a prompt.
 
 Source: Numato's manuals and Python package; tests of the existing PDUDaemon for the relays' ids.
-Tested: against a fake on a real pty, and through ser2net.
+Tested: against a fake on a real pty, through ser2net, and as a USB device of the kernel (`make test-usb`).
 Quirks: ``relay on`` and ``relay off`` are echoed and not acknowledged, so the relay is read back. The line's speed does
 not matter. The driver's first CR ends what another program may have left half typed.
 
@@ -13,14 +13,17 @@ not matter. The driver's first CR ends what another program may have left half t
 from __future__ import annotations
 
 import contextlib
+import re
 import string
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Attached, PDUDriver, numbered
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
+from pdudaemon.transports import serialport
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.serialport import SerialPort
 
 _DIGITS = string.digits + "abcdef"
@@ -40,11 +43,23 @@ class Numato(PDUDriver):
         "NumatoUSB64": tuple(f"{number:02}" for number in range(64)),
     }
 
+    usb_ids = ("2a19:*",)
+
     device = Setting(text, "/dev/ttyACM0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
 
     @classmethod
     def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
         return numbered(super().canonical_port(port, settings), len(cls.models[settings["driver"]]))
+
+    @classmethod
+    def attached(cls, deadline: Deadline) -> Iterator[Attached]:
+        for line in serialport.attached(cls.usb_ids):
+            if "GPIO" in line.product.upper():  # modules without relays
+                continue
+            channels = re.search(r"(\d+) Channel", line.product, re.IGNORECASE)
+            name = f"NumatoUSB{channels[1]}" if channels else ""
+            known = {"driver": name} if name in cls.models else {}
+            yield Attached({**known, "device": line.path}, line.product)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         with self._line() as line:

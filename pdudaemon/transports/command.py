@@ -32,10 +32,14 @@ _live_lock = threading.Lock()
 
 
 class Output(NamedTuple):
-    """How a program ended: its exit status (negative: the signal that killed it) and the start of what it printed."""
+    """How a program ended: its exit status (negative: the signal that killed it) and the start of what it printed.
+
+    ``complaints`` is what it wrote to standard error, if that was to be kept apart.
+    """
 
     status: int
     text: str
+    complaints: str = ""
 
     @property
     def last_line(self) -> str:
@@ -47,16 +51,17 @@ class Output(NamedTuple):
 class Program:
     """A program that was started, and what it prints."""
 
-    def __init__(self, process: subprocess.Popen[bytes], printed: IO[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], printed: IO[bytes], complained: IO[bytes] | None) -> None:
         self._process = process
         self._printed = printed
+        self._complained = complained
 
     def finish(self, deadline: Deadline) -> Output:
         """Wait for its end. Raises: DeviceTimeout when the deadline passed."""
         if not _ended(self._process, deadline.remaining()):
             raise deadline.passed()
-        self._printed.seek(0)
-        return Output(self._process.returncode, self._printed.read(OUTPUT_LIMIT).decode(errors="replace"))
+        complaints = "" if self._complained is None else _read(self._complained)
+        return Output(self._process.returncode, _read(self._printed), complaints)
 
 
 def run(
@@ -65,14 +70,18 @@ def run(
     *,
     hold: int | None = None,
     environment: Mapping[str, str] | None = None,
+    folder: str | None = None,
+    apart: bool = False,
 ) -> Output:
-    """Run a program (a list of arguments) or a shell text (a string) to its end.
+    """Run a program (a list of arguments) or a shell text (a string) to its end, in a ``folder`` if one is given.
+
+    ``apart``: keep what it writes to standard error apart.
 
     Raises: DeviceTimeout when the deadline passed (the whole process group is dead by then); PermanentError when the
     program cannot be started.
     """
     deadline.remaining()
-    with started(command, hold=hold, environment=environment) as program:
+    with started(command, hold=hold, environment=environment, folder=folder, apart=apart) as program:
         return program.finish(deadline)
 
 
@@ -82,6 +91,8 @@ def started(
     *,
     hold: int | None = None,
     environment: Mapping[str, str] | None = None,
+    folder: str | None = None,
+    apart: bool = False,
     terminal: int | None = None,
 ) -> Iterator[Program]:
     """Start a program; its process group is dead in the end. A ``terminal`` becomes its input and its controlling one.
@@ -90,14 +101,17 @@ def started(
     """
     # A terminal is made the controlling one by a program, since to do it here, between fork and exec, is not safe.
     leader = () if terminal is None or isinstance(command, str) else ("setsid", "-c")
-    with _unlinked_file() as printed:
+    with contextlib.ExitStack() as files:
+        printed = files.enter_context(_unlinked_file())
+        complained = files.enter_context(_unlinked_file()) if apart else None
         try:
             process = subprocess.Popen(
                 command if isinstance(command, str) else [*leader, *command],
                 shell=isinstance(command, str),
                 stdin=subprocess.DEVNULL if terminal is None else terminal,
                 stdout=printed,
-                stderr=subprocess.STDOUT,
+                stderr=complained or subprocess.STDOUT,
+                cwd=folder,
                 start_new_session=not leader,
                 pass_fds=() if hold is None else (hold,),
                 env=None if environment is None else {**os.environ, **environment},
@@ -109,12 +123,17 @@ def started(
         if hold is not None:
             _sign(hold, process.pid)
         try:
-            yield Program(process, printed)
+            yield Program(process, printed, complained)
         finally:
             with _live_lock:
                 _live.discard(process.pid)
             if process.returncode is None:
                 _kill(process)
+
+
+def _read(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read(OUTPUT_LIMIT).decode(errors="replace")
 
 
 def _unlinked_file() -> IO[bytes]:

@@ -6,19 +6,27 @@ A port of this machine is taken for ourselves alone (flock), so that two program
 Over the network pyserial has limits of its own, whatever is left of the deadline: 5 s for a connection to come about
 and 3 s for each thing that ``rfc2217://`` agrees on. ``?ign_set_control`` after such a URL is for a server with no
 modem lines to set.
+
+What is attached is read off sysfs, so that it can be told without pyserial.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fnmatch
 import importlib
 import os
-from typing import Any, Self
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 from pdudaemon.errors import DeviceError, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.tcp import Stream
+
+_TTYS = Path("/sys/class/tty")
+_DEV = Path("/dev")
 
 _POLL = 0.1  # a read's own time-out: to change that for each read, pyserial would set the whole port up anew
 
@@ -68,8 +76,37 @@ class SerialPort(Stream):
         number = error.errno or getattr(error.__context__, "errno", None)
         if number == errno.EWOULDBLOCK:
             return TransientError(f"{self.peer} is in use by another program")
-        kind = PermanentError if number == errno.EACCES else TransientError
-        return kind(f"cannot open {self.peer}: {os.strerror(number) if number else error}")
+        why = f"cannot open {self.peer}: {os.strerror(number) if number else error}"
+        if number == errno.EACCES:
+            return PermanentError(f"{why}; the daemon's user must be in its group (see 60-pdudaemon.rules)")
+        return TransientError(why)
+
+
+class Line(NamedTuple):
+    """A serial line of this machine that a USB device brings: its lasting path, and how the device calls itself."""
+
+    path: str
+    product: str
+
+
+def attached(ids: Iterable[str]) -> Iterator[Line]:
+    """Yield the serial lines of USB devices with one of these ids: ``vendor:product``, or ``vendor:*`` for all."""
+    lasting = {link.resolve(): link for link in sorted((_DEV / "serial" / "by-id").glob("*"))}
+    for entry in sorted(_TTYS.glob("*/device")):
+        interface = entry.resolve()
+        for folder in (interface, *interface.parents):
+            if (folder / "idVendor").exists():
+                if any(fnmatch.fnmatch(f"{_said(folder, 'idVendor')}:{_said(folder, 'idProduct')}", id) for id in ids):
+                    node = _DEV / entry.parent.name
+                    yield Line(str(lasting.get(node.resolve(), node)), _said(folder, "product"))
+                break
+
+
+def _said(folder: Path, name: str) -> str:
+    try:
+        return (folder / name).read_text(errors="replace").strip()
+    except OSError:  # it has none, or was pulled out just now
+        return ""
 
 
 def _pyserial() -> Any:

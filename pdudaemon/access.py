@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Who may ask: `Access.permit` is asked for every request, whichever way it comes in.
+
+With ``jwt_secret_file``, every request needs a token: a JWT signed with that secret by HS256, which must say until when
+it is valid (``exp``) and may say whose it is (``sub``). OpenFlight Power's own tokens are such. The text protocol
+cannot carry one, so it is refused but for the networks in its listener's ``allow``; without tokens these bound whom both
+protocols serve, if there are any.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import secrets
+import stat
+import time
+import warnings
+from pathlib import Path
+from types import ModuleType
+
+from pdudaemon.errors import ConfigError, Denied
+from pdudaemon.settings import Network
+
+OPENFLIGHT = Path("/opt/flight/etc/power-server.conf")
+"""Where OpenFlight Power itself keeps its secret."""
+
+_TAKEN_OVER = re.compile(
+    r"""^[ \t]*(?:export[ \t]+)?jwt_shared_secret[ \t]*[=:][ \t]*(['"]?)(.*?)\1[ \t]*(?:(?<![^ \t])#.*)?\r?$""",
+    re.MULTILINE,
+)
+_BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
+
+
+class Access:
+    """The one rule for all listeners. ``secret`` is what tokens are signed with; empty: none are asked for."""
+
+    def __init__(self, secret: str = "") -> None:
+        self._secret = secret
+
+    def permit(self, address: str, allow: tuple[Network, ...], authorization: str | None) -> str:
+        """Return the name in the token, empty if it has none.
+
+        ``authorization`` is the header of that name, empty if there is none; None: the protocol has no such thing.
+        Raises: Denied.
+        """
+        if not self._secret:
+            if allow and not _within(address, allow):
+                raise Denied(403, f"{address} is not in the networks that are allowed here")
+            return ""
+        if authorization is None:
+            if not _within(address, allow):
+                raise Denied(403, f"a token is needed, so this is for HTTP; {address} is in no network allowed here")
+            return ""
+        bearer = _BEARER.fullmatch(authorization)
+        if bearer is None:
+            raise Denied(401, "a token is needed: Authorization: Bearer TOKEN")
+        return self._name(bearer[1])
+
+    def token(self, days: float, name: str = "") -> str:
+        """Return a new token."""
+        jwt = _library()
+        claims = {"admin": None, "exp": int(time.time() + days * 86400), **({"sub": name} if name else {})}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a secret that is shorter than is thought good today: it is in use
+            return str(jwt.encode(claims, self._secret, algorithm="HS256"))
+
+    def _name(self, token: str) -> str:
+        jwt = _library()
+        options = {"require": ["exp"], **{f"verify_{claim}": False for claim in ("aud", "iat", "jti", "sub")}}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                claims = jwt.decode(token, self._secret, algorithms=["HS256"], options=options)
+        except jwt.ExpiredSignatureError:
+            raise Denied(401, "the token has expired") from None
+        except (jwt.PyJWTError, TypeError, ValueError, OverflowError):  # older releases let the last three pass
+            raise Denied(401, "the token is not valid here") from None
+        name = claims.get("sub")
+        return " ".join(name.split())[:100] if isinstance(name, str) and name.isprintable() else ""
+
+
+def from_file(path: Path) -> Access:
+    """Return the access that the secret in a file gives; a file that is not there is made, with a new secret.
+
+    The file holds nothing but the secret, or is OpenFlight Power's own configuration. Raises: ConfigError.
+    """
+    _library()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            pass
+        else:
+            with os.fdopen(descriptor, "w") as made:
+                made.write(f"{secrets.token_urlsafe(32)}\n")
+        with path.open(encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(65536)
+    except OSError as error:
+        raise ConfigError(f"jwt_secret_file: {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"jwt_secret_file: {path}: is not a text") from None
+    if mode & (stat.S_IWGRP | stat.S_IRWXO):
+        raise ConfigError(f"jwt_secret_file: {path}: others can read or change it; chmod it to 0600 or 0640")
+    found = _TAKEN_OVER.search(text)
+    secret = (found[2] if found else text).strip()
+    if not secret or (not found and len(secret.split()) > 1):
+        raise ConfigError(f"jwt_secret_file: {path}: holds no secret")
+    return Access(secret)
+
+
+def _library() -> ModuleType:
+    try:
+        import jwt
+    except ImportError:
+        raise ConfigError("jwt_secret_file: for tokens the package PyJWT is needed (Debian: python3-jwt)") from None
+    return jwt
+
+
+def _within(address: str, networks: tuple[Network, ...]) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return any((mapped or ip) in network for network in networks)

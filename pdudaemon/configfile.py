@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: MIT
+"""Reads a configuration file into one checked, frozen `Config`, with all faults told at once.
+
+Files of the existing daemon are read unchanged. A fault of the file or of the daemon section is fatal; a fault of a
+PDU, a node or a group disables that one alone, so that a sloppy entry does not darken a farm: whoever asks for it is
+told why. Keys that nobody knows are warnings. Nothing here talks to a device or makes a driver.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pdudaemon import nodes, topology
+from pdudaemon.config import Config, DaemonOptions, ListenerOptions, PDUConfig
+from pdudaemon.drivers import strategies
+from pdudaemon.drivers.driver import PDUDriver, PDUOptions
+from pdudaemon.errors import ConfigError, RequestError
+from pdudaemon.nodes import Node
+from pdudaemon.power import Outlet
+from pdudaemon.ranges import is_name
+from pdudaemon.settings import declared, near, read, secret_values
+from pdudaemon.topology import Topology
+
+
+def load(path: str, overrides: Mapping[str, object] | None = None) -> Config:
+    """Read and check a file; ``overrides`` are daemon settings from the command line, not None.
+
+    Without a path, what ``overrides`` say is all there is. Raises: ConfigError with every fault of the whole file, if
+    one of them is fatal.
+    """
+    return _Reading(path).config(overrides or {})
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that remembers which of its keys stood there more than once."""
+
+    def __init__(self, pairs: Iterable[tuple[str, Any]]) -> None:
+        super().__init__()
+        self.twice: set[str] = set()
+        for key, value in pairs:
+            if key in self:
+                self.twice.add(key)
+            self[key] = value
+
+
+@dataclass
+class _Reading:
+    """One pass over a file, collecting what is wrong with it on the way."""
+
+    path: str
+    fatal: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def config(self, overrides: Mapping[str, object]) -> Config:
+        whole = self._file()
+        daemon_keys = self._section(whole, "daemon", required=False)
+        daemon_keys.update(overrides)
+        known = declared(DaemonOptions)
+        self._unknown("daemon", daemon_keys, [*known, "listeners"])
+        values, wrong = read(DaemonOptions, daemon_keys)
+        self.fatal += [f"{self.path}: daemon.{key}: {fault}" for key, fault in wrong.items()]
+        daemon = DaemonOptions(values)
+        listeners = self._listeners(daemon_keys, daemon)
+        added = self._topology(daemon.topology)
+        pdus = self._pdus(self._section(whole, "pdus", required=not daemon.topology), added)
+        found: dict[str, Node] = {}
+        for name in ("aliases", "nodes"):
+            found.update(self._nodes(self.path, name, self._section(whole, name, required=False), pdus, found, {}))
+        told = {name: added.faults.get(name) or pdus[name].fault for name in added.nodes}
+        found.update(self._nodes(added.path, "static_nodes", _Object(added.nodes.items()), pdus, found, told))
+        groups = self._groups(self._section(whole, "groups", required=False), added, found)
+        self._unknown("", whole, ["daemon", "pdus", "aliases", "nodes", "groups"])
+        if self.fatal:
+            raise ConfigError(*self.fatal, *self.faults)
+        return Config(
+            self.path or added.path,
+            daemon,
+            listeners,
+            pdus,
+            found,
+            groups,
+            frozenset(_locked(pdus, found)),
+            faults=tuple(self.faults),
+            warnings=tuple(self.warnings),
+        )
+
+    def _topology(self, path: str) -> Topology:
+        if not path:
+            return Topology("")
+        try:
+            added = topology.load(str(Path(self.path).parent / path))
+        except ConfigError as error:
+            self.fatal += error.faults
+            return Topology(path)
+        self.warnings += added.warnings
+        return added
+
+    def _file(self) -> _Object:
+        if not self.path:
+            return _Object(())
+        try:
+            whole = json.loads(Path(self.path).read_text(encoding="utf-8-sig"), object_pairs_hook=_Object)
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be read: {error.strerror}") from None
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{self.path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from None
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self.path}: not valid UTF-8 at byte {error.start}") from None
+        except RecursionError:
+            raise ConfigError(f"{self.path}: not usable JSON: nested too deeply") from None
+        if not isinstance(whole, _Object):
+            raise ConfigError(f"{self.path}: must be a JSON object with the sections daemon, pdus and aliases")
+        return whole
+
+    def _section(self, whole: _Object, name: str, required: bool = True) -> _Object:
+        section = whole.get(name)
+        if name in whole.twice:
+            self.fatal.append(f"{self.path}: {name}: stands there more than once")
+        if section is None and not required:
+            return _Object(())
+        if not isinstance(section, _Object):
+            missing = "must be a JSON object" if name in whole else f"is missing{near(name, whole)}"
+            self.fatal.append(f"{self.path}: {name}: {missing}")
+            return _Object(())
+        if name == "daemon":
+            self.fatal += [f"{self.path}: {name}.{key}: stands there more than once" for key in sorted(section.twice)]
+        return section
+
+    def _listeners(self, keys: Mapping[str, Any], daemon: DaemonOptions) -> tuple[ListenerOptions, ...]:
+        if "listeners" not in keys:
+            one = {"protocol": daemon.listener, "hostname": daemon.hostname, "port": daemon.port}
+            return (ListenerOptions(one),)
+        entries = keys["listeners"]
+        if not isinstance(entries, list) or not entries:
+            self.fatal.append(f"{self.path}: daemon.listeners: must be a list of at least one listener")
+            return ()
+        for key in sorted({"hostname", "port", "listener"} & {*keys}):
+            self.warnings.append(f"{self.path}: daemon.{key}: has no effect beside daemon.listeners")
+        found = []
+        for number, entry in enumerate(entries):
+            where = f"daemon.listeners[{number}]"
+            if not isinstance(entry, _Object):
+                self.fatal.append(f"{self.path}: {where}: must be a JSON object")
+                continue
+            self._unknown(where, entry, declared(ListenerOptions))
+            values, wrong = read(ListenerOptions, entry)
+            self.fatal += [f"{self.path}: {where}.{key}: {fault}" for key, fault in wrong.items()]
+            found.append(ListenerOptions(values))
+        return tuple(found)
+
+    def _pdus(self, section: _Object, added: Topology) -> dict[str, PDUConfig]:
+        pdus = {}
+        for name, entry in section.items():
+            fault = "stands there more than once" if name in section.twice else ""
+            pdus[name] = self._pdu(f"{self.path}: pdus.{name}", name, entry, fault)
+        for name, settings in added.pdus.items():
+            where = f"{added.path}: static_nodes.{name}"
+            if name in pdus:
+                added.faults[name] = "there is a PDU of this name already"
+                self.faults.append(f"{where}: {added.faults[name]}")
+            else:
+                pdus[name] = self._pdu(where, name, _Object(settings.items()), added.faults.get(name, ""))
+        return pdus
+
+    def _pdu(self, where: str, name: str, entry: object, fault: str) -> PDUConfig:
+        """Check one PDU; ``where`` says where it stands, ``fault`` what is known to be wrong with it."""
+        faults: list[tuple[str, str]] = []
+        settings = entry if isinstance(entry, _Object) else _Object(())
+        driver = None
+        if fault:
+            faults.append(("", fault))
+        if not name or not name.isprintable() or len(name) > 250:
+            faults.append(("", "is no name for a PDU"))
+        if settings is not entry:
+            faults.append(("", "must be a JSON object"))
+        elif not fault:
+            faults += [(key, "stands there more than once") for key in sorted(settings.twice)]
+            wrong = read(PDUOptions, settings)[1]
+            if "driver" not in wrong:
+                try:
+                    driver = strategies.find(settings["driver"])
+                    wrong |= self._driver_faults(name, driver, settings)
+                except ValueError as error:
+                    wrong["driver"] = str(error)
+            faults += wrong.items()
+        lines = [f"{where}{key and '.'}{key}: {fault}" for key, fault in faults]
+        self.faults += lines
+        usable = None if lines else driver
+        return PDUConfig(
+            name,
+            settings,
+            PDUOptions({} if usable is None else {**usable.defaults, **settings}),
+            usable,
+            secret_values(driver or PDUDriver, settings),
+            "; ".join(line.partition(": ")[2] for line in lines),
+        )
+
+    def _driver_faults(self, name: str, driver: type[PDUDriver], settings: Mapping[str, Any]) -> dict[str, str]:
+        own = declared(driver)
+        if own:  # a driver written for the existing daemon declares nothing: every key may be one of its own
+            self._unknown(f"pdus.{name}", settings, [*declared(PDUOptions), *own])
+        wrong = read(driver, settings)[1] or driver.faults(settings)
+        if settings.get("verify") is True and not wrong and not driver.reads_state(settings):
+            wrong["verify"] = "the state of this PDU cannot be read, so it cannot be verified"
+        for port in [] if wrong or settings.get("locked") in (None, True, False) else settings["locked"]:
+            try:
+                driver.canonical_port(str(port), settings)
+            except ValueError as error:
+                wrong["locked"] = str(error)
+        return wrong
+
+    def _nodes(
+        self,
+        path: str,
+        where: str,
+        section: _Object,
+        pdus: Mapping[str, PDUConfig],
+        others: Mapping[str, Node],
+        told: Mapping[str, str],
+    ) -> dict[str, Node]:
+        """Check a section of nodes or aliases, whose names may not be those of others; ``told`` are known faults."""
+
+        def outlet(hostname: str, port: str) -> Outlet:
+            if hostname not in pdus:
+                raise RequestError(f"there is no PDU {hostname!r}{near(hostname, pdus)}")
+            return pdus[hostname].outlet(port)
+
+        found: dict[str, Node] = {}
+        for name, entry in section.items():
+            one = nodes.node(name, entry, outlet)
+            if told.get(name):
+                one = Node(name, fault=told[name])
+            elif name in section.twice or name in others:
+                one = Node(name, fault="stands there more than once")
+            elif where == "nodes" and not is_name(name):
+                one = Node(name, fault="is no name for a node: letters, digits and _ . - only")
+            if isinstance(entry, dict):
+                self._unknown(f"{where}.{name}", entry, ("hostname", "port", "feeds", "locked"))
+            if one.fault and not told.get(name):
+                self.faults.append(f"{path}: {where}.{name}: {one.fault}")
+            found[name] = one
+        return found
+
+    def _groups(self, section: _Object, added: Topology, found: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
+        """Check all groups. One of which it cannot be said what is in it is left out, so that nothing is switched."""
+        groups: dict[str, tuple[str, ...]] = {}
+        for path, some in ((self.path, section), (added.path, added.groups)):
+            for name, members, fault in nodes.groups(some, found):
+                if name in section.twice or (name in section and some is not section):
+                    groups.pop(name, None)
+                    members, fault = (), "stands there more than once"
+                if fault:
+                    self.faults.append(f"{path}: groups.{name}: {fault}")
+                if members or not fault:
+                    groups[name] = members
+        return groups
+
+    def _unknown(self, where: str, given: Iterable[str], known: Iterable[str]) -> None:
+        known = list(known)
+        for key in given:
+            if key not in known:
+                place = f"{where}.{key}" if where else key
+                self.warnings.append(f"{self.path}: {place}: nothing is known of this key{near(key, known)}")
+
+
+def _locked(pdus: Mapping[str, PDUConfig], found: Mapping[str, Node]) -> Iterator[Outlet]:
+    """Yield the outlets that are locked one by one: those of locked nodes, and the locked ports of PDUs."""
+    for one in found.values():
+        if one.locked:
+            yield from one.feeds
+    for pdu in pdus.values():
+        if isinstance(pdu.options.locked, tuple):
+            yield from map(pdu.outlet, pdu.options.locked)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""Machines that are switched by shell scripts: BMCs, clouds, hypervisors; the nodes of an OpenFlight Power topology.
+
+Each such PDU is one machine with one port, ``1``. A script's exit status is what counts: 0 is done, anything else is a
+no for good; ``status`` says off by ``status_off_exit_code``. What a failed script wrote to standard error is told to
+who asked, and is not logged.
+
+The scripts run in ``/bin/sh`` with each of ``values`` in the environment, which makes it a variable of the shell as
+well. None of them is ever part of a script's text or of a command line.
+
+Source: OpenFlight Power's power-server: its configuration and behaviour.
+Tested: with real shells; shipped platforms against ipmi_sim, moto, a Redfish emulator and libvirt's test driver.
+Quirks: one try (``retries`` 1) within 50 s (``timeout``), unless set. A ``restart`` that had begun is not done again
+after a crash of the daemon. Without a ``restart`` script a reboot is off, delay, on.
+
+    "gateway": {
+        "driver": "platform",
+        "power_on": "virsh start \\"$domain\\"",
+        "power_off": "virsh destroy \\"$domain\\"",
+        "status": "case $(virsh domstate \\"$domain\\") in running) exit 0;; 'shut off') exit 111;; *) exit 1;; esac",
+        "values": {"domain": "gw1"}
+    }
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.errors import PermanentError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, integer, secret_values, text, texts, without
+from pdudaemon.transports import command
+
+log = logging.getLogger("pdud.platform")
+
+PORT = "1"
+"""The one port that a machine has."""
+
+_LONGEST_COMPLAINT = 500
+
+
+class Platform(PDUDriver):
+    """A machine behind four scripts."""
+
+    models = {"platform": None}
+    defaults = {"retries": 1, "timeout": 50.0}
+
+    platform = Setting(text, "", "name of the kind of machine, for people and for `parallel`")
+    power_on = Setting(text, "", "shell script that switches the machine on")
+    power_off = Setting(text, "", "shell script that switches it off")
+    restart = Setting(text, "", "shell script that restarts it")
+    status = Setting(text, "", "shell script that ends with 0 if it is on, with `status_off_exit_code` if it is off")
+    status_off_exit_code = Setting(integer(1, 255), 111, "exit status by which `status` says off")
+    values = Setting(texts, {}, "variables of the scripts")
+    folder = Setting(text, "", "working directory of the scripts")
+    parallel = Setting(integer(1, 10000), 50, "how many machines of one `platform` may act at a time")
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        if super().canonical_port(port, settings) != PORT:
+            raise ValueError(f"{port!r} is not a port: a machine has one, {PORT}")
+        return PORT
+
+    @classmethod
+    def reads_state(cls, settings: Mapping[str, Any]) -> bool:
+        return bool(settings.get("status"))
+
+    @classmethod
+    def restarts(cls, settings: Mapping[str, Any]) -> bool:
+        return bool(settings.get("restart"))
+
+    @classmethod
+    def pool(cls, settings: Mapping[str, Any]) -> tuple[str, int] | None:
+        name = settings.get("platform")
+        return (str(name), int(settings.get("parallel", cls.parallel.default))) if name else None
+
+    def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(hostname, settings)
+        self._secrets = secret_values(type(self), settings)
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        self._do(f"power_{command}")
+
+    def port_reboot(self, port_number: int) -> None:
+        self._do("restart")
+
+    def port_status(self, port_number: int) -> State:
+        return State.ON if self._do("status", self.status_off_exit_code) == 0 else State.OFF
+
+    def _do(self, name: str, also: int = 0) -> int:
+        """Run a script; return its exit status, which is 0 or ``also``."""
+        script = getattr(self, name)
+        if not script:
+            raise PermanentError(f"there is no {name} for platform {self.platform or 'of this PDU'}")
+        ended = command.run(
+            script, self.deadline, hold=self.lock_fd, environment=self.values, folder=self.folder or None, apart=True
+        )
+        said = [without(self._secrets, each) for each in (ended.text, ended.complaints)]
+        log.debug("%s: %s ended with %d, said %r and complained %r", self.hostname, name, ended.status, *said)
+        if ended.status in (0, also):
+            return ended.status
+        how = f"was killed by signal {-ended.status}" if ended.status < 0 else f"ended with exit status {ended.status}"
+        complaint = "; ".join(line.strip() for line in said[1].splitlines() if line.strip())
+        raise PermanentError(f"{name} {how}", private=complaint[-_LONGEST_COMPLAINT:])

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""OpenFlight Power's ``topology.yaml``, translated into what a configuration file could have said itself.
+
+Each of its nodes becomes a PDU with the driver ``platform`` and one port, `PORT`. Beyond what OpenFlight knows there
+are ``groups``, and for a platform ``timeout`` and ``parallel`` (how many of its nodes may act at a time).
+
+YAML is read without its guesses: ``off`` is a word, ``01`` keeps its zero, and only nothing (``a:``, ``~``) is null.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pdudaemon.drivers.platform import PORT, Platform
+from pdudaemon.errors import ConfigError
+from pdudaemon.settings import near, read
+
+SECTIONS = ("static_nodes", "platforms", "groups")
+OPENFLIGHT = Path("/opt/flight/etc/power-server/topology.yaml")
+"""Where OpenFlight Power itself keeps the file."""
+
+COMMANDS = ("power_on", "power_off", "restart", "status")
+_PLATFORM_KEYS = (*COMMANDS, "variables", "status_off_exit_code", "timeout", "parallel")
+_SHELL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass
+class Topology:
+    """The sections ``pdus``, ``nodes`` and ``groups`` that a file amounts to, and what is wrong with it.
+
+    ``faults`` are those of one node or platform, by the name of the node; ``stray`` are lines that concern nobody else.
+    """
+
+    path: str
+    pdus: dict[str, dict[str, Any]] = field(default_factory=dict)
+    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    groups: dict[str, Any] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def load(path: str) -> Topology:
+    """Read a file. Raises: ConfigError for what concerns all of it; faults of a node or platform are in the result."""
+    whole = _parsed(path)
+    topology = Topology(path)
+    for key in whole:
+        if key not in SECTIONS:
+            topology.warnings.append(f"{path}: {key}: nothing is known of this key{near(key, SECTIONS)}")
+    platforms, nodes, groups = (_section(path, whole, name) for name in ("platforms", "static_nodes", "groups"))
+    usable = {name: _platform(topology, name, entry) for name, entry in platforms.items()}
+    for name, entry in nodes.items():
+        _add_node(topology, name, entry, usable)
+    topology.groups = groups
+    return topology
+
+
+def _section(path: str, whole: Mapping[str, Any], name: str) -> dict[str, Any]:
+    section = whole.get(name)
+    if name == "platforms" and name not in whole:
+        raise ConfigError(f"{path}: platforms: is missing{near(name, whole)}")
+    if section is not None and not isinstance(section, dict):
+        raise ConfigError(f"{path}: {name}: must be a map")
+    return section or {}
+
+
+def _platform(topology: Topology, name: str, entry: object) -> dict[str, Any] | str:
+    """Return the settings that all nodes of a platform share, and its ``variables``; or why there are none."""
+    where = f"{topology.path}: platforms.{name}"
+    if not isinstance(entry, dict):
+        return "must be a map"
+    for key in entry:
+        if key not in _PLATFORM_KEYS:
+            topology.warnings.append(f"{where}.{key}: nothing is known of this key{near(key, _PLATFORM_KEYS)}")
+    given = {key: value for key, value in entry.items() if key in _PLATFORM_KEYS and value is not None}
+    variables = given.pop("variables", [])
+    if not isinstance(variables, list) or not all(isinstance(each, str) for each in variables):
+        return "variables: must be a list of names"
+    for variable in variables:
+        if not _SHELL_NAME.fullmatch(variable):
+            return f"variables: {variable!r} cannot be the name of a shell variable"
+    settings = {"driver": "platform", "platform": name, "folder": str(Path(topology.path).resolve().parent), **given}
+    wrong = read(Platform, settings)[1]
+    if wrong:
+        return "; ".join(f"{key}: {fault}" for key, fault in wrong.items())
+    return {**settings, "variables": variables}
+
+
+def _add_node(topology: Topology, name: str, entry: object, platforms: Mapping[str, dict[str, Any] | str]) -> None:
+    keys = entry if isinstance(entry, dict) else {}
+    platform = keys.get("platform")
+    settings: dict[str, Any] = {"driver": "platform", "platform": str(platform or "missing")}
+    topology.pdus[name] = settings
+    topology.nodes[name] = {"hostname": name, "port": PORT}
+    found = platforms.get(platform) if isinstance(platform, str) else None
+    if entry is not None and keys is not entry:
+        topology.faults[name] = "must be a map"
+    elif platform is None:
+        topology.faults[name] = "platform: is missing"
+    elif found is None:
+        topology.faults[name] = f"platform: there is no platform {platform!r}{near(str(platform), platforms)}"
+        settings["platform"] = "missing"
+    elif isinstance(found, str):
+        topology.faults[name] = f"platforms.{platform}: {found}"
+    else:
+        settings |= found
+        if str(keys.get("locked") or "no").lower() not in ("no", "false", "off"):
+            topology.nodes[name]["locked"] = True
+        variables = settings.pop("variables")
+        settings["values"] = values = {}
+        for variable in variables:
+            value = name if variable == "name" else keys.get(variable)
+            if isinstance(value, dict | list):
+                topology.faults[name] = f"{variable}: must be a text or a number"
+                return
+            if value is None:
+                topology.warnings.append(
+                    f"{topology.path}: static_nodes.{name}: has no {variable}, which its platform"
+                    f" {platform} names: it is empty"
+                )
+            values[variable] = "" if value is None else value
+
+
+def _parsed(path: str) -> Mapping[str, Any]:
+    try:
+        import yaml
+    except ImportError:
+        raise ConfigError(f"{path}: to read it the package PyYAML is needed (Debian: python3-yaml)") from None
+
+    resolvers = {
+        first: [each for each in known if each[0] in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    class Loader(yaml.SafeLoader):
+        """Knows texts, null and merges. A key is a text, whatever it looks like, and stands there once."""
+
+        yaml_implicit_resolvers = resolvers
+
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node = super().compose_mapping_node(anchor)
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode) or not key.value:
+                    raise yaml.composer.ComposerError(None, None, "a key that is no text", key.start_mark)
+                if key.tag == "tag:yaml.org,2002:merge":
+                    continue
+                if key.value in seen:
+                    raise yaml.composer.ComposerError(None, None, f"{key.value!r} twice", key.start_mark)
+                seen.add(key.value)
+                key.tag = "tag:yaml.org,2002:str"
+            return node
+
+    try:
+        whole = yaml.load(Path(path).read_text(encoding="utf-8-sig"), Loader)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not valid UTF-8 at byte {error.start}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ConfigError(f"{path}{where}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(whole, dict):
+        raise ConfigError(f"{path}: must be a map with the keys static_nodes and platforms")
+    return whole

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""What names and ranges stand for."""
+
+from __future__ import annotations
+
+import pytest
+
+from pdudaemon.ranges import MOST, expanded
+
+GROUPS = {"compute": ("node01", "node02"), "rest": ("gpu-1", "node02"), "empty": ()}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", ""),
+        ("node01", "node01"),
+        ("gw-1.rack_2", "gw-1.rack_2"),
+        ("Node01,node01", "Node01 node01"),
+        ("knoten-ä", "knoten-ä"),
+        ("b,a,b", "b a"),
+        ("node[01-03]", "node01 node02 node03"),
+        ("node[001-003]", "node001 node002 node003"),
+        ("node[08-11]", "node08 node09 node10 node11"),
+        ("node[9-11]", "node9 node10 node11"),
+        ("node[098-101]", "node098 node099 node100 node101"),
+        ("node[010-011]", "node010 node011"),
+        ("node[0-2]", "node0 node1 node2"),
+        ("node[00-02]", "node00 node01 node02"),
+        ("node0[1-2]", "node01 node02"),
+        ("node[1]", "node1"),
+        ("node[07]", "node07"),
+        ("node[3-3]", "node3"),
+        ("node[1,3,5-7]", "node1 node3 node5 node6 node7"),
+        ("node[3,1-3]", "node3 node1 node2"),
+        ("[1-2]", "1 2"),
+        ("a[1-2]x", "a1x a2x"),
+        ("rack[1-2]n[01-02]", "rack1n01 rack1n02 rack2n01 rack2n02"),
+        ("a[1-2][3-4]", "a13 a14 a23 a24"),
+        ("gateway1,node[01-02],ghost", "gateway1 node01 node02 ghost"),
+        ("n[1,2],m[1,2]", "n1 n2 m1 m2"),
+        ("@compute", "node01 node02"),
+        ("@rest,node01,@compute", "gpu-1 node02 node01"),
+        ("@empty", ""),
+    ],
+)
+def test_what_a_text_stands_for(text: str, names: str) -> None:
+    assert expanded(text, GROUPS.__getitem__) == names.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (",", "a comma too many"),
+        ("a,", "a comma too many"),
+        (",a", "a comma too many"),
+        ("a,,b", "a comma too many"),
+        ("a, b", "' b' is no name"),
+        ("node 01", "'node 01' is no name"),
+        ("a/b", "is no name"),
+        ("a\n", "is no name"),
+        ("$(id)", "is no name"),
+        ("<b>", "is no name"),
+        ("a*", "is no name"),
+        ("@", "is no name"),
+        ("@compute", "is no name"),  # where there are no groups
+        ("node[", "a bracket too many or too few"),
+        ("node[1", "a bracket too many or too few"),
+        ("node[1,2", "a bracket too many or too few"),
+        ("node1]", "a bracket too many or too few"),
+        ("a,b]", "'b]' has a bracket too many"),
+        ("node[[1]]", "a bracket too many or too few"),
+        ("node[]", "'' is neither a number nor a range"),
+        ("node[,]", "'' is neither a number nor a range"),
+        ("node[1,]", "'' is neither a number nor a range"),
+        ("node[-1]", "'-1' is neither a number nor a range"),
+        ("node[1-]", "'1-' is neither a number nor a range"),
+        ("node[1-2-3]", "'1-2-3' is neither a number nor a range"),
+        ("node[a-c]", "'a-c' is neither a number nor a range"),
+        ("node[1 - 2]", "'1 - 2' is neither a number nor a range"),
+        ("node[١-٢]", "is neither a number nor a range"),
+        ("node[2-1]", "the range 2-1 runs downwards"),
+        ("node[10-09]", "the range 10-09 runs downwards"),
+    ],
+)
+def test_what_is_refused(text: str, fault: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        expanded(text)
+    assert fault in str(raised.value)
+
+
+def test_the_number_of_names_is_bounded() -> None:
+    assert len(expanded(f"n[1-{MOST}]")) == MOST
+    assert len(expanded("r[1-100]n[1-100]")) == MOST
+    for text in (
+        f"n[0-{MOST}]",
+        "n[1-999999999]",
+        "n[1-99999999999999999999]",
+        "r[1-101]n[1-100]",
+        "a[1-9]b[1-9]c[1-9]d[1-9]e[1-9]f[1-9]g[1-9]h[1-9]i[1-9]j[1-9]k[1-9]l[1-9]m[1-9]n[1-9]o[1-9]p[1-9]",
+        f"n[1-{MOST}],m",
+        f"n[1-{MOST},0]",
+        ",".join(["n[1-999]"] * 5 + [f"m{number}[1-999]" for number in range(11)]),
+    ):
+        with pytest.raises(ValueError):
+            expanded(text)
+    with pytest.raises(ValueError):
+        expanded("@all", lambda _: map(str, range(MOST + 1)))
+
+
+def test_a_long_text_is_read_in_one_go() -> None:
+    """This takes minutes where each comma looks for the bracket that closes."""
+    for text in (",".join(["a"] * 200_000), "[" * 200_000 + "," * 200_000, "n[1-9999]" * 200_000):
+        with pytest.raises(ValueError):
+            expanded(text)
+    assert len(expanded("n" + "[1]" * 50_000)) == 1
