@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""Shelly switches and plugs of the second generation and later (Plus, Pro, Gen3, Gen4), by JSON-RPC over HTTP.
+
+Source: Shelly's API documentation (RPC protocol, Switch, Authentication, Common errors).
+Tested: against a fake, with and without a password.
+Quirks: outlets are counted from 0. The user is always ``admin``; the login is by Digest with SHA-256. Errors come in
+the JSON, whatever the status says. The answer to an order tells what was before, so the state is read back.
+
+    "plug": {"driver": "shelly_gen2", "ip": "192.0.2.66"},
+    "192.0.2.67": {"driver": "shelly_gen2", "password": "secret"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, integer, text
+from pdudaemon.transports.http import Client
+
+_LAST_SWITCH = 3
+_TO_BE_READ = {*range(400, 600)} - {401, 403}
+_LATER = (-104, -108, -114)  # deadline exceeded, resource exhausted, unavailable
+_STATES = {True: State.ON, False: State.OFF}
+
+
+class ShellyGen2(PDUDriver):
+    """Ports are the ids of the switch components."""
+
+    models = {"shelly_gen2": None}
+
+    ip = Setting(text, "", "address, if it is not the name of the PDU")
+    port = Setting(integer(1, 65535), 80, "TCP port of the web server")
+    password = Setting(text, "", "password of the device, if it has one", secret=True)
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(super().canonical_port(port, settings), _LAST_SWITCH, least=0)
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        wanted = State(command)
+        self._call("Switch.Set", id=port_number, on=wanted is State.ON)
+        self.confirm(port_number, wanted, within=3)
+
+    def port_status(self, port_number: int) -> State:
+        source, result = self._call("Switch.GetStatus", id=port_number)
+        if not isinstance(result.get("output"), bool):
+            raise TransientError(f"{source}: the answer does not tell the state of switch {port_number}")
+        return _STATES[result["output"]]
+
+    def _call(self, method: str, **params: Any) -> tuple[str, dict[str, Any]]:
+        """Call a method; return whose answer it is, as errors begin, and its result."""
+        username = "admin" if self.password else ""
+        client = Client(
+            self.ip or self.hostname, self.deadline, port=self.port, username=username, password=self.password
+        )
+        frame = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        answer = client.request("POST", "/rpc", json=frame, also=_TO_BE_READ)
+        source = f"{answer.source} {method}"
+        if answer.status == 404 and not answer.body.startswith(b"{"):
+            raise PermanentError(f"{source}: no device of the second generation or later (404)")
+        said = answer.json()
+        if not isinstance(said, dict):
+            raise TransientError(f"{source}: the answer is no JSON object")
+        if isinstance(error := said.get("error"), dict):
+            kind = TransientError if error.get("code") in _LATER else PermanentError
+            raise kind(f"{source}: {error.get('message')} ({error.get('code')})")
+        if not isinstance(result := said.get("result"), dict):
+            raise TransientError(f"{source}: the answer has neither a result nor an error")
+        return source, result
