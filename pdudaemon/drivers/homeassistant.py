@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""Switches of a Home Assistant server, by its REST API; a port is the part of the entity's id after ``switch.``.
+
+Source: Home Assistant documentation (REST API).
+Tested: against a fake, and against Home Assistant 2024.3.
+Quirks: the server itself listens on 8123. The key is a long-lived access token, made on the profile page of a user. An
+order for an entity that is not there, or cannot be reached, is answered as if all were well: the state is read before
+and after.
+
+    "home": {"driver": "home-assistant-http", "hostname": "192.0.2.63", "port": 8123, "api_key": "secret"},
+    "ha.lab": {"driver": "home-assistant-http", "protocol": "https", "port": 443, "api_key": "secret"}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, boolean, choice, integer, text
+from pdudaemon.transports.http import Client, Response, tls
+
+_OBJECT_ID = re.compile(r"[a-z0-9_]{1,100}")
+_STATES = {"on": State.ON, "off": State.OFF}
+
+
+class HomeAssistant(PDUDriver):
+    """Orders are calls of a service; a state is a resource."""
+
+    models = {"home-assistant-http": None}
+
+    hostname = Setting(text, "", "address, if it is not the name of the PDU")
+    port = Setting(integer(1, 65535), 80, "TCP port of the server (usually 8123)")
+    protocol = Setting(choice("http", "https"), "http", "how the API is reached")
+    insecure = Setting(boolean, False, "take any certificate, and old TLS")
+    api_key = Setting(text, "", "long-lived access token", secret=True, required=True)
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        object_id = port.lower().removeprefix("switch.")
+        if not _OBJECT_ID.fullmatch(object_id):
+            raise ValueError(f"{port!r} is not a port: small letters, digits and _, as after `switch.`")
+        return object_id
+
+    def port_interaction(self, command: str, port_number: str | int) -> None:
+        source, state = self._state(port_number)
+        if state == "unavailable":
+            raise TransientError(f"{source}: the switch is unavailable")
+        order = {"entity_id": f"switch.{port_number}"}
+        self._ask("POST", f"/api/services/switch/turn_{command}", order)
+        self.confirm(port_number, State(command), within=3)
+
+    def port_status(self, port_number: str | int) -> State:
+        return _STATES.get(self._state(port_number)[1], State.UNKNOWN)
+
+    def _state(self, object_id: str | int) -> tuple[str, str]:
+        """Return whose answer it is, as errors begin, and the state as Home Assistant calls it."""
+        answer = self._ask("GET", f"/api/states/switch.{object_id}")
+        if answer.status == 404:
+            raise PermanentError(f"{answer.source}: there is no such switch (404)")
+        said = answer.json()
+        if not isinstance(said, dict) or not isinstance(said.get("state"), str):
+            raise TransientError(f"{answer.source}: the answer does not tell the state of the switch")
+        return answer.source, said["state"]
+
+    def _ask(self, method: str, path: str, order: object = None) -> Response:
+        """Send a request; a 404 is an answer to a GET only."""
+        secure = tls(check=not self.insecure) if self.protocol == "https" else None
+        client = Client(self.hostname, self.deadline, port=self.port, secure=secure)
+        also = (401, 404) if method == "GET" else (401,)
+        headers = {"Authorization": f"Bearer {self.api_key}"}
+        answer = client.request(method, path, json=order, headers=headers, also=also)
+        if answer.status == 401:
+            raise PermanentError(f"login refused by {answer.source} (401): the api_key is not valid")
+        return answer

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""``make test-peers``: install real peers that are too big for every test run, once, and test against them.
+
+They live in environments of their own below ``~/.cache/pdudaemon-peers`` (about 1 GB); npm and node are Debian's.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PEERS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pdudaemon-peers"
+HOME_ASSISTANT = (
+    "homeassistant==2024.3.3",
+    "josepy<2",  # a later one makes every request fail
+    # What it would install at its first start, which must not need a network.
+    "home-assistant-frontend==20240307.0",
+    "PyQRCode==1.2.1",
+    "SQLAlchemy==2.0.27",
+    "fnv-hash-fast==0.5.0",
+    "janus==1.0.0",
+    "pillow==10.2.0",
+    "psutil-home-assistant==0.0.1",
+    "pyotp==2.8.0",
+    "securetar==2024.2.1",
+)
+KASA = "tplink-smarthome-simulator@5.0.1"
+
+
+def main(arguments: list[str]) -> int:
+    """Return the exit code of pytest."""
+    found = {
+        "HOMEASSISTANT": environment("home-assistant", HOME_ASSISTANT) / "hass",
+        "KASA_SIMULATOR": packages("kasa", KASA),
+    }
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__).parent), *arguments]
+    return subprocess.call(tests, env={**os.environ, **{name: str(path) for name, path in found.items()}})
+
+
+def environment(name: str, wanted: tuple[str, ...]) -> Path:
+    """Return the folder of programs of an environment with some Python packages, made unless it is there."""
+    folder = PEERS / name
+    done = folder / "installed"
+    if not done.exists() or done.read_text() != repr(wanted):
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, *wanted], check=True)
+        done.write_text(repr(wanted))
+    return folder / "bin"
+
+
+def packages(name: str, wanted: str) -> Path:
+    """Return a folder with a package of npm, made unless it is there."""
+    folder = PEERS / name
+    done = folder / "installed"
+    if not done.exists() or done.read_text() != wanted:
+        folder.mkdir(parents=True, exist_ok=True)
+        quietly = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        subprocess.run(["npm", "install", "--prefix", folder, *quietly, wanted], check=True)
+        done.write_text(wanted)
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

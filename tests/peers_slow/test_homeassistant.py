@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""Home Assistant itself, driven by the real engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pdudaemon import configfile
+from pdudaemon.dispatcher import Dispatcher
+from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.power import Action, State
+from pdudaemon.store import MEMORY, Store
+from tests.peers.homeassistant import HomeAssistant, homeassistant
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HomeAssistant]:
+    with homeassistant(tmp_path_factory.mktemp("ha") / "config") as running:
+        yield running
+
+
+@pytest.fixture
+def dispatcher(server: HomeAssistant, tmp_path: Path) -> Iterator[Dispatcher]:
+    home = {"driver": "home-assistant-http", "hostname": "127.0.0.1", "port": server.port, "retries": 1}
+    pdus = {"home": {**home, "api_key": server.token}, "stranger": {**home, "api_key": "eyJ.no.token"}}
+    (tmp_path / "conf").write_text(json.dumps({"pdus": pdus}))
+    conf = configfile.load(str(tmp_path / "conf"))
+    assert not conf.faults and not conf.warnings
+    one = Dispatcher(conf, Store(MEMORY), tmp_path)
+    one.start()
+    yield one
+    assert one.close(5) == []
+
+
+def order(dispatcher: Dispatcher, action: Action, port: str, pdu: str = "home") -> None:
+    """Switch. Raises: why it failed."""
+    assert dispatcher.wait(dispatcher.submit(action, dispatcher.config.target(pdu, port), 0), 30)
+
+
+def read(dispatcher: Dispatcher, port: str, pdu: str = "home") -> State:
+    """Return the state. Raises: why it cannot be told."""
+    return dispatcher.status(dispatcher.config.target(pdu, port).outlets[0], 30).state
+
+
+def test_switching_and_reading(server: HomeAssistant, dispatcher: Dispatcher) -> None:
+    for action in (Action.ON, Action.ON, Action.OFF, Action.REBOOT):
+        order(dispatcher, action, "outlet1")
+        expected = "off" if action is Action.OFF else "on"
+        assert server.state("switch.outlet1") == server.state("input_boolean.relay1") == expected
+        assert read(dispatcher, "switch.outlet1") == expected
+    server.switch("off")
+    assert read(dispatcher, "outlet1") is State.OFF
+
+
+def test_a_switch_that_is_not_there(dispatcher: Dispatcher) -> None:
+    for action in (Action.ON, Action.OFF):
+        with pytest.raises(PermanentError, match=r"^home: \S+ at GET /api/states/switch.nothing: there is no such "):
+            order(dispatcher, action, "nothing")
+    with pytest.raises(PermanentError, match="there is no such switch"):
+        read(dispatcher, "nothing")
+
+
+def test_a_token_that_is_not_valid(server: HomeAssistant, dispatcher: Dispatcher) -> None:
+    with pytest.raises(PermanentError, match=r"^stranger: login refused by \S+ at GET \S+ \(401\): the api_key is not"):
+        order(dispatcher, Action.ON, "outlet1", "stranger")
+    with pytest.raises(PermanentError, match="login refused"):
+        read(dispatcher, "outlet1", "stranger")
+    assert server.state("switch.outlet1") == "off"
+
+
+def test_states_that_are_neither_on_nor_off(server: HomeAssistant, dispatcher: Dispatcher) -> None:
+    server.tell("switch.blind", "unknown")
+    assert server.state("switch.away") == "unavailable"
+    assert read(dispatcher, "away") is read(dispatcher, "blind") is State.UNKNOWN
+    with pytest.raises(TransientError, match=r"/api/states/switch.away: the switch is unavailable$"):
+        order(dispatcher, Action.ON, "away")
+    with pytest.raises(TransientError, match=r"^home: port blind is still unknown after on$"):
+        order(dispatcher, Action.ON, "blind")
