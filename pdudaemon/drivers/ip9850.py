@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""Aviosys IP Power 9850, which has four outlets, by its web commands.
+
+Source: the commands that the existing PDUDaemon sends; Aviosys manual of the IP Power 9258S for the answers.
+Tested: against a fake only.
+Quirks: a login can only go in the query of the URL. A refused one is answered with status 200 and ``401`` in the page.
+Outlets are told as ``p61=1``, in either case and with anything between them; a command that is not answered so is
+checked by reading the state back.
+
+    "desk": {"driver": "ip9850", "ip": "192.0.2.50", "username": "admin", "password": "secret"}
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, text
+from pdudaemon.transports.http import Client
+
+_STATES = {"1": State.ON, "0": State.OFF}
+_VALUES = {state: value for value, state in _STATES.items()}
+_OUTLET = re.compile(r"\bp6(\d)\s*=\s*([01])\b", re.IGNORECASE)
+_REFUSED = re.compile(r"(?<![\w.=])401(?!\w|\.\d)")  # counts only in a page that tells of no outlet
+
+
+class IP9850(PDUDriver):
+    """The row of a model is its number of outlets."""
+
+    models = {"ip9850": 4}
+
+    ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
+    username = Setting(text, "", "user name of the web pages")
+    password = Setting(text, "", "password of the web pages", secret=True)
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        wanted = State(command)
+        _, told = self._ask({"cmd": "setpower", f"p6{port_number}": _VALUES[wanted]})
+        if told.get(port_number) is not wanted:
+            self.confirm(port_number, wanted, within=3)
+
+    def port_status(self, port_number: int) -> State:
+        source, told = self._ask({"cmd": "getpower"})
+        if port_number not in told:
+            raise TransientError(f"{source}: the answer does not tell the state of outlet {port_number}")
+        return told[port_number]
+
+    def _ask(self, words: Mapping[str, str]) -> tuple[str, dict[int, State]]:
+        """Send a command; return whose answer it is, as errors begin, and the outlets that it tells of."""
+        login = {key: value for key, value in (("user", self.username), ("pass", self.password)) if value}
+        query = urllib.parse.urlencode({**login, **words}, quote_via=urllib.parse.quote)
+        answer = Client(self.ip or self.hostname, self.deadline).request("GET", f"/set.cmd?{query}")
+        told = {int(outlet): _STATES[value] for outlet, value in _OUTLET.findall(answer.text)}
+        if not told and _REFUSED.search(answer.text):
+            raise PermanentError(f"login refused by {answer.source} (401 in the page)")
+        return answer.source, told

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""Lindy IPower Switch Classic 8 (32657) by its web pages; Digipower and others sell the same firmware.
+
+Source: the requests that the existing PDUDaemon sends; the list in ``status.xml`` as labgrid is known to read it.
+Tested: against a fake only.
+Quirks: switching is not acknowledged, so the state is read back. The page with the states counts from the tenth field
+on. Many devices leave the factory with ``snmp``/``1234``.
+
+    "bench": {"driver": "LindyIPowerClassic8", "username": "snmp", "password": "secret"},
+    "far": {"driver": "LindyIPowerClassic8", "ip": "192.0.2.51", "port": 8080}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, integer, text
+from pdudaemon.transports.http import Client
+
+_LEDS = 24
+_BEFORE_OUTLETS = 9  # what is to be added to an outlet for its field, counted from 0
+_FIELD = re.compile(r"\s*([01])\s*(?:<|$)")
+_STATES = {"1": State.ON, "0": State.OFF}
+
+
+class LindyIPower(PDUDriver):
+    """The row of a model is its number of outlets; 1 is the outlet A."""
+
+    models = {"LindyIPowerClassic8": 8}
+
+    ip = Setting(text, "", "address, if it is not the name of the PDU")
+    port = Setting(integer(1, 65535), 80, "TCP port of the web pages")
+    username = Setting(text, "", "user name of the web pages")
+    password = Setting(text, "", "password of the web pages; there is a login only if both are given", secret=True)
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        leds = "1".rjust(port_number, "0").ljust(_LEDS, "0")
+        self._client().request("GET", f"/{command}s.cgi?led={leds}")
+        self.confirm(port_number, State(command), within=3)
+
+    def port_status(self, port_number: int) -> State:
+        answer = self._client().request("GET", "/status.xml")
+        fields = answer.text.split(",")[port_number + _BEFORE_OUTLETS :]
+        found = _FIELD.match(fields[0]) if fields else None
+        if found is None:
+            raise TransientError(f"{answer.source}: the answer does not tell the state of outlet {port_number}")
+        return _STATES[found[1]]
+
+    def _client(self) -> Client:
+        username = self.username if self.password else ""
+        return Client(
+            self.ip or self.hostname, self.deadline, port=self.port, username=username, password=self.password
+        )

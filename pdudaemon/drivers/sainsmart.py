@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""SainSmart network relay boards of 8 and 16 channels (a W5100 with a small web server), HW-584 as well.
+
+Source: the requests that the existing PDUDaemon sends; public code for these boards for both ways of reading.
+Tested: against a fake of either kind only.
+Quirks: a board may close without any HTTP around its answer, or without an answer. It acknowledges nothing, so the
+state is read back. Some boards tell all relays at once; others show pages with some of them in turn. Of one
+that does neither the state is unknown, and its orders are done when it took them. There is no login.
+
+    "relays": {"driver": "sainsmart", "ip": "192.0.2.52"}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, text
+from pdudaemon.transports.http import Client, Response
+
+_RELAYS = 16
+_DIGITS = "99"
+_PAGES = ("42",) * 4  # they take turns
+_ALL = re.compile(rf"(?<!\d)[01]{{{_RELAYS}}}(?!\d)")
+_ONE = re.compile(r"Relay-(\d+):\s(?:(?!Relay-).)*?\b(ON|OFF)\b", re.DOTALL)
+
+
+class SainSmart(PDUDriver):
+    """Everything is a path of digits: two for each relay, others for the states."""
+
+    models = {"sainsmart": None}
+
+    ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(super().canonical_port(port, settings), _RELAYS)
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        wanted = State(command)
+        self._get(f"{2 * (port_number - 1) + (wanted is State.ON):02}")
+        if self.port_status(port_number) not in (wanted, State.UNKNOWN):  # a board that tells no states is believed
+            self.confirm(port_number, wanted, within=3)
+
+    def port_status(self, port_number: int) -> State:
+        answers = []
+        for path in (_DIGITS, *_PAGES):
+            answers.append(self._get(path))
+            told = _told(answers[-1].text)
+            if port_number in told:
+                return told[port_number]
+        if not any("<" in answer.text for answer in answers):
+            raise TransientError(f"{answers[-1].source}: the board shows no page")
+        return State.UNKNOWN
+
+    def _get(self, path: str) -> Response:
+        client = Client(self.ip or self.hostname, self.deadline)
+        return client.request("GET", f"/30000/{path}", also=(404,) if path == _DIGITS else (), bare=True)
+
+
+def _told(page: str) -> dict[int, State]:
+    """Return the relays that a page tells of, and their states."""
+    if found := _ALL.search(page):
+        return {relay: State.ON if digit == "1" else State.OFF for relay, digit in enumerate(found[0], 1)}
+    return {int(relay): State(word.lower()) for relay, word in _ONE.findall(page)}
