@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""Gude Expert Power Control 1202 (and its sister 1292): twelve outlets, by the console over telnet.
+
+Source: the vendor's description of the console; the dialogue of the existing PDUDaemon; the web interface of Gude's
+other PDUs as labgrid is known to read it.
+Tested: against a fake only.
+Quirks: the console waits for no prompt, may echo, and at any time tells in lines with ``#`` what goes on. If it cannot
+show a state, the web interface is asked. ``username`` is for a device that requires a login.
+
+    "192.0.2.12": {"driver": "gude1202"},
+    "192.0.2.13": {"driver": "gude1202", "username": "pdudaemon", "password": "secret"}
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import DeviceError, PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, integer, text
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.dialogue import Dialogue, Seen
+from pdudaemon.transports.http import Client
+from pdudaemon.transports.telnet import Telnet
+
+_LOGOUT_SECONDS = 1.0
+_STATUS_PAGE = "/statusjsn.js?components=1"
+_LINE = r"(?:^|[\r\n])[> ]*"
+_DONE = rf"{_LINE}OK\."
+_STATE = rf"{_LINE}(ON|OFF|1|0)\.?\s*[\r\n>]"
+_REFUSED = rf"{_LINE}(ERR\.[^\r\n]*)[\r\n]"
+_USERNAME = r"(?i)(?:user|login)[ a-z]*:"
+_PASSWORD = r"(?i)password[ a-z]*:"
+_VALUES = {"on": "1", "off": "0"}
+_STATES = {"ON": State.ON, "1": State.ON, "OFF": State.OFF, "0": State.OFF}
+
+
+class Gude(PDUDriver):
+    """The row of a model is its number of outlets."""
+
+    models = {"gude1202": 12}
+
+    telnetport = Setting(integer(1, 65535), 23, "TCP port of the console")
+    httpport = Setting(integer(1, 65535), 80, "TCP port of the web interface")
+    username = Setting(text, "", "user to log in as, if the device requires a login")
+    password = Setting(text, "", "password of that user", secret=True)
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        line = f"port {port_number:d} state set {_VALUES[command]}"
+        with self._console() as console:
+            seen = self._say(console, line, _DONE)
+            if seen.name == "refused":
+                raise PermanentError(f"{console.peer} refused {line!r}: {seen.match[1].strip()}"[:200])
+
+    def port_status(self, port_number: int) -> State:
+        with self._console() as console:
+            seen = self._say(console, f"port {port_number:d} state show", _STATE)
+        return _STATES[seen.match[1]] if seen.name == "answer" else self._shown_by_http(port_number)
+
+    def _say(self, console: Dialogue, line: str, answer: str) -> Seen:
+        """Say a line; return its ``answer``, or what ``refused`` it."""
+        console.line(line, repr(line))
+        seen = console.expect(repr(line), {"answer": answer, "refused": _REFUSED, "login": _PASSWORD})
+        if seen.name == "login":
+            raise PermanentError(f"{console.peer} requires a login: username and password are to be set")
+        return seen
+
+    @contextlib.contextmanager
+    def _console(self) -> Iterator[Dialogue]:
+        with Telnet(self.hostname, self.telnetport, self.deadline) as stream:
+            console = Dialogue(stream)
+            if self.username:
+                self._log_in(console)
+            try:
+                yield console
+            finally:
+                stream.deadline = Deadline(_LOGOUT_SECONDS)  # it is owed even when the time of the action is over
+                with contextlib.suppress(DeviceError):  # what went before is what counts
+                    console.line("quit", "the logout")
+                    console.expect_or_end("the logout", {})
+
+    def _log_in(self, console: Dialogue) -> None:
+        """Log in, unless the device wants no login after all."""
+        if console.expect_or_nudge("the login prompt", {"name": _USERNAME, "ready": ">"}).name == "ready":
+            return
+        console.line(self.username, "the login prompt")
+        console.expect("the password prompt", {"password": _PASSWORD})
+        console.line(self.password, "the password prompt", secret=True)
+        if console.expect("the login", {"ready": ">", "again": rf"{_USERNAME}|ERR\."}).name != "ready":
+            raise PermanentError(f"login refused by {console.peer}")
+
+    def _shown_by_http(self, port: int) -> State:
+        client = Client(
+            self.hostname, self.deadline, port=self.httpport, username=self.username, password=self.password
+        )
+        answer = client.request("GET", _STATUS_PAGE)
+        try:
+            return _STATES[str(answer.json()["outputs"][port - 1]["state"])]
+        except (LookupError, TypeError):
+            raise TransientError(f"{answer.source}: the answer does not tell the state of port {port}") from None

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""NETIO PDUs with the telnet interface KSHELL: NETIO 4, 4All, 4C, PowerPDU 4C, and Koukaam's NETIO-230B.
+
+Source: NETIO and Koukaam manuals (KSHELL); the dialogues that labgrid and fence-agents are known to hold; public
+clients for the codes from 504 on, which differ between generations.
+Tested: against a fake only.
+Quirks: all goes in clear text, and has no quotes: a user name or password is one word. A few sessions at a time, so we
+always take our leave; how that goes does not matter. Outlets of the 230B may be interrupted or on a timer: unknown.
+
+    "rack1": {"driver": "netio4", "ip": "192.0.2.9", "password": "secret"},
+    "rack2": {"driver": "netio4", "telnetport": 23, "number_of_outputs": 8}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import DeviceError, PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, integer, text
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.telnet import Telnet
+
+_GREETING = "the greeting"
+_LOGIN = "the login"
+_LOGOUT_SECONDS = 1.0
+_HELLO, _OK = "100", "250"
+_TOO_MANY_CONNECTIONS = "507"  # what else begins with 5 is no, for good
+_STATES = {"1": State.ON, "0": State.OFF, "i": State.UNKNOWN, "m": State.UNKNOWN, "t": State.UNKNOWN}
+_VALUES = {"on": "1", "off": "0"}
+
+
+class Netio4(PDUDriver):
+    """Every line is answered by one that begins with a code."""
+
+    models = {"netio4": None}
+
+    ip = Setting(text, "", "address, if it is not the name of the PDU")
+    telnetport = Setting(integer(1, 65535), 1234, "TCP port of KSHELL")
+    username = Setting(text, "admin", "user of KSHELL")
+    password = Setting(text, "admin", "password of that user", secret=True)
+    number_of_outputs = Setting(integer(1, 1000), 4, "number of outputs, counted from 1")
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        most = int(settings.get("number_of_outputs", cls.number_of_outputs.default))
+        return numbered(super().canonical_port(port, settings), most)
+
+    @classmethod
+    def faults(cls, settings: Mapping[str, Any]) -> dict[str, str]:
+        return {
+            key: "must be one word: KSHELL knows no others"
+            for key in ("username", "password")
+            if not re.fullmatch(r"[^\s\x00-\x1f\x7f]+", settings.get(key, "admin"))
+        }
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        with self._session() as session:
+            self._say(session, f"port {port_number} {_VALUES[command]}", f"switching output {port_number} {command}")
+
+    def port_status(self, port_number: int) -> State:
+        step = f"reading output {port_number}"
+        with self._session() as session:
+            said = self._say(session, f"port {port_number}", step)
+            if said not in _STATES:
+                raise TransientError(f"{session.peer} answered {said[:40]!r} at {step}")
+            return _STATES[said]
+
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[Telnet]:
+        with Telnet(self.ip or self.hostname, self.telnetport, self.deadline) as session:
+            self._answer(session, _HELLO, _GREETING)
+            try:
+                self._say(session, f"login {self.username} {self.password}", _LOGIN)
+                yield session
+            finally:
+                session.deadline = Deadline(_LOGOUT_SECONDS)  # it is owed even when the time of the action is over
+                with contextlib.suppress(DeviceError):  # what went before is what counts
+                    session.send(b"quit\r\n", "the logout")
+                    session.receive_line("the logout")
+
+    def _say(self, session: Telnet, line: str, step: str) -> str:
+        session.send(f"{line}\r\n".encode(), step)
+        return self._answer(session, _OK, step)
+
+    @staticmethod
+    def _answer(session: Telnet, expected: str, step: str) -> str:
+        """Return what follows the code that is expected. What is said at the login is not shown: it may be an echo."""
+        line = ""
+        while not line:
+            line = session.receive_line(step).decode("latin-1").strip()
+        found = re.match(r"\d{3}\b", line)
+        code = found[0] if found else ""
+        if code == expected:
+            return line.removeprefix(code).strip()
+        shown = (code or "nonsense") if step == _LOGIN else repr(line[:60])
+        if code.startswith("5") and code != _TOO_MANY_CONNECTIONS:
+            raise PermanentError(f"{session.peer} refused {step}: {shown}")
+        raise TransientError(f"{session.peer} answered {shown} at {step}")

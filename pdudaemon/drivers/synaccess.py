@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Synaccess netBooter, series B (NP-02B, NP-05B, NP-08B, NP-16B), by telnet.
+
+Source: the dialogue of the existing PDUDaemon; the vendor's list of commands; two observatories' code for ``pshow``.
+Tested: against a fake only.
+Quirks: every command is echoed, and what comes before the echo (a prompt of earlier) means nothing. ``pset`` answers
+with nothing but a prompt, so the outlet is read back. Some units show their prompt only when a key has been pressed.
+
+    "192.0.2.16": {"driver": "synnetbooter", "username": "admin", "password": "secret"}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, integer, text
+from pdudaemon.transports import telnet
+from pdudaemon.transports.dialogue import Dialogue, Login
+
+_PROMPT = ">"
+_LOGIN = Login(name=r"User ID:", password=r"Password:", ready=_PROMPT)
+_NOT_LET_IN = re.compile(r"invalid|incorrect|wrong|denied|fail", re.IGNORECASE)
+_OUTLET = re.compile(r"(?:^|[|\r\n])\s*(\d+)\s*\|[^|\r\n]*\|\s*(ON|OFF)\s*(?=[|\r\n]|$)", re.IGNORECASE)
+_VALUES = {"on": "1", "off": "0"}
+
+
+class NetBooter(PDUDriver):
+    """Sets an outlet and reads it back. The row is the number of outlets of the largest unit."""
+
+    models = {"synnetbooter": 16}
+
+    username = Setting(text, "admin", "user to log in as")
+    password = Setting(text, "admin", "password of that user", secret=True)
+    telnetport = Setting(integer(1, 65535), 23, "TCP port of the console")
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        wanted = State(command)
+        with self._session() as console:
+            order = f"pset {port_number:d} {_VALUES[command]}"
+            said = " ".join(self._say(console, order, "\r\n").split())
+            found = self._read(console, port_number)
+        if found is not wanted and said:
+            raise PermanentError(f"{console.peer} refused {order!r}: {said[:100]!r}")
+        if found is not wanted:
+            self.confirm(port_number, wanted, within=3)
+
+    def port_status(self, port_number: int) -> State:
+        with self._session() as console:
+            return self._read(console, port_number)
+
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[Dialogue]:
+        with telnet.session(self.hostname, self.telnetport, self.deadline, newline="\r") as console:
+
+            def log_out() -> None:
+                for word in ("logout", "exit"):  # it closes the connection at the one that it knows
+                    self._say(console, word)
+
+            console.expect_or_nudge("the prompt", {"prompt": _PROMPT})
+            console.line("login", "the login")
+            with console.logged_in(_LOGIN, self.username, self.password, log_out) as said:
+                if _NOT_LET_IN.search(said):
+                    raise PermanentError(f"login refused by {console.peer}")
+                console.line("", "the prompt")
+                console.expect("the prompt", {"prompt": _PROMPT})
+                yield console
+
+    def _read(self, console: Dialogue, outlet: int) -> State:
+        """Read the state of an outlet from the list of all of them."""
+        said = self._say(console, "pshow")
+        states = {int(number): state for number, state in _OUTLET.findall(said)}
+        if not states:
+            raise TransientError(f"{console.peer} answered {' '.join(said.split())[:60]!r} to 'pshow'")
+        if outlet not in states:
+            raise PermanentError(f"{console.peer} has no outlet {outlet}: it has {', '.join(map(str, states))}")
+        return State(states[outlet].lower())
+
+    @staticmethod
+    def _say(console: Dialogue, command: str, end: str = "\r") -> str:
+        """Send a command; return what stands between its echo and the prompt after that."""
+        console.send(f"{command}{end}", repr(command))
+        console.expect(repr(command), {"echo": re.escape(command) + r"[\r\n]"})
+        return console.expect(repr(command), {"prompt": rf"[\r\n]{_PROMPT}"}).before
