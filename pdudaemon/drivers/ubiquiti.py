@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""Ubiquiti mFi power strips by ssh: mPower (3 outlets), mPower PRO for Europe (6) and for America (8).
+
+Source: the files below ``/proc/power`` as several public programs are known to use them.
+Tested: against a fake ssh, and a real sshd that speaks old algorithms only, with a fake device behind it.
+Quirks: the device has an old dropbear, so what old ssh servers need is allowed. With ``verify_hostkey`` its key must be
+known to the daemon's user (``ssh-keyscan``), or stand in the file ``known_hosts``.
+
+    "192.0.2.66": {"driver": "ubntmfi6port", "username": "ubnt", "password": "secret", "verify_hostkey": false}
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, boolean, integer, text
+from pdudaemon.transports import ssh
+
+log = logging.getLogger("pdud.ubiquiti")
+
+_VALUES = {"on": "1", "off": "0"}
+_STATES = {"1": State.ON, "0": State.OFF}
+
+
+class UbiquitiMFi(PDUDriver):
+    """The row of a model is its number of outlets."""
+
+    models = {"ubntmfi3port": 3, "ubntmfi6port": 6, "ubntmfi8port": 8}
+
+    sshport = Setting(integer(1, 65535), 22, "TCP port of the ssh server")
+    username = Setting(text, "ubnt", "user to log in as")
+    password = Setting(text, "ubnt", "password of that user, where no key is accepted", secret=True)
+    sshkey = Setting(text, "", "file with the private key (else those of the daemon's user)")
+    verify_hostkey = Setting(boolean, True, "refuse a host key that is not known, instead of warning")
+    known_hosts = Setting(text, "", "file with the known host keys (else that of the daemon's user)")
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        self._run(f"sh -c 'echo {_VALUES[command]} > /proc/power/relay{port_number:d}'")
+        self.confirm(port_number, State(command), within=3)
+
+    def port_status(self, port_number: int) -> State:
+        remote = f"cat /proc/power/relay{port_number:d}"
+        said = self._run(remote)
+        if said[:1] not in _STATES:
+            raise TransientError(f"{self.hostname} answered {said[:40]!r} to {remote!r}")
+        return _STATES[said[:1]]
+
+    def _run(self, remote: str) -> str:
+        """Run a command on the device; return the last line that it printed."""
+        if not self.verify_hostkey:
+            log.warning("%s: the host key is not checked (verify_hostkey)", self.hostname)
+        login = ssh.Login(
+            host=self.hostname,
+            port=self.sshport,
+            username=self.username,
+            password=self.password,
+            key=self.sshkey,
+            host_keys="yes" if self.verify_hostkey else "no",
+            known_hosts=self.known_hosts,
+            old_algorithms=True,
+        )
+        output = ssh.run(login, remote, self.deadline, hold=self.lock_fd)
+        if output.status != 0:
+            why = f": {output.last_line}" if output.last_line else ""
+            raise PermanentError(f"{remote!r} on {self.hostname} exited with {output.status}{why}")
+        return output.last_line
