@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""Devantech (Robot Electronics) Ethernet relays of the dS series, dS378 and dS2824, by their binary TCP protocol.
+
+Source: Devantech manuals dS378 and dS2824; frames from a public monitoring agent for the dS378.
+Tested: against a fake only.
+Quirks: some dS2824 call themselves dS378; the name chosen here only says how many relays there are. Relays above those
+of the hardware are virtual ones of the board and are refused.
+
+    "relays": {"driver": "devantech_ds2824", "ip": "192.0.2.28"}
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, integer, text
+from pdudaemon.transports.tcp import Connection
+
+_SET, _GET = 0x31, 0x33
+
+
+class DevantechDS(PDUDriver):
+    """Sets a relay and reads it back. The row of a board is its number of relays."""
+
+    models = {"devantech_ds378": 8, "devantech_ds2824": 24}
+
+    ip = Setting(
+        text, "dS2824", "address; the default is the name that a dS2824 gives itself, that of a dS378 is `ds378`"
+    )
+    port = Setting(integer(1, 65535), 17123, "TCP port")
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        wanted = State(command)
+        step = f"switching relay {port_number}"
+        with self._connection() as connection:
+            no_pulse = 0
+            connection.send(struct.pack(">BBBI", _SET, port_number, wanted is State.ON, no_pulse), step)
+            if answer := connection.receive_exactly(1, step)[0]:
+                raise PermanentError(f"{connection.peer} refused {step} (0x{answer:02x})")
+            if self._state(connection, port_number) is not wanted:
+                raise TransientError(f"{connection.peer}: relay {port_number} is not {wanted} after {step}")
+
+    def port_status(self, port_number: int) -> State:
+        with self._connection() as connection:
+            return self._state(connection, port_number)
+
+    def _connection(self) -> Connection:
+        return Connection(self.ip, self.port, self.deadline)
+
+    @staticmethod
+    def _state(connection: Connection, relay: int) -> State:
+        """Read all relays: after a byte for the one named in the question, the first relay is the last bit."""
+        step = "reading the relays"
+        connection.send(bytes([_GET, 1]), step)
+        relays = int.from_bytes(connection.receive_exactly(5, step)[1:])
+        return State.ON if relays >> (relay - 1) & 1 else State.OFF

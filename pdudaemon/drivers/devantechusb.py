@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""Devantech (Robot Electronics) USB relay modules USB-RLY02, 82, 04, 06, 08B, 16, 16L, USB-OPTO-RLY88 and 816.
+
+Source: Devantech data sheets USB-RLY02, RLY08, RLY16, RLY16L; the other modules are assumed to have the same commands.
+Tested: against a fake on a real pty, through ser2net, and as a USB device of the kernel (`make test-usb`).
+Quirks: an order is one byte and is not acknowledged, so the relays are read back. The line's speed does not matter.
+
+    "bench": {"driver": "devantech_USB-RLY08B", "device": "/dev/serial/by-id/usb-Devantech_Ltd._USB-RLY08-if00"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import Attached, PDUDriver, numbered
+from pdudaemon.errors import TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, text
+from pdudaemon.transports import serialport
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.serialport import SerialPort
+
+_GET_STATES = 0x5B
+_ALL = {State.ON: 0x64, State.OFF: 0x6E}  # followed by the order for relay 1, then 2 and so on
+
+
+class DevantechUSB(PDUDriver):
+    """The row of a module is its number of relays. Opening the line drops what was in it before."""
+
+    models = {
+        "devantech_USB-RLY02": 2,
+        "devantech_USB-RLY82": 2,
+        "devantech_USB-RLY04": 4,
+        "devantech_USB-RLY06": 6,
+        "devantech_USB-RLY08B": 8,
+        "devantech_USB-RLY16": 8,
+        "devantech_USB-RLY16L": 8,
+        "devantech_USB-OPTO-RLY88": 8,
+        "devantech_USB-OPTO-RLY816": 8,
+    }
+    usb_ids = ("04d8:ffee",)
+
+    device = Setting(text, "/dev/ttyACM0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
+
+    @classmethod
+    def attached(cls, deadline: Deadline) -> Iterator[Attached]:
+        for line in serialport.attached(cls.usb_ids):  # all that Devantech makes has this id
+            name = f"devantech_{line.product}"
+            known = {"driver": name} if name in cls.models else {}
+            yield Attached({**known, "device": line.path}, line.product)
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        wanted = State(command)
+        with self._line() as line:
+            line.send(bytes([_ALL[wanted] + port_number]), f"switching relay {port_number}")
+            if self._state(line, port_number) is not wanted:
+                raise TransientError(f"{line.peer}: relay {port_number} is not {wanted} after being switched")
+
+    def port_status(self, port_number: int) -> State:
+        with self._line() as line:
+            return self._state(line, port_number)
+
+    def _line(self) -> SerialPort:
+        return SerialPort(self.device, self.deadline)
+
+    @staticmethod
+    def _state(line: SerialPort, relay: int) -> State:
+        step = "reading the relays"
+        line.send(bytes([_GET_STATES]), step)
+        return State.ON if line.receive_exactly(1, step)[0] >> (relay - 1) & 1 else State.OFF
