@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""EnerGenie (Gembird) EG-PMS-LAN, EG-PM2-LAN, EG-PMS2-LAN and the WLAN strips, by their own TCP protocol.
+
+Source: egctl's description of the protocol, with its byte codes of the firmware versions.
+Tested: against a fake only, with a vector for the arithmetic.
+Quirks: one client at a time, and some strips stop taking connections after a long idle time. A wrong password is not
+answered at all. A session must be ended, or the strip ignores everybody for 4 s. Of a password, 8 bytes count.
+
+    "strip": {"driver": "egpms", "ip": "192.0.2.50", "password": "1"}
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, integer, text
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.tcp import Connection
+
+_KNOCK = b"\x11"
+_KNOCKS = 5
+_NEXT_KNOCK = 0.5
+PATIENCE = 3.5  # with a password; the strip itself gives a session up after 4 s
+_GOODBYE_SECONDS = 1.0
+_SOCKETS = 4
+_CONTROLS = {State.ON: 0x01, State.OFF: 0x02}
+_LEAVE = 0x04
+_STATES = {
+    **dict.fromkeys((0x11, 0x12, 0x41, 0x51), State.ON),  # version 2.0, the same without voltage, 2.1, WLAN
+    **dict.fromkeys((0x22, 0x21, 0x82, 0x92), State.OFF),  # version 2.0, the same with voltage, 2.1, WLAN
+}
+
+
+class Cipher(NamedTuple):
+    """What both ends scramble with: the password, padded, and the task that the strip set for this session."""
+
+    key: bytes
+    task: bytes
+
+    def solution(self) -> bytes:
+        """Return the answer to the task."""
+        key, task = self
+        words = [
+            ((task[at] ^ key[at + 2]) * key[at]) ^ ((key[at + 4] << 8) | key[at + 6]) ^ task[at + 2] for at in (0, 1)
+        ]
+        return b"".join((word & 0xFFFF).to_bytes(2, "little") for word in words)
+
+    def encoded(self, byte: int) -> int:
+        """Return a byte as it goes over the wire."""
+        return ((((byte ^ self.task[2]) + self.task[3]) ^ self.key[0]) + self.key[1]) & 0xFF
+
+    def decoded(self, byte: int) -> int:
+        """Return what a byte from the wire means."""
+        return ((((byte - self.key[1]) ^ self.key[0]) - self.task[3]) ^ self.task[2]) & 0xFF
+
+
+class EGPMSLAN(PDUDriver):
+    """The strip tells the states of all sockets when a session begins, and again after an order."""
+
+    models = {"egpms": None}
+
+    ip = Setting(text, "", "address, if it is not the name of the PDU")
+    port = Setting(integer(1, 65535), 5000, "TCP port")
+    password = Setting(text, "1", "password", secret=True)
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(super().canonical_port(port, settings), _SOCKETS)
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        wanted = State(command)
+        step = f"switching socket {port_number}"
+        with self._session() as (connection, cipher, _):
+            controls = [_LEAVE] * _SOCKETS
+            controls[-port_number] = _CONTROLS[wanted]
+            connection.send(bytes(map(cipher.encoded, controls)), step)
+            states = self._states(connection, cipher, connection.receive_exactly(_SOCKETS, step))
+            if states[port_number] is not wanted:
+                raise TransientError(f"{connection.peer}: socket {port_number} is not {wanted} after {step}")
+
+    def port_status(self, port_number: int) -> State:
+        with self._session() as (_, _, states):
+            return states[port_number]
+
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[tuple[Connection, Cipher, dict[int, State]]]:
+        """Open a session; yield it with the states of the sockets by number."""
+        key = self.password.encode()[:8].ljust(8)
+        with Connection(self.ip or self.hostname, self.port, self.deadline) as connection:
+            cipher = Cipher(key, self._task(connection))
+            try:
+                step = "the password"
+                connection.send(cipher.solution(), step)
+                answer = self._soon(connection, step, PATIENCE)
+                if not answer:
+                    raise PermanentError(f"no answer from {connection.peer} to the password: it is probably wrong")
+                yield connection, cipher, self._states(connection, cipher, answer)
+            finally:
+                connection.deadline = Deadline(_GOODBYE_SECONDS)  # owed even when the time of the action is over
+                with contextlib.suppress(DeviceError):  # what went wrong before is what counts
+                    connection.send(_KNOCK, "the end")  # no order, which is what ends a session
+
+    def _task(self, connection: Connection) -> bytes:
+        """Knock until the strip, which may still be in a former session, sets a task."""
+        step = "the beginning of a session"
+        for _ in range(_KNOCKS - 1):
+            connection.send(_KNOCK, step)
+            if task := self._soon(connection, step, _NEXT_KNOCK):
+                return task
+        connection.send(_KNOCK, step)
+        return connection.receive_exactly(4, step)
+
+    def _soon(self, connection: Connection, step: str, seconds: float) -> bytes:
+        """Return the next four bytes, or none if they do not come within some seconds."""
+        connection.deadline = min(self.deadline, Deadline(seconds), key=lambda deadline: deadline.when)
+        try:
+            return connection.receive_exactly(4, step)
+        except DeviceTimeout:
+            if connection.deadline is self.deadline:
+                raise
+            return b""
+        finally:
+            connection.deadline = self.deadline
+
+    @staticmethod
+    def _states(connection: Connection, cipher: Cipher, told: bytes) -> dict[int, State]:
+        """Return the states by number of the socket; on the wire, the last socket comes first."""
+        try:
+            return {number: _STATES[cipher.decoded(byte)] for number, byte in enumerate(reversed(told), 1)}
+        except KeyError as unknown:
+            raise TransientError(f"{connection.peer} tells a state that is none: 0x{unknown.args[0]:02x}") from None

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""TP-Link Kasa plugs and strips (KP303, KP105, HS105, HS300 and so on), by their own protocol in the local network.
+
+A port is the name that an outlet has in the Kasa app (its alias), or else its number, from 1; a single plug is 1.
+
+Source: python-kasa and its recorded answers of devices.
+Tested: with tplink-smarthome-simulator, and against a fake.
+Quirks: newer firmware of some models speaks another protocol (KLAP) and refuses connections to port 9999. Requests for
+an outlet's name and for its number are carried out one at a time, but count as requests for two ports.
+
+    "strip": {"driver": "tplink", "ip": "192.0.2.70"}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, integer, text
+from pdudaemon.transports.tcp import LIMIT, Connection, in_words
+
+_KEY = 171
+_STATES = {1: State.ON, 0: State.OFF}
+_NUMBERS = {state: number for number, state in _STATES.items()}
+_LONGEST_NAME = 100
+
+
+class Outlet(NamedTuple):
+    """One outlet as the device tells it; ``id`` is empty for a plug that has only this one."""
+
+    alias: str
+    id: str
+    state: State
+
+
+class TPLink(PDUDriver):
+    """Asks for the outlets each time, since names may change."""
+
+    models = {"tplink": None}
+
+    ip = Setting(text, "", "address, if it is not the name of the PDU")
+    port = Setting(integer(1, 65535), 9999, "TCP port")
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        """Take any name that people can give; it is only compared with those of the device, never sent."""
+        if not (0 < len(port) <= _LONGEST_NAME and port.isprintable() and port == port.strip()):
+            raise ValueError(f"{port!r} is not a port: the name of an outlet, or its number")
+        return _canonical(port)
+
+    def port_interaction(self, command: str, port_number: int | str) -> None:
+        wanted = State(command)
+        outlet = self._outlet(port_number)
+        order: dict[str, Any] = {"context": {"child_ids": [outlet.id]}} if outlet.id else {}
+        order["system"] = {"set_relay_state": {"state": _NUMBERS[wanted]}}
+        self._ask(order, f"switching {outlet.alias!r}")
+
+    def port_status(self, port_number: int | str) -> State:
+        return self._outlet(port_number).state
+
+    @property
+    def _peer(self) -> str:
+        return in_words(self.ip or self.hostname, self.port)
+
+    def _outlet(self, port: int | str) -> Outlet:
+        outlets = self._outlets()
+        named = [outlet for outlet in outlets if _canonical(outlet.alias) == str(port)]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            raise PermanentError(f"{self._peer} has more than one outlet {port!r}; use their numbers")
+        if isinstance(port, int) and 1 <= port <= len(outlets):
+            return outlets[port - 1]
+        there = ", ".join(f"{number} {outlet.alias!r}" for number, outlet in enumerate(outlets, 1))
+        raise PermanentError(f"{self._peer} has no outlet {port!r}: it has {there}")
+
+    def _outlets(self) -> list[Outlet]:
+        step = "asking for the outlets"
+        device = self._ask({"system": {"get_sysinfo": {}}}, step)
+        try:
+            if not device.get("children"):
+                return [Outlet(device["alias"], "", _STATES[device["relay_state"]])]
+            return [
+                Outlet(child["alias"], _full(child["id"], device["deviceId"]), _STATES[child["state"]])
+                for child in device["children"]
+            ]
+        except (KeyError, TypeError):
+            raise TransientError(f"{self._peer} answered nonsense at {step}") from None
+
+    def _ask(self, order: Mapping[str, Any], step: str) -> dict[str, Any]:
+        """Return what the device answers to the one command of an order."""
+        (command,) = order["system"]
+        message = json.dumps(order, separators=(",", ":")).encode()
+        with Connection(self.ip or self.hostname, self.port, self.deadline) as connection:
+            connection.send(len(message).to_bytes(4) + bytes(_encrypted(message)), step)
+            size = int.from_bytes(connection.receive_exactly(4, step))
+            if size > LIMIT:
+                raise TransientError(f"{connection.peer} says too much at {step}")
+            said = bytes(_decrypted(connection.receive_exactly(size, step)))
+        try:
+            answer: dict[str, Any] = json.loads(said)["system"][command]
+            refused = answer["err_code"]
+        except (ValueError, KeyError, TypeError):
+            raise TransientError(f"{connection.peer} answered nonsense at {step}") from None
+        if refused:
+            raise PermanentError(f"{connection.peer} refused {step}: error {refused}")
+        return answer
+
+
+def _canonical(port: str) -> str:
+    return str(int(port)) if port.isdecimal() else port
+
+
+def _full(child: str, device: str) -> str:
+    """Return the whole id of an outlet, of which some firmware tells the last two digits only."""
+    return device + child if len(child) == 2 else child
+
+
+def _encrypted(plain: bytes) -> Iterator[int]:
+    key = _KEY
+    for byte in plain:
+        key ^= byte
+        yield key
+
+
+def _decrypted(cipher: bytes) -> Iterator[int]:
+    key = _KEY
+    for byte in cipher:
+        yield key ^ byte
+        key = byte

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""TP-Link Kasa: a single plug and a strip of tplink-smarthome-simulator, driven by the driver and looked at."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import pytest
+
+from pdudaemon.drivers.tplink import TPLink
+from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.transports.deadline import Deadline
+from tests.fakes.tplink import plain, scrambled
+from tests.peers.kasa import simulator
+
+
+def driver(port: int) -> TPLink:
+    made = TPLink("127.0.0.1", {"driver": "tplink", "port": port})
+    made.deadline = Deadline(10)
+    return made
+
+
+def ask(port: int, text: str) -> Any:
+    """Ask the device behind the driver's back."""
+    with socket.create_connection(("127.0.0.1", port), 5) as connection, connection.makefile("rwb") as file:
+        data = scrambled(text)
+        file.write(len(data).to_bytes(4, "big") + data)
+        file.flush()
+        return json.loads(plain(file.read(int.from_bytes(file.read(4), "big"))))["system"]
+
+
+def info(port: int) -> Any:
+    return ask(port, '{"system":{"get_sysinfo":{}}}')["get_sysinfo"]
+
+
+@pytest.mark.parametrize("name", [1, "Mock hs100"])
+def test_a_single_plug(name: Any):
+    with simulator("hs100") as port:
+        driver(port).port_on(name)
+        assert info(port)["relay_state"] == 1
+        assert driver(port).port_status(name) is State.ON
+        ask(port, '{"system":{"set_relay_state":{"state":0}}}')
+        assert driver(port).port_status(name) is State.OFF
+        driver(port).port_on(name)
+        driver(port).port_off(name)
+        assert info(port)["relay_state"] == 0
+        with pytest.raises(PermanentError, match=f"^127.0.0.1:{port} has no outlet 2: it has 1 'Mock hs100'$"):
+            driver(port).port_on(2)
+
+
+def test_a_strip():
+    with simulator("hs300") as port:
+        states = [0] * 6
+        for number, name in enumerate(["Mock One", 2, "Mock Three", 4, 5, "Mock Six"], 1):
+            driver(port).port_on(name)
+            states[number - 1] = 1
+            assert [child["state"] for child in info(port)["children"]] == states
+            assert driver(port).port_status(number) is State.ON
+        driver(port).port_off("Mock Two")
+        assert driver(port).port_status(2) is State.OFF
+        assert [child["state"] for child in info(port)["children"]] == [1, 0, 1, 1, 1, 1]
+        for other in (0, 7, "Mock Seven", "Mock hs300"):
+            with pytest.raises(PermanentError, match="has no outlet"):
+                driver(port).port_on(other)
+
+
+def test_a_refusal_in_its_own_words():
+    with simulator("hs300") as port:
+        strip = driver(port)
+        with pytest.raises(PermanentError, match=f"^127.0.0.1:{port} refused switching: error -14$"):
+            strip._ask({"context": {"child_ids": ["none"]}, "system": {"set_relay_state": {"state": 1}}}, "switching")
+
+
+def test_none_there_any_more():
+    with simulator("hs100") as port:
+        pass
+    with pytest.raises(TransientError, match=f"^connection refused by 127.0.0.1:{port}$"):
+        driver(port).port_on(1)
