@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""EnerGenie and Gembird power strips on USB: EG-PMS, EG-PM2, SIS-PM.
+
+Source: sispmctl and pysispm, by what is documented of their protocol.
+Tested: against a fake of the package pyusb; with Debian's, against a fake device on the kernel's USB (`make test-usb`).
+Quirks: ``device`` is the strip's id as ``pdudaemon --list-devices`` prints it, not the printed serial number; it is not
+needed with one strip. Strips with a single outlet have port 1. Transfers are lost now and then and are tried again.
+The kernel's driver is detached, and stays so.
+
+    "strip": {"driver": "EG-PMS", "device": "01:01:51:a4:c3"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import Attached, PDUDriver, numbered
+from pdudaemon.errors import PermanentError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, text
+from pdudaemon.transports import usb
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.usb import USBDevice, identified, pick
+
+_ID = 1  # the report with the strip's id; that of outlet N is three times N
+_REPORT = 5
+_ON, _OFF = 0x03, 0x00
+
+_FOUR = (1, 2, 3, 4)
+_OUTLETS = {  # what the strip calls its outlets, in order
+    "04b4:fd10": (0,),
+    "04b4:fd11": _FOUR,
+    "04b4:fd12": (1,),
+    "04b4:fd13": _FOUR,
+    "04b4:fd15": _FOUR,
+}
+
+
+class EnerGenieUSB(PDUDriver):
+    """Sets an outlet and reads it back. What differs is told by the USB id, not by the driver's name."""
+
+    models = {"EG-PMS": None, "EG-PM2": None}
+    usb_ids = tuple(_OUTLETS)
+
+    device = Setting(text, "", "id of the strip, if there are several: five bytes, in hex digits, with colons")
+
+    @classmethod
+    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+        return numbered(super().canonical_port(port, settings), len(_FOUR))
+
+    @classmethod
+    def attached(cls, deadline: Deadline) -> Iterator[Attached]:
+        for name, strip in identified(usb.find(cls.usb_ids, deadline, claim=True), _name):
+            with strip:
+                yield Attached({"driver": "EG-PMS", "device": name}, strip.product)
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        with self._strip() as strip:
+            report = 3 * self._outlet(strip, port_number)
+            order = bytes([report, _ON if command == "on" else _OFF, 0, 0, 0])
+            strip.set_report(report, order, f"switching outlet {port_number}")
+        self.confirm(port_number, State(command), within=3)
+
+    def port_status(self, port_number: int) -> State:
+        with self._strip() as strip:
+            report = 3 * self._outlet(strip, port_number)
+            return State.ON if strip.get_report(report, _REPORT, f"reading outlet {port_number}")[1] & 1 else State.OFF
+
+    def _strip(self) -> USBDevice:
+        return pick(usb.find(self.usb_ids, self.deadline, claim=True), _name, self.device.lower(), "EnerGenie strip")
+
+    @staticmethod
+    def _outlet(strip: USBDevice, port: int) -> int:
+        outlets = _OUTLETS[strip.id]
+        if port > len(outlets):
+            raise PermanentError(f"{strip.peer} has {len(outlets)} outlet, no outlet {port}")
+        return outlets[port - 1]
+
+
+def _name(strip: USBDevice) -> str:
+    with strip:
+        return strip.get_report(_ID, _REPORT, "reading its id").hex(":")
