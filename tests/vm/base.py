@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""The Debian that the machines of `tests.vm.machine` boot: a tree for containers, a disk for virtual machines.
+
+It is the release of this machine, from this machine's own package sources, and has everything that a test inside may
+want, since inside there is no network: Debian's kernel, systemd, and the Python packages that the daemon uses. It is
+built at first use, and again when this file has changed; nothing that a machine does changes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FOLDER = Path(os.environ.get("PDUDAEMON_VM") or Path.home() / ".cache" / "pdudaemon-vm")
+SOURCES = [Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")]
+
+SYSTEM = "systemd systemd-sysv udev kmod dbus login passwd adduser linux-image-amd64 initramfs-tools netbase iproute2"
+TOOLS = "procps curl openssh-client snmp usbutils"
+PYTHON = "python3 python3-pytest python3-serial python3-hid python3-usb python3-pexpect python3-pysnmp4"
+PYTHON += " python3-cryptography python3-yaml python3-jwt python3-setuptools python3-pkg-resources"
+
+# What the kernel needs to reach its root; without the other 20 MB of modules an emulated CPU is much quicker to boot.
+INITRD_MODULES = "virtio_pci virtio_blk ext4"
+
+# Runs what the host has left in its folder. The machine ends with it.
+JOB = """\
+[Unit]
+Description=the job that the host has given this machine
+After=network.target
+
+[Service]
+Environment=HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+ExecStartPre=sh -c 'mountpoint -q /mnt/host || mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 host /mnt/host'
+ExecStart=sh -c 'sh /mnt/host/job >/mnt/host/output 2>&1; echo $$? >/mnt/host/code'
+ExecStopPost=systemctl --no-block poweroff
+TimeoutStartSec=infinity
+"""
+
+
+def base() -> Path:
+    """Return the folder that has ``tree``, ``disk``, ``kernel`` and ``initrd``; build them if need be."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    stamp = FOLDER / "recipe"
+    with _alone():
+        if not stamp.exists() or stamp.read_text() != recipe:
+            stamp.unlink(missing_ok=True)
+            begin = time.monotonic()
+            print(f"building the Debian for machines in {FOLDER} ...", file=sys.stderr, flush=True)
+            _build()
+            stamp.write_text(recipe)
+            print(f"... built in {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+    return FOLDER
+
+
+def program(name: str, package: str) -> str:
+    """Return the path of a program. Raises: SystemExit, naming the Debian package, if it is not installed."""
+    path = shutil.which(name)
+    if not path:
+        raise SystemExit(f"{name} is not installed: it is in the Debian package {package}")
+    return path
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with (FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build() -> None:
+    if os.geteuid() != 0:
+        raise SystemExit(f"only root can build the Debian for machines (in {FOLDER})")
+    tree, disk = FOLDER / "tree", FOLDER / "disk"
+    shutil.rmtree(tree, ignore_errors=True)
+    disk.unlink(missing_ok=True)
+    release = platform.freedesktop_os_release()["VERSION_CODENAME"]
+    sources = next((str(path) for path in SOURCES if path.exists()), "")
+    command = [program("mmdebstrap", "mmdebstrap"), "--quiet", "--mode=root", "--variant=apt"]
+    command += ["--aptopt=Acquire::Check-Valid-Until false"]  # for sources that stand still at a date
+    command += [f"--include={','.join(f'{SYSTEM} {TOOLS} {PYTHON}'.split())}"]
+    command += [f"--essential-hook={_write('etc/initramfs-tools/conf.d/small', 'MODULES=list')}"]
+    command += [f"--essential-hook={_write('etc/initramfs-tools/modules', *INITRD_MODULES.split())}"]
+    subprocess.run([*command, release, tree, sources], check=True, stdin=subprocess.DEVNULL)
+    _furnish(tree)
+    for name, found in (("kernel", "vmlinuz-*"), ("initrd", "initrd.img-*")):
+        shutil.copy(next((tree / "boot").glob(found)), FOLDER / name)
+    subprocess.run(["truncate", "--size=3G", disk], check=True)
+    subprocess.run([program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-d", tree, disk], check=True)
+
+
+def _write(path: str, *lines: str) -> str:
+    """Return a shell command for mmdebstrap that writes a file of the tree."""
+    words = " ".join(f"'{line}'" for line in lines)
+    return f'mkdir -p "$1/{os.path.dirname(path)}" && printf "%s\\n" {words} >"$1/{path}"'
+
+
+def _furnish(tree: Path) -> None:
+    """Make it a machine: a name, a disk, and the job."""
+    etc = tree / "etc"
+    (etc / "hostname").write_text("machine\n")
+    (etc / "hosts").write_text("127.0.0.1 localhost machine\n::1 localhost\n")
+    (etc / "fstab").write_text("/dev/vda / ext4 defaults 0 1\n")
+    (etc / "machine-id").write_text(f"{1:032x}\n")  # none would mean that each boot is the first one
+    (tree / "mnt" / "host").mkdir()
+    (etc / "systemd" / "system" / "job.service").write_text(JOB)
+    wants = etc / "systemd" / "system" / "default.target.wants"
+    wants.mkdir(exist_ok=True)
+    (wants / "job.service").symlink_to("../job.service")
+
+
+if __name__ == "__main__":
+    print(base())
