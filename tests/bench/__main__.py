@@ -15,10 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import hung, latency, peers, snmp, start, throughput
+from tests.bench import hung, latency, peers, snmp, start, throughput, transports
 from tests.bench.report import Bench
 
-MEASURES = {each.__name__.rpartition(".")[2]: each for each in (throughput, latency, snmp, hung, start)}
+MEASURES = {each.__name__.rpartition(".")[2]: each for each in (throughput, latency, snmp, transports, hung, start)}
 
 
 def main() -> int:
