@@ -19,15 +19,15 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from pdudaemon import __version__, access, config, configfile, httplistener, tcplistener, topology
-from pdudaemon.access import Access
+from pdudaemon import __version__, access, config, configfile, topology
 from pdudaemon.config import LEVELS, PROTOCOLS, Config, DaemonOptions
 from pdudaemon.dispatcher import Dispatcher
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions
 from pdudaemon.errors import ConfigError, DeviceError, PDUDaemonError, RequestError, StoreError
-from pdudaemon.listener import Crowd, Hands, Listener, order
+from pdudaemon.listener import order
 from pdudaemon.power import Action, Request
+from pdudaemon.service import News, Service, permitted
 from pdudaemon.settings import declared, read
 from pdudaemon.store import MEMORY, Store
 from pdudaemon.transports.deadline import Deadline
@@ -37,9 +37,7 @@ log = logging.getLogger("pdud")
 DEFAULT_CONF = "/etc/pdudaemon/pdudaemon.conf"
 OPENFLIGHT_PORT = 6302
 MOST_DAYS = 36500
-STOP_BOUND = 10.0
 LOOK_AROUND = 10.0  # seconds for the devices of one family to say who they are
-LAST_WORDS = 1.0  # seconds for answers that are on their way to clients when the daemon leaves
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
@@ -60,11 +58,13 @@ def main(arguments: list[str] | None = None) -> int:
             return _printed(_token(conf, options.days, options.name))
         if options.check:
             return _printed(_check(conf))
+        if options.unfinished:
+            return _printed(_unfinished(_store_path(conf, options.dbfile)))
         if options.drive:
             _log_to(options.loglevel or "WARNING", options)
             return _drive(conf, options)
         _log_to(conf.daemon.logging_level, options)
-        return _serve(conf, _store_path(conf, options.dbfile))
+        return _serve(conf, _store_path(conf, options.dbfile), options)
     except (ConfigError, StoreError) as error:
         for line in str(error).splitlines():
             print(f"pdudaemon: {line}", file=sys.stderr)
@@ -90,17 +90,10 @@ def _config(options: argparse.Namespace) -> Config:
     return configfile.load(path, given)
 
 
-def _access(conf: Config) -> Access:
-    """Return who may ask."""
-    if not conf.daemon.jwt_secret_file:
-        return Access()
-    return access.from_file(Path(conf.path).parent / conf.daemon.jwt_secret_file)
-
-
 def _token(conf: Config, days: int, name: str) -> int:
     if not conf.daemon.jwt_secret_file:
         raise ConfigError(f"{conf.path}: daemon.jwt_secret_file is not set: no tokens are asked for")
-    print(_access(conf).token(days, name))
+    print(permitted(conf).token(days, name))
     return 0
 
 
@@ -124,6 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--logfile", metavar="FILE", help="log to a file instead of standard error")
     parser.add_argument("--loglevel", choices=LEVELS, help="least level that is logged")
     parser.add_argument("--check", action="store_true", help="check the configuration strictly and exit")
+    parser.add_argument(
+        "--unfinished", action="store_true", help="print the requests on record that must switch on yet, and exit"
+    )
     parser.add_argument(
         "--list-drivers", nargs="?", const="", metavar="NAME", help="print the drivers, or the settings of one"
     )
@@ -245,57 +241,27 @@ def _list_devices() -> int:
     return 0
 
 
-class _News:
-    """What the main thread waits for: the numbers of signals, and others that threads put in.
-
-    A pipe, written to by the interpreter's own handler: a main thread that waits for a lock could miss a signal.
-    """
-
-    def __init__(self, *numbers: signal.Signals) -> None:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._write, False)
-        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in numbers:
-            signal.signal(number, lambda *_: None)  # the number is in the pipe already
-
-    def put(self, number: int) -> None:
-        """Put in a number. Any thread."""
-        os.write(self._write, bytes([number]))
-
-    def get(self) -> int:
-        """Return the next number, waiting for it."""
-        return os.read(self._read, 1)[0]
+def _unfinished(store_path: str) -> int:
+    """Print the requests on record that have yet to switch something on; return 1 if there are any."""
+    if not os.path.exists(store_path):
+        return 0
+    store = Store(store_path)
+    try:
+        owed = [request for request in store.live() if request.must_switch_on]
+    finally:
+        store.close()
+    for request in owed:
+        print(f"{request}: still to be switched on")
+    return 1 if owed else 0
 
 
-def _serve(conf: Config, store_path: str) -> int:
+def _serve(conf: Config, store_path: str, options: argparse.Namespace) -> int:
     """Run the daemon until a signal ends it."""
-    news = _News(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    news = News(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    for line in conf.faults:
-        log.error("%s", line)
-    for line in conf.warnings:
-        log.warning("%s", line)
-    may = _access(conf)
     store = Store(store_path, conf.daemon.history)
-    dispatcher = Dispatcher(conf, store, _lock_folder(store_path))
-    crowd = Crowd(conf.daemon.max_connections)
-    speak = {"tcp": tcplistener.speak, "http": httplistener.speak}
-    hands = Hands()
-    listeners = [Listener(options, dispatcher, may, crowd, hands, speak) for options in conf.listeners]
-    dispatcher.start()
-    threads = [threading.Thread(target=each.serve, name="accept", daemon=True) for each in listeners]
-    for thread in threads:
-        thread.start()
-    log.info("pdudaemon %s has started: %d PDUs, store %s", __version__, len(conf.pdus), store_path)
-    log.info("%s: stopping", signal.Signals(news.get()).name)
-    for listener in listeners:
-        listener.stop()
-    absent = dispatcher.close(STOP_BOUND)
-    crowd.wait_until_answered(LAST_WORDS)
-    for name in absent:
-        log.error("%s did not come home", name)
-    log.info("pdudaemon has stopped")
+    Service(conf, store, _lock_folder(store_path)).run(news, lambda: _config(options))
     return 0
 
 
@@ -307,7 +273,7 @@ def _drive(conf: Config, options: argparse.Namespace) -> int:
         conf = _with_retries(conf, options)
     except RequestError as error:
         raise ConfigError(str(error)) from None
-    news = _News(signal.SIGTERM, signal.SIGINT)
+    news = News(signal.SIGTERM, signal.SIGINT)
     dispatcher = Dispatcher(conf, Store(MEMORY), _lock_folder(_store_path(conf, options.dbfile)))
     dispatcher.start()
     try:
@@ -337,7 +303,7 @@ def _with_retries(conf: Config, options: argparse.Namespace) -> Config:
     return replace(conf, pdus=pdus, daemon=DaemonOptions({**vars(conf.daemon), "give_up": 0}))
 
 
-def _await(dispatcher: Dispatcher, request: Request, news: _News) -> int:
+def _await(dispatcher: Dispatcher, request: Request, news: News) -> int:
     """Wait for the end of a request, or for a signal: a reboot under way then switches on at once."""
 
     def tell() -> None:

@@ -122,6 +122,11 @@ class Config:
             raise RequestError(f"{name!r} is disabled by its configuration: {found.fault}")
         return Target(str(found), found.feeds, self._lock(found.feeds))
 
+    def restarts(self, outlet: Outlet) -> bool:
+        """Whether a reboot of an outlet is the device's own restart."""
+        pdu = self.pdus.get(outlet.pdu)
+        return pdu is not None and pdu.driver is not None and pdu.driver.restarts(pdu.settings)
+
     def named(self, names: str, groups: str = "") -> tuple[list[str], list[str]]:
         """Return the nodes that texts of ranges and of groups name, and the groups that there are not.
 

@@ -9,6 +9,8 @@ told why. Keys that nobody knows are warnings. Nothing here talks to a device or
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +24,10 @@ from pdudaemon.errors import ConfigError, RequestError
 from pdudaemon.nodes import Node
 from pdudaemon.power import Outlet
 from pdudaemon.ranges import is_name
-from pdudaemon.settings import declared, near, read, secret_values
+from pdudaemon.settings import Secret, declared, near, read, secret_values
 from pdudaemon.topology import Topology
+
+_COMMENT = re.compile(r"^[ \t]*(?:#|//).*$", re.MULTILINE)  # JSON has no line that begins so
 
 
 def load(path: str, overrides: Mapping[str, object] | None = None) -> Config:
@@ -104,7 +108,8 @@ class _Reading:
         if not self.path:
             return _Object(())
         try:
-            whole = json.loads(Path(self.path).read_text(encoding="utf-8-sig"), object_pairs_hook=_Object)
+            text = Path(self.path).read_text(encoding="utf-8-sig")
+            whole = json.loads(_COMMENT.sub(lambda line: " " * len(line[0]), text), object_pairs_hook=_Object)
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be read: {error.strerror}") from None
         except json.JSONDecodeError as error:
@@ -148,9 +153,9 @@ class _Reading:
                 self.fatal.append(f"{self.path}: {where}: must be a JSON object")
                 continue
             self._unknown(where, entry, declared(ListenerOptions))
-            values, wrong = read(ListenerOptions, entry)
+            wrong = read(ListenerOptions, entry)[1]
             self.fatal += [f"{self.path}: {where}.{key}: {fault}" for key, fault in wrong.items()]
-            found.append(ListenerOptions(values))
+            found.append(ListenerOptions(entry))
         return tuple(found)
 
     def _pdus(self, section: _Object, added: Topology) -> dict[str, PDUConfig]:
@@ -172,11 +177,15 @@ class _Reading:
         faults: list[tuple[str, str]] = []
         settings = entry if isinstance(entry, _Object) else _Object(())
         driver = None
+        try:
+            settings = _with_secrets(settings, Path(self.path).parent)
+        except ValueError as error:
+            fault = fault or str(error)
         if fault:
             faults.append(("", fault))
         if not name or not name.isprintable() or len(name) > 250:
             faults.append(("", "is no name for a PDU"))
-        if settings is not entry:
+        if not isinstance(entry, _Object):
             faults.append(("", "must be a JSON object"))
         elif not fault:
             faults += [(key, "stands there more than once") for key in sorted(settings.twice)]
@@ -266,6 +275,33 @@ class _Reading:
             if key not in known:
                 place = f"{where}.{key}" if where else key
                 self.warnings.append(f"{self.path}: {place}: nothing is known of this key{near(key, known)}")
+
+
+def _with_secrets(settings: _Object, folder: Path) -> _Object:
+    """Return settings with the texts that stand elsewhere put in, marked as secrets.
+
+    ``{"credential": NAME}`` is a credential of the service (systemd's LoadCredential), ``{"file": PATH}`` a file; a line
+    end at its end is left out. Raises: ValueError.
+    """
+    found = _Object(())
+    found.twice = settings.twice
+    for key, value in settings.items():
+        # The variables of a platform's scripts may have these very names.
+        if isinstance(value, dict) and [*value] in (["credential"], ["file"]) and key != "values":
+            ((kind, name),) = value.items()
+            place = Path(os.environ.get("CREDENTIALS_DIRECTORY", "")) if kind == "credential" else folder
+            if kind == "credential" and not (place.name and str(name) == Path(str(name)).name):
+                raise ValueError(f"{key}: there is no credential {name!r}: the service was given none of that name")
+            try:
+                found[key] = Secret((place / str(name)).read_text().removesuffix("\n"))
+            except (OSError, ValueError) as error:
+                why = error.strerror if isinstance(error, OSError) else "not a text"
+                raise ValueError(f"{key}: the {kind} {name!r} cannot be read: {why}") from None
+        elif isinstance(value, dict):
+            found[key] = dict(_with_secrets(_Object(value.items()), folder))
+        else:
+            found[key] = value
+    return found
 
 
 def _locked(pdus: Mapping[str, PDUConfig], found: Mapping[str, Node]) -> Iterator[Outlet]:

@@ -13,12 +13,12 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pdudaemon.config import Config
+from pdudaemon.config import Config, PDUConfig
 from pdudaemon.errors import Busy, Conflict, DeviceError, DeviceTimeout, Locked, PDUDaemonError, StoreError
 from pdudaemon.lanes import Lanes
 from pdudaemon.overdue import Overdue
@@ -46,25 +46,20 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._came_home = threading.Condition(self._lock)
         self._timetable = Timetable(self._lock)
-        self._lanes = Lanes(config, store, self._timetable, self._send)
+        self._pdus = dict(config.pdus)  # and those not configured any more that have not ended yet
+        self._lanes = Lanes(config.daemon, self._pdus, store, self._timetable, self._send)
         self._queries = Queries(self._send)
         self._seats = Seats(config.daemon)
         self._overdue = Overdue(self._timetable, self._stuck)
         self._closing = False
         self._closed = False
+        self._locks = locks
+        self._boxes: dict[str, Box] = {}
+        self._pools: dict[tuple[str, int], threading.Semaphore] = {}
         self._runners: dict[str, PDURunner] = {}
-        boxes: dict[str, Box] = {}
-        pools: dict[str, threading.Semaphore] = {}
         for pdu in config.pdus.values():
             if pdu.driver is not None:
-                name = pdu.options.lock or pdu.name
-                if name not in boxes:
-                    boxes[name] = Box(None if locks is None else locks / quote(name, safe=""))
-                pool = pdu.driver.pool(pdu.settings)
-                if pool is not None:
-                    pools.setdefault(pool[0], threading.Semaphore(pool[1]))
-                held = nullcontext() if pool is None else pools[pool[0]]
-                self._runners[pdu.name] = PDURunner(pdu, boxes[name], self._begin, self._end, held)
+                self._runners[pdu.name] = PDURunner(pdu, self._box(pdu), self._pool(pdu), self._begin, self._end)
 
     def start(self) -> None:
         """Take up what the store holds of earlier runs, in the order of acceptance, and begin."""
@@ -72,6 +67,28 @@ class Dispatcher:
             for request in self._store.live():
                 self._lanes.resume(request)
         self._timetable.start()
+
+    def reload(self, config: Config) -> None:
+        """Go on with another configuration, which has no faults. Switches nothing.
+
+        A PDU that has changed gets its new driver before its next action; one that is not configured any more ends what
+        was accepted, and goes. A request for a port that there is not any more is ended.
+        """
+        with self._lock:
+            for pdu in config.pdus.values():
+                former, self._pdus[pdu.name] = self._pdus.get(pdu.name), pdu
+                runner = self._runners.get(pdu.name)
+                if runner is None:
+                    self._runners[pdu.name] = PDURunner(pdu, self._box(pdu), self._pool(pdu), self._begin, self._end)
+                elif former != pdu:
+                    runner.change(pdu, self._box(pdu), self._pool(pdu))
+                    log.info("%s: its configuration has changed", pdu.name)
+            self.config = config
+            self._lanes.daemon = self._seats.options = config.daemon
+            self._lanes.end_impossible()
+            for name in [name for name in self._pdus if name not in config.pdus]:
+                self._let_go(name)
+            self._came_home.notify_all()
 
     def submit(self, action: Action, target: Target, delay: float = 0.0, client: str = "") -> Request:
         """Accept a request: when this returns it is committed, and will be carried out whatever happens to the caller.
@@ -83,11 +100,12 @@ class Dispatcher:
         if target.locked:
             raise Locked(target.locked)
         outlets = list(target.outlets)
-        if action is Action.REBOOT:
-            restart = len(outlets) == 1 and self._runners[outlets[0].pdu].restarts
-            phase = Phase.RESTART if restart else Phase.OFF
-        else:
+        if action is not Action.REBOOT:
             phase = Phase(action.value)
+        elif len(outlets) == 1 and self.config.restarts(outlets[0]):
+            phase = Phase.RESTART
+        else:
+            phase = Phase.OFF
         request = Request(action, target, delay, client, time.time(), phase, outlets=outlets)
         with self._lock:
             for outlet in outlets:
@@ -231,12 +249,12 @@ class Dispatcher:
                 {
                     "name": pdu.name,
                     "driver": pdu.driver_name,
-                    "state": self._runners[pdu.name].state if pdu.name in self._runners else "disabled",
+                    "state": self._state(pdu.name),
                     "reason": pdu.fault or None,
                     "readable": pdu.readable,
                     "requests": self._lanes.load[pdu.name],
                 }
-                for pdu in self.config.pdus.values()
+                for pdu in self._pdus.values()
             ]
 
     @property
@@ -244,10 +262,33 @@ class Dispatcher:
         """Whether the thread that every PDU depends on is alive."""
         return self._timetable.turning
 
-    def close(self, bound: float) -> list[str]:
+    def pulse(self, seconds: float) -> str:
+        """Return what does not turn any more, empty if all is well. A worker that is busy, or stuck, is well."""
+        turned = threading.Event()
+        if not self._lock.acquire(timeout=seconds):
+            return "the dispatcher does not turn"
+        try:
+            dead = [str(runner) for runner in self._runners.values() if runner.dead]
+            self._timetable.at(time.monotonic(), turned.set)
+        finally:
+            self._lock.release()
+        if not turned.wait(seconds):
+            return "the timetable does not turn"
+        return f"{', '.join(dead)} has died" if dead else ""
+
+    def summary(self) -> str:
+        """Return how things are, in one line."""
+        with self._lock:
+            stuck = sorted(name for name, runner in self._runners.items() if runner.box.stuck)
+            requests = len(self._lanes.live)
+            pdus = len(self._runners)
+        return f"{pdus} PDUs, {requests} requests not ended" + (f", stuck: {', '.join(stuck)}" if stuck else "")
+
+    def close(self, bound: float) -> tuple[list[str], list[str]]:
         """Accept nothing more, bring home what acts and the owed ons due within ``bound`` seconds, and let go.
 
-        Everything else stays in the store for the next start. Return the names of the threads that did not come home.
+        Everything else stays in the store for the next start. Return the names of the threads that did not come home, and
+        what has yet to be switched on.
         """
         until = time.monotonic() + bound
         with self._lock:
@@ -256,10 +297,12 @@ class Dispatcher:
             while (self._leave_off(until) or self._overdue.acting) and (left := until - time.monotonic()) > 0:
                 self._came_home.wait(left)
             self._closed = True
-            self._leave_off(float("-inf"))
             for request in self._lanes.live.values():
-                if request.must_switch_on:
-                    log.warning("%s: still to be switched on, at the next start", request)
+                request.settle(None)  # also of what acts beyond the bound
+            owed = self._lanes.owed()
+            for line in owed:
+                log.warning("%s", line)
+            self._came_home.notify_all()
             self._timetable.stop()
         killed = command.kill_all()
         if killed:
@@ -269,12 +312,12 @@ class Dispatcher:
             runner.stop()
         until = time.monotonic() + LEAVE_GRACE
         absent = [str(worker) for worker in workers if not worker.join(max(0.0, until - time.monotonic()))]
-        for runner in self._runners.values():
-            if not runner.box.lock.locked():
-                runner.box.close()
+        for box in self._boxes.values():
+            if not box.lock.locked():
+                box.close()
         with self._lock:
             self._store.close()
-        return absent
+        return absent, owed
 
     def _outcome(self, request: Request) -> tuple[bool, PDUDaemonError | None]:
         """Return whether a request has ended, and what there is to tell of it if it is not well. Takes the lock."""
@@ -282,11 +325,40 @@ class Dispatcher:
             ended = request.ended is not None
             return ended, request.error if ended else request.trouble
 
+    def _box(self, pdu: PDUConfig) -> Box:
+        """Return the box of a PDU, which others may share. Like the next, called before the start or with the lock."""
+        name = pdu.options.lock or pdu.name
+        if name not in self._boxes:
+            self._boxes[name] = Box(None if self._locks is None else self._locks / quote(name, safe=""))
+        return self._boxes[name]
+
+    def _pool(self, pdu: PDUConfig) -> AbstractContextManager[Any]:
+        pool = pdu.driver.pool(pdu.settings) if pdu.driver is not None else None
+        return nullcontext() if pool is None else self._pools.setdefault(pool, threading.Semaphore(pool[1]))
+
     # From here on the lock is held, except where a method takes it itself.
+
+    def _state(self, name: str) -> str:
+        if name not in self._runners:
+            return "disabled"
+        if self._runners[name].box.stuck:
+            return "stuck"
+        return "ready" if name in self.config.pdus else "leaving"
+
+    def _let_go(self, name: str) -> None:
+        """Part with a PDU that is not configured any more, if nothing is left of it to be done."""
+        if name not in self.config.pdus and not self._lanes.load[name]:
+            runner = self._runners.pop(name, None)
+            del self._pdus[name]
+            if runner is not None:
+                runner.stop()
+            log.info("%s is not configured any more, and has gone", name)
 
     def _check_alive(self, name: str, kind: type[Busy] | type[DeviceTimeout]) -> None:
         if self._closing:
             raise Busy("the daemon is stopping")
+        if name not in self._runners:
+            raise Busy(f"{name} is not configured any more")
         stuck = self._runners[name].box.stuck
         if stuck:
             raise kind(f"{name}: stuck: an action of {stuck} has not come back from the device")
@@ -363,6 +435,8 @@ class Dispatcher:
                 job.tell(error or Reading(state or State.UNKNOWN, "device", time.time()))
             elif not self._closed:
                 self._lanes.attempt_ended(job, error)
+                if job.outlet.pdu in self._pdus:
+                    self._let_go(job.outlet.pdu)
             self._came_home.notify_all()
 
     def _stuck(self, box: Box) -> None:

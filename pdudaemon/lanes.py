@@ -17,10 +17,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from pdudaemon.config import Config
+from pdudaemon.config import DaemonOptions, PDUConfig
 from pdudaemon.errors import (
     Conflict,
     DeviceError,
@@ -44,10 +44,18 @@ LONGEST_BACK_OFF = 300.0
 class Lanes:
     """Where every live request stands. ``send`` hands a step whose time has come to its PDU's worker."""
 
-    def __init__(self, config: Config, store: Store, timetable: Timetable, send: Callable[[Step], None]) -> None:
+    def __init__(
+        self,
+        daemon: DaemonOptions,
+        pdus: Mapping[str, PDUConfig],
+        store: Store,
+        timetable: Timetable,
+        send: Callable[[Step], None],
+    ) -> None:
+        self.daemon = daemon
         self.live: dict[int, Request] = {}
         self.load: Counter[str] = Counter()
-        self._config = config
+        self._pdus = pdus
         self._store = store
         self._timetable = timetable
         self._send = send
@@ -66,7 +74,7 @@ class Lanes:
     def resume(self, request: Request) -> None:
         """Take up a request of an earlier run, or say why not."""
         for outlet in request.outlets:
-            pdu = self._config.pdus.get(outlet.pdu)
+            pdu = self._pdus.get(outlet.pdu)
             if pdu is None:
                 gone = RequestError(f"{outlet.pdu} is not configured any more")
                 self.finish(request, Outcome.FAILED, gone, logging.ERROR)
@@ -76,7 +84,7 @@ class Lanes:
                 return
         postponed = 0.0 if request.action is Action.REBOOT else request.delay
         late = time.time() - request.accepted - postponed
-        stale = late > self._config.daemon.resume_age
+        stale = late > self.daemon.resume_age
         if request.started is not None and request.phase is Phase.RESTART:
             cut = RequestEnded("interrupted by the end of the daemon, not done again")
             self.finish(request, Outcome.INTERRUPTED, cut, logging.ERROR)
@@ -94,7 +102,7 @@ class Lanes:
         if step.ended:
             return
         self._send_next(step.request)
-        options = self._config.pdus[step.outlet.pdu].options
+        options = self._pdus[step.outlet.pdu].options
         if error is None:
             self.end_step(step, None)
         elif isinstance(error, TransientError) and step.attempts < options.retries:
@@ -195,6 +203,35 @@ class Lanes:
                 request.settle(None)
         return awaited
 
+    def end_impossible(self) -> None:
+        """End the requests for ports that, by a new configuration, there are not any more."""
+        for request in list(self.live.values()):
+            for outlet in request.outlets:
+                try:
+                    there = self._pdus[outlet.pdu].outlet(outlet.port) == outlet
+                except RequestError:
+                    there = False
+                if not there:
+                    gone = RequestError(f"by the new configuration there is no {outlet} any more")
+                    off = request.must_switch_on
+                    if off:
+                        log.critical("%s: %s MAY BE OFF", request, outlet)
+                    self.finish(request, Outcome.FAILED, gone, logging.CRITICAL if off else logging.ERROR)
+                    break
+
+    def owed(self) -> list[str]:
+        """Return a line for each outlet that has yet to be switched on, and when."""
+        now = time.monotonic()
+        return [
+            f"{request}: {step.outlet} is to be switched on "
+            + ("when the off is done" if step.action is Action.OFF else f"in {max(0.0, step.at - now):.0f} s")
+            + ", at the next start"
+            for request in self.live.values()
+            if request.must_switch_on
+            for step in request.steps
+            if not step.ended or step.action is Action.OFF
+        ]
+
     def described(self, record: dict[str, Any]) -> dict[str, Any]:
         """Add to a record of the store what only a live request knows."""
         request = self.live.get(record["id"])
@@ -255,7 +292,7 @@ class Lanes:
         step.rounds += 1
         step.attempts = 0
         step.failing_since = step.failing_since or now
-        left = step.failing_since + self._config.daemon.give_up - now
+        left = step.failing_since + self.daemon.give_up - now
         lane = self._lanes[step.outlet]
         if len(lane) > 1:
             self._supersede(step, lane[1])

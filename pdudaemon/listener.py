@@ -187,8 +187,8 @@ class Listener(socketserver.TCPServer):
     ) -> None:
         """Bind and listen; requests are answered once `serve_forever` runs. Raises: ConfigError."""
         self.dispatcher = dispatcher
-        self._options = options
-        self._access = access
+        self.options = options  # it and access may be replaced while connections are served
+        self.access = access
         self.crowd = crowd
         self._hands = hands
         self._speak = speak
@@ -206,7 +206,7 @@ class Listener(socketserver.TCPServer):
 
     def permit(self, client: str, authorization: str | None) -> str:
         """Return a client, with its name if its token has one. Raises: Denied. See `Access.permit`."""
-        name = self._access.permit(client.rpartition(":")[0].strip("[]"), self._options.allow, authorization)
+        name = self.access.permit(client.rpartition(":")[0].strip("[]"), self.options.allow, authorization)
         return f"{client} ({name})" if name else client
 
     def serve(self) -> None:
@@ -252,7 +252,7 @@ class Listener(socketserver.TCPServer):
         client = where_from(client_address)
         intake = Intake(request, self.dispatcher.config.daemon.client_timeout)
         try:
-            protocol = _told_apart(intake) if self._options.protocol == "both" else self._options.protocol
+            protocol = _told_apart(intake) if self.options.protocol == "both" else self.options.protocol
             self._speak[protocol](self, request, intake, client)
         except OSError as error:
             log.debug("connection from %s ended: %s", client, error)

@@ -16,6 +16,7 @@ import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -107,9 +108,9 @@ class PDURunner:
         self,
         pdu: PDUConfig,
         box: Box,
+        pool: AbstractContextManager[Any],
         begin: Callable[[PDURunner, Any], bool],
         end: Callable[[PDURunner, Any, State | None, DeviceError | None], None],
-        pool: AbstractContextManager[Any],
     ) -> None:
         self.pdu = pdu
         self.box = box
@@ -117,6 +118,7 @@ class PDURunner:
         self._pool = pool
         self._end = end
         self._driver: PDUDriver | None = None
+        self._changes: deque[tuple[PDUConfig, Box, AbstractContextManager[Any]]] = deque()
         self._queue: queue.Queue[Job | None] = queue.Queue()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -125,14 +127,13 @@ class PDURunner:
         return f"the worker of {self.pdu.name}"
 
     @property
-    def state(self) -> str:
-        """``ready``, or ``stuck`` while an action does not come back."""
-        return "stuck" if self.box.stuck else "ready"
+    def dead(self) -> bool:
+        """Whether the thread has ended though nobody told it to."""
+        return self._thread is not None and not self._thread.is_alive() and not self._stopping.is_set()
 
-    @property
-    def restarts(self) -> bool:
-        """Whether a reboot is the device's own restart."""
-        return self.pdu.driver is not None and self.pdu.driver.restarts(self.pdu.settings)
+    def change(self, pdu: PDUConfig, box: Box, pool: AbstractContextManager[Any]) -> None:
+        """Have the PDU be another from its next action on. Any thread."""
+        self._changes.append((pdu, box, pool))
 
     def put(self, job: Job) -> None:
         """Hand over a job; it is carried out after those handed over before."""
@@ -172,6 +173,9 @@ class PDURunner:
     def _work(self, job: Job) -> None:
         state: State | None = None
         error: DeviceError | None = None
+        while self._changes:
+            self.pdu, self.box, self._pool = self._changes.popleft()
+            self._driver = None
         with self.box.lock:
             rest = self.box.last_action + self.pdu.options.min_interval - time.monotonic()
             if rest > 0:

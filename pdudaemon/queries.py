@@ -70,7 +70,7 @@ class Seats:
     """Room for those who wait for a result, bounded for each PDU and in all."""
 
     def __init__(self, options: DaemonOptions) -> None:
-        self._options = options
+        self.options = options
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
         self._all = 0
@@ -80,8 +80,8 @@ class Seats:
         """Hold a seat while waiting for some outlets; yield whether there was one."""
         names = {outlet.pdu for outlet in outlets}
         with self._lock:
-            full = self._all >= self._options.max_waiters
-            full = full or any(self._taken[name] >= self._options.max_waiters_per_pdu for name in names)
+            full = self._all >= self.options.max_waiters
+            full = full or any(self._taken[name] >= self.options.max_waiters_per_pdu for name in names)
             if not full:
                 self._all += 1
                 self._taken.update(names)

@@ -125,7 +125,7 @@ def seconds(least: float, most: float) -> Kind[float]:
             raise ValueError(f"{value} is not within {least:g} and {most:g} seconds")
         return number
 
-    return Kind(f"{least:g} to {most:g}", convert)
+    return Kind(f"{least:.9g} to {most:.9g}", convert)
 
 
 def choice(*words: str) -> Kind[str]:
@@ -138,6 +138,10 @@ def choice(*words: str) -> Kind[str]:
         raise ValueError(f"{value!r} is none of {', '.join(words)}{near(str(value), words)}")
 
     return Kind(" ".join(words), convert)
+
+
+class Secret(str):
+    """A value that is a secret whatever its key is called, since it did not stand in the configuration itself."""
 
 
 class Setting(Generic[T]):
@@ -171,6 +175,11 @@ class Options:
 
     def __init__(self, given: Mapping[str, object] | None = None) -> None:
         self.__dict__.update(read(type(self), given or {})[0])
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def declared(owner: type) -> dict[str, Setting[Any]]:
@@ -216,7 +225,7 @@ def secret_values(owner: type, given: Mapping[str, object]) -> tuple[str, ...]:
         for key, value in pairs
         if isinstance(value, str | int | float)
         and len(str(value)) >= 4
-        and (settings[key].secret if key in settings else _SECRET_NAME.search(key))
+        and (isinstance(value, Secret) or (settings[key].secret if key in settings else _SECRET_NAME.search(key)))
     )
 
 

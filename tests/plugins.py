@@ -41,7 +41,7 @@ class Recorder(PDUDriver):
     def port_interaction(self, command, port_number):
         self.note("begin", command, port_number)
         time.sleep(self.settings.get("takes", 0))
-        if os.path.exists(self.settings.get("refuses", "/nonexistent")):
+        if os.path.exists(self.settings.get("refuses", "")):
             self.note("refused", command, port_number)
             raise RuntimeError("refused, for now")
         fails = self.settings.get("fails")

@@ -14,12 +14,12 @@ PACKAGE = Path(__file__).parent.parent / "pdudaemon"
 
 FLOORS = [
     {"errors", "power", "ranges", "settings", "__init__"},
-    {"store", "transports"},
+    {"store", "transports", "notify"},
     {"drivers"},
     {"config", "configfile", "nodes", "topology", "timetable", "pdurunner", "lanes", "overdue", "queries"},
     {"dispatcher"},
     {"listener", "tcplistener", "httplistener", "httpmessage", "intake", "access", "openflight"},
-    {"cli", "__main__"},
+    {"cli", "service", "__main__"},
 ]
 THIRD_PARTY = {"pysnmp", "pexpect", "serial", "cryptography", "hid", "usb", "yaml", "jwt"}
 ELSEWHERE = {"topology": {"yaml"}, "access": {"jwt"}}  # packages that are at home in a module outside transports

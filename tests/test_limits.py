@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from pdudaemon.cli import STOP_BOUND
+from pdudaemon.service import STOP_BOUND
 from tests.plugins import recorded
 from tests.process import Daemon, eventually, in_parallel
 

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""What systemd is told of a service of ``Type=notify``, as sd_notify(3) describes it, and its watchdog.
+
+Without ``$NOTIFY_SOCKET`` nobody is told anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+
+log = logging.getLogger("pdud.notify")
+
+LONGEST_STATUS = 1000
+
+
+class Notifier:
+    """Tells the service manager. Used by the main thread."""
+
+    def __init__(self) -> None:
+        path = os.environ.get("NOTIFY_SOCKET", "")
+        self._address = f"\0{path[1:]}" if path.startswith("@") else path
+        watched = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        microseconds = os.environ.get("WATCHDOG_USEC", "")
+        self._watchdog = int(microseconds) / 1e6 if watched and microseconds.isdecimal() else 0.0
+
+    @property
+    def beat(self) -> float | None:
+        """How often in seconds there is something to tell: within half the watchdog's time; None for never."""
+        if not self._address:
+            return None
+        return min(self._watchdog / 2, 30.0) if self._watchdog else 30.0
+
+    def ready(self, status: str) -> None:
+        """The start, or a reload, is done."""
+        self._tell("READY=1", f"STATUS={status}")
+
+    def alive(self, status: str) -> None:
+        """All is well: feed the watchdog."""
+        self._tell("WATCHDOG=1", f"STATUS={status}")
+
+    def reloading(self) -> None:
+        """A reload begins."""
+        self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=reading the configuration")
+
+    def stopping(self) -> None:
+        """The end begins."""
+        self._tell("STOPPING=1", "STATUS=stopping")
+
+    def status(self, status: str) -> None:
+        """Say how things are."""
+        self._tell(f"STATUS={status}")
+
+    def _tell(self, *lines: str) -> None:
+        if not self._address:
+            return
+        text = "\n".join(" ".join(line.split())[:LONGEST_STATUS] for line in lines)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+                manager.connect(self._address)
+                manager.sendall(text.encode())
+        except OSError as error:
+            log.warning("the service manager cannot be told: %s", error.strerror)

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""`Service`: the daemon as it runs, from the first listener to the last word; signals, reloads, the watchdog.
+
+A reload (SIGHUP) checks the file strictly first: with any fault in it, nothing changes. It switches nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pdudaemon import __version__, access, httplistener, tcplistener
+from pdudaemon.access import Access
+from pdudaemon.config import Config, ListenerOptions
+from pdudaemon.dispatcher import Dispatcher
+from pdudaemon.errors import ConfigError, PDUDaemonError
+from pdudaemon.listener import Crowd, Hands, Listener
+from pdudaemon.notify import Notifier
+from pdudaemon.store import Store
+
+log = logging.getLogger("pdud")
+
+STOP_BOUND = 10.0
+LAST_WORDS = 1.0  # seconds for answers that are on their way to clients when the daemon leaves
+PULSE = 10.0  # seconds within which a daemon that is well answers the watchdog's question
+
+
+class News:
+    """What the main thread waits for: the numbers of signals, and others that threads put in.
+
+    A pipe, written to by the interpreter's own handler: a main thread that waits for a lock could miss a signal.
+    """
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        for number in numbers:
+            signal.signal(number, lambda *_: None)  # the number is in the pipe already
+
+    def put(self, number: int) -> None:
+        """Put in a number. Any thread."""
+        os.write(self._write, bytes([number]))
+
+    def get(self) -> int:
+        """Return the next number, waiting for it."""
+        return os.read(self._read, 1)[0]
+
+    def within(self, seconds: float | None) -> int | None:
+        """Return the next number if one comes within some seconds (None: for ever), else None."""
+        return self.get() if select.select([self._read], [], [], seconds)[0] else None
+
+
+class Service:
+    """The daemon, made of a configuration and a store. All of it is used by the main thread."""
+
+    def __init__(self, conf: Config, store: Store, locks: Path) -> None:
+        """Bind every listener; nothing is served yet. Raises: ConfigError."""
+        self._conf = conf
+        self._store = store
+        self._access = permitted(conf)
+        self._notifier = Notifier()
+        self._dispatcher = Dispatcher(conf, store, locks)
+        self._crowd = Crowd(conf.daemon.max_connections)
+        self._hands = Hands()
+        self._listeners = {_place(listener.options): listener for listener in self._bound(conf.listeners)}
+
+    def run(self, news: News, reread: Callable[[], Config]) -> None:
+        """Serve until a signal ends it; ``reread`` returns the configuration as it stands now."""
+        _tell_faults(self._conf)
+        self._dispatcher.start()
+        for listener in self._listeners.values():
+            _serve(listener)
+        log.info("pdudaemon %s has started: %d PDUs, store %s", __version__, len(self._conf.pdus), self._store.path)
+        self._notifier.ready(self._dispatcher.summary())
+        while True:
+            number = news.within(self._notifier.beat)
+            if number is None:
+                self._beat()
+            elif number == signal.SIGHUP:
+                self._reload(reread)
+            else:
+                log.info("%s: stopping", signal.Signals(number).name)
+                break
+        self._stop()
+
+    def _beat(self) -> None:
+        wrong = self._dispatcher.pulse(PULSE)
+        if wrong:
+            log.critical("%s: the watchdog is not fed", wrong)
+            self._notifier.status(wrong)
+        else:
+            self._notifier.alive(self._dispatcher.summary())
+
+    def _reload(self, reread: Callable[[], Config]) -> None:
+        log.info("SIGHUP: reading the configuration again")
+        self._notifier.reloading()
+        try:
+            conf = reread()
+            if conf.faults:
+                raise ConfigError(*conf.faults)
+            may = permitted(conf)
+            bound = self._bound([each for each in conf.listeners if _place(each) not in self._listeners])
+        except PDUDaemonError as error:
+            for line in str(error).splitlines():
+                log.error("%s", line)
+            log.error("nothing was changed: the configuration has faults")
+            self._notifier.ready(f"not reloaded: {str(error).splitlines()[0]}; {self._dispatcher.summary()}")
+            return
+        _tell_faults(conf)
+        if conf.daemon.dbname != self._conf.daemon.dbname:
+            log.warning("%s: daemon.dbname: another store needs a restart", conf.path)
+        self._dispatcher.reload(conf)
+        self._conf, self._access = conf, may
+        self._crowd.most = conf.daemon.max_connections
+        logging.getLogger().setLevel(conf.daemon.logging_level)
+        wanted = {_place(options): options for options in conf.listeners}
+        for place in [place for place in self._listeners if place not in wanted]:
+            self._listeners.pop(place).stop()
+        for place, listener in self._listeners.items():
+            listener.options, listener.access = wanted[place], may
+        for listener in bound:
+            listener.access = may
+            self._listeners[_place(listener.options)] = listener
+            _serve(listener)
+        log.info("the configuration has been taken over: %d PDUs", len(conf.pdus))
+        self._notifier.ready(self._dispatcher.summary())
+
+    def _stop(self) -> None:
+        self._notifier.stopping()
+        for listener in self._listeners.values():
+            listener.stop()
+        absent, owed = self._dispatcher.close(STOP_BOUND)
+        self._crowd.wait_until_answered(LAST_WORDS)
+        for name in absent:
+            log.error("%s did not come home", name)
+        log.info("pdudaemon has stopped")
+        self._notifier.status(f"stopped; {'; '.join(owed)}" if owed else "stopped")
+
+    def _bound(self, options: Iterable[ListenerOptions]) -> list[Listener]:
+        """Return listeners, all of them or none. Raises: ConfigError."""
+        speak = {"tcp": tcplistener.speak, "http": httplistener.speak}
+        found: list[Listener] = []
+        try:
+            for each in options:
+                found.append(Listener(each, self._dispatcher, self._access, self._crowd, self._hands, speak))
+        except ConfigError:
+            for listener in found:
+                listener.server_close()
+            raise
+        return found
+
+
+def permitted(conf: Config) -> Access:
+    """Return who may ask. Raises: ConfigError."""
+    if not conf.daemon.jwt_secret_file:
+        return Access()
+    return access.from_file(Path(conf.path).parent / os.path.expandvars(conf.daemon.jwt_secret_file))
+
+
+def _tell_faults(conf: Config) -> None:
+    for line in conf.faults:
+        log.error("%s", line)
+    for line in conf.warnings:
+        log.warning("%s", line)
+
+
+def _place(options: ListenerOptions) -> tuple[str, int]:
+    return options.hostname, options.port
+
+
+def _serve(listener: Listener) -> None:
+    threading.Thread(target=listener.serve, name="accept", daemon=True).start()

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""What the daemon tells systemd, and what it says of a reboot that is not finished when it stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.plugins import recorded
+from tests.process import Daemon, eventually
+
+
+class Manager:
+    """The service manager's end of the socket."""
+
+    def __init__(self, address: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(address)
+        self.socket.settimeout(20)
+
+    def heard(self, until: str) -> list[dict[str, str]]:
+        """Return the messages up to the first that has a line beginning so."""
+        messages = []
+        while True:
+            text = self.socket.recv(65536).decode()
+            messages.append(dict(line.split("=", 1) for line in text.splitlines()))
+            if any(line.startswith(until) for line in text.splitlines()):
+                return messages
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Manager, str]]:
+    name = f"pdudaemon-test-{os.getpid()}-{time.monotonic_ns()}"
+    address = str(tmp_path / "notify") if request.param == "path" else f"\0{name}"
+    made = Manager(address)
+    yield made, address.replace("\0", "@")
+    made.socket.close()
+
+
+def test_the_life_of_a_service(daemon: Callable[..., Daemon], manager: tuple[Manager, str]) -> None:
+    systemd, address = manager
+    started = daemon({"pdu": {"driver": "dummy", "slow": 30, "timeout": 0.1}}, start=False)
+    started.environment |= {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"}
+    started.start()
+    assert systemd.heard("READY=1")[-1]["STATUS"] == "1 PDUs, 0 requests not ended"
+    systemd.heard("WATCHDOG=1")
+    started.power("on", "pdu", 1, wait=0)
+    eventually(lambda: systemd.heard("WATCHDOG=1")[-1]["STATUS"] == "1 PDUs, 1 requests not ended")  # a busy worker is well
+    assert started.process is not None
+    before = time.monotonic_ns() // 1000
+    started.process.send_signal(signal.SIGHUP)
+    reloading = systemd.heard("RELOADING=1")[-1]
+    assert before <= int(reloading["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
+    systemd.heard("READY=1")
+    started.configure("{")
+    started.process.send_signal(signal.SIGHUP)
+    systemd.heard("RELOADING=1")
+    assert "not valid JSON" in systemd.heard("READY=1")[-1]["STATUS"]
+    started.kill()
+
+
+def test_the_watchdog_is_fed_only_for_ourselves(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    systemd = Manager(str(tmp_path / "notify"))
+    started = daemon({}, start=False)
+    started.environment |= {
+        "NOTIFY_SOCKET": str(tmp_path / "notify"),
+        "WATCHDOG_USEC": "200000",
+        "WATCHDOG_PID": "1",
+    }
+    started.start()
+    systemd.heard("READY=1")
+    systemd.socket.settimeout(1)
+    with pytest.raises(TimeoutError):
+        systemd.heard("WATCHDOG=1")
+    started.stop()
+    systemd.heard("STOPPING=1")
+    assert systemd.heard("STATUS=stopped")[-1]["STATUS"] == "stopped"
+    systemd.socket.close()
+
+
+def test_an_unfinished_reboot_is_named_at_the_stop_and_after(
+    daemon: Callable[..., Daemon], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systemd = Manager(str(tmp_path / "notify"))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    started, plugin = recorded(daemon, {"pdu": {}, "other": {}})
+    started.power("reboot", "pdu", 3, delay=600, wait=0)
+    started.power("reboot", "other", 1, delay=1, wait=0)
+    eventually(lambda: plugin.by_outlet().get(("pdu", "3")) == "f" and plugin.by_outlet().get(("other", "1")))
+    assert started.stop() == 0
+    assert plugin.by_outlet()["other", "1"] == "fo"  # due within the bound
+    last = systemd.heard("STATUS=stopped")[-1]["STATUS"]
+    assert "pdu port 3 is to be switched on in 5" in last and "other" not in last
+    assert "pdu port 3 is to be switched on in 5" in started.log_text()
+    told = started.run("--unfinished")
+    assert (told.returncode, told.stdout) == (1, "request 1: reboot pdu port 3: still to be switched on\n")
+    systemd.socket.close()
+
+
+def test_nothing_unfinished(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"pdu": {"driver": "dummy"}})
+    started.power("on", "pdu", 1)
+    assert started.run("--unfinished").returncode == 2  # it is the daemon's while that runs
+    started.stop()
+    told = started.run("--unfinished")
+    assert (told.returncode, told.stdout) == (0, "")
