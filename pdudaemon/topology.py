@@ -116,7 +116,8 @@ def _add_node(topology: Topology, name: str, entry: object, platforms: Mapping[s
             if isinstance(value, dict | list):
                 topology.faults[name] = f"{variable}: must be a text or a number"
                 return
-            if value is None:
+            # A script that writes ${bmc:-...} provides for the absence itself.
+            if value is None and not any(f"${{{variable}:" in settings.get(command, "") for command in COMMANDS):
                 topology.warnings.append(
                     f"{topology.path}: static_nodes.{name}: has no {variable}, which its platform"
                     f" {platform} names: it is empty"

@@ -15,10 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import hung, latency, peers, snmp, start, throughput, transports
+from tests.bench import hung, latency, nodes, peers, snmp, start, throughput, transports
 from tests.bench.report import Bench
 
-MEASURES = {each.__name__.rpartition(".")[2]: each for each in (throughput, latency, snmp, transports, hung, start)}
+MEASURES = {
+    each.__name__.rpartition(".")[2]: each for each in (throughput, latency, snmp, transports, hung, nodes, start)
+}
 
 
 def main() -> int:

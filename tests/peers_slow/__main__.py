@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """``make test-peers``: install real peers that are too big for every test run, once, and test against them.
 
-They live in environments of their own below ``~/.cache/pdudaemon-peers`` (about 1 GB); npm and node are Debian's.
+They live in environments of their own below ``~/.cache/pdudaemon-peers`` (about 1 GB); npm and node are Debian's. The
+real ``az`` is another 733 MB for four command lines: it takes part if ``AZ`` names its folder of programs.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ HOME_ASSISTANT = (
     "pyotp==2.8.0",
     "securetar==2024.2.1",
 )
+MOTO = ("moto[ec2,server]==5.2.5", "awscli")
+SUSHY = ("sushy-tools==2.2.0",)
 KASA = "tplink-smarthome-simulator@5.0.1"
 
 
@@ -34,6 +37,8 @@ def main(arguments: list[str]) -> int:
     found = {
         "HOMEASSISTANT": environment("home-assistant", HOME_ASSISTANT) / "hass",
         "KASA_SIMULATOR": packages("kasa", KASA),
+        "MOTO": environment("moto", MOTO),
+        "SUSHY": environment("sushy", SUSHY) / "sushy-emulator",
     }
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__).parent), *arguments]
     return subprocess.call(tests, env={**os.environ, **{name: str(path) for name, path in found.items()}})
