@@ -3,8 +3,8 @@
 
 With ``jwt_secret_file``, every request needs a token: a JWT signed with that secret by HS256, which must say until when
 it is valid (``exp``) and may say whose it is (``sub``). OpenFlight Power's own tokens are such. The text protocol
-cannot carry one, so it is refused but for the networks in its listener's ``allow``; without tokens these bound whom both
-protocols serve, if there are any.
+cannot carry one, so it is refused but for the networks in its listener's ``allow``; without tokens these bound whom
+both protocols serve, if there are any.
 """
 
 from __future__ import annotations

@@ -280,8 +280,8 @@ class _Reading:
 def _with_secrets(settings: _Object, folder: Path) -> _Object:
     """Return settings with the texts that stand elsewhere put in, marked as secrets.
 
-    ``{"credential": NAME}`` is a credential of the service (systemd's LoadCredential), ``{"file": PATH}`` a file; a line
-    end at its end is left out. Raises: ValueError.
+    ``{"credential": NAME}`` is a credential of the service (systemd's LoadCredential), ``{"file": PATH}`` a file; a
+    line end at its end is left out. Raises: ValueError.
     """
     found = _Object(())
     found.twice = settings.twice

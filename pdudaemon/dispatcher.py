@@ -287,8 +287,8 @@ class Dispatcher:
     def close(self, bound: float) -> tuple[list[str], list[str]]:
         """Accept nothing more, bring home what acts and the owed ons due within ``bound`` seconds, and let go.
 
-        Everything else stays in the store for the next start. Return the names of the threads that did not come home, and
-        what has yet to be switched on.
+        Everything else stays in the store for the next start. Return the names of the threads that did not come home,
+        and what has yet to be switched on.
         """
         until = time.monotonic() + bound
         with self._lock:

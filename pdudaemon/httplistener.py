@@ -183,6 +183,9 @@ def _routed(listener: Listener, client: str, head: Head, path: str, query: str, 
         match = pattern.fullmatch(path)
         if match is None:
             continue
+        if head.method not in methods and path in openflight.PATHS:
+            log.warning("%s %s from %s: nothing was done", head.method, path, client)
+            return openflight.NOT_FOUND
         if head.method not in methods:
             allow = {"Allow": ", ".join(methods)}
             raise Misdirected(405, f"{head.method} is not for this path: nothing was done", allow)

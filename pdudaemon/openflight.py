@@ -40,6 +40,7 @@ _HTML = "text/html;charset=utf-8"
 _NAMES = {Action.ON: "power_on", Action.OFF: "power_off", Action.REBOOT: "restart", Action.STATUS: "status"}
 
 FORBIDDEN = Answer(403, b"Forbidden", _SAFE, _HTML)
+NOT_FOUND = Answer(404, b"<h1>Not Found</h1>", _SAFE, _HTML)
 
 Entry = dict[str, Any]
 
@@ -73,9 +74,7 @@ def _command(action: Action) -> Route:
             return Answer(400, text.encode(), _SAFE, _HTML)
         wanted = list(dict.fromkeys(names + members))
         meta = {"missing-groups": missing + absent} if missing or absent else {}
-        if wait is None:
-            wait = PATIENCE if action is Action.STATUS else min(config.daemon.wait, PATIENCE)
-        entries = _carried_out(exchange, action, wanted, wait)
+        entries = _carried_out(exchange, action, wanted, PATIENCE if wait is None else wait)
         if LINES in exchange.accept:
             first: Entry = {"meta": {"count": len(wanted), **meta}}
             return Answer(200, b"", dict(_SAFE), LINES, itertools.chain([first], entries))

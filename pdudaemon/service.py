@@ -68,7 +68,8 @@ class Service:
         self._dispatcher = Dispatcher(conf, store, locks)
         self._crowd = Crowd(conf.daemon.max_connections)
         self._hands = Hands()
-        self._listeners = {_place(listener.options): listener for listener in self._bound(conf.listeners)}
+        places = _places(conf.listeners)
+        self._listeners = dict(zip(places, self._bound(places.values()), strict=True))
 
     def run(self, news: News, reread: Callable[[], Config]) -> None:
         """Serve until a signal ends it; ``reread`` returns the configuration as it stands now."""
@@ -105,7 +106,9 @@ class Service:
             if conf.faults:
                 raise ConfigError(*conf.faults)
             may = permitted(conf)
-            bound = self._bound([each for each in conf.listeners if _place(each) not in self._listeners])
+            wanted = _places(conf.listeners)
+            new = {place: options for place, options in wanted.items() if place not in self._listeners}
+            bound = dict(zip(new, self._bound(new.values()), strict=True))
         except PDUDaemonError as error:
             for line in str(error).splitlines():
                 log.error("%s", line)
@@ -119,14 +122,12 @@ class Service:
         self._conf, self._access = conf, may
         self._crowd.most = conf.daemon.max_connections
         logging.getLogger().setLevel(conf.daemon.logging_level)
-        wanted = {_place(options): options for options in conf.listeners}
         for place in [place for place in self._listeners if place not in wanted]:
             self._listeners.pop(place).stop()
+        self._listeners |= bound
         for place, listener in self._listeners.items():
             listener.options, listener.access = wanted[place], may
-        for listener in bound:
-            listener.access = may
-            self._listeners[_place(listener.options)] = listener
+        for listener in bound.values():
             _serve(listener)
         log.info("the configuration has been taken over: %d PDUs", len(conf.pdus))
         self._notifier.ready(self._dispatcher.summary())
@@ -170,8 +171,13 @@ def _tell_faults(conf: Config) -> None:
         log.warning("%s", line)
 
 
-def _place(options: ListenerOptions) -> tuple[str, int]:
-    return options.hostname, options.port
+def _places(listeners: Iterable[ListenerOptions]) -> dict[tuple[str, int, int], ListenerOptions]:
+    """Return listeners by address, port, and how many there are before with the same (port 0 is any free one)."""
+    found: dict[tuple[str, int, int], ListenerOptions] = {}
+    for each in listeners:
+        number = sum((each.hostname, each.port) == place[:2] for place in found)
+        found[each.hostname, each.port, number] = each
+    return found
 
 
 def _serve(listener: Listener) -> None:

@@ -25,7 +25,10 @@ from typing import Any, Generic, TypeVar, overload
 T = TypeVar("T")
 
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
-_SECRET_NAME = re.compile(r"passw|passphrase|secret|token|community|api_?key|(^|_)keys?(_|$)", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"passw|passphrase|secret|token|community|(api|ssh|access|private|priv)_?key|(^|_)(pass|pwd|pw|keys?)(_|$)",
+    re.IGNORECASE,
+)
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -88,7 +91,7 @@ boolean = Kind("true or false", _boolean)
 
 
 def _networks(value: object) -> tuple[Network, ...]:
-    if not isinstance(value, list):
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str | Network) for each in value):
         raise ValueError("is not a list of networks such as 192.0.2.0/24")
     return tuple(ipaddress.ip_network(each) for each in value)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pdudaemon import config, configfile
+from pdudaemon import configfile
 from pdudaemon.dispatcher import Dispatcher
 from pdudaemon.drivers import strategies
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, RequestError, TransientError
@@ -92,7 +92,7 @@ def bench(name: str, mood: Mood, tmp_path: Path, caplog: pytest.LogCaptureFixtur
         try:
             yield Bench(case, dispatcher, caplog)
         finally:
-            assert dispatcher.close(5) == []
+            assert dispatcher.close(5) == ([], [])
 
 
 def test_every_driver_has_a_fake() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon import config, configfile
+from pdudaemon import configfile
 from pdudaemon.dispatcher import Dispatcher
 from pdudaemon.errors import PermanentError, RequestEnded
 from pdudaemon.power import Action, Target

@@ -12,7 +12,7 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.fakes.device import Case, Mood
+from tests.fakes.device import Case, Mood, StandIn
 
 NAMES = ["acme"]
 MOODS = [*Mood]
@@ -99,35 +99,15 @@ class Outlets(MutableMapping[str, str]):
         return len(GPIOS)
 
 
-class Acme:
+class Acme(StandIn):
     """The device in a folder, with the programs ``device`` and ``ssh``."""
 
     def __init__(self, folder: Path, mood: Mood = Mood.WELL, password: str = PASSWORD) -> None:
-        self.folder = folder
-        self.mood = mood
+        super().__init__(folder, "ssh", SSH, mood)
         (folder / "password").write_text(password)
         self.outlets = Outlets(folder)
-        for name, text in (("device", DEVICE), ("ssh", SSH)):
-            (folder / name).write_text(text)
-            (folder / name).chmod(0o755)
-
-    @property
-    def mood(self) -> Mood:
-        return Mood((self.folder / "mood").read_text())
-
-    @mood.setter
-    def mood(self, mood: Mood) -> None:
-        (self.folder / "mood").write_text(mood)
-
-    @property
-    def received(self) -> bytes:
-        """The arguments that ssh was called with, a line for each call."""
-        log = self.folder / "received"
-        return log.read_bytes() if log.exists() else b""
-
-    @property
-    def sessions(self) -> int:
-        return len(self.received.splitlines())
+        (folder / "device").write_text(DEVICE)
+        (folder / "device").chmod(0o755)
 
 
 @contextmanager

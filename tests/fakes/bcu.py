@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.fakes.device import Case, Mood
+from tests.fakes.device import Case, Mood, StandIn
 
 NAMES = ["bcu"]
 MOODS = [Mood.WELL, Mood.DEAF, Mood.REFUSING, Mood.GARBLED, Mood.SLOW, Mood.BUSY, Mood.GONE]
@@ -89,39 +89,6 @@ class Outlets(MutableMapping[str, str]):
 
     def __len__(self) -> int:
         return 1
-
-
-class StandIn:
-    """A program in a folder, which reads its mood from the file ``mood`` and writes its arguments to ``received``."""
-
-    def __init__(self, folder: Path, name: str, text: str, mood: Mood = Mood.WELL) -> None:
-        self.folder = folder
-        self.mood = mood
-        self.program = folder / name
-        self.program.write_text(text)
-        self.program.chmod(0o755)
-
-    @property
-    def mood(self) -> Mood:
-        return Mood((self.folder / "mood").read_text())
-
-    @mood.setter
-    def mood(self, mood: Mood) -> None:
-        (self.folder / "mood").write_text(mood)
-
-    @property
-    def received(self) -> bytes:
-        """The arguments that it was called with, a line for each call."""
-        log = self.folder / "received"
-        return log.read_bytes() if log.exists() else b""
-
-    @property
-    def calls(self) -> list[str]:
-        return self.received.decode().splitlines()
-
-    @property
-    def sessions(self) -> int:
-        return len(self.calls)
 
 
 class Board(StandIn):

@@ -33,7 +33,7 @@ def dispatcher(server: HomeAssistant, tmp_path: Path) -> Iterator[Dispatcher]:
     one = Dispatcher(conf, Store(MEMORY), tmp_path)
     one.start()
     yield one
-    assert one.close(5) == []
+    assert one.close(5) == ([], [])
 
 
 def order(dispatcher: Dispatcher, action: Action, port: str, pdu: str = "home") -> None:

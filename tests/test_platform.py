@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: MIT
+"""Scripts of platforms, in real shells: what reaches them, what comes of them, and what nobody else gets to see."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdudaemon import configfile
+from pdudaemon.drivers.platform import Platform
+from pdudaemon.errors import DeviceTimeout, PermanentError
+from pdudaemon.transports.deadline import Deadline
+from tests.process import Daemon, eventually, in_parallel
+
+SECRET = "tops3cret pass"
+
+
+def machine(seconds: float = 20.0, **settings: Any) -> Platform:
+    """Return a driver that may act for some seconds."""
+    driver = Platform("node01", {"driver": "platform", **settings})
+    driver.deadline = Deadline(seconds)
+    return driver
+
+
+def script(text: str) -> str:
+    """Return a text as a block of YAML, below a key at the second level."""
+    return "|\n" + "".join(f"      {line}\n" for line in text.splitlines())
+
+
+# -- what reaches a script
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "plain",
+        "",
+        "a b  c",
+        " x ",
+        "it's",
+        'say "hi"',
+        "$(touch marker)",
+        "`touch marker`",
+        "; touch marker;",
+        "'; touch marker; '",
+        '"; touch marker; "',
+        "&& touch marker #",
+        "$HOME ${HOME} $",
+        "one\ntwo\n\n",
+        "touch marker\n",
+        "tab\tand\r",
+        "back\\slash \\n \\",
+        "*",
+        "~",
+        "-n",
+        "!x %s %%",
+        "grün ☃ \U0001f600",
+        "a=b",
+        "x" * 100_000,
+    ],
+)
+def test_a_value_arrives_unchanged_and_is_never_run(tmp_path: Path, value: str) -> None:
+    (tmp_path / "marker").touch()
+    (tmp_path / "marker").unlink()
+    text = 'printf %s "$v" > shell; sh -c \'printf %s "$v"\' > child; w=$v; printf %s "$w" > assigned'
+    machine(power_on=text, folder=str(tmp_path), values={"v": value}).handle("on", 1)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == dict.fromkeys(
+        ("shell", "child", "assigned"), value.encode()
+    )
+
+
+def test_scripts_written_for_openflight_work(tmp_path: Path) -> None:
+    """Plain words, numbers, several commands, loops, here-documents, and a variable that is set again."""
+    text = """
+if [ "$count" -gt 2 ]
+then
+  region=${region}-1
+fi
+for word in $words; do echo "<$word>"; done > found
+cat >> found << END
+${name}-bmc $region $unset
+END
+test "$(cat found)" && test -z "$empty"
+"""
+    values = {"name": "node01", "count": 3, "region": "eu-west", "words": "a b", "empty": ""}
+    machine(power_on=text, folder=str(tmp_path), values=values).handle("on", 1)
+    assert (tmp_path / "found").read_text() == "<a>\n<b>\nnode01-bmc eu-west-1 \n"
+
+
+def test_the_environment_of_the_daemon_is_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IPMI_PASSWORD", "of the daemon")
+    monkeypatch.setenv("REGION", "of the daemon")
+    text = 'printf %s "$IPMI_PASSWORD, $REGION" > found'
+    machine(power_on=text, folder=str(tmp_path), values={"REGION": "of the node"}).handle("on", 1)
+    assert (tmp_path / "found").read_text() == "of the daemon, of the node"
+
+
+def test_a_script_has_no_input_and_runs_where_it_is_told_to(tmp_path: Path) -> None:
+    machine(power_on="cat > read; pwd -P > where", folder=str(tmp_path)).handle("on", 1)
+    assert (tmp_path / "read").read_bytes() == b""
+    assert (tmp_path / "where").read_text() == f"{tmp_path.resolve()}\n"
+    with pytest.raises(PermanentError, match=r"cannot run a command: No such file or directory: .*/absent"):
+        machine(power_on="true", folder=str(tmp_path / "absent")).handle("on", 1)
+
+
+def test_no_value_is_in_any_command_line(tmp_path: Path) -> None:
+    text = "sh -c 'sleep 0.01; cat /proc/[0-9]*/cmdline > seen 2> /dev/null'; test -n \"$password\""
+    machine(power_on=text, folder=str(tmp_path), values={"password": SECRET, "plain": "pl4in"}).handle("on", 1)
+    seen = (tmp_path / "seen").read_text(errors="replace")
+    assert 'test -n "$password"' in seen and SECRET not in seen and "pl4in" not in seen
+
+
+# -- what comes of a script
+
+
+@pytest.mark.parametrize(
+    ("text", "switched", "state"),
+    [
+        ("true", "", "on"),
+        ("exit 111", "ended with exit status 111", "off"),
+        ("exit 1", "ended with exit status 1", "ended with exit status 1"),
+        ("exit 123", "ended with exit status 123", "ended with exit status 123"),
+        ("no-such-program", "ended with exit status 127", "ended with exit status 127"),
+        ("/etc/passwd", "ended with exit status 126", "ended with exit status 126"),
+        ("if", "ended with exit status 2", "ended with exit status 2"),
+        ("kill -9 $$", "was killed by signal 9", "was killed by signal 9"),
+        ("kill -15 $$", "was killed by signal 15", "was killed by signal 15"),
+        ("", "there is no {} for platform sim", "there is no status for platform sim"),
+    ],
+)
+def test_what_an_exit_status_means(text: str, switched: str, state: str) -> None:
+    driver = machine(platform="sim", power_on=text, power_off=text, restart=text, status=text)
+    for action, name in (("on", "power_on"), ("off", "power_off"), ("reboot", "restart")):
+        if not switched:
+            assert driver.handle(action, 1) is None
+            continue
+        with pytest.raises(PermanentError) as failed:
+            driver.handle(action, 1)
+        assert str(failed.value) == (switched.format(name) if "{}" in switched else f"{name} {switched}")
+    if state in ("on", "off"):
+        assert driver.handle("status", 1) == state
+    else:
+        with pytest.raises(PermanentError, match=state):
+            driver.handle("status", 1)
+
+
+def test_the_off_code_is_the_platforms_own() -> None:
+    assert machine(status="exit 123", status_off_exit_code="123").handle("status", 1) == "off"
+    with pytest.raises(PermanentError):
+        machine(status="exit 111", status_off_exit_code=123).handle("status", 1)
+    with pytest.raises(PermanentError, match="power_on ended with exit status 123"):
+        machine(power_on="exit 123", status_off_exit_code=123).handle("on", 1)
+
+
+def test_what_is_not_there_cannot_be_done(tmp_path: Path) -> None:
+    (tmp_path / "conf").write_text(
+        '{"pdus": {"n": {"driver": "platform"}, "v": {"driver": "platform", "verify": true}}}'
+    )
+    conf = configfile.load(str(tmp_path / "conf"))
+    assert not conf.pdus["n"].readable and "cannot be verified" in conf.pdus["v"].fault
+    with pytest.raises(PermanentError, match="there is no power_on for platform of this PDU"):
+        machine().handle("on", 1)
+
+
+def test_a_script_that_takes_too_long_is_killed_with_all_it_has_started(tmp_path: Path) -> None:
+    text = "trap '' TERM; sleep 100 & echo $$ $! > pids; sh -c 'sleep 100; touch late'"
+    with pytest.raises(DeviceTimeout, match=r"no answer within 0.4 s"):
+        machine(0.4, power_on=text, folder=str(tmp_path)).handle("on", 1)
+    pids = (tmp_path / "pids").read_text().split()
+    assert len(pids) == 2
+    eventually(lambda: not any(runs(pid) for pid in pids))
+    assert not (tmp_path / "late").exists()
+
+
+def runs(pid: str) -> bool:
+    """Whether a process is alive; one that nobody has waited for is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_what_a_script_leaves_running_does_not_hold_it_up(tmp_path: Path) -> None:
+    machine(5, power_on="sleep 30 & echo $! > pid", folder=str(tmp_path)).handle("on", 1)
+    pid = int((tmp_path / "pid").read_text())
+    os.kill(pid, 9)
+
+
+# -- what is told of it, and to whom
+
+
+def test_complaints_are_told_in_one_line_and_without_secrets() -> None:
+    values = {"password": SECRET, "ssh_key": "line one\nline two\n", "region": "eu"}
+    text = 'echo said; printf "  no route\\n\\n $password and $region\\n$ssh_key" >&2; exit 3'
+    with pytest.raises(PermanentError) as failed:
+        machine(status=text, values=values).handle("status", 1)
+    assert str(failed.value) == "status ended with exit status 3"
+    assert failed.value.told == "status ended with exit status 3: no route; *** and eu; ***"
+
+
+def test_a_secret_is_hidden_before_the_text_is_cut() -> None:
+    """The last 500 characters are told: they must not begin in the middle of a secret."""
+    for length in range(480, 500):
+        text = f'printf "%s" "$password"; printf "%s%{length}s" "$password" x >&2; exit 1'
+        with pytest.raises(PermanentError) as failed:
+            machine(power_on=text, values={"password": SECRET}).handle("on", 1)
+        assert "pass" not in failed.value.told and len(failed.value.private) <= 500
+
+
+def test_complaints_that_are_no_text_or_endless() -> None:
+    with pytest.raises(PermanentError) as failed:
+        machine(power_on="printf 'a\\377b' >&2; exit 1").handle("on", 1)
+    assert failed.value.private == "a\ufffdb"
+    with pytest.raises(PermanentError) as failed:
+        machine(power_on="head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1").handle("on", 1)
+    assert failed.value.private == "x" * 500
+
+
+def test_values_and_output_are_in_the_log_at_debug_only_and_secrets_never(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    values = {
+        "password": SECRET,
+        "ipmi_token": "t0ken",
+        "snmp_community": "c0mmunity",
+        "api_key": "k3ykey",
+        "region": "eu-north",
+    }
+    text = 'echo "$region" "$password" "$ipmi_token"; echo complaint "$snmp_community" "$api_key" >&2; exit 3'
+    with pytest.raises(PermanentError):
+        machine(power_on=text, values=values).handle("on", 1)
+    (line,) = caplog.records
+    assert line.levelno == logging.DEBUG
+    assert line.getMessage() == (
+        "node01: power_on ended with 3, said 'eu-north *** ***\\n' and complained 'complaint *** ***\\n'"
+    )
+
+
+def test_who_asked_hears_the_reason_and_the_log_does_not(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    fails = 'echo "output of $name"; echo "no $password for $region" >&2; exit 4'
+    platform = {"power_on": fails, "power_off": "exit 0", "restart": fails, "status": fails}
+    lines = "".join(f"    {key}: {script(text)}" for key, text in platform.items())
+    started = daemon(
+        {},
+        topology=f"platforms:\n  sim:\n    variables: [name, region, password]\n{lines}"
+        f"static_nodes: {{n1: {{platform: sim, region: the-region, password: '{SECRET}'}}}}\n",
+        logging_level="INFO",
+    )
+    told = "n1: {} ended with exit status 4: no *** for the-region\n"
+    assert started.http("/power/control/on?alias=n1").text == told.format("power_on")
+    assert started.http("/power/control/status?alias=n1").text == told.format("status")
+    reply = started.http("/power/control/reboot?hostname=n1&port=1", Accept="application/json")
+    assert (reply.status, reply.json["detail"]) == (502, told.format("restart").strip())
+    assert started.tcp("n1 on") == "nack: " + told.format("power_on")
+    assert started.tcp("n1 status") == "nack: " + told.format("status")
+    assert started.http("/api/v1/requests/1").json["reason"] == told.format("power_on").strip()
+    for method, name in (("GET", "status"), ("PATCH", "power_on"), ("PUT", "restart")):
+        (entry,) = started.http("/?nodes=n1", method).json["data"]
+        assert entry["attributes"]["error"] == told.format(name).strip().removeprefix("n1: ")
+    log = started.log_text()
+    assert "n1: power_on ended with exit status 4\n" in log
+    assert not [word for word in (SECRET, "the-region", "output of", "for the") if word in log]
+    started.stop()
+    drive = started.run("--drive", "--alias=n1", "--request=on")
+    assert drive.returncode == 1 and drive.stderr.endswith("\npdudaemon: " + told.format("power_on"))
+    assert drive.stderr.count("region") == 1
+    drive = started.run("--drive", "--alias=n1", "--request=status", "--loglevel=DEBUG")
+    assert drive.returncode == 1 and "output of n1" in drive.stderr and SECRET not in drive.stderr
+    assert started.run("--drive", "--alias=n1", "--request=off").returncode == 0
+
+
+def test_a_debt_tells_the_reason_as_well(daemon: Callable[..., Daemon]) -> None:
+    """Without a restart script a reboot is off, delay and on; an on that fails is tried again, and who waits is told."""
+    started = daemon({"n": {"driver": "platform", "power_off": "true", "power_on": "echo why >&2; exit 1"}})
+    reply = started.power("reboot", "n", 1, delay=0)
+    told = "n: power_on ended with exit status 1; the port may be off, on is tried again: why\n"
+    assert (reply.status, reply.text) == (502, told)
+    assert "why" not in "".join(line for line in started.log_text().splitlines() if " DEBUG " not in line)
+
+
+# -- the engine's promises
+
+
+def test_a_no_is_for_good_and_a_silence_too_unless_told_otherwise(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    count = f"echo x >> {tmp_path}/$name; "
+    one = {"driver": "platform", "retrydelay": 0}
+    started = daemon(
+        {
+            "fails": {**one, "power_on": f"{count} exit 1", "values": {"name": "fails"}, "retries": 3},
+            "hangs": {**one, "power_on": f"{count} sleep 20", "values": {"name": "hangs"}, "timeout": 0.3},
+            "again": {
+                **one,
+                "power_on": f"{count} sleep 20",
+                "values": {"name": "again"},
+                "timeout": 0.3,
+                "retries": 2,
+            },
+        }
+    )
+    assert started.power("on", "fails", 1).status == 502
+    assert started.power("on", "hangs", 1).status == 504
+    assert started.power("on", "again", 1).status == 504
+    tries = {name: len((tmp_path / name).read_text().split()) for name in ("fails", "hangs", "again")}
+    assert tries == {"fails": 1, "hangs": 1, "again": 2}
+
+
+def test_after_a_crash_a_restart_is_interrupted_and_an_on_done_again(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    dies = f"echo $name >> {tmp_path}/record; test -e {tmp_path}/well || kill -9 $PPID"
+    platform = f"platforms: {{sim: {{variables: [name], power_on: '{dies}', restart: '{dies}'}}}}\n"
+    started = daemon({}, topology=platform + "static_nodes: {n1: {platform: sim}, n2: {platform: sim}}\n")
+    assert started.tcp("n1 reboot") == ""
+    assert started.process is not None
+    assert started.process.wait(10) == -9
+    started.start()
+    assert started.http("/api/v1/requests/1").json["state"] == "interrupted"
+    assert started.tcp("n2 on") == ""
+    assert started.process.wait(10) == -9
+    (tmp_path / "well").touch()
+    started.start()
+    eventually(lambda: started.http("/api/v1/requests/2").json["state"] == "done")
+    assert started.tcp("n1 reboot") == "ack\n"
+    assert (tmp_path / "record").read_text().split() == ["n1", "n2", "n2", "n1"]
+
+
+BUSY = """
+mkdir "busy/$name" || echo overlap >> faults
+: > "seen/$name"
+ls busy | wc -l >> counts
+until [ $(ls seen | wc -l) -ge $least ]; do sleep 0.02; done
+ls busy | wc -l >> counts
+rmdir "busy/$name"
+"""
+
+
+def test_nodes_run_in_parallel_up_to_the_bound_and_one_node_never_with_itself(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    """Nothing goes on before four have been there, and there are never more than four."""
+    started = daemon({}, start=False)
+    for name in ("busy", "seen"):
+        (started.folder / name).mkdir()
+    lines = "".join(f"    {key}: {script(BUSY)}" for key in ("power_on", "power_off", "status"))
+    nodes = "".join(f"  n{number}: {{platform: sim, least: 4}}\n" for number in range(8))
+    (started.folder / "topology.yaml").write_text(
+        f"platforms:\n  sim:\n    parallel: 4\n    timeout: 20\n    variables: [name, least]\n{lines}static_nodes:\n{nodes}"
+    )
+    started.settings["daemon"]["topology"] = "topology.yaml"
+    started.configure(started.settings)
+    started.start()
+    paths = [
+        ("PATCH", "/?nodes=n[0-7]"),
+        ("DELETE", "/?nodes=n[0-7]"),
+        ("GET", "/?nodes=n[0-7]"),
+        ("GET", "/?nodes=n0"),
+    ]
+    replies = in_parallel([lambda path=path, method=method: started.http(path, method) for method, path in paths])
+    entries = [entry["attributes"] for reply in replies for entry in reply.json["data"]]
+    assert len(entries) == 25 and all(entry["success"] for entry in entries), entries
+    assert not (started.folder / "faults").exists()
+    counts = Counter((started.folder / "counts").read_text().split())
+    assert max(map(int, counts)) == 4
+
+
+def test_the_bound_is_one_for_each_platform(tmp_path: Path) -> None:
+    nodes = "static_nodes: {n: {platform: a}, m: {platform: b}}\n"
+    (tmp_path / "topology.yaml").write_text("platforms: {a: {}, b: {parallel: 3, timeout: 7}}\n" + nodes)
+    conf = configfile.load("", {"topology": str(tmp_path / "topology.yaml")})
+    pools = [pdu.driver.pool(pdu.settings) for pdu in conf.pdus.values() if pdu.driver]
+    assert pools == [("a", 50), ("b", 3)]
+    assert [pdu.options.timeout for pdu in conf.pdus.values()] == [50, 7]
+    assert Platform.pool({"driver": "platform"}) is None
