@@ -259,7 +259,10 @@ def _serve(conf: Config, store_path: str, options: argparse.Namespace) -> int:
     """Run the daemon until a signal ends it."""
     news = News(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:  # a hardened unit may forbid it, and says LimitNOFILE= itself
+        log.info("the limit of open files stays as it is: %s", error)
     store = Store(store_path, conf.daemon.history)
     Service(conf, store, _lock_folder(store_path)).run(news, lambda: _config(options))
     return 0

@@ -38,7 +38,7 @@ MOODS = [
     for mood in Mood
     if mood in family.MOODS
 ]
-TIMEOUT = {Mood.DEAF: 1.5, Mood.BUSY: 3.0, Mood.GARBLED: 3.0}
+TIMEOUT = {Mood.DEAF: 0.8, Mood.BUSY: 3.0, Mood.GARBLED: 3.0}
 HANDS = {"on": Action.ON, "off": Action.OFF}
 
 
