@@ -18,6 +18,7 @@ run: .venv/ready  ## start the daemon on loopback with demonstration PDUs; Ctrl-
 	@echo "  curl 'http://127.0.0.1:16421/power/control/reboot?alias=board7&delay=2'"
 	@echo '  ./pduclient --daemon localhost --hostname pdu01 --port 03 --command off'
 	@echo '  $(VENV)/pdudaemon --conf share/pdudaemon.conf --drive --hostname pdu01 --port 1 --request on'
+	@echo '  ./pduclient status --url http://localhost:16421 --groups demo'
 	@echo "  curl http://127.0.0.1:16421/api/v1/pdus"
 	@echo
 	@exec $(VENV)/pdudaemon --conf share/pdudaemon.conf

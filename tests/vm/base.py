@@ -24,9 +24,13 @@ FOLDER = Path(os.environ.get("PDUDAEMON_VM") or Path.home() / ".cache" / "pdudae
 SOURCES = [Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")]
 
 SYSTEM = "systemd systemd-sysv udev kmod dbus login passwd adduser linux-image-amd64 initramfs-tools netbase iproute2"
-TOOLS = "procps curl openssh-client snmp usbutils"
+TOOLS = "procps curl openssh-client openssh-server ipmitool openipmi snmp usbutils libnss-systemd"
 PYTHON = "python3 python3-pytest python3-serial python3-hid python3-usb python3-pexpect python3-pysnmp4"
 PYTHON += " python3-cryptography python3-yaml python3-jwt python3-setuptools python3-pkg-resources"
+
+# Debian's own packages of a pdudaemon, to upgrade from, lie in a folder; what they depend on is installed.
+FORMER = "/opt/former"
+PYTHON += " python3-aiohttp python3-paramiko python3-requests python3-systemd"
 
 # What the kernel needs to reach its root; without the other 20 MB of modules an emulated CPU is much quicker to boot.
 INITRD_MODULES = "virtio_pci virtio_blk ext4"
@@ -90,6 +94,8 @@ def _build() -> None:
     command += [f"--include={','.join(f'{SYSTEM} {TOOLS} {PYTHON}'.split())}"]
     command += [f"--essential-hook={_write('etc/initramfs-tools/conf.d/small', 'MODULES=list')}"]
     command += [f"--essential-hook={_write('etc/initramfs-tools/modules', *INITRD_MODULES.split())}"]
+    download = 'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download -qq pdudaemon pdudaemon-client'
+    command += [f'--customize-hook=mkdir -p "$1{FORMER}" && cd "$1{FORMER}" && {download}']
     subprocess.run([*command, release, tree, sources], check=True, stdin=subprocess.DEVNULL)
     _furnish(tree)
     for name, found in (("kernel", "vmlinuz-*"), ("initrd", "initrd.img-*")):
@@ -115,6 +121,9 @@ def _furnish(tree: Path) -> None:
     (etc / "systemd" / "system" / "job.service").write_text(JOB)
     wants = etc / "systemd" / "system" / "default.target.wants"
     wants.mkdir(exist_ok=True)
+    for unit in ("ssh", "openipmi", "ipmievd"):  # a test starts what it wants of them
+        (etc / "systemd" / "system" / f"{unit}.service").unlink(missing_ok=True)
+        (etc / "systemd" / "system" / f"{unit}.service").symlink_to("/dev/null")
     (wants / "job.service").symlink_to("../job.service")
 
 

@@ -37,7 +37,7 @@ from typing import BinaryIO
 from tests.vm.base import base, program
 
 ROOT = Path(__file__).parent.parent.parent
-PROJECT = ["pdudaemon", "pduclient", "share", "tests", "setup.cfg", "pyproject.toml"]
+PROJECT = ["debian", "pdudaemon", "pduclient", "share", "tests", "setup.cfg", "pyproject.toml"]
 CGROUPS = Path("/sys/fs/cgroup")
 SECONDS = 600.0
 STOP_BOUND = 30.0
