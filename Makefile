@@ -6,6 +6,8 @@ VENV := .venv/bin
 STYLE := --line-length 120 --target-version py311
 RULES := --select E,F,I,B,UP,SIM,RUF,PIE,C4 --ignore RUF012 --per-file-ignores 'tests/*:E501' --per-file-ignores 'tests/*:RUF001' --per-file-ignores 'tests/*:SIM905'
 SOURCE := pdudaemon tests pduclient
+BOOT := $(PYTHON) -m tests.vm.machine
+DEBS = $$(printf -- '--deb %s ' dist/pdudaemon*_all.deb)
 
 help:  ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +32,21 @@ test-peers: .venv/test  ## test against Home Assistant, a Kasa simulator, AWS an
 	$(VENV)/python -m tests.peers_slow
 
 test-usb:  ## test with USB devices, in a virtual machine with Debian's kernel (as root; see tests/vm/machine.py)
-	$(PYTHON) -m tests.vm.machine python3 -m pytest -v -p no:cacheprovider tests/vm/test_usb.py
+	$(BOOT) python3 -m pytest -v -p no:cacheprovider tests/vm/test_usb.py
+
+dist: .venv/test  ## build wheel and sdist, into dist/
+	$(VENV)/pip install --quiet --disable-pip-version-check build
+	$(VENV)/python -m build --outdir dist . >/dev/null
+
+deb:  ## build the Debian packages from the tracked files, into dist/ (needs what debian/control says)
+	@set -e; copy=$$(mktemp --directory); trap 'rm -rf "$$copy"' EXIT; mkdir -p dist "$$copy/pdudaemon"; \
+	git ls-files -z | tar --create --null --files-from=- | tar --extract --directory="$$copy/pdudaemon"; \
+	(cd "$$copy/pdudaemon" && PATH=/usr/sbin:/usr/bin:/sbin:/bin dpkg-buildpackage --no-sign); \
+	rm -f dist/pdudaemon_* dist/pdudaemon-client_*; cp "$$copy"/pdudaemon*_* dist/
+
+test-boot: deb  ## try the packages in a booted Debian, a container and a virtual machine (as root)
+	$(BOOT) --container $(DEBS) python3 -m pytest -v -p no:cacheprovider tests/vm/test_boot.py
+	$(BOOT) $(DEBS) python3 -m pytest -v -p no:cacheprovider tests/vm/test_hardened.py
 
 lint: .venv/test  ## check style and types
 	$(VENV)/ruff check $(STYLE) $(RULES) $(SOURCE)
@@ -60,5 +76,5 @@ clean:  ## remove what the other targets made
 	$(VENV)/pip install --quiet --disable-pip-version-check --editable '.[all,test,lint]'
 	@touch $@
 
-.PHONY: help run test test-peers test-usb lint format docs bench clean
+.PHONY: help run test test-peers test-usb test-boot dist deb lint format docs bench clean
 .DEFAULT_GOAL := help

@@ -71,10 +71,12 @@ class Access:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
+                if "crit" in jwt.get_unverified_header(token):  # must be understood, says it; old releases do not look
+                    raise jwt.InvalidTokenError("crit")
                 claims = jwt.decode(token, self._secret, algorithms=["HS256"], options=options)
         except jwt.ExpiredSignatureError:
             raise Denied(401, "the token has expired") from None
-        except (jwt.PyJWTError, TypeError, ValueError, OverflowError):  # older releases let the last three pass
+        except (jwt.PyJWTError, TypeError, ValueError, OverflowError, RecursionError):  # older releases let these pass
             raise Denied(401, "the token is not valid here") from None
         name = claims.get("sub")
         return " ".join(name.split())[:100] if isinstance(name, str) and name.isprintable() else ""

@@ -25,13 +25,18 @@ class Notifier:
         watched = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         microseconds = os.environ.get("WATCHDOG_USEC", "")
         self._watchdog = int(microseconds) / 1e6 if watched and microseconds.isdecimal() else 0.0
+        self._told = time.monotonic()
 
     @property
     def beat(self) -> float | None:
-        """How often in seconds there is something to tell: within half the watchdog's time; None for never."""
+        """In how many seconds there is something to tell again: each half of the watchdog's time; None: never.
+
+        A reload in between puts nothing off: whoever reloads often must not starve the watchdog.
+        """
         if not self._address:
             return None
-        return min(self._watchdog / 2, 30.0) if self._watchdog else 30.0
+        interval = min(self._watchdog / 2, 30.0) if self._watchdog else 30.0
+        return max(0.0, self._told + interval - time.monotonic())
 
     def ready(self, status: str) -> None:
         """The start, or a reload, is done."""
@@ -39,6 +44,7 @@ class Notifier:
 
     def alive(self, status: str) -> None:
         """All is well: feed the watchdog."""
+        self._told = time.monotonic()
         self._tell("WATCHDOG=1", f"STATUS={status}")
 
     def reloading(self) -> None:
@@ -51,6 +57,7 @@ class Notifier:
 
     def status(self, status: str) -> None:
         """Say how things are."""
+        self._told = time.monotonic()
         self._tell(f"STATUS={status}")
 
     def _tell(self, *lines: str) -> None:

@@ -73,6 +73,9 @@ class Box:
             return
         if self._descriptor is None:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            if os.geteuid() == 0:  # --drive by root, beside a service that has a user of its own
+                folder = os.stat(os.path.dirname(self._path))
+                os.fchown(self._descriptor, folder.st_uid, folder.st_gid)
         try:
             self._take(self._descriptor, deadline)
             yield self._descriptor

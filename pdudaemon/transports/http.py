@@ -77,10 +77,11 @@ def tls(*, check: bool = True, ca_file: str = "") -> ssl.SSLContext:
     except OSError as error:
         raise PermanentError(f"the CA file {ca_file!r} cannot be used: {error.strerror or error}") from None
     context.set_ciphers("DEFAULT" if check else "DEFAULT:@SECLEVEL=0")
+    # Debian's Python leaves this to OpenSSL, which still takes TLS 1.0.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2 if check else ssl.TLSVersion.MINIMUM_SUPPORTED
     if not check:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     return context
 
 

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: MIT
+"""The packages in a booted Debian: installed, used, hurt, upgraded to, removed and purged.
+
+Runs in a container, in the order of this file: ``make test-boot``. What needs Debian's kernel is in `test_hardened`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.process import ROOT, eventually
+from tests.vm.base import FORMER
+from tests.vm.service import CONF, STATE, Service, apt, run, systemctl
+
+DEBS = sorted(Path("/srv/debs").glob("*.deb"))
+OUTLETS = STATE / "outlets"
+DUMMY = {"driver": "dummy", "file": str(OUTLETS)}
+
+# What units of the existing daemon look like.
+OLD_UNIT = f"""\
+[Service]
+ExecStart=/usr/sbin/pdudaemon --journal --dbfile={STATE}/pdudaemon.db --conf={CONF}
+Type=simple
+DynamicUser=yes
+StateDirectory=pdudaemon
+ProtectHome=true
+Restart=on-abnormal
+"""
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """Return the installed service, running with one dummy PDU, ``pdu``; what was configured is undone after."""
+    service = Service()
+    service.configure({"pdus": {"pdu": DUMMY}})
+    systemctl("restart", "pdudaemon")
+    yield service
+    service.undo()
+
+
+def outlets() -> dict[str, str]:
+    """Return the outlets of the dummy PDU."""
+    return dict(json.loads(OUTLETS.read_text())) if OUTLETS.exists() else {}
+
+
+def rebooting(service: Service, port: int, delay: float) -> None:
+    """Return when a reboot of the dummy PDU's port has switched it off; its on half is due after the delay."""
+    assert service.power("on", "pdu", port).status == 200
+    assert service.power("reboot", "pdu", port, delay=delay, wait=0).status == 200
+    eventually(lambda: outlets()[str(port)] == "off")
+
+
+def mode(path: Path) -> str:
+    """Return permissions, user and group."""
+    return f"{stat.S_IMODE(path.stat().st_mode):o} {path.owner()}:{path.group()}"
+
+
+def test_it_runs_as_installed() -> None:
+    """This is the first test, so nothing was touched yet."""
+    assert [systemctl(word, "pdudaemon").strip() for word in ("is-active", "is-enabled")] == ["active", "enabled"]
+    assert [mode(path) for path in (CONF.parent, CONF)] == ["750 root:pdudaemon", "640 root:pdudaemon"]
+    assert mode(STATE) == "750 pdudaemon:pdudaemon"
+    service = Service()
+    assert service.show("User") == "pdudaemon" and "0 PDUs" in service.show("StatusText")
+    assert run("ss", "--no-header", "--listening", "--tcp", "--numeric").split()[3] == "127.0.0.1:16421"
+    assert service.http("/api/v1/pdus").json == [] and "no faults" in run("pdudaemon", "--check")
+    assert run("systemd-analyze", "verify", "--man=no", "pdudaemon.service") == ""
+    exposed = run("systemd-analyze", "security", "--offline=true", "/lib/systemd/system/pdudaemon.service")
+    assert float(re.findall(r"exposure level for pdudaemon.service: ([0-9.]+)", exposed)[0]) <= 1.7, exposed
+
+
+def test_the_packages_own_test() -> None:
+    """What autopkgtest would run: the four ways."""
+    conf = CONF.read_text()
+    run(str(ROOT / "debian" / "tests" / "four-ways"))
+    CONF.write_text(conf)
+
+
+def test_reload(service: Service) -> None:
+    service.configure({"pdus": {"pdu": DUMMY, "other": {"driver": "dummy"}}})
+    before = service.main
+    systemctl("reload", "pdudaemon")
+    assert eventually(lambda: service.power("on", "other", 1).status == 200)
+    service.configure('{"pdus": {"pdu": {"driver": "dumy"}}}')
+    systemctl("reload", "pdudaemon")
+    eventually(lambda: "not reloaded" in service.show("StatusText"))
+    assert "dumy" in service.journal() and service.show("ActiveState") == "active"
+    assert (service.power("off", "other", 1).status, service.main) == (200, before)
+
+
+def test_a_secret_from_a_credential(service: Service) -> None:
+    (CONF.parent / "bmc.secret").write_text("open sesame\n")
+    values = {"PASSWORD": {"credential": "bmc"}}
+    service.configure(
+        {"pdus": {"bmc": {"driver": "platform", "power_on": 'test "$PASSWORD" = "open sesame"', "values": values}}}
+    )
+    service.drop_in(f"LoadCredential=bmc:{CONF.parent}/bmc.secret")
+    systemctl("restart", "pdudaemon")
+    reply = service.power("on", "bmc", 1)
+    assert reply.status == 200, reply.text
+
+
+def test_log_lines_have_priorities(service: Service) -> None:
+    service.configure({"pdus": {"pdu": {"driver": "dummy", "refuse": "no", "retries": 1}}})
+    systemctl("restart", "pdudaemon")
+    service.power("on", "pdu", 1)
+    found = {entry["PRIORITY"]: entry["MESSAGE"] for entry in service.entries() if entry["_COMM"] == "pdudaemon"}
+    assert "has started" in found["6"] and "no" in {**found}["3" if "3" in found else "4"], found
+
+
+def test_killed_in_the_middle_of_a_reboot(service: Service) -> None:
+    rebooting(service, 1, delay=3)
+    before = service.main
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: service.main not in (0, before))
+    assert outlets()["1"] == "off"
+    eventually(lambda: outlets()["1"] == "on")
+
+
+def test_the_watchdog(service: Service) -> None:
+    service.drop_in("WatchdogSec=2")
+    systemctl("restart", "pdudaemon")
+    rebooting(service, 2, delay=1)
+    before = service.main
+    os.kill(before, signal.SIGSTOP)
+    eventually(lambda: service.main not in (0, before))
+    assert "Watchdog timeout" in service.journal()
+    eventually(lambda: outlets()["2"] == "on")
+
+
+def test_reloads_do_not_starve_the_watchdog(service: Service) -> None:
+    service.drop_in("WatchdogSec=2")
+    systemctl("restart", "pdudaemon")
+    before, end = service.main, time.monotonic() + 4
+    while time.monotonic() < end:
+        systemctl("reload", "pdudaemon")
+        time.sleep(0.2)
+    assert service.main == before, service.journal()
+
+
+def test_root_may_drive_beside_the_service(service: Service) -> None:
+    """With the service's store, so that they take turns."""
+    words = "--drive --hostname pdu --port 8 --request on --dbfile"
+    run("pdudaemon", *words.split(), str(STATE / "pdudaemon"))
+    assert service.power("status", "pdu", 8).text == "on\n"
+    assert service.power("off", "pdu", 8).status == 200
+
+
+def test_what_cannot_start_is_not_tried_again(service: Service) -> None:
+    service.configure("{")
+    assert subprocess.run(["systemctl", "restart", "pdudaemon"], stderr=subprocess.DEVNULL).returncode == 1
+    assert [service.show(name) for name in ("ActiveState", "ExecMainStatus", "NRestarts")] == ["failed", "2", "0"]
+    assert f"{CONF}:1:2: not valid JSON" in service.journal()
+
+
+def test_a_stop_names_what_is_unfinished(service: Service) -> None:
+    rebooting(service, 3, delay=1)
+    rebooting(service, 4, delay=60)
+    systemctl("stop", "pdudaemon")
+    assert (outlets()["3"], outlets()["4"]) == ("on", "off")
+    assert re.search(r"pdu .*4", service.show("StatusText"))
+    assert re.search(r"pdu .*4.*switched on", service.journal())
+
+
+def test_a_new_version_in_the_middle_of_a_reboot(service: Service) -> None:
+    rebooting(service, 5, delay=3)
+    before = service.main
+    apt("install", "--reinstall", *map(str, DEBS))
+    assert service.main not in (0, before)
+    eventually(lambda: outlets()["5"] == "on")
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["drop-in", "unit"])
+def test_units_of_the_existing_daemon(service: Service, whole: bool) -> None:
+    if whole:
+        service.unit(OLD_UNIT)
+    else:
+        service.drop_in("ExecStart=", OLD_UNIT.splitlines()[1])
+    systemctl("restart", "pdudaemon")
+    assert eventually(lambda: service.answers() and service.power("on", "pdu", 6).status == 200)
+    assert outlets()["6"] == "on" and (STATE / "pdudaemon.db").exists()
+
+
+def test_removal_tells_of_a_board_that_is_off(service: Service) -> None:
+    rebooting(service, 7, delay=15)
+    said = apt("remove", "pdudaemon")
+    assert re.search(r"WARNING: boards may be off.*\n.*pdu .*7", said), said
+    assert (outlets()["7"], CONF.exists()) == ("off", True)
+    apt("install", *map(str, DEBS))
+    eventually(lambda: outlets()["7"] == "on")
+
+
+def test_removal_knows_the_store_of_the_service(service: Service) -> None:
+    service.drop_in("ExecStart=", f"ExecStart=/usr/bin/pdudaemon --journal --dbfile={STATE}/other.db --conf={CONF}")
+    systemctl("restart", "pdudaemon")
+    rebooting(service, 8, delay=60)
+    said = apt("remove", "pdudaemon")
+    assert re.search(r"WARNING: boards may be off.*\n.*pdu .*8", said), said
+    apt("install", *map(str, DEBS))
+
+
+def test_purge() -> None:
+    assert "WARNING" not in apt("purge", "pdudaemon", "pdudaemon-client")
+    left = [path for path in (CONF.parent, STATE, Path("/lib/systemd/system/pdudaemon.service")) if path.exists()]
+    assert not left and run("getent", "passwd", "pdudaemon")
+    assert not run("systemctl", "list-unit-files", "--no-legend", "pdudaemon.service", code=None)
+    assert "pdudaemon" not in run("systemctl", "--failed", "--no-legend")
+
+
+@pytest.mark.parametrize("kept_by", ["--force-confold", "the default answer"])
+def test_upgrade_from_debians_own(kept_by: str) -> None:
+    """Its configuration was edited, as everybody's is; ``kept_by`` is how that is kept."""
+    run("userdel", "pdudaemon", code=None)
+    apt("install", *map(str, Path(FORMER).glob("*.deb")))
+    old = json.loads(CONF.read_text())
+    record = STATE / "record"
+    commands = {f"cmd_{state}": f"echo %s {state} >> {record}" for state in ("on", "off")}
+    edited = json.dumps({**old, "pdus": {**old["pdus"], "mine": {"driver": "localcmdline", **commands}}}, indent=4)
+    CONF.write_text(edited)
+    systemctl("restart", "pdudaemon")
+    service = Service()
+    eventually(service.answers)
+    assert service.power("on", "mine", 1).status == 200
+    eventually(lambda: record.exists() and record.read_text() == "1 on\n")
+    assert STATE.is_symlink()  # that of a dynamic user
+
+    if kept_by == "--force-confold":
+        apt("install", "--option=Dpkg::Options::=--force-confold", *map(str, DEBS))
+    else:
+        apt("install", "--option=Dpkg::Use-Pty=0", *map(str, DEBS), typed="\n")
+    assert CONF.read_text() == edited
+    assert [mode(path) for path in (CONF.parent, CONF)] == ["750 root:pdudaemon", "640 root:pdudaemon"]
+    assert not STATE.is_symlink() and mode(STATE) == "750 pdudaemon:pdudaemon"
+    assert Path(f"/proc/{service.main}").owner() == "pdudaemon" == record.owner()
+    assert service.power("off", "mine", 1).text == "OK - accepted request\n"
+    assert record.read_text() == "1 on\n1 off\n"
+    assert run("dpkg", "--verify", "pdudaemon", "pdudaemon-client", code=None).split() == ["??5??????", "c", str(CONF)]
+    apt("purge", "pdudaemon", "pdudaemon-client")
+
+
+def test_upgrade_of_a_configuration_that_nobody_edited() -> None:
+    apt("install", *map(str, Path(FORMER).glob("*.deb")))
+    apt("install", *(str(deb) for deb in DEBS if deb.name.startswith("pdudaemon_")))
+    service = Service()
+    assert CONF.read_text() == (ROOT / "debian" / "pdudaemon.conf").read_text()
+    assert [path.name for path in CONF.parent.iterdir()] == [CONF.name]
+    assert service.http("/api/v1/pdus").json == []
+    service.configure({"pdus": {"pdu": DUMMY}})
+    systemctl("reload", "pdudaemon")
+    client = "pduclient --daemon localhost --hostname pdu --port 1 --command on"  # Debian's own, which has stayed
+    eventually(lambda: service.http("/api/v1/pdus").json)
+    assert "Command sent successfully." in run(*client.split()) and outlets()["1"] == "on"
