@@ -8,7 +8,6 @@ machine does not allow it; 130 and 143 interrupted.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import logging.handlers
 import os
@@ -19,25 +18,22 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from pdudaemon import __version__, access, config, configfile, topology
+from pdudaemon import __version__, access, config, configfile, listing, topology
 from pdudaemon.config import LEVELS, PROTOCOLS, Config, DaemonOptions
 from pdudaemon.dispatcher import Dispatcher
-from pdudaemon.drivers import strategies
-from pdudaemon.drivers.driver import PDUDriver, PDUOptions
-from pdudaemon.errors import ConfigError, DeviceError, PDUDaemonError, RequestError, StoreError
+from pdudaemon.drivers.driver import PDUOptions
+from pdudaemon.errors import ConfigError, PDUDaemonError, RequestError, StoreError
 from pdudaemon.listener import order
 from pdudaemon.power import Action, Request
 from pdudaemon.service import News, Service, permitted
-from pdudaemon.settings import declared, read
+from pdudaemon.settings import read
 from pdudaemon.store import MEMORY, Store
-from pdudaemon.transports.deadline import Deadline
 
 log = logging.getLogger("pdud")
 
 DEFAULT_CONF = "/etc/pdudaemon/pdudaemon.conf"
 OPENFLIGHT_PORT = 6302
 MOST_DAYS = 36500
-LOOK_AROUND = 10.0  # seconds for the devices of one family to say who they are
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
@@ -50,14 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--drive needs --request")
     try:
         if options.list_drivers is not None:
-            return _printed(_list_drivers(options.list_drivers))
+            return _printed(listing.list_drivers(options.list_drivers))
         if options.list_devices:
-            return _printed(_list_devices())
+            return _printed(listing.list_devices())
         conf = _config(options)
         if options.token:
             return _printed(_token(conf, options.days, options.name))
         if options.check:
-            return _printed(_check(conf))
+            return _printed(listing.check(conf))
         if options.unfinished:
             return _printed(_unfinished(_store_path(conf, options.dbfile)))
         if options.drive:
@@ -193,52 +189,6 @@ def _lock_folder(store_path: str) -> Path:
     except OSError as error:
         raise StoreError(f"cannot make {folder}: {error.strerror}") from None
     return folder
-
-
-def _check(conf: Config) -> int:
-    for line in (*conf.faults, *conf.warnings):
-        print(line)
-    if not conf.faults:
-        print(f"{conf.path}: {len(conf.pdus)} PDUs, {len(conf.nodes)} nodes, no faults")
-    return ConfigError.exit_code if conf.faults else 0
-
-
-def _list_drivers(name: str) -> int:
-    if not name:
-        print("\n".join(strategies.names()))
-        return 0
-    try:
-        driver = strategies.find(name)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    print(f"{name}: {(sys.modules[driver.__module__].__doc__ or driver.__doc__ or '').strip().splitlines()[0]}")
-    for setting in [*declared(driver).values(), *declared(PDUOptions).values()]:
-        default = "required" if setting.required else f"default {setting.default!r}"
-        unit = f" {setting.unit}" if setting.unit else ""
-        print(f"  {setting.name:15} {setting.kind.says}{unit}, {default}: {setting.help}")
-    return 0
-
-
-def _list_devices() -> int:
-    """Print a line for each attached device of a known kind; tell on standard error where that was not possible."""
-    drivers: dict[type[PDUDriver], None] = {}
-    devices = 0
-    for name in strategies.names():
-        try:
-            drivers.setdefault(strategies.find(name))
-        except ValueError as error:
-            print(f"pdudaemon: {error}", file=sys.stderr)
-    for driver in drivers:
-        try:
-            for device in driver.attached(Deadline(LOOK_AROUND)):
-                devices += 1
-                names = device.settings.get("driver") or " or ".join(driver.models)
-                print(f"{names}: {json.dumps(device.settings)} {' '.join(device.model.split())}".rstrip())
-        except DeviceError as error:
-            print(f"pdudaemon: {', '.join(driver.models)}: {error}", file=sys.stderr)
-    if not devices:
-        print("pdudaemon: no device of a known kind was found", file=sys.stderr)
-    return 0
 
 
 def _unfinished(store_path: str) -> int:

@@ -9,7 +9,6 @@ told why. Keys that nobody knows are warnings. Nothing here talks to a device or
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,13 +17,14 @@ from typing import Any
 
 from pdudaemon import nodes, topology
 from pdudaemon.config import Config, DaemonOptions, ListenerOptions, PDUConfig
+from pdudaemon.credentials import resolved
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions
 from pdudaemon.errors import ConfigError, RequestError
 from pdudaemon.nodes import Node
 from pdudaemon.power import Outlet
 from pdudaemon.ranges import is_name
-from pdudaemon.settings import Secret, declared, near, read, secret_values
+from pdudaemon.settings import declared, near, read, secret_values
 from pdudaemon.topology import Topology
 
 _COMMENT = re.compile(r"^[ \t]*(?:#|//).*$", re.MULTILINE)  # JSON has no line that begins so
@@ -178,7 +178,8 @@ class _Reading:
         settings = entry if isinstance(entry, _Object) else _Object(())
         driver = None
         try:
-            settings = _with_secrets(settings, Path(self.path).parent)
+            found = _Object(resolved(settings, Path(self.path).parent).items())
+            found.twice, settings = settings.twice, found
         except ValueError as error:
             fault = fault or str(error)
         if fault:
@@ -275,33 +276,6 @@ class _Reading:
             if key not in known:
                 place = f"{where}.{key}" if where else key
                 self.warnings.append(f"{self.path}: {place}: nothing is known of this key{near(key, known)}")
-
-
-def _with_secrets(settings: _Object, folder: Path) -> _Object:
-    """Return settings with the texts that stand elsewhere put in, marked as secrets.
-
-    ``{"credential": NAME}`` is a credential of the service (systemd's LoadCredential), ``{"file": PATH}`` a file; a
-    line end at its end is left out. Raises: ValueError.
-    """
-    found = _Object(())
-    found.twice = settings.twice
-    for key, value in settings.items():
-        # The variables of a platform's scripts may have these very names.
-        if isinstance(value, dict) and [*value] in (["credential"], ["file"]) and key != "values":
-            ((kind, name),) = value.items()
-            place = Path(os.environ.get("CREDENTIALS_DIRECTORY", "")) if kind == "credential" else folder
-            if kind == "credential" and not (place.name and str(name) == Path(str(name)).name):
-                raise ValueError(f"{key}: there is no credential {name!r}: the service was given none of that name")
-            try:
-                found[key] = Secret((place / str(name)).read_text().removesuffix("\n"))
-            except (OSError, ValueError) as error:
-                why = error.strerror if isinstance(error, OSError) else "not a text"
-                raise ValueError(f"{key}: the {kind} {name!r} cannot be read: {why}") from None
-        elif isinstance(value, dict):
-            found[key] = dict(_with_secrets(_Object(value.items()), folder))
-        else:
-            found[key] = value
-    return found
 
 
 def _locked(pdus: Mapping[str, PDUConfig], found: Mapping[str, Node]) -> Iterator[Outlet]:

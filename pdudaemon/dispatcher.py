@@ -12,14 +12,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from pdudaemon.config import Config, PDUConfig
+from pdudaemon.answers import Answers
+from pdudaemon.config import Config
 from pdudaemon.errors import Busy, Conflict, DeviceError, DeviceTimeout, Locked, PDUDaemonError, StoreError
+from pdudaemon.fleet import Fleet
 from pdudaemon.lanes import Lanes
 from pdudaemon.overdue import Overdue
 from pdudaemon.pdurunner import Box, PDURunner
@@ -46,20 +46,14 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._came_home = threading.Condition(self._lock)
         self._timetable = Timetable(self._lock)
-        self._pdus = dict(config.pdus)  # and those not configured any more that have not ended yet
-        self._lanes = Lanes(config.daemon, self._pdus, store, self._timetable, self._send)
+        self._fleet = Fleet(config.pdus, locks, self._begin, self._end)
+        self._lanes = Lanes(config.daemon, self._fleet.pdus, store, self._timetable, self._send)
         self._queries = Queries(self._send)
         self._seats = Seats(config.daemon)
+        self._answers = Answers(self._seats, self._lock, self._came_home, self._asked)
         self._overdue = Overdue(self._timetable, self._stuck)
         self._closing = False
         self._closed = False
-        self._locks = locks
-        self._boxes: dict[str, Box] = {}
-        self._pools: dict[tuple[str, int], threading.Semaphore] = {}
-        self._runners: dict[str, PDURunner] = {}
-        for pdu in config.pdus.values():
-            if pdu.driver is not None:
-                self._runners[pdu.name] = PDURunner(pdu, self._box(pdu), self._pool(pdu), self._begin, self._end)
 
     def start(self) -> None:
         """Take up what the store holds of earlier runs, in the order of acceptance, and begin."""
@@ -75,19 +69,12 @@ class Dispatcher:
         was accepted, and goes. A request for a port that there is not any more is ended.
         """
         with self._lock:
-            for pdu in config.pdus.values():
-                former, self._pdus[pdu.name] = self._pdus.get(pdu.name), pdu
-                runner = self._runners.get(pdu.name)
-                if runner is None:
-                    self._runners[pdu.name] = PDURunner(pdu, self._box(pdu), self._pool(pdu), self._begin, self._end)
-                elif former != pdu:
-                    runner.change(pdu, self._box(pdu), self._pool(pdu))
-                    log.info("%s: its configuration has changed", pdu.name)
+            self._fleet.change(config.pdus)
             self.config = config
             self._lanes.daemon = self._seats.options = config.daemon
             self._lanes.end_impossible()
-            for name in [name for name in self._pdus if name not in config.pdus]:
-                self._let_go(name)
+            for name in [*self._fleet.pdus]:
+                self._fleet.let_go(name, self._lanes.load[name])
             self._came_home.notify_all()
 
     def submit(self, action: Action, target: Target, delay: float = 0.0, client: str = "") -> Request:
@@ -127,7 +114,7 @@ class Dispatcher:
                     request.settled.wait(seconds)
         if not request.settled.is_set():
             return False
-        ended, problem = self._outcome(request)
+        ended, problem = self._answers.outcome(request)
         if problem is not None:
             raise problem
         return ended
@@ -161,28 +148,8 @@ class Dispatcher:
     def gather(
         self, wanted: Collection[Request | Outlet], seconds: float
     ) -> Iterator[tuple[Request | Outlet, Reading | PDUDaemonError | None]]:
-        """Yield the state of each outlet and what became of each request (None: done), as they come in.
-
-        After ``seconds`` nothing comes in any more; at once, if too many wait already.
-        """
-        with self._seats.seat(outlet for each in wanted for outlet in _outlets(each)) as seated:
-            until = time.monotonic() + seconds if seated else 0.0
-            pending = {each: each if isinstance(each, Request) else self._asked(each, seated) for each in wanted}
-            queries = [each for each in pending.values() if isinstance(each, Query)]
-            try:
-                while pending and (settled := self._settled(pending, until)):
-                    for each in settled:
-                        job = pending.pop(each)
-                        if isinstance(job, Query):
-                            yield each, job.answer
-                        else:
-                            ended, problem = self._outcome(job)
-                            if ended or problem is not None:
-                                yield each, problem
-            finally:
-                with self._lock:
-                    for query in queries:
-                        query.callers -= 1
+        """Yield the state of each outlet and what became of each request, as they come in: see `Answers.gather`."""
+        return self._answers.gather(wanted, seconds)
 
     def _asked(self, outlet: Outlet, seated: bool) -> Query:
         """Return the question for the state of an outlet; a refusal is an answer as well. Takes the lock."""
@@ -198,21 +165,6 @@ class Dispatcher:
                 return self._queries.ask(outlet)
         except PDUDaemonError as error:
             return Query(outlet, error)
-
-    def _settled(self, pending: Mapping[Any, Request | Query], until: float) -> list[Request | Outlet]:
-        """Wait until something is settled, or for a point in time; return for whom. Takes the lock."""
-
-        def settled() -> list[Request | Outlet]:
-            return [each for each, job in pending.items() if job.settled.is_set()]
-
-        left = max(0.0, until - time.monotonic())
-        if len(pending) == 1:  # this is most of the time, and an event is cheaper than a condition that all share
-            for job in pending.values():
-                job.settled.wait(left)
-            return settled()
-        with self._lock:
-            self._came_home.wait_for(settled, left)
-            return settled()
 
     def cancel(self, number: int, half: str = "") -> None:
         """End a request that has not started; the on that makes good an off of ours only if ``half`` is ``on``.
@@ -249,12 +201,12 @@ class Dispatcher:
                 {
                     "name": pdu.name,
                     "driver": pdu.driver_name,
-                    "state": self._state(pdu.name),
+                    "state": self._fleet.state(pdu.name),
                     "reason": pdu.fault or None,
                     "readable": pdu.readable,
                     "requests": self._lanes.load[pdu.name],
                 }
-                for pdu in self._pdus.values()
+                for pdu in self._fleet.pdus.values()
             ]
 
     @property
@@ -268,7 +220,7 @@ class Dispatcher:
         if not self._lock.acquire(timeout=seconds):
             return "the dispatcher does not turn"
         try:
-            dead = [str(runner) for runner in self._runners.values() if runner.dead]
+            dead = [str(runner) for runner in self._fleet.runners.values() if runner.dead]
             self._timetable.at(time.monotonic(), turned.set)
         finally:
             self._lock.release()
@@ -279,9 +231,9 @@ class Dispatcher:
     def summary(self) -> str:
         """Return how things are, in one line."""
         with self._lock:
-            stuck = sorted(name for name, runner in self._runners.items() if runner.box.stuck)
+            stuck = self._fleet.stuck()
             requests = len(self._lanes.live)
-            pdus = len(self._runners)
+            pdus = len(self._fleet.runners)
         return f"{pdus} PDUs, {requests} requests not ended" + (f", stuck: {', '.join(stuck)}" if stuck else "")
 
     def close(self, bound: float) -> tuple[list[str], list[str]]:
@@ -307,59 +259,26 @@ class Dispatcher:
         killed = command.kill_all()
         if killed:
             log.warning("%d commands were still running and have been killed", killed)
-        workers: list[Timetable | PDURunner] = [self._timetable, *self._runners.values()]
-        for runner in self._runners.values():
+        workers: list[Timetable | PDURunner] = [self._timetable, *self._fleet.runners.values()]
+        for runner in self._fleet.runners.values():
             runner.stop()
         until = time.monotonic() + LEAVE_GRACE
         absent = [str(worker) for worker in workers if not worker.join(max(0.0, until - time.monotonic()))]
-        for box in self._boxes.values():
+        for box in self._fleet.boxes.values():
             if not box.lock.locked():
                 box.close()
         with self._lock:
             self._store.close()
         return absent, owed
 
-    def _outcome(self, request: Request) -> tuple[bool, PDUDaemonError | None]:
-        """Return whether a request has ended, and what there is to tell of it if it is not well. Takes the lock."""
-        with self._lock:
-            ended = request.ended is not None
-            return ended, request.error if ended else request.trouble
-
-    def _box(self, pdu: PDUConfig) -> Box:
-        """Return the box of a PDU, which others may share. Like the next, called before the start or with the lock."""
-        name = pdu.options.lock or pdu.name
-        if name not in self._boxes:
-            self._boxes[name] = Box(None if self._locks is None else self._locks / quote(name, safe=""))
-        return self._boxes[name]
-
-    def _pool(self, pdu: PDUConfig) -> AbstractContextManager[Any]:
-        pool = pdu.driver.pool(pdu.settings) if pdu.driver is not None else None
-        return nullcontext() if pool is None else self._pools.setdefault(pool, threading.Semaphore(pool[1]))
-
     # From here on the lock is held, except where a method takes it itself.
-
-    def _state(self, name: str) -> str:
-        if name not in self._runners:
-            return "disabled"
-        if self._runners[name].box.stuck:
-            return "stuck"
-        return "ready" if name in self.config.pdus else "leaving"
-
-    def _let_go(self, name: str) -> None:
-        """Part with a PDU that is not configured any more, if nothing is left of it to be done."""
-        if name not in self.config.pdus and not self._lanes.load[name]:
-            runner = self._runners.pop(name, None)
-            del self._pdus[name]
-            if runner is not None:
-                runner.stop()
-            log.info("%s is not configured any more, and has gone", name)
 
     def _check_alive(self, name: str, kind: type[Busy] | type[DeviceTimeout]) -> None:
         if self._closing:
             raise Busy("the daemon is stopping")
-        if name not in self._runners:
+        if name not in self._fleet.runners:
             raise Busy(f"{name} is not configured any more")
-        stuck = self._runners[name].box.stuck
+        stuck = self._fleet.runners[name].box.stuck
         if stuck:
             raise kind(f"{name}: stuck: an action of {stuck} has not come back from the device")
 
@@ -375,7 +294,7 @@ class Dispatcher:
             raise Busy(f"{name}: its queue is full: {self._lanes.load[name]} requests")
 
     def _send(self, job: Step | Query) -> None:
-        runner = self._runners[job.outlet.pdu]
+        runner = self._fleet.runners[job.outlet.pdu]
         runner.put(job)
         self._see_started(runner)
 
@@ -435,20 +354,15 @@ class Dispatcher:
                 job.tell(error or Reading(state or State.UNKNOWN, "device", time.time()))
             elif not self._closed:
                 self._lanes.attempt_ended(job, error)
-                if job.outlet.pdu in self._pdus:
-                    self._let_go(job.outlet.pdu)
+                self._fleet.let_go(job.outlet.pdu, self._lanes.load[job.outlet.pdu])
             self._came_home.notify_all()
 
     def _stuck(self, box: Box) -> None:
         """Tell all who wait for a box that its action has not come back."""
-        sharing = {name for name, runner in self._runners.items() if runner.box is box}
+        sharing = self._fleet.sharing(box)
         box.stuck = ", ".join(sorted(sharing))
         log.error("%s: stuck: an action has not come back from the device", box.stuck)
         trouble = DeviceTimeout(f"{box.stuck}: stuck: no answer, and it is not known whether the device acted")
         self._queries.refuse(trouble, sharing)
         self._lanes.tell(sharing, trouble)
         self._came_home.notify_all()
-
-
-def _outlets(ticket: Request | Outlet) -> Collection[Outlet]:
-    return ticket.target.outlets if isinstance(ticket, Request) else (ticket,)

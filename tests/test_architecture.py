@@ -14,12 +14,24 @@ PACKAGE = Path(__file__).parent.parent / "pdudaemon"
 
 FLOORS = [
     {"errors", "power", "ranges", "settings", "__init__"},
-    {"store", "transports", "notify"},
+    {"store", "transports", "notify", "credentials"},
     {"drivers"},
-    {"config", "configfile", "nodes", "topology", "timetable", "pdurunner", "lanes", "overdue", "queries"},
+    {
+        "config",
+        "configfile",
+        "nodes",
+        "topology",
+        "timetable",
+        "pdurunner",
+        "lanes",
+        "overdue",
+        "queries",
+        "answers",
+        "fleet",
+    },
     {"dispatcher"},
     {"listener", "tcplistener", "httplistener", "httpmessage", "intake", "access", "openflight"},
-    {"cli", "service", "__main__"},
+    {"cli", "listing", "service", "__main__"},
 ]
 THIRD_PARTY = {"pysnmp", "pexpect", "serial", "cryptography", "hid", "usb", "yaml", "jwt"}
 ELSEWHERE = {"topology": {"yaml"}, "access": {"jwt"}}  # packages that are at home in a module outside transports

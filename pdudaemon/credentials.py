@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""Settings that do not stand in the configuration itself: ``{"credential": NAME}`` and ``{"file": PATH}``.
+
+A credential is one of the systemd service (LoadCredential), a file is looked for beside the configuration. Of either,
+the text counts, without a line end at its end, and it is a secret.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pdudaemon.settings import Secret
+
+
+def resolved(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return settings with the texts that stand elsewhere put in. Raises: ValueError, naming the key."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        # The variables of a platform's scripts may have these very names.
+        if isinstance(value, dict) and [*value] in (["credential"], ["file"]) and key != "values":
+            ((kind, name),) = value.items()
+            found[key] = _read(key, kind, str(name), folder)
+        else:
+            found[key] = resolved(value, folder) if isinstance(value, dict) else value
+    return found
+
+
+def _read(key: str, kind: str, name: str, folder: Path) -> Secret:
+    place = Path(os.environ.get("CREDENTIALS_DIRECTORY", "")) if kind == "credential" else folder
+    if kind == "credential" and not (place.name and name == Path(name).name):
+        raise ValueError(f"{key}: there is no credential {name!r}: the service was given none of that name")
+    try:
+        return Secret((place / name).read_text().removesuffix("\n"))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not a text"
+        raise ValueError(f"{key}: the {kind} {name!r} cannot be read: {why}") from None

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""`Fleet`: the runners of all PDUs, and what they share: a box for PDUs that are one device, a pool for those of which
+only some may act at a time.
+
+Made before the start; after that everything is called with the dispatcher's lock held.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pdudaemon.config import PDUConfig
+from pdudaemon.pdurunner import Box, PDURunner
+
+log = logging.getLogger("pdud.dispatcher")
+
+
+class Fleet:
+    """``pdus`` and ``runners`` by name: those configured, and those not any more that have not ended what they have.
+
+    A PDU that is disabled has no runner. ``begin`` and ``end`` are what each runner calls; ``locks`` is the folder for
+    the lock files of the boxes, None for none.
+    """
+
+    def __init__(
+        self, pdus: Mapping[str, PDUConfig], locks: Path | None, begin: Callable[..., Any], end: Callable[..., Any]
+    ) -> None:
+        self.pdus: dict[str, PDUConfig] = {}
+        self.runners: dict[str, PDURunner] = {}
+        self.boxes: dict[str, Box] = {}
+        self._pools: dict[tuple[str, int], threading.Semaphore] = {}
+        self._locks = locks
+        self._begin = begin
+        self._end = end
+        self._configured: Mapping[str, PDUConfig] = pdus
+        self.change(pdus)
+
+    def change(self, pdus: Mapping[str, PDUConfig]) -> None:
+        """Have these PDUs from now on; one that has changed is another from its next action on."""
+        self._configured = pdus
+        for name, pdu in pdus.items():
+            former, self.pdus[name] = self.pdus.get(name), pdu
+            if pdu.driver is None:
+                continue
+            if name not in self.runners:
+                self.runners[name] = PDURunner(pdu, self._box(pdu), self._pool(pdu), self._begin, self._end)
+            elif former != pdu:
+                self.runners[name].change(pdu, self._box(pdu), self._pool(pdu))
+                log.info("%s: its configuration has changed", name)
+
+    def let_go(self, name: str, load: int) -> None:
+        """Part with a PDU that is not configured any more, unless there is something left for it to do."""
+        if name in self.pdus and name not in self._configured and not load:
+            runner = self.runners.pop(name, None)
+            del self.pdus[name]
+            if runner is not None:
+                runner.stop()
+            log.info("%s is not configured any more, and has gone", name)
+
+    def state(self, name: str) -> str:
+        """Return ``ready``, ``stuck``, ``leaving`` or ``disabled``."""
+        if name not in self.runners:
+            return "disabled"
+        if self.runners[name].box.stuck:
+            return "stuck"
+        return "ready" if name in self._configured else "leaving"
+
+    def stuck(self) -> list[str]:
+        """Return the names of those of which an action does not come back."""
+        return sorted(name for name, runner in self.runners.items() if runner.box.stuck)
+
+    def sharing(self, box: Box) -> set[str]:
+        """Return the names of those that are one device."""
+        return {name for name, runner in self.runners.items() if runner.box is box}
+
+    def _box(self, pdu: PDUConfig) -> Box:
+        name = pdu.options.lock or pdu.name
+        if name not in self.boxes:
+            self.boxes[name] = Box(None if self._locks is None else self._locks / quote(name, safe=""))
+        return self.boxes[name]
+
+    def _pool(self, pdu: PDUConfig) -> AbstractContextManager[Any]:
+        pool = pdu.driver.pool(pdu.settings) if pdu.driver is not None else None
+        return nullcontext() if pool is None else self._pools.setdefault(pool, threading.Semaphore(pool[1]))

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""What the command line prints without a daemon: the faults of a configuration, the drivers, the attached devices."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from pdudaemon.config import Config
+from pdudaemon.drivers import strategies
+from pdudaemon.drivers.driver import PDUDriver, PDUOptions
+from pdudaemon.errors import ConfigError, DeviceError
+from pdudaemon.settings import declared
+from pdudaemon.transports.deadline import Deadline
+
+LOOK_AROUND = 10.0  # seconds for the devices of one family to say who they are
+
+
+def check(conf: Config) -> int:
+    """Print what is wrong with a configuration; return the exit code."""
+    for line in (*conf.faults, *conf.warnings):
+        print(line)
+    if not conf.faults:
+        print(f"{conf.path}: {len(conf.pdus)} PDUs, {len(conf.nodes)} nodes, no faults")
+    return ConfigError.exit_code if conf.faults else 0
+
+
+def list_drivers(name: str) -> int:
+    """Print the names of all drivers, or the settings of one. Raises: ConfigError."""
+    if not name:
+        print("\n".join(strategies.names()))
+        return 0
+    try:
+        driver = strategies.find(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    print(f"{name}: {(sys.modules[driver.__module__].__doc__ or driver.__doc__ or '').strip().splitlines()[0]}")
+    for setting in [*declared(driver).values(), *declared(PDUOptions).values()]:
+        default = "required" if setting.required else f"default {setting.default!r}"
+        unit = f" {setting.unit}" if setting.unit else ""
+        print(f"  {setting.name:15} {setting.kind.says}{unit}, {default}: {setting.help}")
+    return 0
+
+
+def list_devices() -> int:
+    """Print a line for each attached device of a known kind; tell on standard error where that was not possible."""
+    drivers: dict[type[PDUDriver], None] = {}
+    devices = 0
+    for name in strategies.names():
+        try:
+            drivers.setdefault(strategies.find(name))
+        except ValueError as error:
+            print(f"pdudaemon: {error}", file=sys.stderr)
+    for driver in drivers:
+        try:
+            for device in driver.attached(Deadline(LOOK_AROUND)):
+                devices += 1
+                names = device.settings.get("driver") or " or ".join(driver.models)
+                print(f"{names}: {json.dumps(device.settings)} {' '.join(device.model.split())}".rstrip())
+        except DeviceError as error:
+            print(f"pdudaemon: {', '.join(driver.models)}: {error}", file=sys.stderr)
+    if not devices:
+        print("pdudaemon: no device of a known kind was found", file=sys.stderr)
+    return 0
