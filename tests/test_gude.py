@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.drivers import gude as module
 from pdudaemon.drivers.gude import Gude
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports import dialogue
+from pdudaemon.transports import dialogue, tcp
 from pdudaemon.transports.deadline import Deadline
 from tests.fakes.device import Mood
 from tests.fakes.gude import EPC, PASSWORD, StatusPage
@@ -82,7 +81,7 @@ def test_habits(different: dict[str, Any]):
 
 
 def test_an_echo_and_a_push_are_no_answer(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "_LOGOUT_SECONDS", 0.1)
+    monkeypatch.setattr(tcp, "FAREWELL_SECONDS", 0.1)
     for said in ("port 3 state set 1\r\n", "#OK.\r\n#port 3 ON\r\n>", "port 3 OK.\r\n"):
         with Scripted([(b"port 3 state set 1\r\n", said.encode()), (b"never", b"")]) as device:
             with pytest.raises(

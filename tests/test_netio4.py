@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from pdudaemon import configfile
-from pdudaemon.drivers import netio4 as module
 from pdudaemon.drivers.netio4 import Netio4
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
+from pdudaemon.transports import tcp
 from pdudaemon.transports.deadline import Deadline
 from tests.fakes.device import Mood
 from tests.fakes.netio4 import PASSWORD, KShell
@@ -92,7 +92,7 @@ def test_a_farewell_changes_nothing(bye: str | None):
 
 
 def test_a_farewell_without_an_answer(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "_LOGOUT_SECONDS", 0.1)
+    monkeypatch.setattr(tcp, "FAREWELL_SECONDS", 0.1)
     with Scripted([*sample(SAMPLES[0])[:-1], (b"quit\r\n", b""), (b"never", b"")]) as device:
         driver(device, password="admin").port_on(2)
         assert device.played == 4

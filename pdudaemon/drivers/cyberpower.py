@@ -13,7 +13,6 @@ community both writes and reads; ``public``, which the device has for reading, c
 from __future__ import annotations
 
 from pdudaemon.drivers.snmpoutlet import OutletRow, SNMPDriver
-from pdudaemon.power import State
 
 _EPDU_OUTLET = "1.3.6.1.4.1.3808.1.1.3.3"
 _OUTLETS = OutletRow(
@@ -23,6 +22,7 @@ _OUTLETS = OutletRow(
     status=f"{_EPDU_OUTLET}.5.1.1.4.{{n}}",
     outlets=8,
     version="1",
+    lags=True,
 )
 
 
@@ -30,7 +30,3 @@ class CyberPower(SNMPDriver):
     """Both models have the same outlets."""
 
     models = {"cyberpower81001": _OUTLETS, "cyberpower41001": _OUTLETS}
-
-    def port_interaction(self, command: str, port_number: int | str) -> None:
-        super().port_interaction(command, port_number)
-        self.confirm(port_number, State(command), within=3)

@@ -17,14 +17,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pdudaemon.drivers.driver import PDUDriver, numbered
-from pdudaemon.errors import DeviceError, PermanentError, TransientError
+from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, choice, integer, text
-from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.tcp import Connection
 
 _ACTIVE, _INACTIVE, _STATES, _LOGIN, _LOGOUT = 0x20, 0x21, 0x24, 0x79, 0x7B
-_LOGOUT_SECONDS = 1.0
 
 
 class Board(NamedTuple):
@@ -82,8 +80,7 @@ class DevantechETH(PDUDriver):
         try:
             yield
         finally:
-            connection.deadline = Deadline(_LOGOUT_SECONDS)  # it is owed even when the time of the action is over
-            with contextlib.suppress(DeviceError):  # what went wrong before is what counts
+            with connection.farewell():
                 connection.send(bytes([_LOGOUT]), "the logout")
                 connection.receive("the logout")
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pdudaemon.drivers.driver import PDUDriver, numbered
-from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
 from pdudaemon.transports.deadline import Deadline
@@ -26,7 +26,6 @@ _KNOCK = b"\x11"
 _KNOCKS = 5
 _NEXT_KNOCK = 0.5
 PATIENCE = 3.5  # with a password; the strip itself gives a session up after 4 s
-_GOODBYE_SECONDS = 1.0
 _SOCKETS = 4
 _CONTROLS = {State.ON: 0x01, State.OFF: 0x02}
 _LEAVE = 0x04
@@ -101,8 +100,7 @@ class EGPMSLAN(PDUDriver):
                     raise PermanentError(f"no answer from {connection.peer} to the password: it is probably wrong")
                 yield connection, cipher, self._states(connection, cipher, answer)
             finally:
-                connection.deadline = Deadline(_GOODBYE_SECONDS)  # owed even when the time of the action is over
-                with contextlib.suppress(DeviceError):  # what went wrong before is what counts
+                with connection.farewell():
                     connection.send(_KNOCK, "the end")  # no order, which is what ends a session
 
     def _task(self, connection: Connection) -> bytes:

@@ -18,15 +18,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pdudaemon.drivers.driver import PDUDriver, numbered
-from pdudaemon.errors import DeviceError, PermanentError, TransientError
+from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
-from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.dialogue import Dialogue, Seen
 from pdudaemon.transports.http import Client
 from pdudaemon.transports.telnet import Telnet
 
-_LOGOUT_SECONDS = 1.0
 _STATUS_PAGE = "/statusjsn.js?components=1"
 _LINE = r"(?:^|[\r\n])[> ]*"
 _DONE = rf"{_LINE}OK\."
@@ -81,8 +79,7 @@ class Gude(PDUDriver):
             try:
                 yield console
             finally:
-                stream.deadline = Deadline(_LOGOUT_SECONDS)  # it is owed even when the time of the action is over
-                with contextlib.suppress(DeviceError):  # what went before is what counts
+                with stream.farewell():
                     console.line("quit", "the logout")
                     console.expect_or_end("the logout", {})
 

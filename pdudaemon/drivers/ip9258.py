@@ -13,7 +13,6 @@ state is read back until it is as asked. An outlet that the device does not have
 from __future__ import annotations
 
 from pdudaemon.drivers.snmpoutlet import OutletRow, SNMPDriver
-from pdudaemon.power import State
 
 
 class IP9258(SNMPDriver):
@@ -21,10 +20,6 @@ class IP9258(SNMPDriver):
 
     models = {
         "ip9258": OutletRow(
-            control="1.3.6.1.4.1.92.58.2.{n}.0", on=1, off=0, outlets=8, version="1", community="public"
+            control="1.3.6.1.4.1.92.58.2.{n}.0", on=1, off=0, outlets=8, version="1", community="public", lags=True
         )
     }
-
-    def port_interaction(self, command: str, port_number: int | str) -> None:
-        super().port_interaction(command, port_number)
-        self.confirm(port_number, State(command), within=3)

@@ -19,15 +19,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pdudaemon.drivers.driver import PDUDriver, numbered
-from pdudaemon.errors import DeviceError, PermanentError, TransientError
+from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
-from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.telnet import Telnet
 
 _GREETING = "the greeting"
 _LOGIN = "the login"
-_LOGOUT_SECONDS = 1.0
 _HELLO, _OK = "100", "250"
 _TOO_MANY_CONNECTIONS = "507"  # what else begins with 5 is no, for good
 _STATES = {"1": State.ON, "0": State.OFF, "i": State.UNKNOWN, "m": State.UNKNOWN, "t": State.UNKNOWN}
@@ -78,8 +76,7 @@ class Netio4(PDUDriver):
                 self._say(session, f"login {self.username} {self.password}", _LOGIN)
                 yield session
             finally:
-                session.deadline = Deadline(_LOGOUT_SECONDS)  # it is owed even when the time of the action is over
-                with contextlib.suppress(DeviceError):  # what went before is what counts
+                with session.farewell():
                     session.send(b"quit\r\n", "the logout")
                     session.receive_line("the logout")
 

@@ -57,6 +57,8 @@ class OutletRow:
     ``status`` is what is read; left out, ``control`` itself; empty, nothing can be. ``states`` says what its values
     mean (left out: those of ``on`` and ``off``), any other is unknown. Those in ``pending`` are read again.
 
+    ``lags``: the state follows a SET by and by, or the answer to that is not to be trusted: it is read back.
+
     With a ``separator`` the object holds the values of all outlets in one string, in which ours is changed.
     """
 
@@ -73,6 +75,7 @@ class OutletRow:
     separator: str = ""
     version: str = "2c"
     community: str = "private"  # empty: there is no default
+    lags: bool = False
 
     def canonical(self, port: str) -> str:
         """Return the one spelling of a port. Raises: ValueError, quoting it."""
@@ -201,6 +204,8 @@ class SNMPDriver(PDUDriver):
                 fields[place] = str(value)
                 value = row.separator.join(fields)
             agent.set(oid, value, row.syntax, self.deadline)
+        if row.lags:
+            self.confirm(port_number, State(command), within=3)
 
     def port_status(self, port_number: int | str) -> State:
         port = str(port_number)

@@ -18,12 +18,14 @@ import ssl
 from collections.abc import Iterator
 from typing import Self
 
-from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 
 CHUNK = 4096
 LIMIT = 65536
 """Most bytes that are read in search of the end of a line or of a prompt."""
+
+FAREWELL_SECONDS = 1.0
 
 
 def in_words(host: str, port: int) -> str:
@@ -41,6 +43,16 @@ class Stream:
         self.peer = peer
         self.deadline = deadline
         self._buffer = bytearray()
+
+    @contextlib.contextmanager
+    def farewell(self) -> Iterator[None]:
+        """Take leave of a device: owed even when the time of the action is over, and whatever comes of it is no matter.
+
+        Weak devices keep a session that was not ended, and let nobody else in.
+        """
+        self.deadline = Deadline(FAREWELL_SECONDS)
+        with contextlib.suppress(DeviceError):
+            yield
 
     def send(self, data: bytes, step: str) -> None:
         """Send all of ``data``."""
