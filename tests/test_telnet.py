@@ -125,6 +125,7 @@ def test_connections_that_end():
         console.expect("the prompt", {"prompt": ">"})
 
     def reset(peer: Peer, connection: socket.socket) -> None:
+        peer.receive(connection)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.close()
 
@@ -133,6 +134,7 @@ def test_connections_that_end():
         session(device) as console,
         pytest.raises(TransientError, match=r"connection closed by .* at the prompt"),
     ):
+        console.line("hello", "the prompt")
         console.expect("the prompt", {"prompt": ">"})
     with pytest.raises(TransientError, match=rf"connection refused by 127.0.0.1:{device.port}"), session(device):
         pass
