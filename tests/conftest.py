@@ -7,6 +7,7 @@ With ``REQUIRE_PEERS=1`` a skipped test is a failure, unless ``ALLOWED_SKIPS`` (
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from typing import Any
 import pytest
 
 from tests.process import Daemon
+
+# A suite in the background of a script is told to ignore Ctrl-C; the programs that it starts must not inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ import pytest
 from pdudaemon import access, cli, httplistener, openflight
 from pdudaemon.access import Access
 from pdudaemon.errors import ConfigError, Denied
+from tests.ports import free_ports
 from tests.process import Daemon, eventually
 
 SECRET = "c2VjcmV0IG9mIGEgdGVzdA=="  # as OpenFlight's package makes them: short
@@ -427,10 +428,7 @@ def test_the_text_protocol_is_refused_also_where_both_are_spoken(guarded: Daemon
 
 def listening(daemon: Daemon, *listeners: dict[str, Any]) -> list[int]:
     """Start a daemon with several listeners; return their ports."""
-    free = [socket.create_server(("127.0.0.1", 0)) for _ in listeners]
-    ports = [each.getsockname()[1] for each in free]
-    for each in free:
-        each.close()
+    ports = free_ports(len(listeners))
     daemon.settings["daemon"]["listeners"] = [
         {"port": port, **each} for port, each in zip(ports, listeners, strict=True)
     ]

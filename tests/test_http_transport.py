@@ -20,7 +20,8 @@ from pdudaemon.transports import http
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, tls
 from tests.fakes.device import Mood
-from tests.peers.http import Answer, Lighttpd, Request, WebDevice, free_ports, lighttpd, listening, self_signed
+from tests.peers.http import Answer, Lighttpd, Request, WebDevice, lighttpd, listening, self_signed
+from tests.ports import free_ports
 from tests.process import nothing_left_behind
 
 SECRET = Lighttpd.password
@@ -136,7 +137,7 @@ def test_ca_file_that_is_not_there():
 
 
 def test_proxies_of_the_environment_are_not_asked(server: Lighttpd, monkeypatch: pytest.MonkeyPatch):
-    (port,) = free_ports(1)
+    (port,) = free_ports()
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
     assert client(server.port).request("GET", "/open.py").status == 200

@@ -259,10 +259,13 @@ def test_interrupt() -> None:
     with OldDaemon(end="hold") as daemon:
         command = [sys.executable, str(CLIENT), *outlet(daemon, "on")]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-            eventually(lambda: daemon.received)
-            process.send_signal(2)
-            assert process.wait(10) == 130
-            assert process.stdout is not None and process.stdout.read() == b""
+            try:
+                eventually(lambda: daemon.received)
+                process.send_signal(2)
+                assert process.wait(10) == 130
+                assert process.stdout is not None and process.stdout.read() == b""
+            finally:
+                process.kill()
 
 
 # The command line

@@ -22,11 +22,12 @@ import pytest
 import yaml
 
 from pdudaemon import configfile
-from tests.peers.http import Answer, Request, WebDevice, free_ports
+from tests.peers.http import Answer, Request, WebDevice
 from tests.peers.ipmi import BMC, CIPHER, ipmi_sim
 from tests.peers.libvirt import DOMAIN, libvirtd
 from tests.peers.shipped import SHIPPED, VERBS, Cluster
 from tests.peers.ssh import sshd
+from tests.ports import free_ports
 from tests.process import Daemon, eventually, in_parallel
 
 Make = Callable[..., Daemon]
@@ -306,7 +307,7 @@ ODD = "sec\\\\ret \"x\" $(id) & 'y' hush-hush"
 
 
 def test_redfish(daemon: Make, tmp_path: Path) -> None:
-    (gone,) = free_ports(1)
+    (gone,) = free_ports()
     with PickyBMC(f"root:{ODD}") as bmc:
         bmc_url = f"http://127.0.0.1:{bmc.port}/redfish/v1/Systems/1"
         node = {"platform": "redfish", "redfish_url": bmc_url, "redfish_username": "root", "redfish_password": ODD}

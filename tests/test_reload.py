@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.plugins import recorded
+from tests.ports import free_ports
 from tests.process import Daemon, eventually, in_parallel
 
 RELOADED = "the configuration has been taken over"
@@ -164,12 +165,6 @@ def test_many_reloads_under_load_lose_nothing(daemon: Callable[..., Daemon]) -> 
         thread.join(30)
     assert not failed
     assert set(plugin.by_outlet()["b", "1"].replace("fo", "")) == set()
-
-
-def free_ports() -> list[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1]]
 
 
 def test_comments_and_secrets_from_elsewhere(daemon: Callable[..., Daemon], tmp_path: Path) -> None:

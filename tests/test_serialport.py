@@ -18,8 +18,8 @@ from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.serialport import SerialPort
 from tests.fakes.device import Mood
-from tests.peers.http import free_ports
 from tests.peers.serial import PtyDevice, Scripted, ser2net
+from tests.ports import free_ports
 from tests.process import nothing_left_behind
 
 
@@ -108,7 +108,7 @@ def test_no_serial_line(url: str):
 
 
 def test_nobody_listens():
-    (port,) = free_ports(1)
+    (port,) = free_ports()
     for scheme in ("socket", "rfc2217"):
         url = f"{scheme}://127.0.0.1:{port}"
         with pytest.raises(TransientError, match=f"^cannot open {url}: Connection refused$"):

@@ -31,7 +31,8 @@ from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.snmp import OID, Agent, Community, Syntax, User
 from tests.fakes import snmp as wire
 from tests.fakes.device import Mood
-from tests.peers.snmp import AUTH, PRIV, Snmpd, free_udp_port, snmpd, snmpsim
+from tests.peers.snmp import AUTH, PRIV, Snmpd, snmpd, snmpsim
+from tests.ports import free_ports
 from tests.process import ROOT, Daemon, eventually
 
 E = "1.3.6.1.4.1"
@@ -188,7 +189,7 @@ def test_a_wrong_community_is_silence(net_snmp: Snmpd) -> None:
 
 
 def test_a_restarted_agent_and_another_one_at_the_same_address(tmp_path: Path) -> None:
-    port = free_udp_port()
+    (port,) = free_ports(1, socket.SOCK_DGRAM)
     agent = at(port, User("sha_aes", AUTH, PRIV, "USM_AUTH_HMAC96_SHA", "USM_PRIV_CFB128_AES"), 1.0)
     for number, boots in enumerate((5, 6, 1)):
         with snmpd(tmp_path / f"same{number}", port, "80001f8804aa01", boots):

@@ -24,6 +24,7 @@ from tests.fakes.cyberpower import Outlets
 from tests.fakes.ip9258 import IP9258
 from tests.peers import snmp as peers
 from tests.peers.serial import conversation
+from tests.ports import free_ports
 from tests.test_snmp import numbered, request_of
 
 NAMES = [*cyberpower.NAMES, *ip9258.NAMES]
@@ -169,7 +170,7 @@ def net_snmp(name: str, folder: Path) -> Iterator[int]:
     (folder / "script").write_text(script + PASS_PERSIST)
     for outlet in range(1, 9):
         (folder / str(outlet)).write_text("0" if name == "ip9258" else "2")
-    port = peers.free_udp_port()
+    (port,) = free_ports(1, socket.SOCK_DGRAM)
     (folder / "snmpd.conf").write_text(
         f"agentAddress udp:127.0.0.1:{port}\n"
         f"rwcommunity {community} 127.0.0.1\n"

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import load
+from tests.ports import free_ports
 from tests.process import ROOT, Daemon, install_plugin
 
 RELEASE = "1.1.1"
@@ -73,14 +74,14 @@ class Server:
 
 def bare(protocol: str) -> AbstractContextManager[Server]:
     """Run a server that does nothing."""
-    port = free_port()
+    (port,) = free_ports()
     return running([sys.executable, "-m", "tests.bench.bare", protocol, str(port)], port, protocol)
 
 
 def ours(folder: Path, pdus: dict[str, Any], **settings: Any) -> AbstractContextManager[Server]:
     """Run our daemon as a user would, for both protocols on one port."""
     folder.mkdir()
-    port = free_port()
+    (port,) = free_ports()
     daemon = Daemon(folder, pdus, logging_level="INFO", port=port, **settings)
     install_plugin(daemon.plugins, "instantdriver", INSTANT, {"instant": "Instant"})
     return running(daemon.command(f"--logfile={daemon.log}"), port, "http", daemon.plugins)
@@ -92,7 +93,7 @@ def released(folder: Path, pdus: dict[str, Any], protocol: str) -> AbstractConte
         return nullcontext()
     folder.mkdir()
     install_plugin(folder, "instantdriver", INSTANT, {"instant": "Instant"})
-    port = free_port()
+    (port,) = free_ports()
     section = {"hostname": "127.0.0.1", "port": port, "listener": protocol, "logging_level": "INFO"}
     (folder / "conf").write_text(json.dumps({"daemon": section, "pdus": pdus}))
     return running([str(program), f"--conf={folder / 'conf'}", f"--logfile={folder / 'log'}"], port, protocol, folder)
@@ -115,13 +116,6 @@ def released_program() -> Path | None:
             print(f"it cannot be installed, going on without it: {error}\n{error.stderr!s}")
             return None
     return program
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Return a port of 127.0.0.1 that nobody has."""
-    with socket.socket(type=kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

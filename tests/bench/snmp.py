@@ -21,6 +21,7 @@ from pdudaemon.drivers import strategies
 from tests.bench import load, peers
 from tests.bench.latency import take_turns
 from tests.bench.report import Bench
+from tests.ports import free_ports
 
 TIMES = "SNMP SET, ms"
 OID = "1.3.6.1.4.1.99999.1.1.0"
@@ -90,7 +91,7 @@ class Engine:
 @contextmanager
 def _snmpd(program: str, folder: Path, privileged: bool) -> Iterator[int]:
     """Run an agent with one writable integer; yield its port."""
-    port = peers.free_port(socket.SOCK_DGRAM)
+    (port,) = free_ports(1, socket.SOCK_DGRAM)
     addresses = f"udp:127.0.0.1:{port}" + (",udp:{}:{}".format(*PRIVILEGED) if privileged else "")
     conf = folder / "snmpd.conf"
     conf.write_text(f"agentAddress {addresses}\nrwcommunity private 127.0.0.0/8\noverride -rw .{OID} integer 1\n")

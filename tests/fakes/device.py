@@ -34,7 +34,8 @@ class Device:
         self.sessions = 0
         self.lock = threading.Lock()
         self.closing = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._threads: list[threading.Thread] = []
         self._connections: list[socket.socket] = []
@@ -61,9 +62,8 @@ class Device:
             self.closing.wait(0.01)
 
     def __enter__(self) -> Self:
-        if self.mood is Mood.GONE:
-            self._listener.close()
-        else:
+        if self.mood is not Mood.GONE:
+            self._listener.listen()
             thread = threading.Thread(target=self._accept, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -73,7 +73,7 @@ class Device:
         self.closing.set()
         if self.mood is not Mood.GONE:
             self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
+        self._listener.close()
         for connection in self._connections:
             connection.close()
         for thread in self._threads:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.peers.http import free_ports
+from tests.ports import free_ports
 from tests.process import eventually
 
 USERNAME, PASSWORD = "pdu", "secretpw"
@@ -81,7 +81,7 @@ def homeassistant(folder: Path) -> Iterator[HomeAssistant]:
     if program is None:
         pytest.skip("Home Assistant is not installed (HOMEASSISTANT=.../bin/hass)")
     folder.mkdir()
-    (port,) = free_ports(1)
+    (port,) = free_ports()
     (folder / "configuration.yaml").write_text(CONFIGURATION.format(port=port))
     adding = [program, "--script", "auth", "-c", str(folder), "add", USERNAME, PASSWORD]
     subprocess.run(adding, check=True, capture_output=True, timeout=60)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.fakes.device import Device, Mood
+from tests.ports import free_ports
 from tests.process import eventually
 
 
@@ -188,15 +189,6 @@ def self_signed(key: Path, certificate: Path) -> None:
     words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
     files = ["-keyout", str(key), "-out", str(certificate)]
     subprocess.run(["openssl", *words.split(), *files], check=True, capture_output=True)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return TCP ports of the loopback that nothing listens on just now."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 @contextmanager

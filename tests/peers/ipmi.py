@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.peers.snmp import free_udp_port
+from tests.ports import free_ports
 from tests.process import eventually
 
 CIPHER = 3
@@ -77,7 +77,7 @@ def ipmi_sim(folder: Path, user: str, password: str) -> Iterator[BMC]:
     program = shutil.which("ipmi_sim")
     if program is None or shutil.which("ipmitool") is None:
         pytest.skip("ipmi_sim or ipmitool is not installed (Debian: openipmi, ipmitool)")
-    bmc = BMC(free_udp_port(), folder)
+    bmc = BMC(*free_ports(1, socket.SOCK_DGRAM), folder)
     (folder / "state").mkdir(parents=True)
     bmc.flip("off")
     (folder / "asked").touch()

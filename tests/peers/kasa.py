@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.http import free_ports, listening
+from tests.peers.http import listening
+from tests.ports import free_ports
 
 SCRIPT = """
 const [folder, model, port] = process.argv.slice(1);
@@ -30,6 +31,6 @@ def simulator(model: str) -> Iterator[int]:
     folder = os.environ.get("KASA_SIMULATOR", "")
     if not shutil.which("node") or not (Path(folder) / "node_modules" / "tplink-smarthome-simulator").is_dir():
         pytest.skip("needs node, and KASA_SIMULATOR naming the folder with tplink-smarthome-simulator")
-    (port,) = free_ports(1)
+    (port,) = free_ports()
     with listening(["node", "-e", SCRIPT, str(Path(folder).resolve()), model, str(port)], port):
         yield port

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.peers.http import free_ports, listening
+from tests.peers.http import listening
+from tests.ports import free_ports
 
 COILS = 64
 
@@ -32,7 +33,7 @@ asyncio.run(StartAsyncTcpServer(context=context, address=("127.0.0.1", int(sys.a
 def pymodbus() -> Iterator[tuple[int, Any]]:
     """Run a server with `COILS` coils, all off, in each of the units 1 and 7; yield its port and a client of it."""
     client = pytest.importorskip("pymodbus.client", reason="needs the Python package pymodbus")
-    (port,) = free_ports(1)
+    (port,) = free_ports()
     with (
         listening([sys.executable, "-c", SERVER, str(port)], port),
         client.ModbusTcpClient("127.0.0.1", port=port) as connected,

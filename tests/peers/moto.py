@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.peers.http import free_ports, listening
+from tests.peers.http import listening
+from tests.ports import free_ports
 
 REGION = "eu-west-1"
 
@@ -52,7 +53,7 @@ def moto(folder: Path) -> Iterator[Cloud]:
     program = shutil.which("moto_server", path=path)
     if program is None or shutil.which("aws", path=path) is None:
         pytest.skip("moto_server or aws is not installed (MOTO=.../bin, with moto[ec2,server] and awscli)")
-    (port,) = free_ports(1)
+    (port,) = free_ports()
     environment = {
         "PATH": path,
         "HOME": str(folder),

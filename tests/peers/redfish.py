@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.peers.http import free_ports, listening, self_signed
+from tests.peers.http import listening, self_signed
+from tests.ports import free_ports
 
 SYSTEM = "11111111-1111-1111-1111-111111111111"
 
@@ -59,7 +60,7 @@ def sushy(folder: Path, user: str, password: str, power: str = "Off") -> Iterato
     if program is None:
         pytest.skip("sushy-tools is not installed (SUSHY=.../bin/sushy-emulator, with sushy-tools)")
     folder.mkdir(parents=True, exist_ok=True)
-    (port,) = free_ports(1)
+    (port,) = free_ports()
     bmc = BMC(f"https://127.0.0.1:{port}/redfish/v1/Systems/{SYSTEM}", folder / "cert.pem", user, password)
     self_signed(folder / "key.pem", bmc.certificate)
     (folder / "htpasswd").write_text(f"{user}:{_crypted(Path(program), password)}\n")

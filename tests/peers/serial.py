@@ -20,7 +20,8 @@ from typing import Self
 import pytest
 
 from tests.fakes.device import Device, Mood
-from tests.peers.http import free_ports, listening
+from tests.peers.http import listening
+from tests.ports import free_ports
 
 DATA = Path(__file__).parent.parent / "data"
 

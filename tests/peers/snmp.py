@@ -21,6 +21,7 @@ import pytest
 
 from tests.fakes import snmp as wire
 from tests.peers import snmp_outlets
+from tests.ports import free_ports
 from tests.process import eventually
 
 AUTH, PRIV = "authpass12345", "privpass12345"
@@ -57,20 +58,13 @@ class Snmpd(NamedTuple):
         (self.folder / outlet).write_text(state)
 
 
-def free_udp_port() -> int:
-    """Return a UDP port of loopback that nobody has just now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 @contextmanager
 def snmpd(folder: Path, port: int = 0, engine: str = "", boots: int = 1) -> Iterator[Snmpd]:
     """Run net-snmp's agent, every outlet off. ``engine`` is its SNMPv3 identity in hex, ``boots`` how often it ran."""
     program = shutil.which("snmpd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if program is None:
         pytest.skip("snmpd is not installed")
-    port = port or free_udp_port()
+    port = port or free_ports(1, socket.SOCK_DGRAM)[0]
     folder.mkdir()
     for outlet in snmp_outlets.OUTLETS:
         (folder / outlet).write_text("off")
@@ -100,7 +94,7 @@ def snmpsim(folder: Path) -> Iterator[int]:
     program = shutil.which(os.environ.get("SNMPSIM", "snmpsim-command-responder"))
     if program is None:
         pytest.skip("snmpsim is not installed (SNMPSIM=.../bin/snmpsim-command-responder)")
-    port = free_udp_port()
+    (port,) = free_ports(1, socket.SOCK_DGRAM)
     data = folder / "data"
     data.mkdir(parents=True)
     lines = [f"{wire.SPDU_OUTLET_CTL}.{n}|2:writecache|value=2" for n in range(1, 9)]
