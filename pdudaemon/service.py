@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pdudaemon import __version__, access, httplistener, tcplistener
@@ -56,6 +56,10 @@ class News:
         return self.get() if select.select([self._read], [], [], seconds)[0] else None
 
 
+# A listener by its address, port, and how many there are before it with the same (port 0 is any free one).
+Place = tuple[str, int, int]
+
+
 class Service:
     """The daemon, made of a configuration and a store. All of it is used by the main thread."""
 
@@ -63,13 +67,13 @@ class Service:
         """Bind every listener; nothing is served yet. Raises: ConfigError."""
         self._conf = conf
         self._store = store
-        self._access = permitted(conf)
+        may = permitted(conf)
         self._notifier = Notifier()
         self._dispatcher = Dispatcher(conf, store, locks)
         self._crowd = Crowd(conf.daemon.max_connections)
         self._hands = Hands()
         places = _places(conf.listeners)
-        self._listeners = dict(zip(places, self._bound(places.values()), strict=True))
+        self._listeners = dict(zip(places, self._bound(places.values(), may), strict=True))
 
     def run(self, news: News, reread: Callable[[], Config]) -> None:
         """Serve until a signal ends it; ``reread`` returns the configuration as it stands now."""
@@ -106,9 +110,7 @@ class Service:
             if conf.faults:
                 raise ConfigError(*conf.faults)
             may = permitted(conf)
-            wanted = _places(conf.listeners)
-            new = {place: options for place, options in wanted.items() if place not in self._listeners}
-            bound = dict(zip(new, self._bound(new.values()), strict=True))
+            new = self._exchanged(_places(conf.listeners), may)
         except PDUDaemonError as error:
             for line in str(error).splitlines():
                 log.error("%s", line)
@@ -119,15 +121,10 @@ class Service:
         if conf.daemon.dbname != self._conf.daemon.dbname:
             log.warning("%s: daemon.dbname: another store needs a restart", conf.path)
         self._dispatcher.reload(conf)
-        self._conf, self._access = conf, may
+        self._conf = conf
         self._crowd.most = conf.daemon.max_connections
         logging.getLogger().setLevel(conf.daemon.logging_level)
-        for place in [place for place in self._listeners if place not in wanted]:
-            self._listeners.pop(place).stop()
-        self._listeners |= bound
-        for place, listener in self._listeners.items():
-            listener.options, listener.access = wanted[place], may
-        for listener in bound.values():
+        for listener in new:
             _serve(listener)
         log.info("the configuration has been taken over: %d PDUs", len(conf.pdus))
         self._notifier.ready(self._dispatcher.summary())
@@ -143,13 +140,37 @@ class Service:
         log.info("pdudaemon has stopped")
         self._notifier.status(f"stopped; {'; '.join(owed)}" if owed else "stopped")
 
-    def _bound(self, options: Iterable[ListenerOptions]) -> list[Listener]:
+    def _exchanged(self, wanted: Mapping[Place, ListenerOptions], may: Access) -> list[Listener]:
+        """Stop listeners that are no more, and return the new ones, bound. Raises: ConfigError: it is all as before."""
+        new = {place: options for place, options in wanted.items() if place not in self._listeners}
+        going = {place: listener for place, listener in self._listeners.items() if place not in wanted}
+        # A port must be free before it can be had at another address.
+        moved = {place for place in going if place[1] in {port for _, port, _ in new}}
+        for place in moved:
+            self._listeners.pop(place).stop()
+        try:
+            bound = self._bound(new.values(), may)
+        except ConfigError:
+            for place in moved:
+                (self._listeners[place],) = self._bound([going[place].options], going[place].access)
+                _serve(self._listeners[place])
+            raise
+        for place in going.keys() - moved:
+            self._listeners.pop(place).stop()
+        for listener in going.values():
+            listener.access = may  # the connections that it has go on
+        for place, listener in self._listeners.items():
+            listener.options, listener.access = wanted[place], may
+        self._listeners |= zip(new, bound, strict=True)
+        return bound
+
+    def _bound(self, options: Iterable[ListenerOptions], may: Access) -> list[Listener]:
         """Return listeners, all of them or none. Raises: ConfigError."""
         speak = {"tcp": tcplistener.speak, "http": httplistener.speak}
         found: list[Listener] = []
         try:
             for each in options:
-                found.append(Listener(each, self._dispatcher, self._access, self._crowd, self._hands, speak))
+                found.append(Listener(each, self._dispatcher, may, self._crowd, self._hands, speak))
         except ConfigError:
             for listener in found:
                 listener.server_close()
@@ -171,9 +192,8 @@ def _tell_faults(conf: Config) -> None:
         log.warning("%s", line)
 
 
-def _places(listeners: Iterable[ListenerOptions]) -> dict[tuple[str, int, int], ListenerOptions]:
-    """Return listeners by address, port, and how many there are before with the same (port 0 is any free one)."""
-    found: dict[tuple[str, int, int], ListenerOptions] = {}
+def _places(listeners: Iterable[ListenerOptions]) -> dict[Place, ListenerOptions]:
+    found: dict[Place, ListenerOptions] = {}
     for each in listeners:
         number = sum((each.hostname, each.port) == place[:2] for place in found)
         found[each.hostname, each.port, number] = each

@@ -135,11 +135,48 @@ def test_listeners_that_did_not_change_keep_their_connections(daemon: Callable[.
     assert started.http("/healthz").status == 200
 
 
+def test_a_listener_moves_to_another_address_of_its_port(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"pdu": {"driver": "dummy"}}, port=free_ports()[0])
+    assert started.process is not None
+
+    def heard(address: str) -> bool:
+        try:
+            with socket.create_connection((address, started.port), timeout=10) as connection:
+                connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+                return b"200 OK" in connection.recv(4096)
+        except ConnectionRefusedError:
+            return False
+
+    section = started.settings["daemon"]
+    assert (heard("127.0.0.1"), heard("127.0.0.2")) == (True, False)
+    reload(started, daemon={**section, "hostname": "0.0.0.0"})
+    assert (heard("127.0.0.1"), heard("127.0.0.2")) == (True, True)
+    reload(started, daemon={**section, "hostname": "127.0.0.2"})
+    assert (heard("127.0.0.1"), heard("127.0.0.2")) == (False, True)
+
+    with socket.create_server(("127.0.0.3", started.port)):  # so that nobody can have the port at every address
+        started.configure({**started.settings, "daemon": {**section, "hostname": "0.0.0.0"}})
+        started.process.send_signal(signal.SIGHUP)
+        eventually(lambda: REFUSED in started.log_text())
+    assert "cannot listen on 0.0.0.0 port" in started.log_text()
+    assert (heard("127.0.0.1"), heard("127.0.0.2")) == (False, True)
+
+
 def test_tokens_can_be_asked_for_from_now_on(daemon: Callable[..., Daemon]) -> None:
     started = daemon({"pdu": {"driver": "dummy"}})
     reload(started, daemon={**started.settings["daemon"], "jwt_secret_file": "secret"})
     assert started.http("/api/v1/pdus").status == 401
     assert started.tcp("pdu 1 on").startswith("nack: a token is needed")
+
+
+def test_connections_of_a_listener_that_is_no_more_are_asked_for_tokens_too(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"pdu": {"driver": "dummy"}}, port=free_ports()[0])
+    with socket.create_connection(("127.0.0.1", started.port), timeout=10) as connection:
+        for status in (b"200", b"401"):
+            connection.sendall(b"GET /api/v1/pdus HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(4096).split()[1] == status
+            moved = {"hostname": "0.0.0.0", "jwt_secret_file": "secret"}
+            reload(started, daemon={**started.settings["daemon"], **moved})
 
 
 def test_many_reloads_under_load_lose_nothing(daemon: Callable[..., Daemon]) -> None:
