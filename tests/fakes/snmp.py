@@ -287,7 +287,7 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
         settings: dict[str, Any] = {
             "driver": name,
             "snmpport": agent.port,
-            "snmptimeout": 1.0,
+            "snmptimeout": 6.0 if mood in (Mood.WELL, Mood.SLOW) else 1.0,
             "oid": f".{SPDU_OUTLET_CTL}.*",
             "onsetting": "1",
             "offsetting": "2",
