@@ -174,7 +174,8 @@ def test_a_hung_command_of_a_killed_daemon_is_ended_when_its_time_is_over(
     pdu = {"driver": "localcmdline", "cmd_off": hang, "cmd_on": f"echo 0 end on pdu %s >> {record}"}
     started = daemon({"pdu": {**pdu, "timeout": 2, "retrydelay": 0.1}})
     assert started.tcp("pdu 1 reboot 0 wait=0") == "ack\n"
-    eventually(lambda: read_record(record))
+    (lock,) = eventually(lambda: read_record(record) and [*started.folder.glob("*.locks/pdu")])
+    eventually(lock.read_text)  # it says whom it is held for
     started.kill()
     (tmp_path / "well").touch()
     started.start()
