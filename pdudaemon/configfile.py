@@ -194,6 +194,9 @@ class _Reading:
             if "driver" not in wrong:
                 try:
                     driver = strategies.find(settings["driver"])
+                    for key in declared(PDUOptions) | declared(driver):
+                        if settings.get(key, "") is None:  # old files have null for what is not set
+                            del settings[key]
                     wrong |= self._driver_faults(name, driver, settings)
                 except ValueError as error:
                     wrong["driver"] = str(error)

@@ -16,6 +16,7 @@ import os
 import queue
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -232,8 +233,9 @@ class PDURunner:
         elif isinstance(error, OSError) and error.strerror:
             text = error.strerror
         else:
-            text = repr(error)
-            log.debug("%s: the driver raised what is no device error", self.pdu.name, exc_info=error)
+            text = f"{type(error).__name__}: {error}"
+            trace = without(self.pdu.secrets, "".join(traceback.format_exception(error)))
+            log.debug("%s: the driver raised what is no device error\n%s", self.pdu.name, trace.rstrip())
         text = " ".join(without(self.pdu.secrets, text).split()) or type(error).__name__
         return kind(f"{self.pdu.name}: {text}", private=private)
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 _SECRET_NAME = re.compile(
-    r"passw|passphrase|secret|token|community|(api|ssh|access|private|priv)_?key|(^|_)(pass|pwd|pw|keys?)(_|$)",
+    r"passw|passphrase|secret|token|community|(api|ssh|access|private|priv)_?key|(^|_)(pass|pwd|pw|keys?)(_|$)|(pass|pwd|pw|key)$",
     re.IGNORECASE,
 )
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
@@ -55,8 +55,12 @@ def parse_seconds(value: str, most: float = math.inf) -> float:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # a password of digits, in old files
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a text")
+    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError(f"{value!r} has half a character, which nothing can be told")
     return value
 
 
@@ -198,11 +202,13 @@ def read(owner: type, given: Mapping[str, object]) -> tuple[dict[str, Any], dict
     values: dict[str, Any] = {}
     faults: dict[str, str] = {}
     for name, setting in declared(owner).items():
-        if name in given:
+        value = given.get(name)
+        if value is not None:  # null is as good as not there
             try:
-                values[name] = setting.kind.convert(given[name])
+                values[name] = setting.kind.convert(value)
             except ValueError as error:
-                faults[name] = "is not usable as given" if setting.secret else str(error)
+                wanted = f"is not usable as given (which must not be shown); wanted: {setting.kind.says}"
+                faults[name] = wanted if setting.secret else str(error)
         elif setting.required:
             faults[name] = f"is missing: {setting.help}"
     return values, faults
@@ -233,7 +239,8 @@ def secret_values(owner: type, given: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def without(secrets: Iterable[str], text: str) -> str:
-    """Return a text with secret values hidden."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
+    """Return a text with secret values hidden, also where they stand as Python quotes them."""
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
+        for shown in (secret, repr(secret)[1:-1], ascii(secret)[1:-1]):
+            text = text.replace(shown, "***")
     return text

@@ -119,6 +119,21 @@ def test_a_faulty_entry_disables_itself_alone(tmp_path: Path) -> None:
     assert len(conf.faults) == 7
 
 
+def test_null_is_not_set_and_digits_are_a_text(tmp_path: Path) -> None:
+    pdu = {"driver": "devantech_eth008", "ip": "192.0.2.1", "password": None}
+    conf = load(tmp_path, {"pdus": {"a": pdu, "b": {**pdu, "password": 1234}}})
+    assert not conf.faults
+    assert [conf.pdus[name].settings.get("password", "") for name in "ab"] == ["", 1234]
+    assert load(tmp_path, {"pdus": {"t": {"driver": "tasmota", "port_count": None}}}).target("t", "1").outlets
+
+
+@pytest.mark.parametrize("password", [["x-secret"], 1.5, True, "x-secret\ud800"])
+def test_a_secret_that_is_none_is_told_without_its_value(tmp_path: Path, password: object) -> None:
+    conf = load(tmp_path, {"pdus": {"a": {"driver": "devantech_eth008", "ip": "192.0.2.1", "password": password}}})
+    (fault,) = conf.faults
+    assert "pdus.a.password: is not usable as given (which must not be shown); wanted: text" in fault
+
+
 def test_unknown_keys_are_warnings_with_a_near_match(tmp_path: Path) -> None:
     conf = load(tmp_path, {"daemon": {"wiat": 1}, "pdus": {"a": {"driver": "dummy", "retrys": 1}}, "alias": {}})
     assert not conf.faults

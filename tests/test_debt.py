@@ -83,7 +83,7 @@ def test_a_failed_off_is_told_but_the_on_follows(daemon: Callable[..., Daemon], 
     fails.touch()
     started, plugin = recorded(daemon, {"pdu": {"fails": str(fails)}})
     reply = started.power("reboot", "pdu", 1, delay=0.1)
-    assert (reply.status, reply.text) == (502, "pdu: RuntimeError('failed once')\n")
+    assert (reply.status, reply.text) == (502, "pdu: RuntimeError: failed once\n")
     assert plugin.by_outlet()["pdu", "1"] == "o"
     assert started.power("status", "pdu", 1).text == "on\n"
 

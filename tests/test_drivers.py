@@ -111,6 +111,15 @@ class Exiting(LegacyBase):
 
     def handle(self, request, port_number):
         raise SystemExit(1)
+
+
+class Talking(LegacyBase):
+    @classmethod
+    def accepts(cls, drivername):
+        return drivername == "talking"
+
+    def handle(self, request, port_number):
+        raise ValueError([f"http://pdu/?Sw_on=1,admin{self.settings['password']} failed"])
 '''
 
 
@@ -119,6 +128,7 @@ def legacy(daemon: Callable[..., Daemon], tmp_path: Path) -> tuple[Daemon, Path]
     """A daemon with one PDU of each driver, and the file they write to."""
     out = tmp_path / "out"
     words = {"constructing": "Constructing", "arithmetic": "Arithmetic", "bombing": "Bombing", "exiting": "Exiting"}
+    words["talking"] = "Talking"
     settings = {"out": str(out), "device": str(tmp_path / "device"), "retries": 2, "retrydelay": 0.1}
     started = daemon({word: {"driver": word, **settings} for word in words}, start=False)
     install_plugin(started.plugins, "legacydrivers", LEGACY, words)
@@ -153,14 +163,28 @@ def test_arithmetic_on_the_port_works_over_every_way_in(legacy: tuple[Daemon, Pa
 def test_a_bombout_that_raises_harms_nobody(legacy: tuple[Daemon, Path]) -> None:
     started, out = legacy
     for _ in range(2):
-        assert started.tcp("bombing 1 on") == "nack: bombing: RuntimeError('no such luck')\n"
+        assert started.tcp("bombing 1 on") == "nack: bombing: RuntimeError: no such luck\n"
     assert out.read_text() == "try\nbombout\n" * 4
 
 
 def test_a_driver_that_exits_does_not_take_its_worker_along(legacy: tuple[Daemon, Path]) -> None:
     started, _ = legacy
     for _ in range(2):
-        assert started.tcp("exiting 1 on") == "nack: exiting: SystemExit(1)\n"
+        assert started.tcp("exiting 1 on") == "nack: exiting: SystemExit: 1\n"
+
+
+@pytest.mark.parametrize(
+    "password", ["hunter2-secret", "hun\\ter2-secret", "hunter2\nsecret", "hu'n\"ter2-secret", "hünter2"]
+)
+def test_a_driver_that_talks_shows_no_secret(legacy: tuple[Daemon, Path], password: str) -> None:
+    started, _ = legacy
+    settings = started.settings["pdus"]["talking"]
+    started.kill()
+    started.configure({**started.settings, "pdus": {"talking": {**settings, "password": password}}})
+    started.start()
+    assert started.tcp("talking 1 on") == "nack: talking: ValueError: ['http://pdu/?Sw_on=1,admin*** failed']\n"
+    assert "Traceback" in started.log_text()  # the tests' level is DEBUG
+    assert "ter2" not in started.log_text()
 
 
 def test_faulty_plugins_disable_their_pdus_alone(daemon: Callable[..., Daemon]) -> None:
@@ -213,6 +237,7 @@ def test_a_command_is_run_by_a_shell_with_the_port_in_its_place(daemon: Callable
         ("sleep 60", 504, "pdu: no answer within 1 s\n"),
         ("sleep 60 & echo in the background", 200, "OK - accepted request\n"),
         ("trap '' TERM; sleep 60", 504, "pdu: no answer within 1 s\n"),
+        ("test '%u %x %+d %.2d %3s %.1s' = '7 7 +7 07   7 7'", 200, "OK - accepted request\n"),
         ("test '%d' = 7 && test %02d = 07 && test 5%% = '5%%' && date +%%s", 200, "OK - accepted request\n"),
         ("", 502, "pdu: cmd_on is not set\n"),
         ("read x", 502, "pdu: cmd_on exited with 1\n"),
@@ -250,7 +275,13 @@ def test_cmd_status(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     reply = started.power("status", "pdu", 1)
     assert (reply.status, reply.text) == (502, "pdu: cmd_status printed 'perhaps', not on or off\n")
     state.unlink()
-    assert started.power("status", "pdu", 1).status == 502
+    reply = started.power("status", "pdu", 1)
+    assert reply.status == 502 and "No such file" in reply.text
+
+
+def test_cmd_status_may_complain(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"pdu": {"driver": "localcmdline", "cmd_status": "echo 'Warning: new host' >&2; echo on"}})
+    assert started.power("status", "pdu", 1).text == "on\n"
 
 
 def test_verify_reads_the_state_back_until_it_is_as_asked(daemon: Callable[..., Daemon], tmp_path: Path) -> None:

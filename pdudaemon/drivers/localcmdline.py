@@ -28,7 +28,7 @@ from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
 from pdudaemon.transports import command
 
-_FIELD = re.compile(r"%(?:(%)|([-0-9]*)([sdi]))")
+_FIELD = re.compile(r"%(?:(%)|([-+#0]*[0-9]*(?:\.[0-9]*)?)([diuoxXrsa]))")
 _CANNOT_START = (126, 127)  # what a shell answers for a command that is not executable, or not found
 
 
@@ -65,11 +65,12 @@ class LocalCmdLine(PDUDriver):
         shell_text = getattr(self, name)
         if not shell_text:
             raise PermanentError(f"{name} is not set")
-        output = command.run(_filled(shell_text, port), self.deadline, hold=self.lock_fd)
+        output = command.run(_filled(shell_text, port), self.deadline, hold=self.lock_fd, apart=name == "cmd_status")
         if output.status == 0:
             return output.text
         how = f"was killed by signal {-output.status}" if output.status < 0 else f"exited with {output.status}"
-        why = f": {output.last_line}" if output.last_line else ""
+        said = output._replace(text=output.text + output.complaints).last_line
+        why = f": {said}" if said else ""
         raise (PermanentError if output.status in _CANNOT_START else TransientError)(f"{name} {how}{why}")
 
 
@@ -79,7 +80,7 @@ def _filled(shell_text: str, port: Any) -> str:
         if percent:
             return "%"
         try:
-            return f"%{width}{kind}" % (port if kind == "s" else int(port))
+            return f"%{width}{kind}" % (port if kind in "rsa" else int(port))
         except ValueError:
             raise PermanentError(f"the command wants a number for its port (%{kind}), not {port!r}") from None
 
