@@ -77,6 +77,12 @@ def test_the_order_has_the_login_and_no_header_and_nobody_sees_it(caplog: pytest
     assert not any(secret in caplog.text for secret in (PASSWORD, "wr0ng", "k7"))
 
 
+def test_a_percent_sign_in_a_login():
+    with Anel("P", username="a%b", password="a%41") as device:
+        driver(device, username="a%b", password="a%41").port_on(1)
+        assert device.outlets["1"] == "on"
+
+
 @pytest.mark.parametrize("kind", ["H", "a"])
 def test_a_locked_socket(kind: str):
     with Anel(kind) as device:

@@ -245,6 +245,45 @@ def test_devices_with_habits(name: str, kind: type[apcmenu.APCMenu], monkeypatch
         assert device.logouts == 2
 
 
+class Slow(apcmenu.APCMenu):
+    """Takes its time for every screen."""
+
+    def show(self, title: str, lines: list[str]) -> None:
+        self.closing.wait(0.1)
+        super().show(title, lines)
+
+
+@pytest.mark.parametrize("name", ["apc7920", "apc7952"])
+def test_a_slow_console_is_logged_out_of_while_there_is_time(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(dialogue, "LOGOUT_SECONDS", 0.3)
+    with Slow(apcmenu.PERSONALITIES[name]) as device:
+        driver(device, name).port_on(7)
+        assert device.outlets["7"] == "on" and device.logouts == 1
+
+
+class WithoutEcho(apcmenu.APCMenu):
+    """Shows nothing of what is typed."""
+
+    def session(self) -> None:
+        self.terminal.echoes = False
+        super().session()
+
+
+def test_a_refusal_without_echo():
+    with (
+        WithoutEcho(apcmenu.PERSONALITIES["apc7920"], Mood.REFUSING) as device,
+        pytest.raises(PermanentError, match=r"refused at switching outlet 7 on: '.*\w.*'"),
+    ):
+        driver(device, "apc7920").port_on(7)
+
+
+def test_an_outlet_without_a_name():
+    with menu_device("apc7920", names={3: ""}) as device:
+        driver(device, "apc7920").port_on(3)
+        assert device.outlets["3"] == "on"
+        assert driver(device, "apc7920").port_status(3) is State.ON
+
+
 def test_a_menu_that_does_not_change(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(dialogue, "PATIENCE", 0.1)
     with menu_device("apc7920", way=((*apcmenu.WAY_2[0][:2], 7),)) as device:

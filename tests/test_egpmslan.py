@@ -107,6 +107,13 @@ def test_a_session_that_is_not_over_yet():
         assert device.sessions == 1
 
 
+def test_a_session_that_lasts_for_as_long_as_the_strip_waits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", 0.05)
+    with Strip(ignores=40) as device:
+        driver(device).port_on(4)
+        assert device.outlets["4"] == "on" and device.sessions == 1
+
+
 def test_another_session_that_stays():
     with Strip(Mood.BUSY) as device:
         with pytest.raises(DeviceTimeout, match=f"127.0.0.1:{device.port} at the beginning of a session within 0.7 s$"):

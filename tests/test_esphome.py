@@ -137,6 +137,12 @@ def test_each_switch_has_one_spelling():
         ("strip/Relay%20%231", "strip/Relay #1", "strip%2FRelay%20%231"),
         ("K%C3%BCche%20%28links%29", "Küche (links)", "K%c3%bcche (links)"),
         ("03",),
+        ("Fan%2050%25", "Fan 50%"),
+        ("Licht%20%E2%80%93%20K%C3%BCche", "Licht – Küche"),
+        ("Pump%20%5B1%5D%21", "Pump [1]!"),
+        ("x%3Fy%3D1", "x?y=1"),
+        ("%24%28id%29%3B%5C", "$(id);\\"),
+        ("%2520",),
     ):
         for port in spellings:
             assert canonical(port) == spellings[0]
@@ -146,8 +152,8 @@ def test_each_switch_has_one_spelling():
 BAD = [
     *("", " ", ".", "..", "/", "x ", " x", "a/ b", "x" * 101),
     *("../x", "x/..", "./x", "x/.", "/x", "x/", "x//y", "x/y/z", "%2e%2e/x", "x%2f..", "x%2Fy%2fz", "%2e", "%20"),
-    *("x?", "x?y=1", "x%3Fy", "x\\y", "x%5cy", "x\0", "x%00", "x\ny", "x%0d%0aY: z", "\x7f", "%ff", "%2520", "50%"),
-    *("$(id)", "x;y", "a/turn_on", "a/turn_off", "a/toggle", "a%2fturn_on"),
+    *("x\0", "x%00", "x\ny", "x%0d%0aY: z", "\x7f", "%ff"),
+    *("a/turn_on", "a/turn_off", "a/toggle", "a%2fturn_on"),
 ]
 
 

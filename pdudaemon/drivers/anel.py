@@ -63,7 +63,8 @@ class Anel(PDUDriver):
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
-        self._get(f"/?Sw_{command}={port_number},{self.username}{self.password}")
+        login = (self.username + self.password).replace("%", "%25")
+        self._get(f"/?Sw_{command}={port_number},{login}")
         socket = self._socket(port_number)
         if socket.state is not wanted and socket.locked:
             raise PermanentError(f"{socket.source}: socket {port_number} is locked")

@@ -35,7 +35,7 @@ _TO_ACTIONS = (r"Control (of )?Outlet", r"Outlet Control/Configuration")
 _TO_STATES = (*_TO_ACTIONS, r".*\bControl\b")
 _ACTIONS = {"on": r"(Immediate|Turn Outlet) On\b", "off": r"(Immediate|Turn Outlet) Off\b"}
 
-_STATE = re.compile(r".*\s(ON|OFF)\s*[^\w\s]*")  # a mark behind it: something is pending
+_STATE = re.compile(r"(?:.*\s)?(ON|OFF)\s*[^\w\s]*")  # the name may be empty; a mark behind: something is pending
 _STATE_OF_ALL = re.compile(r"\b(\d{1,2}):\s*(ON|OFF)\b")
 
 
@@ -67,7 +67,7 @@ class APCMenu(APCConsole):
             menus.say("YES", step)
             said = menus.console.expect(step, {"pause": _PAUSE, "menu": _PROMPT}).before
             if not _DONE.search(said):
-                words = " ".join(said.partition("YES")[2].split())[:80]
+                words = " ".join((said.partition("YES")[2] or said).split())[:80]
                 raise PermanentError(f"{menus.console.peer} refused at {step}: {words!r}")
 
     def port_status(self, port_number: Any) -> State:

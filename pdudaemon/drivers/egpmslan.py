@@ -23,7 +23,6 @@ from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.tcp import Connection
 
 _KNOCK = b"\x11"
-_KNOCKS = 5
 _NEXT_KNOCK = 0.5
 PATIENCE = 3.5  # with a password; the strip itself gives a session up after 4 s
 _SOCKETS = 4
@@ -106,12 +105,10 @@ class EGPMSLAN(PDUDriver):
     def _task(self, connection: Connection) -> bytes:
         """Knock until the strip, which may still be in a former session, sets a task."""
         step = "the beginning of a session"
-        for _ in range(_KNOCKS - 1):
+        while True:
             connection.send(_KNOCK, step)
             if task := self._soon(connection, step, _NEXT_KNOCK):
                 return task
-        connection.send(_KNOCK, step)
-        return connection.receive_exactly(4, step)
 
     def _soon(self, connection: Connection, step: str, seconds: float) -> bytes:
         """Return the next four bytes, or none if they do not come within some seconds."""

@@ -13,7 +13,6 @@ it is carried out, so the state is read back. Some builds know Digest, some Basi
 
 from __future__ import annotations
 
-import re
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +23,7 @@ from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
 from pdudaemon.transports.http import Client, Response
 
-_NAME = re.compile(r"[\w .:+'(),&#/-]{1,100}")
+_LONGEST = 100
 _METHODS = ("turn_on", "turn_off", "toggle")  # after a name they are no name: old firmware obeys them even to GET
 _STATES = {"true": State.ON, "on": State.ON, "false": State.OFF, "off": State.OFF}
 
@@ -44,7 +43,8 @@ class ESPHome(PDUDriver):
         name = urllib.parse.unquote(port)
         first, *more = name.split("/")
         fits = all(part.strip(" ") and part == part.strip(" ") and part not in (".", "..") for part in (first, *more))
-        if not _NAME.fullmatch(name) or not fits or len(more) > 1 or (more and more[0] in _METHODS):
+        fits = fits and name.isprintable() and "\ufffd" not in name and len(name) <= _LONGEST
+        if not fits or len(more) > 1 or (more and more[0] in _METHODS):
             raise ValueError(f"{port!r} is not a port: the name of a switch, or DEVICE/NAME")
         return urllib.parse.quote(name)
 

@@ -28,7 +28,10 @@ PATIENCE = 2.0
 """Seconds of silence after which a console that may wait for a key is sent an empty line."""
 
 LOGOUT_SECONDS = 3.0
-"""What a logout may take. It has a time of its own: it is owed even when the deadline of the action has passed."""
+"""What a logout may take at least. It is owed even when the deadline of the action has passed."""
+
+LONG_LOGOUT_SECONDS = 10.0
+"""What it may take while the action has time left: the way out of a slow console's menus is half a dozen screens."""
 
 _QUOTE = 60
 
@@ -141,11 +144,12 @@ class Dialogue:
                 self._leave(log_out)
 
     def _leave(self, log_out: Callable[[], None]) -> None:
-        self._stream.deadline = Deadline(LOGOUT_SECONDS)
+        left = self._stream.deadline.when - time.monotonic()
+        self._stream.deadline = Deadline(max(LOGOUT_SECONDS, min(left, LONG_LOGOUT_SECONDS)))
         try:
             log_out()
         except TransientError as error:  # what was done before it counts, not this
-            log.debug("%s", error)
+            log.warning("%s: the console may stay taken for minutes", error)
 
     def _hear(self) -> str:
         whole = self._stream.deadline

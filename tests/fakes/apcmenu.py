@@ -94,6 +94,8 @@ class Console(Device):
 class Terminal:
     """The keys of one client, with their echo."""
 
+    echoes = True
+
     def __init__(self, device: Device, connection: socket.socket) -> None:
         self._device = device
         self._connection = connection
@@ -121,7 +123,8 @@ class Terminal:
             if not text and key in keys:
                 return key
             text += key
-            self.write("*" if stars else key)
+            if self.echoes:
+                self.write("*" if stars else key)
         self.write("\r\n")
         return text
 
