@@ -136,7 +136,9 @@ def test_a_missing_program_and_a_deaf_one(tmp_path: Path):
 
 
 def test_ports():
-    assert {BCU.canonical_port(port, {"driver": "bcu"}) for port in ("0", "1", "07", "reset", "RESET_1", "usb:3-7.1")} == {"1"}
+    assert {
+        BCU.canonical_port(port, {"driver": "bcu"}) for port in ("0", "1", "07", "reset", "RESET_1", "usb:3-7.1")
+    } == {"1"}
     for port in ("", "-1", "a b", "1;2"):
         with pytest.raises(ValueError, match=r"is not a port"):
             BCU.canonical_port(port, {"driver": "bcu"})
