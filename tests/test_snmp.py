@@ -31,6 +31,7 @@ from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.snmp import OID, Agent, Community, Syntax, User
 from tests.fakes import snmp as wire
 from tests.fakes.device import Mood
+from tests.peers import snmp as peers
 from tests.peers.snmp import AUTH, PRIV, Snmpd, snmpd, snmpsim
 from tests.ports import free_ports
 from tests.process import ROOT, Daemon, eventually
@@ -256,11 +257,46 @@ def test_ipv6() -> None:
         switch(Agent("::1", agent.port, Community(wire.COMMUNITY), 5), 1)
         with pytest.raises(PermanentError, match=re.escape(f"[::1]:{agent.port} refused")):
             switch(Agent("::1", agent.port, Community(wire.COMMUNITY), 5), 99)
+        row = {"oid": f"{CTL}.*", "onsetting": 1, "offsetting": 2}
+        in_brackets = driver("snmpv2c", "[::1]", community=wire.COMMUNITY, snmpport=agent.port, **row)
+        in_brackets.handle("on", 2)
+        assert agent.outlets["2"] == "on"
+        with pytest.raises(PermanentError, match=re.escape(f"[::1]:{agent.port} refused")) as told:
+            in_brackets.handle("on", 99)
+        assert "[[" not in str(told.value)
 
 
-def test_a_name_that_is_not_known() -> None:
-    with pytest.raises(TransientError, match=r"^pdu\.invalid is not found: "):
-        Agent("pdu.invalid", 161, PRIVATE, 1.0).get(f"{CTL}.1", Deadline(10))
+@pytest.mark.parametrize("host", ["pdu.invalid", "a..b", "x" * 70])
+def test_a_name_that_is_not_known(host: str) -> None:
+    with pytest.raises(TransientError, match=f"^{re.escape(host)} is not found: "):
+        Agent(host, 161, PRIVATE, 1.0).get(f"{CTL}.1", Deadline(10))
+
+
+@pytest.mark.parametrize("version", ["1", "2c"])
+def test_a_community_beyond_ascii_is_sent_as_utf_8(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "COMMUNITY", "gemeinschäft€")
+    with wire.Agent() as agent:
+        switch(at(agent.port, Community(wire.COMMUNITY, version)), 1)
+        assert agent.outlets["1"] == "on"
+
+
+def test_passphrases_beyond_ascii_are_sent_as_utf_8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    auth, priv = "schlüssel€1", "schlüssel€2"
+    monkeypatch.setattr(peers, "AUTH", auth)
+    monkeypatch.setattr(peers, "PRIV", priv)
+    with snmpd(tmp_path / "agent") as agent:
+        switch(at(agent.port, User("sha_aes", auth, priv, "USM_AUTH_HMAC96_SHA", "USM_PRIV_CFB128_AES")), 1)
+        assert agent.outlets["1"] == "on"
+
+
+@pytest.mark.parametrize("user", [User("me", "short"), User("me", AUTH, "short")], ids=["auth", "priv"])
+def test_a_login_that_pysnmp_does_not_take_is_told_of_each_time(user: User) -> None:
+    with wire.Agent() as agent:
+        for _ in range(3):
+            with pytest.raises(TransientError, match="wrongValueError") as told:
+                switch(at(agent.port, user, 1.0), 1)
+            assert "short" not in str(told.value)
+        assert not agent.sessions
 
 
 class Untrue(wire.Agent):
@@ -435,7 +471,7 @@ V2 = {"community": "private", "onsetting": 1, "offsetting": 2}
             f"{E}.3808.1.1.3.3.3.1.1.4.8",
             f"{E}.3808.1.1.3.3.5.1.1.4.8",
         ),
-        ({"oid": ".1.3.6.1.2.1.105.1.1.1.3.1.*"}, "7", ".1.3.6.1.2.1.105.1.1.1.3.1.7", None),
+        ({"oid": ".1.3.6.1.2.1.105.1.1.1.3.1.*"}, "7", "1.3.6.1.2.1.105.1.1.1.3.1.7", None),
         (
             {"mib": "Sentry3-MIB", "controlpoint": "outletControlAction"},
             "1.2.5",
@@ -473,6 +509,7 @@ V2 = {"community": "private", "onsetting": 1, "offsetting": 2}
             f"{E}.20677.2.6.3.3.0",
         ),
         ({"oid": f"{RPDU2_CONTROL}.*"}, "3", f"{RPDU2_CONTROL}.3", f"{RPDU2_STATUS}.3"),
+        ({"oid": f".{RPDU2_CONTROL}.*"}, "3", f"{RPDU2_CONTROL}.3", f"{RPDU2_STATUS}.3"),
         (
             {"oid": f"{E}.850.1.1.3.2.3.3.1.1.6.1.*"},
             "4",
@@ -481,6 +518,8 @@ V2 = {"community": "private", "onsetting": 1, "offsetting": 2}
         ),
         ({"oid": f"{E}.4711.*.2.*.0"}, "6", f"{E}.4711.6.2.6.0", None),
         ({"oid": f"{CTL}.*", "status_oid": f"{E}.4711.*"}, "6", f"{CTL}.6", f"{E}.4711.6"),
+        ({"oid": f".{CTL}.*", "status_oid": f".{E}.4711.*"}, "6", f"{CTL}.6", f"{E}.4711.6"),
+        ({"oid": "", "mib": "PowerNet-MIB", "controlpoint": "sPDUOutletCtl"}, "3", f"{CTL}.3", None),
     ],
 )
 def test_where_a_port_is(settings: dict[str, Any], port: str, control: str, status: str | None) -> None:
@@ -502,6 +541,7 @@ def test_where_a_port_is(settings: dict[str, Any], port: str, control: str, stat
         ({"oid": f"{RPDU2_CONTROL}.*"}, "2", State.ON),
         ({"oid": f"{RPDU2_CONTROL}.*"}, "1", State.OFF),
         ({"oid": f"{RPDU2_CONTROL}.*", "onsetting": 2, "offsetting": 1}, "2", State.OFF),  # wired the other way round
+        ({"oid": f".{RPDU2_CONTROL}.*", "onsetting": 2, "offsetting": 1}, "2", State.OFF),
         ({"oid": f"{CTL}.*", "onsetting": 2, "offsetting": 1}, "2", State.ON),
         ({"oid": f"{E}.4711.*", "status_on": 7, "status_off": "8"}, "7", State.ON),
         ({"oid": f"{E}.4711.*", "status_on": 7, "status_off": "8"}, "8", State.OFF),
@@ -509,6 +549,7 @@ def test_where_a_port_is(settings: dict[str, Any], port: str, control: str, stat
         ({"oid": f"{E}.4711.*", "status_oid": f"{E}.4712.*", "status_off": 0}, "0", State.OFF),
         ({"oid": f"{E}.4711.*", "status_on": "closed"}, "closed", State.ON),
         ({"mib": "Sentry3-MIB", "controlpoint": "outletControlAction"}, "2", None),  # about to go off
+        ({"oid": f".{E}.1718.3.2.3.1.11.1.1.*"}, "2", None),
     ],
 )
 def test_what_a_value_means(settings: dict[str, Any], value: str, state: State | None) -> None:
@@ -529,10 +570,19 @@ def test_a_column_that_tells_no_state() -> None:
         ("snmpv1", {"onsetting": 1, "offsetting": 2, "oid": f"{CTL}.*"}, "community", "is missing"),
         ("snmpv3", {**V2, "oid": f"{CTL}.*"}, "username", "is missing"),
         ("snmpv3", {**V2, "oid": f"{CTL}.*", "username": "me", "privpassphrase": PRIV}, "privpassphrase", "signed"),
+        ("snmpv3", {**V2, "oid": f"{CTL}.*", "username": "me", "authpassphrase": "geheim!"}, "authpassphrase", "short"),
+        (
+            "snmpv3",
+            {**V2, "oid": f"{CTL}.*", "username": "me", "authpassphrase": AUTH, "privpassphrase": "geheim!"},
+            "privpassphrase",
+            "is too short: SNMPv3 has no passphrase of fewer than 8 characters",
+        ),
+        ("snmpv3", {**V2, "oid": f"{CTL}.*", "username": "x" * 33}, "username", "is too long"),
         ("snmpv2c", V2, "oid", "is missing"),
         ("snmpv2c", {**V2, "oid": f"{CTL}.*", "mib": "PowerNet-MIB"}, "mib", "beside oid"),
         ("snmpv2c", {**V2, "oid": "PowerNet-MIB::sPDUOutletCtl.*"}, "oid", "is not a numeric OID"),
         ("snmpv2c", {**V2, "oid": f"{CTL}.*", "status_oid": "1.*.x"}, "status_oid", "is not a numeric OID"),
+        ("snmpv2c", {**V2, "oid": f"{CTL}.3", "status_oid": f"{E}.4711.*"}, "status_oid", "it is one object"),
         (
             "snmpv2c",
             {**V2, "mib": "PowerNet-MIB", "controlpoint": "sPDUOutletCtrl"},
@@ -551,6 +601,12 @@ def test_faults_of_the_settings(name: str, settings: dict[str, Any], key: str, w
     found = SNMP.faults({"driver": name, **settings})
     assert [*found] == [key]
     assert words in found[key]
+    assert "geheim" not in found[key]
+
+
+def test_the_longest_user_and_the_shortest_passphrase() -> None:
+    login = {"username": "x" * 32, "authpassphrase": "x" * 8, "privpassphrase": "€€€"}  # of 9 bytes
+    assert SNMP.faults({"driver": "snmpv3", **V2, "oid": f"{CTL}.*", **login}) == {}
 
 
 @pytest.mark.parametrize(
@@ -561,7 +617,14 @@ def test_faults_of_the_settings(name: str, settings: dict[str, Any], key: str, w
             {"03": "3", "0": "0", "01.2": "1.2"},
             ["x", "", "-1", "1.", ".1", "1..2", "1 2", "4294967296"],
         ),
-        ({"oid": f"{CTL}.3"}, {"03": "3", "board": "board"}, ["-1", "a b"]),
+        ({"oid": f"{CTL}.3"}, {"03": "1", "7": "1", "board": "1"}, ["-1", "a b"]),
+        ({"oid": None, "mib": "PowerNet-MIB", "controlpoint": "sPDUOutletCtl"}, {"03": "3", "1.2": "1.2"}, ["abc"]),
+        ({"oid": "", "mib": "PowerNet-MIB", "controlpoint": "sPDUOutletCtl"}, {"03": "3"}, ["abc"]),
+        (
+            {"mib": "ATEN-PE-CFG", "controlpoint": "outlet2Status", "inside_number": True, "static_ending": 0},
+            {"03": "1", "board": "1"},
+            ["-1"],
+        ),
         (
             {"mib": "ATEN-PE-CFG", "controlpoint": "outlet*Status", "inside_number": True, "static_ending": 0},
             {"03": "3", "24": "24"},
@@ -575,6 +638,18 @@ def test_ports(settings: dict[str, Any], good: dict[str, str], bad: list[str]) -
     for port in bad:
         with pytest.raises(ValueError, match=re.escape(repr(port))):
             SNMP.canonical_port(port, whole)
+
+
+def test_one_object_has_one_port(daemon: Callable[..., Daemon]) -> None:
+    with wire.Agent() as agent:
+        settings = {"driver": "snmpv1", "community": wire.COMMUNITY, "snmpport": agent.port}
+        settings |= {"oid": f".{CTL}.3", "onsetting": 1, "offsetting": 2}
+        started = daemon({"127.0.0.1": settings, "127.0.0.2": {**settings, "locked": [7]}})
+        assert started.power("on", "127.0.0.1", "board").status == 200
+        assert agent.outlets["3"] == "on"
+        assert started.power("status", "127.0.0.1", 8).text == "on\n"
+        assert started.power("off", "127.0.0.2", 8).status == 403
+        assert agent.outlets["3"] == "on"
 
 
 # Rows: the shapes that the tables of other families will have. They are not registered: no configuration may name them.
@@ -746,7 +821,7 @@ def test_the_daemon(net_snmp: Snmpd, daemon: Callable[..., Daemon]) -> None:
     settings = {
         "driver": "snmpv3",
         "snmpport": net_snmp.port,
-        "oid": f"{RPDU2_CONTROL}.*",
+        "oid": f".{RPDU2_CONTROL}.*",
         "onsetting": 1,
         "offsetting": 2,
     }

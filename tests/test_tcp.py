@@ -166,4 +166,14 @@ def test_names_that_no_resolver_takes(host: str):
 
 
 def test_an_ipv6_address_is_named_as_one():
-    assert Connection("2001:db8::1", 23, Deadline(5)).peer == "[2001:db8::1]:23"
+    for host in ("2001:db8::1", "[2001:db8::1]"):
+        assert Connection(host, 23, Deadline(5)).peer == "[2001:db8::1]:23"
+
+
+def test_an_ipv6_address_in_brackets():
+    try:
+        listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    with listening, Connection("[::1]", listening.getsockname()[1], Deadline(5)):
+        listening.accept()[0].close()

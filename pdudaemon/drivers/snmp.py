@@ -10,7 +10,8 @@ and ``status_off`` say otherwise.
 
 Source: behaviour of the existing PDUDaemon; the MIBs named in the table of symbols.
 Tested: against net-snmp's agent, snmpsim and an agent of our own; on no hardware.
-Quirks: ``snmpv1`` sends v2c, as it always has, unless ``version`` is ``"1"``.
+Quirks: ``snmpv1`` sends v2c, as it always has, unless ``version`` is ``"1"``. Without a ``*``, ``oid`` is one object,
+and all ports are one: the number is ignored.
 
     "apc01": {
         "driver": "snmpv1",
@@ -55,9 +56,11 @@ from pdudaemon.power import State
 from pdudaemon.settings import Kind, Setting, integer, near, text
 from pdudaemon.transports.snmp import OID
 
+_THE_PORT = "1"  # of what is one object
 _number = integer(-(2**31), 2**31 - 1)
 _arc = Kind("number", lambda value: str(integer(0, 2**32 - 1).convert(value)))
 _word = Kind("number or text", str)
+_oid = Kind("text", lambda value: text.convert(value).removeprefix("."))
 
 
 class SNMP(SNMPDriver):
@@ -75,23 +78,25 @@ class SNMP(SNMPDriver):
         Kind("anything", bool), False, "the port stands for `*` in `controlpoint` and is not appended"
     )
     static_ending = Setting(_arc, "", "with `inside_number`: the index that is appended")
-    oid = Setting(text, "", "numeric OID of the object; the port stands for `*`")
+    oid = Setting(_oid, "", "numeric OID of the object; the port stands for `*`")
     onsetting = Setting(_number, 1, "value that switches on", required=True)
     offsetting = Setting(_number, 2, "value that switches off", required=True)
     status_oid = Setting(
-        text, "", "numeric OID that tells the state, if not the object itself; the port stands for `*`"
+        _oid, "", "numeric OID that tells the state, if not the object itself; the port stands for `*`"
     )
     status_on = Setting(_word, "", "its value when on")
     status_off = Setting(_word, "", "its value when off")
 
     @classmethod
     def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        if "*" not in settings.get("oid", "*"):  # one object, whatever the port is called
-            return super(SNMPDriver, cls).canonical_port(port, settings)
+        given = cls("", settings)
+        if given._is_one_object():
+            super(SNMPDriver, cls).canonical_port(port, settings)
+            return _THE_PORT
         port = ".".join(map(str, index(port)))
-        if settings.get("inside_number") and not settings.get("oid"):
-            name = settings["controlpoint"].replace("*", port)
-            if (settings["mib"], name) not in SYMBOLS:
+        if given.inside_number and not given.oid:
+            name = given.controlpoint.replace("*", port)
+            if (given.mib, name) not in SYMBOLS:
                 raise ValueError(f"{port!r} is not a port: there is no {name}")
         return port
 
@@ -126,6 +131,11 @@ class SNMP(SNMPDriver):
         row = self.models[self.settings["driver"]]
         return replace(row, control=control, on=on, off=off, status=status, states=states, pending=pending)
 
+    def _is_one_object(self) -> bool:
+        if self.oid:
+            return "*" not in self.oid
+        return self.inside_number and "*" not in self.controlpoint
+
     def _control(self, port: str) -> str:
         if self.oid:
             return self.oid.replace("*", port)
@@ -152,4 +162,6 @@ class SNMP(SNMPDriver):
                 wrong["controlpoint"] = (
                     f"{self.mib} {name} is not known here{like}; its numeric OID can be given as oid"
                 )
+        if not wrong and "*" in self.status_oid and self._is_one_object():
+            wrong["status_oid"] = "has a * for the port, but what is switched has none: it is one object"
         return wrong

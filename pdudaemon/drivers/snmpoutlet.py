@@ -33,6 +33,7 @@ from pdudaemon.transports.snmp import (
 _INDEX = re.compile(r"[0-9]{1,10}(\.[0-9]{1,10})*")
 _PART = re.compile(r"\{([a-z]+)([+-][0-9]+)?\}")
 _POLL = 0.5
+_LONGEST_USER, _SHORTEST_KEY = 32, 8  # of RFC 3414, in bytes
 
 Value = int | str
 
@@ -178,7 +179,11 @@ class SNMPDriver(PDUDriver):
             return {"username": f"is missing: {cls.username.help}"}
         if login.encrypted and not login.signed:
             return {"privpassphrase": "needs an authpassphrase: what is encrypted must be signed"}
-        return {}
+        if len(login.name.encode()) > _LONGEST_USER:
+            return {"username": f"is too long: SNMPv3 has no user of more than {_LONGEST_USER} bytes"}
+        keys = {"authpassphrase": login.auth_key, "privpassphrase": login.priv_key}
+        short = f"is too short: SNMPv3 has no passphrase of fewer than {_SHORTEST_KEY} characters"
+        return {name: short for name, key in keys.items() if key and len(key.encode()) < _SHORTEST_KEY}
 
     def row(self, port: str) -> OutletRow:
         """Return the row that a port goes by."""
@@ -227,4 +232,4 @@ class SNMPDriver(PDUDriver):
             until_next_look.wait(_POLL)
 
     def _agent(self) -> Agent:
-        return Agent(self.hostname, self.snmpport, self.login(), self.snmptimeout)
+        return Agent(self.hostname.strip("[]"), self.snmpport, self.login(), self.snmptimeout)

@@ -99,6 +99,7 @@ class Agent:
         """Return the address of the host, IPv4 if it has one."""
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)
-        except OSError as error:
-            raise TransientError(f"{self.host} is not found: {error.strerror}") from None
+        except (OSError, UnicodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no host name"
+            raise TransientError(f"{self.host} is not found: {why}") from None
         return min(found, key=lambda one: one[0] is not socket.AF_INET)[4]

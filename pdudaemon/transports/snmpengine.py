@@ -179,14 +179,16 @@ class _Engine:
 
     def _known(self, login: Community | User) -> tuple[str, str, int]:
         """Make a login known; return its name here, its level, and its version as the engine counts them."""
-        known = login.name in self._logins
-        name = self._logins.setdefault(login.name, f"l{len(self._logins)}")
+        name = self._logins.get(login.name, f"l{len(self._logins)}")
+        if login.name not in self._logins:
+            if isinstance(login, Community):
+                self._tell("community", name, login.name.encode())
+            else:
+                auth_key, priv_key = login.auth_key.encode() or None, login.priv_key.encode() or None
+                self._tell("user", login.name, login.auth, auth_key, login.priv, priv_key)
+            self._logins[login.name] = name  # not before: one that pysnmp does not take is not known
         if isinstance(login, Community):
-            if not known:
-                self._tell("community", name, login.name)
             return name, "noAuthNoPriv", {"1": 0, "2c": 1}[login.version]
-        if not known:
-            self._tell("user", login.name, login.auth, login.auth_key or None, login.priv, login.priv_key or None)
         level = ("auth" if login.signed else "noAuth") + ("Priv" if login.encrypted else "NoPriv")
         return login.name, level, 3
 

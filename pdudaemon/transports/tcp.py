@@ -126,6 +126,7 @@ class Connection(Stream):
     """A TCP connection, open within ``with``; over TLS if a context for it is given."""
 
     def __init__(self, host: str, port: int, deadline: Deadline, *, tls: ssl.SSLContext | None = None) -> None:
+        host = host.strip("[]")  # in which an IPv6 address may stand, as in a URL
         super().__init__(in_words(host, port), deadline)
         self._address = host, port
         self._tls = tls
