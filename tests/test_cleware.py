@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.cleware import Cleware, ClewareContact, ClewareSwitch
-from pdudaemon.errors import DeviceTimeout, TransientError
+from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
 from tests.fakes.cleware import SERIAL, Switch4, Switch8
@@ -121,8 +122,47 @@ def test_serial_numbers(kind: type[Any]):
             device.outlets["4"] = "off"
         with pytest.raises(TransientError, match=f"^no Cleware device 1 is attached; found: 77, 180150001, {SERIAL}$"):
             driver(drives, 1).port_on(4)
-        with pytest.raises(TransientError, match=r"^no Cleware device 407571 is attached"):  # what they all say
-            driver(drives, 0x63813).port_on(4)
+
+
+@pytest.mark.parametrize("kind", [Switch4, Switch8])
+def test_the_serial_number_that_newer_devices_share(kind: type[Any]):
+    drives = ClewareSwitch if kind is Switch4 else ClewareContact
+    older, newer, another = kind(serial=77), kind(shared=True), kind(serial=78, shared=True)
+    newer.memory = b"\xff" * 64  # nobody had to read it
+    with hid.attached(older, newer):
+        driver(drives, 407571).port_on(4)
+        assert newer.outlets["4"] == "on" and older.outlets["4"] == "off"
+    with hid.attached(older), pytest.raises(TransientError, match=r"^no Cleware device 407571 is attached; found: 77$"):
+        driver(drives, 407571).port_on(4)
+    several = r"^the configuration must say which Cleware device, by its true serial number: 78, 407123 are attached$"
+    with hid.attached(older, another, kind(shared=True)), pytest.raises(PermanentError, match=several):
+        driver(drives, 407571).port_on(4)
+    denied = kind(shared=True, mood=Mood.WRONG_PASSWORD)
+    with hid.attached(older, denied), pytest.raises(PermanentError, match=r"^no access to HID device 0d50:"):
+        driver(drives, 407571).port_on(4)
+
+
+@pytest.mark.parametrize("mood", [Mood.DEAF, Mood.BUSY])
+def test_a_neighbour_that_hangs_or_is_busy_is_asked_but_once(mood: Mood):
+    other, ours = Switch4(serial=1, shared=True, mood=mood), Switch4(shared=True)
+    with hid.attached(other, ours):
+        made = driver(ClewareSwitch)
+        start = time.monotonic()
+        made.port_on(1)
+        made.port_on(2)
+        assert time.monotonic() - start < 0.9
+        assert ours.outlets["1"] == ours.outlets["2"] == "on"
+        assert other.sessions <= 1 and len(other.received) == (2 if mood is Mood.DEAF else 0)
+
+
+def test_devices_that_change_places():
+    ours, other = Switch4(shared=True), Switch4(serial=1, shared=True)
+    made = driver(ClewareSwitch)
+    with hid.attached(ours, other):
+        made.port_on(1)
+        ours.path, other.path = other.path, ours.path
+        made.port_on(2)
+    assert ours.outlets["1"] == ours.outlets["2"] == "on" and "on" not in other.outlets.values()
 
 
 def test_two_with_the_same_usb_serial_number_at_a_time():

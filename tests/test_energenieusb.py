@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
+import time
 
 import pytest
 
@@ -82,6 +83,30 @@ def test_one_that_cannot_be_read_does_not_hide_the_right_one():
         driver(ID).port_on(1)
 
 
+@pytest.mark.parametrize("mood", [Mood.DEAF, Mood.BUSY])
+def test_a_neighbour_that_hangs_or_is_busy_is_asked_but_once(mood: Mood):
+    other, strip = Strip(serial="01:02:03:04:05", mood=mood), Strip()
+    with usb.attached(other, strip):
+        made = driver(ID)
+        start = time.monotonic()
+        made.port_on(1)
+        assert time.monotonic() - start < 0.9
+        assert other.sessions == 1 and len(other.received) == (8 if mood is Mood.DEAF else 0)
+        assert made.port_status(1) is State.ON
+        assert other.sessions == 1
+
+
+def test_strips_that_change_places():
+    ours, other = Strip(), Strip(serial="01:02:03:04:05")
+    made = driver(ID)
+    with usb.attached(ours, other):
+        made.port_on(1)
+        ours.address, other.address = other.address, ours.address
+        made.port_on(2)
+    assert [port for port, state in ours.outlets.items() if state == "on"] == ["1", "2"]
+    assert "on" not in other.outlets.values()
+
+
 def test_transfers_are_tried_again():
     strip = Strip()
     with usb.attached(strip):
@@ -90,10 +115,10 @@ def test_transfers_are_tried_again():
             driver().port_on(1)
             assert strip.outlets["1"] == "on"
             strip.outlets["1"] = "off"
-        strip.fails = ["IO"] * 5
+        strip.fails = ["IO"] * 6
         with pytest.raises(TransientError, match=r"failed at reading its id: Input/Output Error$"):
             driver().port_on(1)
-        strip.fails = ["short"] * 5
+        strip.fails = ["short"] * 6
         with pytest.raises(TransientError, match=r"broke off at reading its id$"):
             driver().port_on(1)
         assert strip.outlets["1"] == "off"

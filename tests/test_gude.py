@@ -147,6 +147,16 @@ def test_web_pages_that_do_not_tell(body: str):
             driver(device, httpport=page.port).port_status(1)
 
 
+def test_what_the_console_said_is_told_where_the_web_interface_fails_too():
+    with EPC() as device, ScriptedWeb([("GET /statusjsn.js?components=1", "404 ")]) as page:
+        device.shows = False
+        with pytest.raises(PermanentError) as caught:
+            driver(device, httpport=page.port).port_status(1)
+        web = f"127.0.0.1:{page.port} at GET /statusjsn.js: answered 404 Not Found"
+        console = f"127.0.0.1:{device.port} refused 'port 1 state show': ERR. unknown command"
+        assert str(caught.value) == f"{web}; {console}"
+
+
 @pytest.mark.parametrize("port", ["0", "13", "-1", "1;2", "on", ""])
 def test_bad_ports(port: str):
     assert Gude.canonical_port("012", {"driver": "gude1202"}) == "12"

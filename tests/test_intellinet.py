@@ -88,6 +88,13 @@ def test_numbers_are_no_refusals_and_orders_may_take_effect_late():
         assert device.outlets["3"] == "on"
 
 
+def test_an_order_with_a_delay_of_seconds():
+    with Intellinet() as device:
+        device.lag = 12  # readings, 0.3 s apart
+        driver(device, seconds=15).port_on(3)
+        assert not device._still
+
+
 def test_an_order_without_effect():
     with Intellinet() as device:
         device.obeys = False

@@ -66,6 +66,19 @@ def test_a_device_that_negotiates_and_says_more():
         assert b"\xff\xfc\x03\xff\xfe\x01" in device.received
 
 
+@pytest.mark.parametrize("more", ["KSHELL V1.2", "KSHELL V1.2\r\n\r\n2024-05-01 12:00\r\n1234 days up"])
+@pytest.mark.parametrize("echo", [False, True])
+def test_lines_that_are_no_answers(more: str, echo: bool):
+    with KShell(greeting=f"100 HELLO E675\r\n{more}") as device:
+        device.echo = echo
+        driver(device).port_on(3)
+        assert device.outlets["3"] == "on"
+        assert driver(device).port_status(3) is State.ON
+        device.mood = Mood.WRONG_PASSWORD
+        with pytest.raises(PermanentError, match=f"^127.0.0.1:{device.port} refused the login: 503$"):
+            driver(device).port_off(3)
+
+
 def test_switching_and_reading():
     with KShell() as device:
         netio = driver(device)
@@ -113,8 +126,7 @@ def test_a_farewell_without_an_answer(monkeypatch: pytest.MonkeyPatch):
         ("505 FORBIDDEN", PermanentError, "refused switching output 2 on: '505 FORBIDDEN'"),
         ("507 TOO MANY CONNECTIONS", TransientError, "answered '507 TOO MANY CONNECTIONS' at switching output 2 on"),
         ("130 CONNECTION TIMEOUT", TransientError, "answered '130 CONNECTION TIMEOUT' at switching output 2 on"),
-        ("2500 OK", TransientError, "answered '2500 OK' at switching output 2 on"),
-        ("OK 250", TransientError, "answered 'OK 250' at switching output 2 on"),
+        ("port 2 1\r\n\r\n500 INVALID VALUE", PermanentError, "refused switching output 2 on: '500 INVALID VALUE'"),
     ],
 )
 def test_what_is_not_ok(said: str, kind: type[Exception], words: str):
@@ -132,7 +144,7 @@ def test_what_is_not_ok(said: str, kind: type[Exception], words: str):
         ("503 INVALID LOGIN", PermanentError, "refused the login: 503"),
         ("503 INVALID LOGIN admin admin", PermanentError, "refused the login: 503"),
         ("507 TOO MANY CONNECTIONS", TransientError, "answered 507 at the login"),
-        ("login admin admin", TransientError, "answered nonsense at the login"),
+        ("login admin admin\r\n503 INVALID LOGIN", PermanentError, "refused the login: 503"),
     ],
 )
 def test_what_is_said_at_the_login_is_not_shown(said: str, kind: type[Exception], words: str):
@@ -143,9 +155,20 @@ def test_what_is_said_at_the_login_is_not_shown(said: str, kind: type[Exception]
         driver(device, password="admin").port_on(2)
 
 
+@pytest.mark.parametrize("said", ["2500 OK", "OK 250", "250OK", "OK\r\nOK"])
+def test_lines_without_an_answer_end_with_the_deadline(said: str):
+    with Scripted([HELLO, (LOGIN, OK), (b"port 2 1\r\n", f"{said}\r\n".encode()), (b"quit\r\n", b"")]) as device:
+        why = rf"^no answer from 127.0.0.1:{device.port} at switching output 2 on within 0.3 s$"
+        with pytest.raises(DeviceTimeout, match=why):
+            driver(device, 0.3, "admin").port_on(2)
+
+
 def test_greetings_that_are_none():
-    for mood, words in ((Mood.BUSY, "answered '507 TOO MANY CONNECTIONS' at the greeting"), (Mood.GARBLED, "answered")):
-        with KShell(mood) as device, pytest.raises(TransientError, match=f"^127.0.0.1:{device.port} {words}"):
+    for mood, words in (
+        (Mood.BUSY, "^{} answered '507 TOO MANY CONNECTIONS' at the greeting$"),
+        (Mood.GARBLED, "^connection closed by {} at the greeting$"),
+    ):
+        with KShell(mood) as device, pytest.raises(TransientError, match=words.format(f"127.0.0.1:{device.port}")):
             driver(device).port_on(1)
         assert b"login" not in device.received
 

@@ -59,9 +59,18 @@ def test_the_login_goes_in_the_query_only_when_it_is_whole():
         driver(device, "tasmota", port_count=4, username="admin", password=PASSWORD).port_on(4)
         assert device.outlets["4"] == "on"
         assert device.requests[0].target == "/cm?cmnd=Power4%20on&user=admin&password=tas%26mota%3D1"
-        with pytest.raises(PermanentError, match=r"^login refused by \S+ at GET /cm"):
+        with pytest.raises(PermanentError, match=r"^login refused by \S+ at GET /cm \(401\): it asks for a user name"):
             driver(device, "tasmota", port_count=4, username="admin").port_on(4)
         assert device.requests[1].target == "/cm?cmnd=Power4%20on"
+
+
+def test_a_login_refused_in_other_words():
+    target = "/cm?cmnd=Power1&user=admin&password=wrong"
+    with (
+        ScriptedWeb([(f"GET {target}", "401 <html>Unauthorized</html>")]) as device,
+        pytest.raises(PermanentError, match=rf"^login refused by 127.0.0.1:{device.port} at GET /cm \(401\)$"),
+    ):
+        driver(device, username="admin", password="wrong").port_status(1)
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -69,7 +78,7 @@ def test_a_refused_login(old: bool):
     with Tasmota(2, Mood.WRONG_PASSWORD, PASSWORD, old=old) as device:
         with pytest.raises(PermanentError, match=rf"127.0.0.1:{device.port}.*") as caught:
             driver(device, username="admin", password=PASSWORD).port_on(1)
-        assert "login refused" in str(caught.value)
+        assert "login refused" in str(caught.value) and "asks for" not in str(caught.value)
         assert "mota" not in str(caught.value).replace(":", "") and "&" not in str(caught.value)
         assert device.outlets["1"] == "off"
 

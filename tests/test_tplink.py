@@ -15,15 +15,15 @@ from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
 from tests.fakes.device import Mood
-from tests.fakes.tplink import Plug, plain, scrambled
+from tests.fakes.tplink import DEVICE_ID, Plug, plain, scrambled
 from tests.peers.serial import Scripted, conversation
 from tests.process import Daemon
 
 STRIP = ("Plug 1", "Plug 2", "Küche", "2", "Plug 2")
 
 
-def driver(device: Any, seconds: float = 5) -> TPLink:
-    made = TPLink("127.0.0.1", {"driver": "tplink", "port": device.port})
+def driver(device: Any, seconds: float = 5, **settings: object) -> TPLink:
+    made = TPLink("127.0.0.1", {"driver": "tplink", "port": device.port, **settings})
     made.deadline = Deadline(seconds)
     return made
 
@@ -51,7 +51,17 @@ def test_the_cipher():
     assert bytes(tplink._decrypted(sent)).decode() == plain(sent) == question
 
 
-@pytest.mark.parametrize(("name", "port"), [("plug", 1), ("plug", "Bench lamp"), ("strip", 2), ("strip", "Plug 2")])
+@pytest.mark.parametrize(
+    ("name", "port"),
+    [
+        ("plug", 1),
+        ("plug", "Bench lamp"),
+        ("strip", 2),
+        ("strip", "Plug 2"),
+        ("strip_device_id", 2),
+        ("strip_short_ids", 2),
+    ],
+)
 def test_the_conversations_against_the_driver(name: str, port: Any):
     exchanges = [(wire(asked), wire(said)) for asked, said in conversation(f"tplink_{name}")]
     with OneEach(exchanges) as device:
@@ -60,9 +70,9 @@ def test_the_conversations_against_the_driver(name: str, port: Any):
     assert bytes(device.received) == b"".join(asked for asked, _ in exchanges)
 
 
-@pytest.mark.parametrize("name", ["plug", "strip"])
+@pytest.mark.parametrize("name", ["plug", "strip", "strip_device_id", "strip_short_ids"])
 def test_the_conversations_against_the_fake(name: str):
-    with Plug(*(("Plug 1", "Plug 2", "Plug 3") if name == "strip" else ())) as device:
+    with Plug(*(() if name == "plug" else ("Plug 1", "Plug 2", "Plug 3"))) as device:
         for asked, said in conversation(f"tplink_{name}"):
             with socket.create_connection(("127.0.0.1", device.port), 5) as client, client.makefile("rb") as file:
                 client.sendall(wire(asked))
@@ -113,6 +123,36 @@ def test_an_outlet_that_is_not_there(port: Any):
         assert {*device.outlets.values()} == {"off"}
 
 
+@pytest.mark.parametrize("locked", [[1], ["01"], ["Plug 1"], [f"{DEVICE_ID}00"], True])
+def test_what_is_locked_is_so_by_all_its_names(locked: object):
+    with Plug("Plug 1", "Plug 2") as device:
+        made = driver(device, locked=locked)
+        for port in (1, "Plug 1"):
+            for act in (made.port_on, made.port_off):
+                with pytest.raises(PermanentError) as caught:
+                    act(port)
+                words = f"127.0.0.1:{device.port}: outlet 1 'Plug 1' is locked by the configuration"
+                assert str(caught.value) == words
+            assert made.port_status(port) is State.OFF
+        if locked is not True:
+            made.port_on("Plug 2")
+        assert device.outlets == {"1": "off", "2": "off" if locked is True else "on"}
+    with Plug() as device:
+        driver(device, locked=False).port_on(1)
+        with pytest.raises(PermanentError, match=r": outlet 1 'Bench lamp' is locked by the configuration$"):
+            driver(device, locked=["Bench lamp"]).port_off(1)
+        assert device.outlets == {"1": "on"}
+
+
+def test_what_is_locked_is_not_switched_over_http(daemon: Callable[..., Daemon]):
+    with Plug("Plug 1", "Plug 2") as device:
+        started = daemon({"strip": {"driver": "tplink", "ip": "127.0.0.1", "port": device.port, "locked": [1]}})
+        assert started.power("on", "strip", "1").status == 403
+        assert started.power("on", "strip", "Plug%201").status == 502
+        assert started.power("on", "strip", "Plug%202").status == 200
+        assert device.outlets == {"1": "off", "2": "on"}
+
+
 def test_a_long_answer_in_pieces():
     with Plug("Plug 1", mood=Mood.SLOW) as device:
         device.padding = "x" * 10000
@@ -138,6 +178,7 @@ def test_refusals():
         wire('{"system":{"get_sysinfo":{"err_code":0}}}'),
         wire('{"system":{"get_sysinfo":{"err_code":0,"alias":"a","relay_state":2}}}'),
         wire('{"system":{"get_sysinfo":{"err_code":0,"deviceId":"A","children":[1]}}}'),
+        wire('{"system":{"get_sysinfo":{"err_code":0,"children":[{"id":"00","alias":"a","state":1}]}}}'),
         b"\0\0\0\x02\xff\xfe",
     ],
 )

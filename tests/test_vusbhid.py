@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from pdudaemon.drivers.vusbhid import VUSBHID
@@ -92,6 +95,45 @@ def test_a_board_that_cannot_be_asked_is_told_of_if_it_could_be_the_one():
         for settings in ({}, {"serial": "MUTED"}):
             with pytest.raises(PermanentError, match=r"^no access to USB device 16c0:05df"):
                 driver(**settings).port_on(1)
+
+
+def test_a_neighbour_that_hangs_is_asked_but_once():
+    mute, board = Board(1, "MUTED", Mood.DEAF), Board(1)
+    with usb.attached(mute, board):
+        made = driver(serial="BITFT")
+        start = time.monotonic()
+        made.port_on(1)
+        assert time.monotonic() - start < 0.9
+        assert len(mute.received) == 8 and mute.sessions == 1  # one transfer
+        assert made.port_status(1) is State.ON
+        assert mute.sessions == 1
+
+
+def test_a_neighbour_that_does_not_even_tell_what_it_is(monkeypatch: pytest.MonkeyPatch):
+    def product(device: usb.Device) -> str | None:
+        if device._gadget.mood is Mood.DEAF:
+            threading.Event().wait(getattr(device, "default_timeout", 1000) / 1000)
+            raise ValueError("The device has no langid")
+        return device._gadget.name
+
+    monkeypatch.setattr(usb.Device, "product", property(product))
+    with usb.attached(Board(1, "MUTED", Mood.DEAF), Board(1)):
+        start = time.monotonic()
+        driver(serial="BITFT").port_on(1)
+        assert time.monotonic() - start < 0.9
+
+
+def test_boards_that_change_places():
+    ours, other = Board(1), Board(1, "OTHER")
+    made = driver(serial="BITFT")
+    with usb.attached(ours, other):
+        made.port_on(1)
+        ours.address, other.address = other.address, ours.address
+        made.port_off(1)
+        made.port_on(1)
+    assert ours.outlets["1"] == "on" and other.outlets["1"] == "off"
+    with usb.attached(other), pytest.raises(TransientError, match=r"^no relay board BITFT is attached; found: OTHER$"):
+        made.port_on(1)
 
 
 def test_a_serial_number_of_any_bytes():

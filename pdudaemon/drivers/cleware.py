@@ -4,11 +4,12 @@
 Source: Cleware's USBaccess library; another tool for Linux (F. Balbi) for the number of tries.
 Tested: against a fake of hidapi; with Debian's hidapi, against a fake device on the kernel's USB (`make test-usb`).
 Quirks: ``serial`` is decimal, as printed on the device. Newer devices all have the USB serial number 0x63813 and the
-true one in their memory. The state streams in and lags behind, so a state is believed when it is what was asked for, or
-has stayed the same for some reports. The device may miss an order, which is then given again. Old firmware of the
-Switch 4 has the state elsewhere, or inverted. The Switch 8 is first asked in plain bytes, then in 7-bit ones.
+true one in their memory; 407571 (0x63813) is taken as well while only one such device is attached. The state streams
+in and lags behind, so a state is believed when it is what was asked for, or has stayed the same for some reports. The
+device may miss an order, which is then given again. Old firmware of the Switch 4 has the state elsewhere, or inverted.
+The Switch 8 is first asked in plain bytes, then in 7-bit ones.
 
-    "switch": {"driver": "ClewareUsbSwitch4", "serial": 407571}
+    "switch": {"driver": "ClewareUsbSwitch4", "serial": 407123}
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Cleware(PDUDriver):
 
     serial = Setting(integer(1, 0xFFFFFFFF), 0, "serial number, in decimal", required=True)
 
+    _last = ""  # where our device was
+
     @classmethod
     def accepts(cls, drivername: str) -> bool:
         return drivername.lower() in (name.lower() for name in cls.models)
@@ -80,7 +83,15 @@ class Cleware(PDUDriver):
         raise NotImplementedError
 
     def _device(self) -> HIDDevice:
-        return pick(hid.find(self.usb_ids, self.deadline), _serial, str(self.serial), "Cleware device")
+        devices = hid.find(self.usb_ids, self.deadline)
+        sharing = [device for device in devices if _usb_serial(device) == self.serial == _SHARED_SERIAL]
+        if len(sharing) == 1:
+            return sharing[0]
+        if sharing:
+            return pick(sharing, _serial, "", "Cleware device, by its true serial number")
+        device = pick(devices, _serial, str(self.serial), "Cleware device", self._last)
+        self._last = device.peer
+        return device
 
 
 class ClewareSwitch(Cleware):
@@ -149,11 +160,16 @@ def _frame(action: int, data: int, mask: int, seven_bit: bool) -> bytes:
     return bytes([0, action << 4 | high, *(byte & 0x7F for byte in content)])
 
 
+def _usb_serial(device: HIDDevice) -> int | None:
+    try:
+        return int(device.serial, 16)
+    except ValueError:
+        return None
+
+
 def _serial(device: HIDDevice) -> str | None:
     """Return the serial number of a device, in decimal; None if it says none."""
-    try:
-        serial = int(device.identify() or "", 16)
-    except ValueError:
+    if device.identify() is None or (serial := _usb_serial(device)) is None:
         return None
     if serial != _SHARED_SERIAL:
         return str(serial)

@@ -45,6 +45,8 @@ class EnerGenieUSB(PDUDriver):
 
     device = Setting(text, "", "id of the strip, if there are several: five bytes, in hex digits, with colons")
 
+    _last = ""  # where our strip was
+
     @classmethod
     def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
         return numbered(super().canonical_port(port, settings), len(_FOUR))
@@ -68,7 +70,10 @@ class EnerGenieUSB(PDUDriver):
             return State.ON if strip.get_report(report, _REPORT, f"reading outlet {port_number}")[1] & 1 else State.OFF
 
     def _strip(self) -> USBDevice:
-        return pick(usb.find(self.usb_ids, self.deadline, claim=True), _name, self.device.lower(), "EnerGenie strip")
+        strips = usb.find(self.usb_ids, self.deadline, claim=True)
+        strip = pick(strips, _name, self.device.lower(), "EnerGenie strip", self._last)
+        self._last = strip.peer
+        return strip
 
     @staticmethod
     def _outlet(strip: USBDevice, port: int) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pdudaemon.drivers.driver import PDUDriver, numbered
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.errors import DeviceError, PermanentError, TransientError, both
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
 from pdudaemon.transports.dialogue import Dialogue, Seen
@@ -55,12 +55,18 @@ class Gude(PDUDriver):
         with self._console() as console:
             seen = self._say(console, line, _DONE)
             if seen.name == "refused":
-                raise PermanentError(f"{console.peer} refused {line!r}: {seen.match[1].strip()}"[:200])
+                raise _refusal(console, line, seen)
 
     def port_status(self, port_number: int) -> State:
+        line = f"port {port_number:d} state show"
         with self._console() as console:
-            seen = self._say(console, f"port {port_number:d} state show", _STATE)
-        return _STATES[seen.match[1]] if seen.name == "answer" else self._shown_by_http(port_number)
+            seen = self._say(console, line, _STATE)
+        if seen.name == "answer":
+            return _STATES[seen.match[1]]
+        try:
+            return self._shown_by_http(port_number)
+        except DeviceError as error:
+            raise both(error, _refusal(console, line, seen)) from None
 
     def _say(self, console: Dialogue, line: str, answer: str) -> Seen:
         """Say a line; return its ``answer``, or what ``refused`` it."""
@@ -102,3 +108,7 @@ class Gude(PDUDriver):
             return _STATES[str(answer.json()["outputs"][port - 1]["state"])]
         except (LookupError, TypeError):
             raise TransientError(f"{answer.source}: the answer does not tell the state of port {port}") from None
+
+
+def _refusal(console: Dialogue, line: str, seen: Seen) -> PermanentError:
+    return PermanentError(f"{console.peer} refused {line!r}: {seen.match[1].strip()}"[:200])

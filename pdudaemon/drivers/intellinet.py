@@ -4,7 +4,8 @@
 Source: the requests that the existing PDUDaemon sends; public tools for the device, with a recorded ``status.xml``.
 Tested: against a fake only.
 Quirks: outlets are counted from 0 (outlet 1 of the panel is port 0). The device hardly ever asks for a login, so it is
-sent unasked; a refused one may come as a page with status 200. Orders are not acknowledged, so the state is read back.
+sent unasked; a refused one may come as a page with status 200. Orders are not acknowledged, so the state is read back,
+for as long as ``timeout`` allows: each outlet may have a delay of its own.
 
     "rack9": {"driver": "intellinet", "ip": "192.0.2.64", "password": "secret"},
     "192.0.2.65": {"driver": "intellinet", "port": 8080}
@@ -44,7 +45,7 @@ class Intellinet(PDUDriver):
 
     def port_interaction(self, command: str, port_number: int) -> None:
         self._get(f"/control_outlet.htm?outlet{port_number}=1&op={_OPERATIONS[command]}&submit=Anwenden")
-        self.confirm(port_number, State(command), within=3)
+        self.confirm(port_number, State(command))
 
     def port_status(self, port_number: int) -> State:
         answer = self._get("/status.xml")

@@ -26,6 +26,7 @@ from pdudaemon.transports.telnet import Telnet
 
 _GREETING = "the greeting"
 _LOGIN = "the login"
+_CODE = re.compile(r"[0-9]{3}\b")
 _HELLO, _OK = "100", "250"
 _TOO_MANY_CONNECTIONS = "507"  # what else begins with 5 is no, for good
 _STATES = {"1": State.ON, "0": State.OFF, "i": State.UNKNOWN, "m": State.UNKNOWN, "t": State.UNKNOWN}
@@ -33,7 +34,7 @@ _VALUES = {"on": "1", "off": "0"}
 
 
 class Netio4(PDUDriver):
-    """Every line is answered by one that begins with a code."""
+    """Every line is answered by one that begins with a code; others are news, or an echo."""
 
     models = {"netio4": None}
 
@@ -88,13 +89,12 @@ class Netio4(PDUDriver):
     def _answer(session: Telnet, expected: str, step: str) -> str:
         """Return what follows the code that is expected. What is said at the login is not shown: it may be an echo."""
         line = ""
-        while not line:
+        while not (found := _CODE.match(line)):
             line = session.receive_line(step).decode("latin-1").strip()
-        found = re.match(r"\d{3}\b", line)
-        code = found[0] if found else ""
+        code = found[0]
         if code == expected:
             return line.removeprefix(code).strip()
-        shown = (code or "nonsense") if step == _LOGIN else repr(line[:60])
+        shown = code if step == _LOGIN else repr(line[:60])
         if code.startswith("5") and code != _TOO_MANY_CONNECTIONS:
             raise PermanentError(f"{session.peer} refused {step}: {shown}")
         raise TransientError(f"{session.peer} answered {shown} at {step}")

@@ -49,7 +49,10 @@ class Tasmota(PDUDriver):
         if self.username and self.password:
             words |= {"user": self.username, "password": self.password}
         query = urllib.parse.urlencode(words, quote_via=urllib.parse.quote)
-        response = Client(self.ip or self.hostname, self.deadline).request("GET", f"/cm?{query}")
+        client = Client(self.ip or self.hostname, self.deadline)
+        response = client.request("GET", f"/cm?{query}", also=[401] if "user" in words else [])
+        if response.status == 401:
+            raise PermanentError(f"login refused by {response.source} (401)")
         answer = response.json()
         if not isinstance(answer, dict):
             raise TransientError(f"{response.source}: the answer is no JSON object")

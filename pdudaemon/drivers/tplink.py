@@ -6,7 +6,8 @@ A port is the name that an outlet has in the Kasa app (its alias), or else its n
 Source: python-kasa and its recorded answers of devices.
 Tested: with tplink-smarthome-simulator, and against a fake.
 Quirks: newer firmware of some models speaks another protocol (KLAP) and refuses connections to port 9999. Requests for
-an outlet's name and for its number are carried out one at a time, but count as requests for two ports.
+an outlet's name and for its number are carried out one at a time, but count as requests for two ports. An outlet that
+is ``locked`` by its name or its number is not switched by the other one either.
 
     "strip": {"driver": "tplink", "ip": "192.0.2.70"}
 """
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, integer, text
+from pdudaemon.settings import Setting, integer, locks, text
 from pdudaemon.transports.tcp import LIMIT, Connection, in_words
 
 _KEY = 171
@@ -32,6 +33,7 @@ _LONGEST_NAME = 100
 class Outlet(NamedTuple):
     """One outlet as the device tells it; ``id`` is empty for a plug that has only this one."""
 
+    number: int
     alias: str
     id: str
     state: State
@@ -55,6 +57,7 @@ class TPLink(PDUDriver):
     def port_interaction(self, command: str, port_number: int | str) -> None:
         wanted = State(command)
         outlet = self._outlet(port_number)
+        self._check_lock(outlet)
         order: dict[str, Any] = {"context": {"child_ids": [outlet.id]}} if outlet.id else {}
         order["system"] = {"set_relay_state": {"state": _NUMBERS[wanted]}}
         self._ask(order, f"switching {outlet.alias!r}")
@@ -75,18 +78,26 @@ class TPLink(PDUDriver):
             raise PermanentError(f"{self._peer} has more than one outlet {port!r}; use their numbers")
         if isinstance(port, int) and 1 <= port <= len(outlets):
             return outlets[port - 1]
-        there = ", ".join(f"{number} {outlet.alias!r}" for number, outlet in enumerate(outlets, 1))
+        there = ", ".join(f"{outlet.number} {outlet.alias!r}" for outlet in outlets)
         raise PermanentError(f"{self._peer} has no outlet {port!r}: it has {there}")
+
+    def _check_lock(self, outlet: Outlet) -> None:
+        """Refuse an outlet that is locked by any of its names; only the device knows which belong together."""
+        locked = locks.convert(self.settings.get("locked") or False) or ()
+        names = {str(outlet.number), _canonical(outlet.alias), outlet.id}
+        if locked is True or not names.isdisjoint(map(_canonical, locked)):
+            where = f"{self._peer}: outlet {outlet.number} {outlet.alias!r}"
+            raise PermanentError(f"{where} is locked by the configuration")
 
     def _outlets(self) -> list[Outlet]:
         step = "asking for the outlets"
         device = self._ask({"system": {"get_sysinfo": {}}}, step)
         try:
             if not device.get("children"):
-                return [Outlet(device["alias"], "", _STATES[device["relay_state"]])]
+                return [Outlet(1, device["alias"], "", _STATES[device["relay_state"]])]
             return [
-                Outlet(child["alias"], _full(child["id"], device["deviceId"]), _STATES[child["state"]])
-                for child in device["children"]
+                Outlet(number, child["alias"], _full(child["id"], device), _STATES[child["state"]])
+                for number, child in enumerate(device["children"], 1)
             ]
         except (KeyError, TypeError):
             raise TransientError(f"{self._peer} answered nonsense at {step}") from None
@@ -115,9 +126,10 @@ def _canonical(port: str) -> str:
     return str(int(port)) if port.isdecimal() else port
 
 
-def _full(child: str, device: str) -> str:
+def _full(child: str, device: Mapping[str, Any]) -> str:
     """Return the whole id of an outlet, of which some firmware tells the last two digits only."""
-    return device + child if len(child) == 2 else child
+    whole: str = device["deviceId"] + child if len(child) == 2 else child
+    return whole
 
 
 def _encrypted(plain: bytes) -> Iterator[int]:

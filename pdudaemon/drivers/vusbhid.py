@@ -40,6 +40,8 @@ class VUSBHID(PDUDriver):
     serial = Setting(text, "", "the board's own number, of five characters, if there are several boards")
     invert = Setting(boolean, False, "the load is on while the relay is idle (normally closed contact)")
 
+    _last = ""  # where our board was
+
     @classmethod
     def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
         return numbered(super().canonical_port(port, settings), _MOST_RELAYS)
@@ -63,7 +65,9 @@ class VUSBHID(PDUDriver):
 
     @contextlib.contextmanager
     def _board(self, port: int) -> Iterator[USBDevice]:
-        with pick(usb.find(self.usb_ids, self.deadline), _serial, self.serial, "relay board") as board:
+        board = pick(usb.find(self.usb_ids, self.deadline), _serial, self.serial, "relay board", self._last)
+        self._last = board.peer
+        with board:
             if port > (relays := _relays(board)):
                 raise PermanentError(f"{board.peer} has {relays} relays, no relay {port}")
             yield board

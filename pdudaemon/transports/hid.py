@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
-from pdudaemon.transports.usb import RELEASE_SECONDS, denied, identified, no_access, pick
+from pdudaemon.transports.usb import BRIEF_SECONDS, RELEASE_SECONDS, denied, identified, no_access, pick
 
 __all__ = ["HIDDevice", "find", "identified", "pick"]
 
@@ -45,12 +45,13 @@ class HIDDevice:
         self.release = int(info["release_number"])
         self._path: bytes = info["path"]
         self.peer = f"HID device {self.id} at {self._path.decode(errors='replace')}"
+        self.patient = True
         self._deadline = deadline
         self._library = library
         self._handle: Any = None
 
     def __enter__(self) -> Self:
-        give_up = time.monotonic() + RELEASE_SECONDS
+        give_up = time.monotonic() + (RELEASE_SECONDS if self.patient else 0)
         while not self._opened():
             if denied(_node(self._path.decode(errors="replace"))):
                 raise no_access(self.peer)
@@ -88,7 +89,7 @@ class HIDDevice:
 
     def reports(self, size: int, step: str, within: float) -> Iterator[bytes]:
         """Yield the reports that come within so many seconds, if any do."""
-        end = time.monotonic() + within
+        end = time.monotonic() + (within if self.patient else min(within, BRIEF_SECONDS))
         while (left := end - time.monotonic()) > 0:
             try:
                 report = self.read(size, step, left)

@@ -4,7 +4,8 @@
 The makers' ids are often shared by many devices, so the right one is found by what it says of itself: `pick` and
 `identified` do that for `pdudaemon.transports.hid` as well.
 
-These devices are cheap and some lose transfers, so each is tried several times, as the tools of their makers do.
+These devices are cheap and some lose transfers, so each is tried several times, as the tools of their makers do. But a
+neighbour of the right one, which may hang, is asked but once.
 """
 
 from __future__ import annotations
@@ -16,16 +17,26 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 
-D = TypeVar("D")
+
+class Candidate(Protocol):
+    """What `pick` needs of a device: how errors call it, and whether it is waited for and asked again."""
+
+    peer: str
+    patient: bool
+
+
+D = TypeVar("D", bound=Candidate)
 
 ATTEMPTS = 5
 RELEASE_SECONDS = 1.0
 """How long a device that another program, or the kernel, still holds is waited for."""
+BRIEF_SECONDS = 0.5
+"""How long one that may not be ours is waited for: as long as the USB standard lets a device take for an answer."""
 
 _TRANSFER_SECONDS = 1.0
 _PAUSE = 0.0005  # before the second try of a transfer, and more before each later one
@@ -47,6 +58,7 @@ class USBDevice:
     def __init__(self, handle: Any, deadline: Deadline, claim: bool) -> None:
         self.id = _id(handle)
         self.peer = f"USB device {self.id} (bus {handle.bus} device {handle.address})"
+        self.patient = True
         self._handle = handle
         self._deadline = deadline
         self._claim = claim
@@ -54,6 +66,7 @@ class USBDevice:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self.__exit__)
+            self._handle.default_timeout = int(self._seconds * 1000)  # for what pyusb itself asks for: the product
             with self._told("opening"):
                 self._handle.is_kernel_driver_active(0)  # opens it; a string that cannot be read would not say why
                 if self._claim:
@@ -81,14 +94,18 @@ class USBDevice:
         """Send a feature report."""
         self._transfer(0, _SET_REPORT, number, data, len(data), step)
 
+    @property
+    def _seconds(self) -> float:
+        return _TRANSFER_SECONDS if self.patient else BRIEF_SECONDS
+
     def _transfer(self, direction: int, request: int, number: int, data: bytes | int, size: int, step: str) -> Any:
         kind = direction | _CLASS | (_TO_INTERFACE if self._claim else 0)
         problem: DeviceError | None = None
-        for attempt in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS if self.patient else 1):
             threading.Event().wait(attempt * _PAUSE)
             try:
                 with self._told(step):
-                    milliseconds = max(1, int(min(_TRANSFER_SECONDS, self._deadline.remaining()) * 1000))
+                    milliseconds = max(1, int(min(self._seconds, self._deadline.remaining()) * 1000))
                     done = self._handle.ctrl_transfer(kind, request, _FEATURE | number, 0, data, milliseconds)
             except TransientError as error:
                 problem = error
@@ -100,7 +117,7 @@ class USBDevice:
         raise problem
 
     def _claimed(self) -> None:
-        give_up = time.monotonic() + min(RELEASE_SECONDS, self._deadline.remaining())
+        give_up = min(time.monotonic() + (RELEASE_SECONDS if self.patient else 0), self._deadline.when)
         while True:
             try:
                 if self._handle.is_kernel_driver_active(0):
@@ -161,11 +178,27 @@ def identified(devices: Iterable[D], identify: Callable[[D], str | None]) -> Ite
         raise type(troubles[0])("; ".join(map(str, troubles)))
 
 
-def pick(devices: Iterable[D], identify: Callable[[D], str | None], wanted: str, kind: str) -> D:
+def pick(devices: Iterable[D], identify: Callable[[D], str | None], wanted: str, kind: str, last: str = "") -> D:
     """Return the device whose name is wanted, or the only one if no name is.
+
+    The one where the right one was ``last`` (its ``peer``) is asked first. All are asked without patience, lest one
+    that hangs delay its neighbours, and with patience only if that did not find the right one.
 
     Raises: TransientError if there is none such, PermanentError if there are several to choose from.
     """
+    candidates = sorted(devices, key=lambda device: device.peer != last)
+    for device in candidates:
+        device.patient = False
+    with contextlib.suppress(DeviceError):
+        picked = _picked(candidates, identify, wanted, kind)
+        picked.patient = True
+        return picked
+    for device in candidates:
+        device.patient = True
+    return _picked(candidates, identify, wanted, kind)
+
+
+def _picked(devices: Iterable[D], identify: Callable[[D], str | None], wanted: str, kind: str) -> D:
     found: list[tuple[str, D]] = []
     for name, device in identified(devices, identify):
         if name == wanted:

@@ -17,7 +17,10 @@ PASSWORD = "kshell#123"
 
 
 class KShell(Device):
-    """Four outputs; ``odd``: what else than 0 and 1 ``port N`` tells of some. ``bye``: what quit is answered."""
+    """Four outputs; ``odd``: what else than 0 and 1 ``port N`` tells of some. ``bye``: what quit is answered.
+
+    ``echo``: whether it repeats each line before the answer.
+    """
 
     def __init__(self, mood: Mood = Mood.WELL, greeting: str = "100 HELLO E675DDA5") -> None:
         super().__init__(mood)
@@ -25,6 +28,7 @@ class KShell(Device):
         self.username, self.password = "admin", PASSWORD
         self.greeting = greeting
         self.negotiation = b""
+        self.echo = False
         self.odd: dict[str, str] = {}
         self.bye: str | None = "110 BYE"
         self.farewells = 0
@@ -47,6 +51,8 @@ class KShell(Device):
                 continue
             unread = rest
             words = re.sub(rb"\xff[\xfb-\xfe].", b"", line).decode().split(" ")
+            if self.echo:
+                self.say(connection, " ".join(words))
             if words == ["quit"]:
                 self.farewells += 1
                 if self.bye is not None:
