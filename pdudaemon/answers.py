@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pdudaemon.errors import PDUDaemonError
-from pdudaemon.power import Outlet, Reading, Request
+from pdudaemon.power import Outlet, Phase, Reading, Request
 from pdudaemon.queries import Query, Seats
 
 
@@ -38,26 +39,48 @@ class Answers:
     ) -> Iterator[tuple[Request | Outlet, Reading | PDUDaemonError | None]]:
         """Yield the state of each outlet and what became of each request (None: done), as they come in.
 
-        After ``seconds`` nothing comes in any more; at once, if too many wait already.
+        After ``seconds`` nothing comes in any more. A PDU that too many wait for already is not waited for.
         """
-        with self._seats.seat(outlet for each in wanted for outlet in _outlets(each)) as seated:
-            until = time.monotonic() + seconds if seated else 0.0
-            pending = {each: each if isinstance(each, Request) else self._ask(each, seated) for each in wanted}
+        until = time.monotonic() + seconds
+        awaited = Counter(_pdus(wanted))
+        with self._seats.seat(awaited) as seated:
+            pending: dict[Request | Outlet, Request | Query] = {}
+            ready: list[Request | Outlet] = []
+            for each in wanted:
+                if isinstance(each, Outlet):
+                    pending[each] = self._ask(each, each.pdu in seated)
+                else:
+                    pending[each] = each
+                    if not seated.issuperset(_pdus([each])):
+                        ready.append(each)
             queries = [each for each in pending.values() if isinstance(each, Query)]
             try:
-                while pending and (settled := self._settled(pending, until)):
-                    for each in settled:
-                        job = pending.pop(each)
-                        if isinstance(job, Query):
-                            yield each, job.answer
-                        else:
-                            ended, problem = self.outcome(job)
-                            if ended or problem is not None:
-                                yield each, problem
+                while ready or (pending and (ready := self._settled(pending, until))):
+                    jobs = [(each, pending.pop(each)) for each in ready]
+                    awaited.subtract(_pdus(ready))
+                    self._seats.leave(seated, {name for name in _pdus(ready) if not awaited[name]})
+                    ready = []
+                    for each, job in jobs:
+                        yield each, job.answer if isinstance(job, Query) else self._became(job)
             finally:
                 with self._lock:
                     for query in queries:
                         query.callers -= 1
+
+    def _became(self, request: Request) -> PDUDaemonError | None:
+        """Return what became of a request that has settled, or is not waited for; None: done."""
+        with self._lock:
+            if request.ended is not None:
+                return request.error
+            if request.trouble is not None:
+                return request.trouble
+            if not request.settled.is_set():
+                so_far = "not waited for, as too many requests wait for it already"
+            elif request.phase is Phase.RESTART and request.started is not None:
+                so_far = "cut short, as the daemon is stopping"
+            else:
+                so_far = "but not done: the daemon is stopping, and resumes it when it starts again"
+            return PDUDaemonError(f"accepted as request {request.id}, {so_far}")
 
     def _settled(self, pending: Mapping[Any, Request | Query], until: float) -> list[Request | Outlet]:
         """Wait until something is settled, or for a point in time; return for whom."""
@@ -75,5 +98,7 @@ class Answers:
             return settled()
 
 
-def _outlets(ticket: Request | Outlet) -> Collection[Outlet]:
-    return ticket.target.outlets if isinstance(ticket, Request) else (ticket,)
+def _pdus(wanted: Iterable[Request | Outlet]) -> Iterator[str]:
+    for each in wanted:
+        for outlet in each.target.outlets if isinstance(each, Request) else [each]:
+            yield outlet.pdu

@@ -12,12 +12,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from pdudaemon.answers import Answers
-from pdudaemon.config import Config
+from pdudaemon.config import Config, PDUConfig
 from pdudaemon.errors import Busy, Conflict, DeviceError, DeviceTimeout, Locked, PDUDaemonError, StoreError
 from pdudaemon.fleet import Fleet
 from pdudaemon.lanes import Lanes
@@ -72,7 +72,9 @@ class Dispatcher:
             self._fleet.change(config.pdus)
             self.config = config
             self._lanes.daemon = self._seats.options = config.daemon
+            self._store.history = config.daemon.history
             self._lanes.end_impossible()
+            self._lanes.resume_kept()
             for name in [*self._fleet.pdus]:
                 self._fleet.let_go(name, self._lanes.load[name])
             self._came_home.notify_all()
@@ -99,7 +101,7 @@ class Dispatcher:
                 self._check_open(outlet.pdu)
             self._lanes.enter(request)
         if self.config.daemon.fsync == "all":
-            self._store.sync()
+            self._sync_accepted(request)
         log.debug("%s, delay %g s, accepted from %s", request, delay, client)
         return request
 
@@ -109,8 +111,9 @@ class Dispatcher:
         Returns False at once if too many wait already. Raises: why it failed.
         """
         if seconds > 0 and not request.settled.is_set():
-            with self._seats.seat(request.target.outlets) as seated:
-                if seated:
+            names = {outlet.pdu for outlet in request.target.outlets}
+            with self._seats.seat(names) as seated:
+                if seated == names:
                     request.settled.wait(seconds)
         if not request.settled.is_set():
             return False
@@ -124,7 +127,7 @@ class Dispatcher:
 
         A state that cannot be read is what the outlet was last told to be. Raises: Busy, DeviceError, StoreError.
         """
-        patience = self.config.pdus[outlet.pdu].options.timeout if seconds is None else seconds
+        patience = self._configured(outlet).options.timeout if seconds is None else seconds
         for _, answer in self.gather([outlet], patience):
             if isinstance(answer, Reading):
                 return answer
@@ -139,7 +142,7 @@ class Dispatcher:
         """
         if len(target.outlets) == 1:
             return self.status(target.outlets[0], seconds)
-        patience = max(self.config.pdus[outlet.pdu].options.timeout for outlet in target.outlets)
+        patience = max(self._configured(outlet).options.timeout for outlet in target.outlets)
         patience = patience if seconds is None else seconds
         answers = dict(self.gather(target.outlets, patience))
         late = DeviceTimeout(f"no answer within {patience:g} s")
@@ -155,7 +158,7 @@ class Dispatcher:
         """Return the question for the state of an outlet; a refusal is an answer as well. Takes the lock."""
         try:
             with self._lock:
-                if not self.config.pdus[outlet.pdu].readable:
+                if not self._configured(outlet).readable:
                     told = self._store.last_told(outlet)
                     answer = Reading(told[0], "commanded", told[1]) if told else Reading(State.UNKNOWN, "none", None)
                     return Query(outlet, answer)
@@ -169,15 +172,28 @@ class Dispatcher:
     def cancel(self, number: int, half: str = "") -> None:
         """End a request that has not started; the on that makes good an off of ours only if ``half`` is ``on``.
 
-        Raises: NoSuchRequest, Conflict.
+        Raises: NoSuchRequest, Conflict, StoreError.
         """
         with self._lock:
-            if number in self._lanes.live:
-                self._lanes.cancel(self._lanes.live[number], half)
-                self._came_home.notify_all()
-            else:
+            request = self._lanes.find(number)
+            if request is None:
                 state = self._store.record(number)["state"]
                 raise Conflict(f"request {number} cannot be cancelled: it is {state}")
+            try:
+                self._lanes.cancel(request, half)
+            finally:
+                self._came_home.notify_all()
+
+    def _sync_accepted(self, request: Request) -> None:
+        """Put a new request on the disk. Raises: StoreError; the request has been ended then, unless it has begun."""
+        try:
+            self._store.sync()
+        except StoreError as error:
+            with self._lock:
+                if request.started is None and request.ended is None:
+                    self._lanes.finish(request, Outcome.FAILED, error, logging.ERROR)
+                    raise
+            log.error("%s: %s", request, error)
 
     def hurry(self, request: Request) -> None:
         """Let the on half of a reboot under way follow at once."""
@@ -236,11 +252,11 @@ class Dispatcher:
             pdus = len(self._fleet.runners)
         return f"{pdus} PDUs, {requests} requests not ended" + (f", stuck: {', '.join(stuck)}" if stuck else "")
 
-    def close(self, bound: float) -> tuple[list[str], list[str]]:
+    def close(self, bound: float, last_words: Callable[[], object] = lambda: None) -> tuple[list[str], list[str]]:
         """Accept nothing more, bring home what acts and the owed ons due within ``bound`` seconds, and let go.
 
-        Everything else stays in the store for the next start. Return the names of the threads that did not come home,
-        and what has yet to be switched on.
+        Everything else stays in the store for the next start; ``last_words`` waits for those who still ask it. Return
+        the names of the threads that did not come home, and what has yet to be switched on.
         """
         until = time.monotonic() + bound
         with self._lock:
@@ -267,9 +283,18 @@ class Dispatcher:
         for box in self._fleet.boxes.values():
             if not box.lock.locked():
                 box.close()
+        last_words()
         with self._lock:
+            self._lanes.write_behind()
             self._store.close()
         return absent, owed
+
+    def _configured(self, outlet: Outlet) -> PDUConfig:
+        """Return the PDU of an outlet, with or without the lock. Raises: Busy if a reload took it away meanwhile."""
+        try:
+            return self.config.pdus[outlet.pdu]
+        except KeyError:
+            raise Busy(f"{outlet.pdu} is not configured any more") from None
 
     # From here on the lock is held, except where a method takes it itself.
 

@@ -7,6 +7,8 @@ user can act on. Nothing here carries a secret: texts are shown to whoever asked
 
 from __future__ import annotations
 
+import os
+
 
 class PDUDaemonError(Exception):
     """Base of all. ``kind`` is the last part of the URN in a problem document (RFC 9457).
@@ -26,10 +28,7 @@ class PDUDaemonError(Exception):
 
 
 class ConfigError(PDUDaemonError):
-    """The configuration, or what it needs of the machine (a port, the store), does not allow a start.
-
-    ``faults`` holds one line per fault, all of them told at once.
-    """
+    """The configuration does not allow a start. ``faults`` holds one line per fault, all of them told at once."""
 
     kind = "configuration"
     exit_code = 2
@@ -39,12 +38,18 @@ class ConfigError(PDUDaemonError):
         self.faults = faults
 
 
+class Unavailable(ConfigError):
+    """The machine does not give what the configuration asks for, and may do so later: an address, a port."""
+
+    exit_code = os.EX_TEMPFAIL
+
+
 class StoreError(PDUDaemonError):
     """The store cannot be read or written; a request that meets it is not accepted."""
 
     kind = "store"
     http_status = 503
-    exit_code = 2
+    exit_code = os.EX_TEMPFAIL
 
 
 class RequestError(PDUDaemonError):

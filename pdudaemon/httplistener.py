@@ -97,8 +97,8 @@ def pdus(exchange: Exchange, _: str) -> Answer:
 def requests(exchange: Exchange, _: str) -> Answer:
     """``/api/v1/requests``: the newest requests, ``limit`` of them at most."""
     limit = exchange.words.get("limit", "100")
-    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit) <= MOST_RECORDS):
-        raise Misdirected(400, f"limit: {limit!r} is not within 1 and {MOST_RECORDS}")
+    if not (re.fullmatch("[0-9]{1,4}", limit) and 1 <= int(limit) <= MOST_RECORDS):
+        raise Misdirected(400, f"limit: {limit[:20]!r} is not within 1 and {MOST_RECORDS}")
     return Answer(200, exchange.listener.dispatcher.records(int(limit)))
 
 
@@ -121,18 +121,22 @@ def health(exchange: Exchange, _: str) -> Answer:
     return _plain(200, "ok") if turning else _plain(503, "the timetable has stopped")
 
 
+def _reading(route: Route) -> dict[str, Route]:
+    return {"GET": route, "HEAD": route}
+
+
 ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
     (re.compile(path), methods)
     for path, methods in (
         (r"/power/control/(on|off|reboot)", {"GET": control, "POST": control}),
-        (r"/power/control/(?:get-)?(status)", {"GET": status}),
-        (r"/api/v1/(pdus)", {"GET": pdus}),
-        (r"/api/v1/(requests)", {"GET": requests}),
-        (r"/api/v1/requests/([0-9]{1,18})", {"GET": one_request, "DELETE": cancel}),
-        (r"/(healthz)", {"GET": health}),
+        (r"/power/control/(?:get-)?(status)", {**_reading(status), "POST": status}),
+        (r"/api/v1/(pdus)", _reading(pdus)),
+        (r"/api/v1/(requests)", _reading(requests)),
+        (r"/api/v1/requests/([0-9]{1,18})", {**_reading(one_request), "DELETE": cancel}),
+        (r"/(healthz)", _reading(health)),
         (r"/()", openflight.COMMANDS),
-        (r"/(nodes)", {"GET": openflight.nodes, "HEAD": openflight.nodes}),
-        (r"/(groups)", {"GET": openflight.groups, "HEAD": openflight.groups}),
+        (r"/(nodes)", _reading(openflight.nodes)),
+        (r"/(groups)", _reading(openflight.groups)),
     )
 )
 
@@ -173,7 +177,9 @@ def _answered(listener: Listener, client: str, head: Head, body: bytes) -> Answe
             log.warning("%s %s from %s: %s", head.method, repr(path)[1:-1], client, error)
             raise
     except Denied as error:
-        return openflight.FORBIDDEN if path in openflight.PATHS else _problem(error, True, {})
+        if path in openflight.PATHS:
+            return openflight.forbidden(error, head.headers.get("authorization", ""))
+        return _problem(error, True, {})
     except PDUDaemonError as error:
         return _problem(error, head.accepts_json, {})
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ from pdudaemon.listener import Listener
 LONGEST_LINE = 65536
 LONGEST_BODY = 65536
 MOST_HEADERS = 100
+
+_LENGTH = re.compile(r"[0-9]{1,10}")
+_ORIGIN = re.compile(r"https?://[^/?]*/?", re.IGNORECASE)
 
 
 class Misdirected(RequestError):
@@ -97,10 +101,12 @@ def read_head(stream: io.BufferedReader[Any], head: Head) -> bool:
         return False
     if len(line) > LONGEST_LINE:
         raise Unreadable(414, "the first line is too long")
-    words = line.decode("latin-1").split()
+    words = [word.decode(errors="replace") for word in line.split()]
     if len(words) != 3 or not words[2].startswith("HTTP/"):
         raise Unreadable(400, "the first line is not one of HTTP")
-    head.method, head.target, head.version = words
+    head.method, target, head.version = words
+    absolute = _ORIGIN.match(target)  # the form for proxies, which servers must take too: RFC 9112, 3.2.2
+    head.target = f"/{target[absolute.end() :]}" if absolute else target
     if not head.version.startswith("HTTP/1."):
         raise Unreadable(505, f"{head.version[:20]} is not spoken here")
     for _ in range(MOST_HEADERS):
@@ -120,7 +126,7 @@ def read_head(stream: io.BufferedReader[Any], head: Head) -> bool:
 def read_body(stream: io.BufferedReader[Any], head: Head) -> bytes:
     """Read the body, whatever the method, so that the next request of the connection begins where it should."""
     length = head.headers.get("content-length", "0")
-    usable = length.isascii() and length.isdecimal() and int(length) <= LONGEST_BODY
+    usable = _LENGTH.fullmatch(length) and int(length) <= LONGEST_BODY
     if not usable or "transfer-encoding" in head.headers:
         raise Unreadable(413, f"a body must have a Content-Length of at most {LONGEST_BODY}")
     body = stream.read(int(length)) if length != "0" else b""

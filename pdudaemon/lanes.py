@@ -39,6 +39,7 @@ log = logging.getLogger("pdud.requests")
 
 FIRST_BACK_OFF = 30.0
 LONGEST_BACK_OFF = 300.0
+WRITE_AGAIN = 5.0
 
 
 class Lanes:
@@ -60,6 +61,7 @@ class Lanes:
         self._timetable = timetable
         self._send = send
         self._lanes: dict[Outlet, deque[Request]] = {}
+        self._kept: list[Request] = []  # of PDUs that are disabled, in the order of acceptance
 
     def enter(self, request: Request) -> None:
         """Commit a new request and put it behind all others. Raises: StoreError; nothing has happened then."""
@@ -73,15 +75,20 @@ class Lanes:
 
     def resume(self, request: Request) -> None:
         """Take up a request of an earlier run, or say why not."""
-        for outlet in request.outlets:
-            pdu = self._pdus.get(outlet.pdu)
-            if pdu is None:
-                gone = RequestError(f"{outlet.pdu} is not configured any more")
-                self.finish(request, Outcome.FAILED, gone, logging.ERROR)
-                return
-            if pdu.driver is None:
-                log.error("%s kept for another start: %s is disabled: %s", request, outlet.pdu, pdu.fault)
-                return
+        lost = {outlet: self._absence(outlet) for outlet in request.outlets}
+        disabled = [pdu for outlet in lost if (pdu := self._pdus.get(outlet.pdu)) and pdu.driver is None]
+        if disabled and all(lost.values()):
+            log.error("%s kept until this can be: %s is disabled: %s", request, disabled[0].name, disabled[0].fault)
+            self._kept.append(request)
+            return
+        for outlet, absence in lost.items():
+            if absence is not None:
+                self._lose(request, outlet, absence)
+        if not request.outlets:
+            self.finish(request, Outcome.FAILED, request.error, logging.ERROR)
+            return
+        if any(lost.values()):
+            self._persist(request)
         postponed = 0.0 if request.action is Action.REBOOT else request.delay
         late = time.time() - request.accepted - postponed
         stale = late > self.daemon.resume_age
@@ -95,6 +102,12 @@ class Lanes:
                 request.phase, request.off_ended = Phase.ON, 0.0
             log.info("%s resumed", request)
             self._append(request)
+
+    def resume_kept(self) -> None:
+        """Take up what was kept and can be now."""
+        kept, self._kept = self._kept, []
+        for request in kept:
+            self.resume(request)
 
     def attempt_ended(self, step: Step, error: DeviceError | None) -> None:
         """Decide what follows an attempt: the end of the step, another attempt, or a debt to be kept up."""
@@ -127,9 +140,7 @@ class Lanes:
         request = step.request
         step.ended = True
         step.call_off()
-        request.results[step.outlet] = request.results.get(step.outlet) or error
-        if error is not None:
-            request.error = error if request.error is None else both(request.error, error)
+        self._note(request, step.outlet, error)
         last = all(other.ended for other in request.steps)
         if request.action is Action.REBOOT and request.phase is Phase.OFF:
             if last:
@@ -142,7 +153,7 @@ class Lanes:
         elif last:
             outcome = request.outcome or (Outcome.FAILED if request.error else Outcome.DONE)
             self.finish(request, outcome, request.error)
-        else:
+        elif step.outlet in request.outlets:
             request.outlets.remove(step.outlet)
             self._persist(request)
             self._leave(request, step.outlet)
@@ -168,13 +179,22 @@ class Lanes:
                 self._leave(request, outlet)
         request.settled.set()
 
+    def find(self, number: int) -> Request | None:
+        """Return a request that has not ended by its number, None if there is none."""
+        return self.live.get(number) or next((request for request in self._kept if request.id == number), None)
+
     def cancel(self, request: Request, half: str) -> None:
-        """End a live request that has not started, or with ``half`` ``on`` the on that it owes. Raises: Conflict."""
+        """End a request that has not started, or with ``half`` ``on`` the on that it owes.
+
+        Raises: Conflict; StoreError if it has ended, but a crash would make it rise again.
+        """
         if any(step.running for step in request.steps):
             raise Conflict(f"request {request.id} is being carried out")
         if request.must_switch_on and half != "on":
             raise Conflict(f"request {request.id} still has to switch on; to leave the port off, ask with half=on")
         self.finish(request, Outcome.CANCELLED, RequestEnded(f"request {request.id} was cancelled"))
+        self._kept = [other for other in self._kept if other is not request]
+        self._store.catch_up()
 
     def hurry(self, request: Request) -> None:
         """Let the on half of a reboot under way follow at once."""
@@ -206,18 +226,28 @@ class Lanes:
     def end_impossible(self) -> None:
         """End the requests for ports that, by a new configuration, there are not any more."""
         for request in list(self.live.values()):
-            for outlet in request.outlets:
-                try:
-                    there = self._pdus[outlet.pdu].outlet(outlet.port) == outlet
-                except RequestError:
-                    there = False
-                if not there:
-                    gone = RequestError(f"by the new configuration there is no {outlet} any more")
-                    off = request.must_switch_on
-                    if off:
-                        log.critical("%s: %s MAY BE OFF", request, outlet)
-                    self.finish(request, Outcome.FAILED, gone, logging.CRITICAL if off else logging.ERROR)
-                    break
+            lost = {outlet: absence for outlet in request.outlets if (absence := self._absence(outlet)) is not None}
+            whole = len(lost) == len(request.outlets)
+            for outlet, absence in lost.items():
+                self._lose(request, outlet, absence)
+                step = next((step for step in request.steps if step.outlet == outlet and not step.ended), None)
+                self._leave(request, outlet)
+                if step is not None and not whole:
+                    self.end_step(step, None)
+                    self._send_next(request)
+            if whole:
+                self.finish(request, Outcome.FAILED, request.error, logging.ERROR)
+            elif lost:
+                self._persist(request)
+                self._advance(request)
+
+    def write_behind(self) -> None:
+        """Write down what could not be when it happened, now or as soon as can be."""
+        try:
+            self._store.catch_up()
+        except StoreError as error:
+            log.error("what became of some requests is not on record: %s", error)
+            self._timetable.at(time.monotonic() + WRITE_AGAIN, self.write_behind)
 
     def owed(self) -> list[str]:
         """Return a line for each outlet that has yet to be switched on, and when."""
@@ -241,6 +271,30 @@ class Lanes:
             problem = request.trouble or request.error
             record["reason"] = None if problem is None else problem.told
         return record
+
+    def _note(self, request: Request, outlet: Outlet, error: PDUDaemonError | None) -> None:
+        """Note what became of an outlet of a request."""
+        request.results[outlet] = request.results.get(outlet) or error
+        if error is not None:
+            request.error = error if request.error is None else both(request.error, error)
+
+    def _absence(self, outlet: Outlet) -> PDUDaemonError | None:
+        """Return why an outlet cannot be switched by the configuration as it is; None: it can."""
+        pdu = self._pdus.get(outlet.pdu)
+        if pdu is None:
+            return RequestError(f"{outlet.pdu} is not configured any more")
+        try:
+            there = pdu.outlet(outlet.port) == outlet
+        except RequestError as error:
+            return error
+        return None if there else RequestError(f"there is no {outlet} any more")
+
+    def _lose(self, request: Request, outlet: Outlet, absence: PDUDaemonError) -> None:
+        """Take an outlet that cannot be switched any more from a request, which goes on with the others."""
+        if request.must_switch_on:
+            log.critical("%s: %s MAY BE OFF: %s", request, outlet, absence)
+        request.outlets.remove(outlet)
+        self._note(request, outlet, absence)
 
     def _append(self, request: Request) -> None:
         self.live[request.id] = request
@@ -321,8 +375,9 @@ class Lanes:
         self.end_step(step, RequestEnded(f"superseded by request {later.id}"))
 
     def _persist(self, request: Request) -> None:
-        """Write down how far a request has come. If that fails the work goes on: at worst it is done once more."""
+        """Write down how far a request has come; what cannot be written is as soon as it can."""
         try:
             self._store.progress(request)
         except StoreError as error:
             log.error("%s: %s", request, error)
+            self._timetable.at(time.monotonic() + WRITE_AGAIN, self.write_behind)

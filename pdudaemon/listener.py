@@ -22,7 +22,7 @@ from typing import Any, cast
 from pdudaemon.access import Access
 from pdudaemon.config import Config, ListenerOptions
 from pdudaemon.dispatcher import Dispatcher
-from pdudaemon.errors import ConfigError, RequestError
+from pdudaemon.errors import ConfigError, RequestError, Unavailable
 from pdudaemon.intake import Intake
 from pdudaemon.power import Action, Target
 from pdudaemon.settings import near, parse_seconds
@@ -35,8 +35,8 @@ WORDS = ("hostname", "port", "alias", "delay", "wait")
 
 LONG = 86400.0
 FRAGMENT_PATIENCE = 2.0  # seconds to wait for the rest of what may be the beginning of something
-_HTTP = re.compile(rb"[A-Z]{1,20} [/*]")
-_HTTP_BEGINNING = re.compile(rb"[A-Z]{0,20} ?")
+_HTTP = re.compile(rb"[A-Z]{1,20} (?:[/*]|(?i:https?://))")
+_HTTP_BEGINNING = re.compile(rb"[A-Z]{0,20}(?: (?:h?t?t?p?s?|https?:/?))?")
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,9 @@ class Listener(socketserver.TCPServer):
             # The handler class is never made: `finish_request` does its work.
             super().__init__(cast(tuple[str, int], address), socketserver.BaseRequestHandler)
         except OSError as error:
-            raise ConfigError(f"cannot listen on {where}: {error.strerror}") from None
+            raise Unavailable(f"cannot listen on {where}: {error.strerror}") from None
+        except ValueError as error:  # what cannot be a name at all, such as 127.0..1
+            raise ConfigError(f"cannot listen on {where}: {error}") from None
         log.info("listening on %s (%s)", where_from(self.server_address), options.protocol)
 
     def permit(self, client: str, authorization: str | None) -> str:
@@ -262,7 +264,7 @@ class Listener(socketserver.TCPServer):
 
 
 def _told_apart(intake: Intake) -> str:
-    """Say by the first bytes whether a client speaks HTTP: a method, a blank, then ``/`` or ``*``."""
+    """Say by the first bytes whether a client speaks HTTP: a method, a blank, then ``/``, ``*`` or ``http://``."""
     seen = intake.receive()
     while _HTTP_BEGINNING.fullmatch(seen):
         try:

@@ -67,6 +67,6 @@ class Notifier:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
                 manager.connect(self._address)
-                manager.sendall(text.encode())
+                manager.sendall(text.encode(errors="replace"))
         except OSError as error:
             log.warning("the service manager cannot be told: %s", error.strerror)

@@ -6,7 +6,7 @@
 
 Beyond the original: ``error`` and, for requests, ``request`` (the id) in each entry; ``meta`` with the groups that
 there are not; ``wait=`` seconds; and for who accepts ``application/x-ndjson`` a line for each node as soon as it is
-known.
+known, after one whose ``meta`` has their names in order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from pdudaemon.config import Config
 from pdudaemon.dispatcher import Dispatcher
-from pdudaemon.errors import DeviceTimeout, PDUDaemonError, RequestError
+from pdudaemon.errors import Denied, DeviceTimeout, PDUDaemonError, RequestError
 from pdudaemon.httpmessage import Answer, Exchange, Route
 from pdudaemon.listener import LONGEST_WAIT, REBOOT_DELAY, duration
 from pdudaemon.power import Action, Outlet, Reading, Request, State, Target, together
@@ -39,10 +39,20 @@ _SAFE = {"X-Content-Type-Options": "nosniff"}
 _HTML = "text/html;charset=utf-8"
 _NAMES = {Action.ON: "power_on", Action.OFF: "power_off", Action.REBOOT: "restart", Action.STATUS: "status"}
 
-FORBIDDEN = Answer(403, b"Forbidden", _SAFE, _HTML)
 NOT_FOUND = Answer(404, b"<h1>Not Found</h1>", _SAFE, _HTML)
 
 Entry = dict[str, Any]
+
+
+def forbidden(error: Denied, authorization: str) -> Answer:
+    """Return the refusal as recorded; a header says why, which the body does not."""
+    why = f' error="invalid_token", error_description="{error}"' if authorization else ""
+    headers = {"WWW-Authenticate": f"Bearer{why}"} if error.http_status == 401 else {}
+    return Answer(403, b"Forbidden", {**_SAFE, **headers}, _HTML)
+
+
+def _not_understood(text: str) -> Answer:
+    return Answer(400, html.escape(text, quote=False).encode(), _SAFE, _HTML)
 
 
 def nodes(exchange: Exchange, _: str) -> Answer:
@@ -63,20 +73,22 @@ def groups(exchange: Exchange, _: str) -> Answer:
 def _command(action: Action) -> Route:
     def answered(exchange: Exchange, _: str) -> Answer:
         config = exchange.listener.dispatcher.config
-        wait = duration(exchange.words, "wait", LONGEST_WAIT)
+        try:
+            wait = duration(exchange.words, "wait", LONGEST_WAIT)
+        except RequestError as error:
+            return _not_understood(str(error))
         try:
             word = "nodes"
             names, missing = config.named(exchange.words.get(word, ""))
             word = "groups"
             members, absent = config.named("", exchange.words.get(word, ""))
         except ValueError as error:
-            text = html.escape(f"Unrecognised {word} syntax: {error}", quote=False)
-            return Answer(400, text.encode(), _SAFE, _HTML)
+            return _not_understood(f"Unrecognised {word} syntax: {error}")
         wanted = list(dict.fromkeys(names + members))
         meta = {"missing-groups": missing + absent} if missing or absent else {}
         entries = _carried_out(exchange, action, wanted, PATIENCE if wait is None else wait)
         if LINES in exchange.accept:
-            first: Entry = {"meta": {"count": len(wanted), **meta}}
+            first: Entry = {"meta": {"count": len(wanted), "names": wanted, **meta}}
             return Answer(200, b"", dict(_SAFE), LINES, itertools.chain([first], entries))
         by_name = {entry["id"]: entry for entry in entries}
         return _data((by_name[name] for name in wanted), meta)
@@ -163,15 +175,17 @@ def _entry(
 ) -> Entry:
     """Return what is told of a node; ``answer`` None: done."""
     node = config.nodes.get(name)
-    pdu = config.pdus.get(node.feeds[0].pdu if node and node.feeds else name)
+    pdu = config.pdus.get(node.feeds[0].pdu if node.feeds else name) if node else None
     error = answer.told.removeprefix(f"{name}: ") if isinstance(answer, PDUDaemonError) else None
     told: Entry = {}
     if isinstance(answer, Reading):
         error = answer.mixed or None
-        if answer.source != "device":
-            error = f"the device cannot tell: it was last told to be {answer.state}"
+        if answer.source == "none":
+            error = "the device cannot tell, and nobody has switched it yet"
         elif answer.state is State.UNKNOWN:
             error = "the device does not know"
+        elif answer.source != "device":
+            error = f"the device cannot tell: it was last told to be {answer.state}"
         success = answer.source == "device" and answer.state is not State.UNKNOWN
         told["running"] = answer.state is State.ON if success else None
         if answer.mixed:

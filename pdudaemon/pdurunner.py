@@ -19,7 +19,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +34,7 @@ from pdudaemon.transports.deadline import Deadline
 log = logging.getLogger("pdud.runner")
 
 _POLL = 0.05
+_DEATH = 5.0  # seconds that killed processes may take to be gone
 
 
 class Job(Protocol):
@@ -67,8 +68,11 @@ class Box:
             self._descriptor = None
 
     @contextmanager
-    def held(self, deadline: Deadline) -> Iterator[int | None]:
-        """Hold the lock on the file; yield its descriptor. Raises: TransientError if another process keeps it."""
+    def held(self, deadline: Deadline, stopping: threading.Event) -> Iterator[int | None]:
+        """Hold the lock on the file; yield its descriptor.
+
+        Raises: TransientError if another process keeps it, or ``stopping`` is set while we wait for it.
+        """
         if self._path is None:
             yield None
             return
@@ -78,26 +82,24 @@ class Box:
                 folder = os.stat(os.path.dirname(self._path))
                 os.fchown(self._descriptor, folder.st_uid, folder.st_gid)
         try:
-            self._take(self._descriptor, deadline)
+            self._take(self._descriptor, deadline, stopping)
             yield self._descriptor
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
-    def _take(self, descriptor: int, deadline: Deadline) -> None:
-        while True:
+    def _take(self, descriptor: int, deadline: Deadline, stopping: threading.Event) -> None:
+        killed = False
+        while not _locked(descriptor):
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.ftruncate(descriptor, 0)  # whom an earlier holder named there is of no concern any more
-                return
-            except BlockingIOError:
-                until_next_look = threading.Event()
-            try:
-                until_next_look.wait(min(_POLL, deadline.remaining()))
+                if stopping.wait(min(_POLL, deadline.remaining())):
+                    raise TransientError("busy: stopping")
             except DeviceTimeout:
-                killed = command.kill_orphan(descriptor)
-                holder = "a command of an earlier run, killed now" if killed else "another process"
-                log.error("%s is held by %s", self._path, holder)
-                raise TransientError(f"busy: an earlier command still held {self._path}") from None
+                if killed or not command.kill_orphan(descriptor):
+                    log.error("%s is held by another process", self._path)
+                    raise TransientError(f"busy: an earlier command still held {self._path}") from None
+                log.error("%s is held by a command of an earlier run, killed now", self._path)
+                killed, deadline = True, Deadline(_DEATH)
+        os.ftruncate(descriptor, 0)  # whom an earlier holder named there is of no concern any more
 
 
 class PDURunner:
@@ -184,30 +186,35 @@ class PDURunner:
             rest = self.box.last_action + self.pdu.options.min_interval - time.monotonic()
             if rest > 0:
                 self._stopping.wait(rest)
-            with self._pool:
+            with self._pool, ExitStack() as held:
+                # A command that outlived a killed daemon is waited for before the time of this action begins.
+                try:
+                    lock = held.enter_context(self.box.held(Deadline(self.pdu.options.timeout), self._stopping))
+                except (DeviceError, OSError, ValueError) as busy:
+                    lock, error = None, self._told(busy)
                 if not self._begin(self, job):
                     return
                 try:
-                    state = self._act(job, Deadline(self.pdu.options.timeout))
+                    state = self._act(job, lock) if error is None else None
                 except DeviceError as told:
                     error = told
             self.box.last_action = time.monotonic()
             self._end(self, job, state, error)
 
-    def _act(self, job: Job, deadline: Deadline) -> State | None:
+    def _act(self, job: Job, lock: int | None) -> State | None:
         """Let the driver act. Raises: DeviceError, in one line that names the PDU and shows no secret."""
+        deadline = Deadline(self.pdu.options.timeout)
         try:
-            with self.box.held(deadline) as descriptor:
-                if self._driver is None:
-                    assert self.pdu.driver is not None, "a disabled PDU is never given a job"
-                    self._driver = self.pdu.driver(self.pdu.name, self.pdu.settings)
-                self._driver.deadline = deadline
-                self._driver.lock_fd = descriptor
-                port = _as_drivers_take_it(job.outlet.port)
-                state = self._driver.handle(job.action.value, port)
-                if self.pdu.options.verify and job.action in (Action.ON, Action.OFF):
-                    self._driver.confirm(port, State(job.action.value))
-                return state
+            if self._driver is None:
+                assert self.pdu.driver is not None, "a disabled PDU is never given a job"
+                self._driver = self.pdu.driver(self.pdu.name, self.pdu.settings)
+            self._driver.deadline = deadline
+            self._driver.lock_fd = lock
+            port = _as_drivers_take_it(job.outlet.port)
+            state = self._driver.handle(job.action.value, port)
+            if self.pdu.options.verify and job.action in (Action.ON, Action.OFF):
+                self._driver.confirm(port, State(job.action.value))
+            return state
         except (Exception, SystemExit) as error:  # drivers may raise anything
             self._bombout()
             raise self._told(error) from error
@@ -237,7 +244,21 @@ class PDURunner:
             trace = without(self.pdu.secrets, "".join(traceback.format_exception(error)))
             log.debug("%s: the driver raised what is no device error\n%s", self.pdu.name, trace.rstrip())
         text = " ".join(without(self.pdu.secrets, text).split()) or type(error).__name__
-        return kind(f"{self.pdu.name}: {text}", private=private)
+        return kind(_clean(f"{self.pdu.name}: {text}"), private=_clean(private))
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock a file, if nobody else has it locked; return whether it is ours."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _clean(text: str) -> str:
+    """Return a text without halves of characters, which a device's JSON may hold and no store or socket takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _as_drivers_take_it(port: str) -> int | str:

@@ -76,19 +76,23 @@ class Seats:
         self._all = 0
 
     @contextmanager
-    def seat(self, outlets: Iterable[Outlet]) -> Iterator[bool]:
-        """Hold a seat while waiting for some outlets; yield whether there was one."""
-        names = {outlet.pdu for outlet in outlets}
+    def seat(self, names: Iterable[str]) -> Iterator[set[str]]:
+        """Hold seats while waiting for some PDUs; yield those that had room, which is none if all room is taken."""
         with self._lock:
-            full = self._all >= self.options.max_waiters
-            full = full or any(self._taken[name] >= self.options.max_waiters_per_pdu for name in names)
-            if not full:
-                self._all += 1
-                self._taken.update(names)
+            room = self._all < self.options.max_waiters
+            seated = {name for name in names if room and self._taken[name] < self.options.max_waiters_per_pdu}
+            one = int(bool(seated))
+            self._all += one
+            self._taken.update(seated)
         try:
-            yield not full
+            yield seated
         finally:
-            if not full:
-                with self._lock:
-                    self._all -= 1
-                    self._taken.subtract(names)
+            with self._lock:
+                self._all -= one
+                self._taken.subtract(seated)
+
+    def leave(self, seated: set[str], names: set[str]) -> None:
+        """Give up the seats at some PDUs, which are not waited for any more."""
+        with self._lock:
+            self._taken.subtract(seated & names)
+            seated -= names

@@ -117,6 +117,10 @@ class Service:
             log.error("nothing was changed: the configuration has faults")
             self._notifier.ready(f"not reloaded: {str(error).splitlines()[0]}; {self._dispatcher.summary()}")
             return
+        except Exception as error:  # a fault of ours must not end what works; beyond this point there is no way back
+            log.exception("nothing was changed: the configuration cannot be taken over")
+            self._notifier.ready(f"not reloaded: {type(error).__name__}; {self._dispatcher.summary()}")
+            return
         _tell_faults(conf)
         if conf.daemon.dbname != self._conf.daemon.dbname:
             log.warning("%s: daemon.dbname: another store needs a restart", conf.path)
@@ -133,8 +137,7 @@ class Service:
         self._notifier.stopping()
         for listener in self._listeners.values():
             listener.stop()
-        absent, owed = self._dispatcher.close(STOP_BOUND)
-        self._crowd.wait_until_answered(LAST_WORDS)
+        absent, owed = self._dispatcher.close(STOP_BOUND, lambda: self._crowd.wait_until_answered(LAST_WORDS))
         for name in absent:
             log.error("%s did not come home", name)
         log.info("pdudaemon has stopped")
@@ -150,7 +153,7 @@ class Service:
             self._listeners.pop(place).stop()
         try:
             bound = self._bound(new.values(), may)
-        except ConfigError:
+        except Exception:
             for place in moved:
                 (self._listeners[place],) = self._bound([going[place].options], going[place].access)
                 _serve(self._listeners[place])
@@ -171,7 +174,7 @@ class Service:
         try:
             for each in options:
                 found.append(Listener(each, self._dispatcher, may, self._crowd, self._hands, speak))
-        except ConfigError:
+        except Exception:
             for listener in found:
                 listener.server_close()
             raise

@@ -43,7 +43,8 @@ class Store:
 
     def __init__(self, path: str, history: int = 10000) -> None:
         self.path = path
-        self._history = history
+        self.history = history
+        self._behind: dict[int, Request] = {}  # those whose progress could not be written
         self._ends = 0
         self._wal: int | None = None
         self._file = None if path == MEMORY else _locked(path)
@@ -73,13 +74,15 @@ class Store:
 
     def _write(self, statement: str, values: Sequence[object]) -> int:
         """Commit one statement, which is a transaction by itself; return the id of the row that it added."""
+        whole = [value.encode("utf-8", "replace").decode() if isinstance(value, str) else value for value in values]
         try:
-            return self._db.execute(statement, values).lastrowid or 0
+            return self._db.execute(statement, whole).lastrowid or 0
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
 
     def add(self, request: Request) -> int:
         """Commit an accepted request; return its id."""
+        self.catch_up()
         outlets = json.dumps(request.target.outlets)
         values = (
             request.action,
@@ -99,7 +102,20 @@ class Store:
         )
 
     def progress(self, request: Request) -> None:
-        """Commit how far a request has come; its end as well, once ``ended`` is set."""
+        """Commit how far a request has come; its end as well, once ``ended`` is set.
+
+        What could not be written is owed, and comes before anything else that is written: see `catch_up`.
+        """
+        self._behind[request.id] = request
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Commit what could not be when it happened, so that no later request is on record without it."""
+        for request in [*self._behind.values()]:
+            self._progress(request)
+            del self._behind[request.id]
+
+    def _progress(self, request: Request) -> None:
         values = (
             request.phase,
             request.owed,
@@ -120,7 +136,7 @@ class Store:
             self._ends += 1
             if self._ends % _TRIM_EVERY == 0:  # the newest stays, so that no id is given twice
                 forgotten = "DELETE FROM request WHERE ended IS NOT NULL AND id < (SELECT max(id) FROM request) - ?"
-                self._write(forgotten, (self._history,))
+                self._write(forgotten, (self.history,))
 
     def live(self) -> list[Request]:
         """Return the requests that have not ended, in the order of acceptance."""

@@ -6,7 +6,8 @@ answered by ``on``, ``off`` or ``unknown``.
 
 Old clients send no newline. With one, the text is taken line by line; without one, a text that is a whole request is
 taken at once, the beginning of one is given time to go on, and what cannot become one is refused at once. After the
-last answer the connection is closed, as it always was.
+last answer the connection is closed, as it always was; and after the first text that has not the form of a request:
+what comes then might be the body of a POST, which any web page can have a browser send here.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def speak(listener: Listener, connection: socket.socket, intake: Intake, client:
         with listener.crowd.answering():
             answer = _answer(listener, text, client)
             connection.sendall(f"{answer}\n".encode())
+        if not _complete(text):
+            return
         intake.begin()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pdudaemon import __version__, configfile
+from pdudaemon.errors import ConfigError, StoreError, Unavailable
 from tests.process import ROOT
 
 DEBIAN = ROOT / "debian"
@@ -36,6 +37,34 @@ def test_its_examples_are_good(tmp_path: Path) -> None:
 def test_the_version_is_that_of_the_program(name: str) -> None:
     version = re.match(r"pdudaemon \((.*?)\)", (DEBIAN / name).read_text())
     assert version and version[1].replace("~", ".") == __version__
+
+
+def test_only_a_fault_of_the_configuration_keeps_the_service_down() -> None:
+    unit = dict(line.split("=", 1) for line in (DEBIAN / "pdudaemon.service").read_text().splitlines() if "=" in line)
+    assert unit["RestartPreventExitStatus"] == str(ConfigError.exit_code)
+    assert ConfigError.exit_code not in (Unavailable.exit_code, StoreError.exit_code)
+    assert (unit["Restart"], unit["StartLimitIntervalSec"]) == ("on-failure", "0")  # for ever
+    assert int(unit["RestartSec"]) >= 2  # without filling the journal
+
+
+def test_a_user_that_is_busy_does_not_stop_the_installation(tmp_path: Path) -> None:
+    """``usermod`` refuses to change a user who has a process. What a maintainer script calls is played by scripts."""
+    played = {
+        "dpkg": "exit 1",
+        "getent": "echo pdudaemon:x:997:997::/nonexistent:/usr/sbin/nologin",
+        "usermod": 'echo "usermod: user pdudaemon is currently used by process 1" >&2; exit 8',
+        "stat": "echo pdudaemon:pdudaemon",
+        "systemd-sysusers": "",
+        "udevadm": "",
+    }
+    for name, script in played.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    command = ["sh", DEBIAN / "pdudaemon.postinst", "configure", "1.1"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done
+    assert "before: usermod --home /var/lib/pdudaemon pdudaemon" in done.stderr
 
 
 def test_how_exposed_the_service_is(tmp_path: Path) -> None:

@@ -3,16 +3,29 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import functools
 import json
+import os
+import resource
+import signal
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
 from pdudaemon import configfile
 from pdudaemon.dispatcher import Dispatcher
-from pdudaemon.errors import PermanentError, RequestEnded
-from pdudaemon.power import Action, Target
+from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.errors import Busy, DeviceError, PermanentError, RequestEnded, StoreError, TransientError
+from pdudaemon.pdurunner import Box, PDURunner
+from pdudaemon.power import Action, Outlet, State, Target
+from pdudaemon.queries import Query
 from pdudaemon.store import MEMORY, Store
 from tests.plugins import read_record, recorded
 from tests.process import Daemon, eventually, in_parallel, install_plugin
@@ -103,8 +116,9 @@ def test_what_is_overdue_expires_but_an_on_half_never(daemon: Callable[..., Daem
     assert plugin.by_outlet() == {("pdu", "1"): "o"}
 
 
+@pytest.mark.parametrize("way", ["restart", "reload"])
 def test_a_pdu_that_is_gone_ends_its_requests_and_one_that_is_disabled_keeps_them(
-    daemon: Callable[..., Daemon],
+    daemon: Callable[..., Daemon], way: str
 ) -> None:
     started, plugin = recorded(daemon, {"gone": {}, "faulty": {}})
     for pdu in ("gone", "faulty"):
@@ -117,15 +131,140 @@ def test_a_pdu_that_is_gone_ends_its_requests_and_one_that_is_disabled_keeps_the
     started.configure(started.settings)
     started.start()
     assert state(started, 1) == "failed" and "gone is not configured any more" in started.log_text()
-    assert (
-        state(started, 2) == "accepted"
-        and "request 2: reboot faulty port 1 kept for another start" in started.log_text()
-    )
-    started.stop()
+    assert state(started, 2) == "accepted"
+    assert "request 2: reboot faulty port 1 kept until this can be" in started.log_text()
     settings["faulty"]["retries"] = 1
     started.configure(started.settings)
-    started.start()
+    if way == "restart":
+        started.stop()
+        started.start()
+    else:
+        assert started.process is not None
+        started.process.send_signal(signal.SIGHUP)
     eventually(lambda: plugin.by_outlet()["faulty", "1"] == "fo")
+    assert started.power("off", "faulty", 1).status == 200
+    assert plugin.by_outlet()["faulty", "1"] == "fof"
+
+
+def test_what_is_kept_can_be_cancelled(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"pdu": {"driver": "dummy"}})
+    assert started.tcp("pdu 1 off 60 wait=0") == "ack\n"
+    started.kill()
+    started.configure({**started.settings, "pdus": {"pdu": {"driver": "dummy", "outlets": "x"}}})
+    started.start()
+    assert started.http("/api/v1/requests/1", "DELETE").status == 200
+    assert state(started, 1) == "cancelled"
+    assert started.http("/api/v1/requests/1", "DELETE").status == 409
+
+
+@pytest.mark.parametrize(("way", "right"), [("reload", {"outlets": 4}), ("restart", {"outlets": 4}), ("restart", None)])
+def test_a_feed_that_is_gone_takes_no_other_along(
+    daemon: Callable[..., Daemon], tmp_path: Path, way: str, right: dict[str, int] | None
+) -> None:
+    def dummy(name: str) -> dict[str, str]:
+        return {"driver": "dummy", "file": str(tmp_path / name)}
+
+    feeds = [{"hostname": "right", "port": 7}, {"hostname": "left", "port": 1}]
+    started = daemon({name: dummy(name) for name in ("left", "right")}, start=False)
+    started.configure({**started.settings, "nodes": {"web": {"feeds": feeds}}})
+    started.start()
+    assert started.http("/power/control/reboot?alias=web&delay=3&wait=0").status in (200, 202)
+    eventually(lambda: all((tmp_path / name).exists() for name in ("left", "right")))
+    eventually(lambda: state(started, 1) == "waiting")
+    after = {name: dummy(name) for name in ("left", "right")[: 1 if right is None else 2]}
+    if right:
+        after["right"].update(right)  # type: ignore[arg-type]
+    if way == "restart":
+        started.kill()
+    started.configure({**started.settings, "pdus": after})
+    if way == "restart":
+        started.start()
+    else:
+        assert started.process is not None
+        started.process.send_signal(signal.SIGHUP)
+    eventually(lambda: state(started, 1) == "failed")
+    assert "right port 7 MAY BE OFF" in started.log_text() and "left port 1 MAY BE OFF" not in started.log_text()
+    assert (tmp_path / "right").read_text() == '{"7": "off"}' and (tmp_path / "left").read_text() == '{"1": "on"}'
+    assert started.power("off", "left", 1).status == 200
+
+
+@contextmanager
+def full_disk(daemon: Daemon) -> Iterator[None]:
+    """Let nothing that the daemon writes grow."""
+    assert daemon.process is not None
+    limits = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
+    size = os.path.getsize(f"{daemon.db}-wal")
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (size, limits[1]))
+    yield
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, limits)
+
+
+def test_what_a_full_disk_did_not_take_is_written_before_anything_else(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    started = daemon({"pdu": {"driver": "dummy", "file": str(tmp_path / "outlets")}})
+    assert started.power("off", "pdu", 1, delay=1, wait=0).status in (200, 202)
+    assert started.power("off", "pdu", 2, delay=60, wait=0).status in (200, 202)
+    with full_disk(started):
+        eventually((tmp_path / "outlets").exists)
+        eventually(
+            lambda: "is not on record" in started.log_text() or "request 1: off pdu port 1: " in started.log_text()
+        )
+        refused = started.power("on", "pdu", 1)
+        assert refused.status == 503 and "store.db" in refused.text
+        cancelled = started.http("/api/v1/requests/2", "DELETE")
+        assert cancelled.status == 503 and "store.db" in cancelled.text
+    assert started.power("on", "pdu", 1).status == 200
+    started.kill()
+    started.start()
+    assert [state(started, number) for number in (1, 2, 3)] == ["done", "cancelled", "done"]
+    assert json.loads((tmp_path / "outlets").read_text()) == {"1": "on"}
+
+
+def test_who_waits_while_the_daemon_stops_hears_that_it_was_accepted(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"pdu": {"driver": "dummy"}})
+    assert started.process is not None
+
+    def ask(port: int) -> int:
+        path = f"/power/control/reboot?hostname=pdu&port={port}&delay=60&wait=50"
+        return started.http(path, Accept="application/json").status
+
+    def stop() -> int:
+        eventually(lambda: len(started.http("/api/v1/requests").json) == 8)
+        assert started.process is not None
+        started.process.terminate()
+        return started.process.wait(20)
+
+    replies = in_parallel([*[functools.partial(ask, port) for port in range(1, 9)], stop])
+    assert replies == [200] * 8 + [0]
+
+
+def test_a_request_that_does_not_reach_the_disk_is_not_carried_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pdus = {"pdu": {"driver": "dummy", "file": str(tmp_path / "outlets")}}
+    (tmp_path / "conf").write_text(json.dumps({"daemon": {"fsync": "all"}, "pdus": pdus}))
+    one = Dispatcher(configfile.load(str(tmp_path / "conf")), Store(str(tmp_path / "store")))
+    one.start()
+    target = one.config.target("pdu", "1")
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", fail)
+        with pytest.raises(StoreError, match="Input/output error"):
+            one.submit(Action.ON, target, 0.2)
+    assert one.wait(one.submit(Action.OFF, target, 0.4), 10)
+    assert [record["state"] for record in one.records(5)] == ["done", "failed"]
+    assert (tmp_path / "outlets").read_text() == '{"1": "off"}'
+    one.close(0)
+
+
+def test_half_a_character_ends_no_lane(dispatcher: Dispatcher) -> None:
+    request = dispatcher.submit(Action.ON, Target("\ud83d", dispatcher.config.target("left", "1").outlets), 0, "\udc00")
+    assert dispatcher.wait(request, 10)
+    assert dispatcher.record(request.id)["state"] == "done"
 
 
 RESTARTING = """
@@ -181,6 +320,81 @@ def test_a_hung_command_of_a_killed_daemon_is_ended_when_its_time_is_over(
     started.start()
     eventually(lambda: state(started, 1) == "done")
     assert "a command of an earlier run, killed now" in started.log_text()
+
+
+class Worker:
+    """A PDU's worker with nobody behind it; ``seen`` is what it does. Its driver notes how much time it is given."""
+
+    def __init__(self, folder: Path, timeout: float, error: Exception | None = None) -> None:
+        seen: list[Any] = []
+
+        class Noting(PDUDriver):
+            def handle(self, request: str, port_number: Any) -> None:
+                seen.append(self.deadline.remaining())
+                if error is not None:
+                    raise error
+
+        (folder / "conf").write_text(json.dumps({"pdus": {"pdu": {"driver": "dummy", "timeout": timeout}}}))
+        pdu = replace(configfile.load(str(folder / "conf")).pdus["pdu"], driver=Noting)
+        self.seen = seen
+        self.runner = PDURunner(pdu, Box(folder / "lock"), nullcontext(), self.begin, self.end)
+        self.runner.put(Query(Outlet("pdu", "1")))
+        self.runner.start()
+
+    def begin(self, runner: PDURunner, job: Any) -> bool:
+        self.seen.append("begin")
+        return True
+
+    def end(self, runner: PDURunner, job: Any, reading: State | None, error: DeviceError | None) -> None:
+        self.seen.append(error)
+
+    def finish(self) -> list[Any]:
+        """Return what was seen, in the end."""
+        eventually(lambda: self.seen[-1:] and not isinstance(self.seen[-1], str | float))
+        self.runner.stop()
+        assert self.runner.join(10)
+        return self.seen
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[IO[str]]:
+    """Hold the file ``lock`` as another process would, without a word on who it is."""
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+
+
+def test_an_action_begins_and_has_all_its_time_once_the_lock_is_free(tmp_path: Path, held: IO[str]) -> None:
+    """It would be called stuck otherwise, for having waited for what an earlier run left behind."""
+    worker = Worker(tmp_path, 20)
+    time.sleep(2)
+    assert not worker.seen
+    fcntl.flock(held, fcntl.LOCK_UN)
+    begin, left, error = worker.finish()
+    assert begin == "begin" and left > 19 and error is None
+
+
+def test_a_lock_that_nobody_gives_back_is_told(tmp_path: Path, held: IO[str]) -> None:
+    begin, error = Worker(tmp_path, 0.3).finish()
+    assert begin == "begin" and isinstance(error, TransientError)
+    assert str(error) == f"pdu: busy: an earlier command still held {tmp_path}/lock"
+
+
+def test_who_waits_for_a_lock_can_be_stopped(tmp_path: Path, held: IO[str]) -> None:
+    worker = Worker(tmp_path, 60)
+    time.sleep(0.2)
+    worker.runner.stop()
+    assert worker.runner.join(10)
+    begin, error = worker.seen
+    assert begin == "begin" and str(error) == "pdu: busy: stopping"
+
+
+def test_half_a_character_of_a_device_is_told_as_a_question_mark(tmp_path: Path) -> None:
+    for number, error in enumerate((PermanentError("so \ud83d", private="why \udc00"), ValueError("so \ud83d"))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        told = Worker(folder, 20, error).finish()[-1]
+        assert told.told == ("pdu: so ?: why ?", "pdu: ValueError: so ?")[number]
 
 
 def test_those_who_ask_the_same_share_the_answer(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
@@ -240,3 +454,12 @@ def test_one_dead_feed_holds_up_its_own_outlet_only(dispatcher: Dispatcher, tmp_
     with pytest.raises((PermanentError, RequestEnded)):
         eventually(lambda: both.ended)
         dispatcher.wait(both, 0)
+
+
+def test_a_pdu_that_has_gone_while_it_is_asked_for(dispatcher: Dispatcher, tmp_path: Path) -> None:
+    target = dispatcher.config.target("left", "1")
+    (tmp_path / "conf").write_text('{"pdus": {}}')
+    dispatcher.reload(configfile.load(str(tmp_path / "conf")))
+    with pytest.raises(Busy, match=r"^left is not configured any more$"):
+        dispatcher.look(target)
+    assert [str(answer) for _, answer in dispatcher.gather(target.outlets, 5)] == ["left is not configured any more"]

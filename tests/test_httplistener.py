@@ -6,6 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
@@ -78,6 +79,62 @@ def test_legacy_answers(started: Daemon, path: str, status: int, text: str) -> N
         assert reply.headers["Location"] == f"/api/v1/requests/{reply.headers['X-Request-Id']}"
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/healthz",
+        "/api/v1/pdus",
+        "/api/v1/requests",
+        "/api/v1/requests/1",
+        "/power/control/status?hostname=pdu01&port=1",
+        "/power/control/get-status?alias=nobody",
+        "/api/v1/requests/999999",
+        "/nodes",
+    ],
+)
+def test_head_is_answered_like_get_without_a_body(started: Daemon, path: str) -> None:
+    started.power("on", "pdu01", 1)
+    get, head = started.http(path), started.http(path, "HEAD")
+    assert head.text == "" and get.text
+    assert (head.status, head.headers["Content-Type"]) == (get.status, get.headers["Content-Type"])
+    assert head.headers["Content-Length"] == str(len(get.text.encode()))
+
+
+def test_status_takes_post_as_well(started: Daemon) -> None:
+    started.power("on", "pdu01", 1)
+    assert started.http("/power/control/status", "POST", "hostname=pdu01&port=1", **FORM).text == "on\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"GET http://x:1/power/control/status?hostname=pdu01&port=1 HTTP/1.0\r\n\r\n"],
+        [b"GET HTTPS://x/power/control/status?hostname=pdu01&port=1 HTTP/1.0\r\n\r\n"],
+        [b"GET htt", b"p:", b"//x/power/control/status?hostname=pdu01&port=1 HTTP/1.0\r\n\r\n"],
+        [b"GET http:/", b"/x/power/control/status?hostname=pdu01&port=1 HTTP/1.0\r\n\r\n"],
+    ],
+)
+def test_the_absolute_form_of_a_target(started: Daemon, pieces: list[bytes]) -> None:
+    started.power("on", "pdu01", 1)
+    with socket.create_connection(("127.0.0.1", started.port), timeout=20) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.1)
+        assert connection.makefile("rb").read().endswith(b"\r\n\r\non\n")
+
+
+def test_a_target_may_have_names_as_they_are_typed(started: Daemon) -> None:
+    for line, told in (
+        ("/power/control/on?hostname=büro à&port=1".encode(), "400"),
+        ("/power/control/on?hostname=büro-à&port=1".encode(), "there is no PDU 'büro-à'"),
+        (b"/power/control/on?hostname=b%C3%BCro&port=1", "there is no PDU 'büro'"),
+        (b"/power/control/on?hostname=b\xfcro&port=1", "there is no PDU 'b\ufffdro'"),
+    ):
+        with socket.create_connection(("127.0.0.1", started.port), timeout=20) as connection:
+            connection.sendall(b"GET " + line + b" HTTP/1.0\r\n\r\n")
+            assert told in connection.makefile("rb").read().decode()
+
+
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_other_methods_switch_nothing(started: Daemon, method: str) -> None:
     started.power("off", "pdu01", 6)
@@ -137,7 +194,7 @@ def test_problem_documents(started: Daemon) -> None:
     reply = started.http("/api/v1/requests/999999")
     assert (reply.status, reply.json["type"]) == (404, "urn:pdudaemon:no-such-request")
     assert started.http("/api/v1/nothing").headers["Content-Type"] == "application/problem+json"
-    for limit in ("0", "x", "1001", "-1", "²"):
+    for limit in ("0", "x", "1001", "-1", "²", "1" * 5000):
         assert started.http(f"/api/v1/requests?limit={quote(limit)}").status == 400
 
 
@@ -206,6 +263,7 @@ def test_what_old_and_careful_clients_send(started: Daemon) -> None:
     ("raw", "status"),
     [
         (b"POST /power/control/on HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"POST /power/control/on HTTP/1.1\r\nContent-Length: " + b"1" * 5000 + b"\r\n\r\n", 413),
         (b"POST /power/control/on HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 413),
         (b"POST /power/control/on HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 413),
         (b"GET /" + b"x" * 70000 + b" HTTP/1.1\r\n\r\n", 414),
@@ -219,6 +277,7 @@ def test_what_old_and_careful_clients_send(started: Daemon) -> None:
         (b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
         (b"POST /healthz HTTP/1.1\r\nContent-Length: 5\r\n\r\nab", 400),
         (b"GET * HTTP/1.1\r\n\r\n", 404),
+        (b"GET http://x/nothing HTTP/1.1\r\n\r\n", 404),
     ],
 )
 def test_bad_http_is_refused_in_form(started: Daemon, raw: bytes, status: int) -> None:

@@ -105,7 +105,7 @@ def process_groups() -> list[str]:
 def test_two_daemons_on_one_store(daemon: Callable[..., Daemon]) -> None:
     started = daemon({"pdu": {"driver": "dummy"}})
     second = started.run()
-    assert second.returncode == 2
+    assert second.returncode == 75
     assert "in use by another pdudaemon" in second.stderr and str(started.db) in second.stderr
     assert "Traceback" not in second.stderr
     assert started.power("on", "pdu", 1).status == 200

@@ -102,8 +102,43 @@ def test_names_of_nodes(tmp_path: Path) -> None:
     assert faults(conf) == [
         "nodes.n1: stands there more than once",
         "nodes.a b: stands there more than once",
-        "nodes.a[1]: is no name for a node: letters, digits and _ . - only",
+        "nodes.a[1]: is no name for a node: letters, digits and _ . - only; ranges are not expanded here",
     ]
+
+
+def test_keys_of_nodes_and_feeds(tmp_path: Path) -> None:
+    """What stands there twice is not guessed."""
+    left, again = '"hostname": "left", "port": 1', '"port": 2'
+    (tmp_path / "conf").write_text(
+        f"""{{
+            "pdus": {{"left": {{"driver": "dummy"}}}},
+            "aliases": {{"a": {{{left}, {again}}}}},
+            "nodes": {{
+                "n": {{{left}, {again}, "locked": true, "locked": false}},
+                "fed": {{"feeds": [{{{left}}}, {{{left}, {again}}}]}},
+                "stray": {{{left}, "feeds": [{{{left}}}, {{{again}, "hostname": "left", "lock": 1}}]}}
+            }}
+        }}"""
+    )
+    conf = configfile.load(str(tmp_path / "conf"))
+    assert faults(conf) == [
+        "aliases.a: port: stands there more than once",
+        "nodes.n: locked: stands there more than once; port: stands there more than once",
+        "nodes.fed: port: stands there more than once",
+    ]
+    assert [line.partition(": ")[2] for line in conf.warnings] == [
+        "nodes.stray.hostname: has no effect beside feeds",
+        "nodes.stray.port: has no effect beside feeds",
+        "nodes.stray.feeds[1].lock: nothing is known of this key",
+    ]
+    assert conf.node("stray")
+
+
+def test_groups_deep_within_groups(tmp_path: Path) -> None:
+    deep = {f"g{number}": f"@g{number + 1}" for number in range(3000)}
+    conf = load(tmp_path, groups={**deep, "g3000": "n"}, nodes={"n": feed("left")})
+    assert conf.groups["g2960"] == ("n",) and "g0" not in conf.groups
+    assert faults(conf)[0] == "groups.g0: has more than 50 groups within each other"
 
 
 def test_groups_and_what_is_wrong_with_them(tmp_path: Path) -> None:
@@ -420,7 +455,10 @@ def test_who_waits_for_many_is_told_when_the_daemon_stops(tmp_path: Path) -> Non
     accepted = [dispatcher.submit(Action.ON, target) for target in targets]
     accepted += [dispatcher.submit(Action.OFF, target) for target in targets]
     gone = in_parallel([lambda: list(dispatcher.gather(accepted, 50)), lambda: dispatcher.close(0.2)])
-    assert gone[0] == []
+    assert {request: str(answer) for request, answer in gone[0]} == {
+        request: f"accepted as request {request.id}, but not done: the daemon is stopping, and resumes it when it starts again"
+        for request in accepted
+    }
 
 
 def test_what_many_are_told_comes_as_soon_as_all_is_known(tmp_path: Path) -> None:

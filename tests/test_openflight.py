@@ -10,7 +10,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +183,19 @@ def test_a_query_that_is_not_understood_is_refused_as_a_whole(started: Daemon, q
     assert not done(started)
 
 
+@pytest.mark.parametrize(
+    ("token", "why"),
+    [
+        ({}, "Bearer"),
+        ({"exp": 1000}, 'Bearer error="invalid_token", error_description="the token has expired"'),
+        ({"nbf": 9e9}, 'Bearer error="invalid_token", error_description="the token is not valid here"'),
+    ],
+)
+def test_why_a_token_is_refused_stands_in_a_header(started: Daemon, token: dict[str, Any], why: str) -> None:
+    reply = started.http("/nodes", Authorization=f"Bearer {good(**token)}" if token else "")
+    assert (reply.status, reply.text) == (403, "Forbidden") and reply.headers["WWW-Authenticate"] == why
+
+
 def test_what_was_sent_does_not_come_back_as_a_page(started: Daemon) -> None:
     reply = started.http("/?nodes=%3Cscript%3Ealert(1)%3C/script%3E&groups=")
     assert reply.headers["X-Content-Type-Options"] == "nosniff" and reply.status == 400
@@ -267,6 +280,9 @@ def test_nodes_of_any_kind(daemon: Callable[..., Daemon], tmp_path: Path) -> Non
         groups={"lab": "board-1,board_2.x"},
     )
     assert [entry["id"] for entry in one.http("/nodes").json["data"]] == ["board-1", "lamp", "gone", "board_2.x"]
+    told = attributes(one.http("/?nodes=lamp,pdu"))
+    assert told["lamp"]["error"] == "the device cannot tell, and nobody has switched it yet"
+    assert (told["lamp"]["running"], told["pdu"]["missing"], told["pdu"]["platform"]) == (None, True, "missing")
     told = attributes(one.http("/?nodes=board-1,lamp,gone,board_2.x", "PATCH"))
     assert {name: (each["platform"], each["success"]) for name, each in told.items()} == {
         "board-1": ("dummy", True),
@@ -297,6 +313,7 @@ platforms:
     <<: *fast
     status: until test -e "$folder/gate"; do sleep 0.02; done
     power_on: until test -e "$folder/gate"; do sleep 0.02; done; echo $name >> "$folder/record"
+groups: {both: "fast[1-2]"}
 static_nodes:
 """
 
@@ -328,7 +345,8 @@ def stream(daemon: Daemon, path: str, method: str = "GET") -> Iterator[tuple[htt
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
 def test_a_slow_node_does_not_hold_up_what_is_told_of_the_others(gated: Daemon, method: str) -> None:
     with stream(gated, "/?nodes=slow,fast[1-2],ghost&groups=nope", method) as (connection, response):
-        assert json.loads(response.readline()) == {"meta": {"count": 4, "missing-groups": ["nope"]}}
+        names = ["slow", "fast1", "fast2", "ghost"]
+        assert json.loads(response.readline()) == {"meta": {"count": 4, "names": names, "missing-groups": ["nope"]}}
         first = [json.loads(response.readline()) for _ in range(3)]
         assert first[0]["id"] == "ghost" and {each["id"] for each in first[1:]} == {"fast1", "fast2"}
         assert all(each["attributes"]["success"] for each in first[1:])
@@ -357,7 +375,41 @@ def test_a_node_that_is_late_does_not_lose_the_results_of_the_others(gated: Daem
     (gated.folder / "gate").touch()
     eventually(lambda: gated.http(f"/api/v1/requests/{number}").json["state"] == "done")
     assert PATIENCE < 60  # at which OpenFlight's client gives up
-    assert gated.http("/?nodes=fast1&wait=soon").text == "wait: 'soon' is not a number of seconds\n"
+    for method in ("GET", "PATCH"):
+        reply = gated.http("/?nodes=fast1&wait=%3Csoon", method)
+        assert (reply.status, reply.headers["Content-Type"]) == (400, HTML)
+        assert reply.text == "wait: '&lt;soon' is not a number of seconds"
+
+
+def test_a_hung_node_and_impatient_clients_cost_the_other_nodes_nothing(gated: Daemon) -> None:
+    every = "/?nodes=slow&groups=both"
+    why = "too many requests wait for it already"
+    with ExitStack() as stack:
+        for _ in range(36):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", gated.port), timeout=20))
+            connection.sendall(f"GET {every} HTTP/1.1\r\n\r\n".encode())
+        eventually(lambda: attributes(gated.http("/?nodes=slow&wait=0.1"))["slow"]["error"] == why)
+        eventually(lambda: all(each["success"] for each in attributes(gated.http("/?groups=both")).values()))
+        told = attributes(gated.http(every))
+        assert {name: each["running"] for name, each in told.items()} == {"slow": None, "fast1": True, "fast2": True}
+        assert told["slow"]["error"] == why
+        told = attributes(gated.http(every, "PATCH"))
+        assert {name: each["success"] for name, each in told.items()} == {"slow": False, "fast1": True, "fast2": True}
+        number = told["slow"]["request"]
+        assert told["slow"]["error"] == f"accepted as request {number}, not waited for, as {why}"
+    (gated.folder / "gate").touch()
+    eventually(lambda: gated.http(f"/api/v1/requests/{number}").json["state"] == "done")
+    eventually(lambda: attributes(gated.http(every))["slow"]["running"])
+
+
+def test_who_waits_is_told_what_becomes_of_a_request_when_the_daemon_stops(gated: Daemon) -> None:
+    with stream(gated, "/?nodes=slow", "PATCH") as (_, first), stream(gated, "/?nodes=slow", "DELETE") as (_, second):
+        eventually(lambda: len(gated.http("/api/v1/requests").json) == 2)
+        in_parallel([gated.stop, lambda: first.readline() and second.readline()])
+        told = json.loads(second.readline())["attributes"]
+    assert told["error"] == (
+        f"accepted as request {told['request']}, but not done: the daemon is stopping, and resumes it when it starts again"
+    )
 
 
 def test_a_daemon_that_does_not_wait_reads_states_all_the_same(daemon: Callable[..., Daemon]) -> None:
@@ -372,7 +424,10 @@ def test_only_who_can_take_lines_gets_them(gated: Daemon) -> None:
         reply = sent(gated, raw.encode())
         assert reply.headers["Content-Type"] == JSON_TYPE and attributes(reply)["fast1"]["running"] is True
     with stream(gated, "/?nodes=") as (_, response):
-        assert json.loads(response.read()) == {"meta": {"count": 0}}
+        assert json.loads(response.read()) == {"meta": {"count": 0, "names": []}}
+    with stream(gated, "/?nodes=fast2,@twin,ghost&groups=both") as (_, response):
+        meta = {"count": 3, "names": ["fast2", "ghost", "fast1"], "missing-groups": ["twin"]}
+        assert json.loads(response.readline())["meta"] == meta
 
 
 def held(daemon: Daemon) -> tuple[int, int]:

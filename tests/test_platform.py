@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from pdudaemon import configfile
 from pdudaemon.drivers.platform import Platform
 from pdudaemon.errors import DeviceTimeout, PermanentError
+from pdudaemon.transports import command
 from pdudaemon.transports.deadline import Deadline
 from tests.process import Daemon, eventually, in_parallel
 
@@ -178,6 +181,18 @@ def test_a_script_that_takes_too_long_is_killed_with_all_it_has_started(tmp_path
     assert not (tmp_path / "late").exists()
 
 
+def test_what_it_has_complained_until_then_is_told(daemon: Callable[..., Daemon]) -> None:
+    text = 'echo "  trying"; echo "waits for $password\n at $region" >&2; sleep 60'
+    values = {"password": SECRET, "region": "eu"}
+    with pytest.raises(DeviceTimeout) as late:
+        machine(2, power_on=text, values=values).handle("on", 1)
+    assert late.value.told == "no answer within 2 s: waits for ***; at eu"
+    started = daemon({"n": {"driver": "platform", "power_on": text, "values": values, "timeout": 2}})
+    reply = started.power("on", "n", 1)
+    assert (reply.status, reply.text) == (504, "n: no answer within 2 s: waits for ***; at eu\n")
+    assert "no answer within 2 s\n" in started.log_text() and "waits for" not in started.log_text()
+
+
 def runs(pid: str) -> bool:
     """Whether a process is alive; one that nobody has waited for is not."""
     try:
@@ -220,6 +235,43 @@ def test_complaints_that_are_no_text_or_endless() -> None:
     with pytest.raises(PermanentError) as failed:
         machine(power_on="head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1").handle("on", 1)
     assert failed.value.private == "x" * 500
+
+
+ENDLESS = "head -c %d /dev/zero | tr '\\0' x"
+
+
+def test_the_reason_comes_last_however_much_comes_before() -> None:
+    text = f"echo first; {ENDLESS % 1_000_000}; echo; echo the reason"
+    with pytest.raises(PermanentError) as failed:
+        machine(power_on=f"({text}) >&2; exit 1").handle("on", 1)
+    assert failed.value.private.endswith("xxx; the reason")
+    assert command.run(f"{text}; exit 1", Deadline(20)).last_line == "the reason"
+    assert command.run(text, Deadline(20)).text.startswith("first\nxxx")
+
+
+def test_endless_output_does_not_fill_the_disk() -> None:
+    """Each part is printed while somebody looks, and what is left is what a reader wants: beginning and end."""
+    part = f"{ENDLESS % 30_000_000}; sleep 0.5; echo"
+    text = f"echo first; {part}; {part}; echo last; (echo first; {part}; echo last) >&2; exit 3"
+    deadline = Deadline(60)
+    before = on_disk()
+    with command.started(text, apart=True) as program:
+        ended = program.finish(deadline)
+        assert 0 < on_disk() - before < 10_000_000
+    assert ended.status == 3 and ended.text.endswith("x\nlast\n") and ended.complaints.endswith("x\nlast\n")
+    with command.started(f"echo first; {part}; echo last", apart=True) as program:
+        ended = program.finish(deadline)
+        assert 0 < on_disk() - before < 10_000_000
+    assert ended.status == 0 and ended.text.startswith("first\nxxx")
+
+
+def on_disk() -> int:
+    """Return how many bytes those files take that this process has open and that have no name."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.append(os.fstat(int(descriptor)))
+    return sum(each.st_blocks * 512 for each in found if stat.S_ISREG(each.st_mode) and not each.st_nlink)
 
 
 def test_values_and_output_are_in_the_log_at_debug_only_and_secrets_never(caplog: pytest.LogCaptureFixture) -> None:
@@ -329,6 +381,24 @@ def test_after_a_crash_a_restart_is_interrupted_and_an_on_done_again(
     eventually(lambda: started.http("/api/v1/requests/2").json["state"] == "done")
     assert started.tcp("n1 reboot") == "ack\n"
     assert (tmp_path / "record").read_text().split() == ["n1", "n2", "n2", "n1"]
+
+
+def test_after_a_crash_a_script_has_all_its_time_whatever_was_waited_for(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    """One try is all that there is: in it the script of the last run is waited for, then killed, then this one acts."""
+    text = f"echo begin >> {tmp_path}/record; test -e {tmp_path}/well || sleep 100; echo end >> {tmp_path}/record"
+    started = daemon({"n": {"driver": "platform", "power_on": text, "timeout": 3}})
+    assert started.tcp("n 1 on wait=0") == "ack\n"
+    (lock,) = eventually(lambda: [*started.folder.glob("*.locks/n")])
+    eventually(lambda: lock.read_text() and (tmp_path / "record").exists())
+    started.kill()
+    (tmp_path / "well").touch()
+    started.start()
+    eventually(lambda: started.http("/api/v1/requests/1").json["ended"])
+    assert started.http("/api/v1/requests/1").json["state"] == "done", started.log_text()
+    assert (tmp_path / "record").read_text().split() == ["begin", "begin", "end"]
+    assert "a command of an earlier run, killed now" in started.log_text()
 
 
 BUSY = """

@@ -15,7 +15,7 @@ import pytest
 
 from tests.plugins import recorded
 from tests.ports import free_ports
-from tests.process import Daemon, eventually, in_parallel
+from tests.process import Daemon, eventually, in_parallel, install_plugin
 
 RELOADED = "the configuration has been taken over"
 REFUSED = "nothing was changed"
@@ -62,6 +62,8 @@ def test_pdus_come_change_and_go(daemon: Callable[..., Daemon]) -> None:
         ({"daemon": {"port": "x"}, "pdus": {}}, "daemon.port: 'x' is not a whole number"),
         ({"daemon": {"listeners": [{"protocol": "tcp", "hostname": "192.0.2.1"}]}, "pdus": {}}, "cannot listen on"),
         ({"daemon": {"jwt_secret_file": "/dev/null/x"}, "pdus": {}}, "jwt_secret_file: /dev/null/x"),
+        ({"daemon": {"hostname": "127.0..1"}, "pdus": {}}, "cannot listen on 127.0..1 port 16421: "),
+        ({"daemon": {"hostname": "a" * 64}, "pdus": {}}, f"cannot listen on {'a' * 64} port 16421: "),
     ],
 )
 def test_with_a_fault_nothing_changes(daemon: Callable[..., Daemon], conf: Any, fault: str) -> None:
@@ -73,6 +75,27 @@ def test_with_a_fault_nothing_changes(daemon: Callable[..., Daemon], conf: Any, 
     assert fault in started.log_text()
     assert started.power("on", "pdu", 1).status == 200
     assert pdus(started) == {"pdu": "ready"}
+
+
+def test_a_fault_that_nobody_thought_of_changes_nothing(daemon: Callable[..., Daemon]) -> None:
+    hasty = """
+from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.settings import Kind, Setting
+
+class Hasty(PDUDriver):
+    models = {"hasty": None}
+    level = Setting(Kind("high or low", {"high": 1, "low": 0}.__getitem__), 0, "how hasty it is")
+"""
+    started = daemon({"pdu": {"driver": "dummy"}}, start=False)
+    install_plugin(started.plugins, "hasty", hasty, {"hasty": "Hasty"})
+    started.start()
+    assert started.process is not None
+    started.configure({**started.settings, "pdus": {"pdu": {"driver": "hasty", "level": "x"}}})
+    started.process.send_signal(signal.SIGHUP)
+    eventually(lambda: REFUSED in started.log_text())
+    assert "KeyError: 'x'" in started.log_text()
+    assert started.power("on", "pdu", 1).status == 200
+    assert "listening" in reload(started, daemon={**started.settings["daemon"], "port": free_ports()[0]})
 
 
 def test_what_was_accepted_is_finished_by_a_pdu_that_goes(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
@@ -109,7 +132,7 @@ def test_a_request_for_a_port_that_is_no_more_is_ended(daemon: Callable[..., Dae
     started = daemon({"pdu": {"driver": "dummy"}})
     started.power("on", "pdu", 8, delay=60, wait=0)
     text = reload(started, pdus={"pdu": {"driver": "dummy", "outlets": 4}})
-    assert "by the new configuration there is no pdu port 8 any more" in text
+    assert "this PDU has 1 to 4" in text
     assert started.http("/api/v1/requests/1").json["state"] == "failed"
 
 

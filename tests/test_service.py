@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from pdudaemon.notify import Notifier
 from tests.plugins import recorded
-from tests.process import Daemon, eventually
+from tests.process import Daemon, Reply, eventually, in_parallel
 
 
 class Manager:
@@ -85,6 +86,14 @@ def test_the_watchdog_is_fed_only_for_ourselves(daemon: Callable[..., Daemon], t
     systemd.socket.close()
 
 
+def test_what_has_no_bytes_is_told_as_well_as_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    systemd = Manager(str(tmp_path / "notify"))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    Notifier().ready("not reloaded: pdus.\ud800: is no name")
+    assert systemd.heard("READY=1") == [{"READY": "1", "STATUS": "not reloaded: pdus.?: is no name"}]
+    systemd.socket.close()
+
+
 def test_an_unfinished_reboot_is_named_at_the_stop_and_after(
     daemon: Callable[..., Daemon], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +116,43 @@ def test_an_unfinished_reboot_is_named_at_the_stop_and_after(
 def test_nothing_unfinished(daemon: Callable[..., Daemon]) -> None:
     started = daemon({"pdu": {"driver": "dummy"}})
     started.power("on", "pdu", 1)
-    assert started.run("--unfinished").returncode == 2  # it is the daemon's while that runs
+    assert started.run("--unfinished").returncode == os.EX_TEMPFAIL  # it is the daemon's while that runs
     started.stop()
     told = started.run("--unfinished")
     assert (told.returncode, told.stdout) == (0, "")
+
+
+def test_what_may_pass_by_itself_ends_with_another_status(daemon: Callable[..., Daemon]) -> None:
+    """So that systemd tries again: see RestartPreventExitStatus in the unit."""
+    one = daemon({}, start=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for section, status, words in (
+            ({"port": taken.getsockname()[1]}, os.EX_TEMPFAIL, "Address already in use"),
+            ({"hostname": "192.0.2.1"}, os.EX_TEMPFAIL, "cannot listen on 192.0.2.1 port 16421: Cannot assign"),
+            ({"hostname": "no.such.host.invalid"}, os.EX_TEMPFAIL, "cannot listen on no.such.host.invalid"),
+            ({"hostname": "127.0..1"}, 2, "cannot listen on 127.0..1"),
+            ({"port": "x"}, 2, "is not a whole number"),
+        ):
+            one.configure({"daemon": section, "pdus": {}})
+            ended = one.run()
+            assert (ended.returncode, words in ended.stderr, "Traceback" in ended.stderr) == (status, True, False), (
+                ended
+            )
+
+
+def test_who_waits_when_the_daemon_stops_is_told_that_it_goes_on(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({f"pdu{number}": {"driver": "dummy"} for number in range(32)})
+    accept = {"Accept": "application/json"}
+
+    def ask(number: int) -> Reply:
+        path = f"/power/control/reboot?hostname=pdu{number % 32}&port={number // 32 + 1}&delay=600"
+        return started.http(path, **accept)
+
+    def stop() -> None:
+        eventually(
+            lambda: [each["state"] for each in started.http("/api/v1/requests?limit=256").json].count("waiting") == 256
+        )
+        started.stop()
+
+    *replies, _ = in_parallel([*(lambda number=number: ask(number) for number in range(256)), stop])
+    assert [(reply.status, reply.json.get("state")) for reply in replies] == [(200, "waiting")] * 256

@@ -12,6 +12,10 @@ import pytest
 
 from tests.process import Daemon, eventually
 
+NO_PORT = "is not a port: this PDU has 1 to 8"
+NO_ALIAS = "nack: there is no alias or node 'board8'; did you mean 'board7'?"
+TOO_LONG = "nack: delay: 3601 seconds is more than the 3600 allowed"
+
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
@@ -59,6 +63,9 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         ("pdu01 1 reboot 3601", "nack: delay: 3601 seconds is more than the 3600 allowed\n"),
         ("pdu01 1 on wait=x", "nack: wait: 'x' is not a number of seconds\n"),
         ("pdu01 1 on 1 2", "nack: not a request: hostname port command [delay]\n"),
+        ("pdu01 9 on\nboard8 on\npdu01 1 reboot 3601\n\npdu01 2 on\n", f"nack: pdu01: '9' {NO_PORT}\n{NO_ALIAS}\n{TOO_LONG}\nack\n"),
+        ("pdu01 1 onn\npdu01 1 on\n", "nack: 'onn' is none of on, off, reboot, status; did you mean 'on'?\n"),
+        ("pdu01\npdu01 1 on\n", "nack: not a request: hostname port command [delay]\n"),
         ("\n", "nack: not a request: hostname port command [delay]\n"),
         ("pdu01", "nack: not a request: hostname port command [delay]\n"),
         ("pdu01 1 re", "nack: 're' is none of on, off, reboot, status\n"),
@@ -81,6 +88,14 @@ def test_answers(started: Daemon, text: str | bytes, answer: str) -> None:
         except ConnectionResetError:
             pass  # what it sent beyond the bound was not read
     assert received.decode() == answer
+
+
+@pytest.mark.parametrize("first", ["POST /", "POST /on", "POST /1?on on", "POST /" + "x" * 2000])
+def test_a_web_page_cannot_have_its_browser_switch_anything(daemon: Callable[..., Daemon], first: str) -> None:
+    started = daemon({"a": {"driver": "dummy"}}, listener="tcp")
+    text = f"{first} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n\r\na 1 on\n"
+    assert started.tcp(text).count("nack: ") == 1
+    assert started.tcp("a 1 status") == "off\n"
 
 
 def test_a_refused_request_switches_nothing(started: Daemon) -> None:

@@ -182,10 +182,11 @@ def test_the_real_one_with_no_hub(tmp_path: Path):
 def test_settings():
     for location in ("1-2.4.4", "1-2", "3", "20-1.10"):
         assert read(UHubCtl, {"driver": "uhubctl", "location": location}) == ({"location": location}, {})
-    for location in ("", "-1", "1-2 -a off", "1-", "1-2..3", "--help", "1-2.4\n", "$(id)", 7.5, None):
+    for location in ("", "-1", "1-2 -a off", "1-", "1-2..3", "--help", "1-2.4\n", "$(id)", 7.5):
         faults = read(UHubCtl, {"driver": "uhubctl", "location": location})[1]
         assert faults == {"location": f"{location!r} is not the location of a hub, such as 1-2.4.4"}
-    assert read(UHubCtl, {"driver": "uhubctl"})[1]["location"].startswith("is missing: where the hub is")
+    for nothing in ({}, {"location": None}):
+        assert read(UHubCtl, {"driver": "uhubctl", **nothing})[1]["location"].startswith("is missing: where the hub is")
 
 
 def test_ports():

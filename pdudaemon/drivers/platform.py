@@ -29,7 +29,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.errors import PermanentError
+from pdudaemon.errors import DeviceTimeout, PermanentError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, secret_values, text, texts, without
 from pdudaemon.transports import command
@@ -95,13 +95,22 @@ class Platform(PDUDriver):
         script = getattr(self, name)
         if not script:
             raise PermanentError(f"there is no {name} for platform {self.platform or 'of this PDU'}")
-        ended = command.run(
-            script, self.deadline, hold=self.lock_fd, environment=self.values, folder=self.folder or None, apart=True
-        )
+        self.deadline.remaining()  # raises if there is none: nothing is begun then
+        folder = self.folder or None
+        with command.started(script, hold=self.lock_fd, environment=self.values, folder=folder, apart=True) as program:
+            try:
+                ended = program.finish(self.deadline)
+            except DeviceTimeout as late:
+                late.private = self._in_a_line(program.complaints)
+                raise
         said = [without(self._secrets, each) for each in (ended.text, ended.complaints)]
         log.debug("%s: %s ended with %d, said %r and complained %r", self.hostname, name, ended.status, *said)
         if ended.status in (0, also):
             return ended.status
         how = f"was killed by signal {-ended.status}" if ended.status < 0 else f"ended with exit status {ended.status}"
-        complaint = "; ".join(line.strip() for line in said[1].splitlines() if line.strip())
-        raise PermanentError(f"{name} {how}", private=complaint[-_LONGEST_COMPLAINT:])
+        raise PermanentError(f"{name} {how}", private=self._in_a_line(ended.complaints))
+
+    def _in_a_line(self, complaints: str) -> str:
+        """Return the end of what a script complained, fit for whoever asked."""
+        lines = without(self._secrets, complaints).splitlines()
+        return "; ".join(line.strip() for line in lines if line.strip())[-_LONGEST_COMPLAINT:]

@@ -2,7 +2,8 @@
 """Programs on the daemon's own host, each in a process group of its own that is killed at the deadline.
 
 What a program prints goes to an unlinked temporary file, not to a pipe: a command that leaves something running in the
-background would hold a pipe open, and we wait for the command itself alone.
+background would hold a pipe open, and we wait for the command itself alone. Of what is printed without end, only the
+beginning and the end are kept.
 
 ``hold`` is a file descriptor that the program inherits. The PDU's lock is given here, so that a program which outlives
 a killed daemon keeps the PDU locked for the next one, which finds the program's process group written in the file and
@@ -18,14 +19,17 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
 
 from pdudaemon.errors import PermanentError
 from pdudaemon.transports.deadline import Deadline
 
 OUTPUT_LIMIT = 65536
+_DISK_LIMIT = 64 * OUTPUT_LIMIT
 _TERMINATE_GRACE = 1.0
+_SLICE = 0.1  # seconds between two looks at how much was printed
 
 _live: set[int] = set()
 _live_lock = threading.Lock()
@@ -34,7 +38,8 @@ _live_lock = threading.Lock()
 class Output(NamedTuple):
     """How a program ended: its exit status (negative: the signal that killed it) and the start of what it printed.
 
-    ``complaints`` is what it wrote to standard error, if that was to be kept apart.
+    Of a program that failed it is the end, where the reason is. ``complaints`` is the end of what it wrote to standard
+    error, if that was to be kept apart.
     """
 
     status: int
@@ -58,10 +63,28 @@ class Program:
 
     def finish(self, deadline: Deadline) -> Output:
         """Wait for its end. Raises: DeviceTimeout when the deadline passed."""
-        if not _ended(self._process, deadline.remaining()):
+        if not _ended(self._process, deadline.remaining(), self._files):
             raise deadline.passed()
-        complaints = "" if self._complained is None else _read(self._complained)
-        return Output(self._process.returncode, _read(self._printed), complaints)
+        status = self._process.returncode
+        return Output(status, _read(self._printed, from_end=status != 0), self.complaints)
+
+    def kill(self) -> None:
+        """Kill what there still is of its process group, unless it has come to its end."""
+        if self._process.returncode is not None:
+            return
+        _signal_group(self._process.pid, signal.SIGTERM)
+        _ended(self._process, _TERMINATE_GRACE, self._files)
+        _signal_group(self._process.pid, signal.SIGKILL)  # also whatever of the group outlived its leader
+        self._process.wait()
+
+    @property
+    def complaints(self) -> str:
+        """The end of what it has written to standard error so far, if that is kept apart."""
+        return "" if self._complained is None else _read(self._complained, from_end=True)
+
+    @property
+    def _files(self) -> list[IO[bytes]]:
+        return [file for file in (self._printed, self._complained) if file is not None]
 
 
 def run(
@@ -122,18 +145,33 @@ def started(
             _live.add(process.pid)
         if hold is not None:
             _sign(hold, process.pid)
+        program = Program(process, printed, complained)
         try:
-            yield Program(process, printed, complained)
+            yield program
         finally:
             with _live_lock:
                 _live.discard(process.pid)
-            if process.returncode is None:
-                _kill(process)
+            program.kill()
 
 
-def _read(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read(OUTPUT_LIMIT).decode(errors="replace")
+def _read(file: IO[bytes], *, from_end: bool) -> str:
+    start = max(0, os.fstat(file.fileno()).st_size - OUTPUT_LIMIT) if from_end else 0
+    text = os.pread(file.fileno(), OUTPUT_LIMIT, start).decode(errors="replace")
+    return text.replace("\0", "")  # as which a hole is read
+
+
+def _trim(file: IO[bytes]) -> None:
+    """Once it takes much of the disk, make a hole between the beginning and the end of what is printed.
+
+    The program does not notice, and goes on behind it.
+    """
+    found = os.fstat(file.fileno())
+    if min(found.st_size, found.st_blocks * 512) > _DISK_LIMIT:
+        end = found.st_size - OUTPUT_LIMIT
+        kept = os.pread(file.fileno(), OUTPUT_LIMIT, end)
+        os.ftruncate(file.fileno(), OUTPUT_LIMIT)
+        with contextlib.suppress(OSError):  # there may be no room even for that
+            os.pwrite(file.fileno(), kept, end)
 
 
 def _unlinked_file() -> IO[bytes]:
@@ -168,7 +206,18 @@ def _sign(hold: int, group: int) -> None:
     os.pwrite(hold, str(group).encode(), 0)
 
 
-def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+def _ended(process: subprocess.Popen[bytes], seconds: float, files: Iterable[IO[bytes]]) -> bool:
+    """Wait for the process; return whether it ended in time. What it prints to ``files`` is kept small meanwhile."""
+    until = time.monotonic() + seconds
+    while not _ends_within(process, max(0.0, min(_SLICE, until - time.monotonic()))):
+        if time.monotonic() >= until:
+            return False
+        for file in files:
+            _trim(file)
+    return True
+
+
+def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     """Wait for the process; return whether it ended in time. A pidfd wakes us at once, where Popen.wait() polls."""
     try:
         pidfd = os.pidfd_open(process.pid)
@@ -187,15 +236,6 @@ def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
         os.close(pidfd)
     process.wait()
     return True
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    _signal_group(process.pid, signal.SIGTERM)
-    if not _ended(process, _TERMINATE_GRACE):
-        _signal_group(process.pid, signal.SIGKILL)
-        process.wait()
-    else:
-        _signal_group(process.pid, signal.SIGKILL)  # whatever of the group outlived its leader
 
 
 def _signal_group(pid: int, number: int) -> None:

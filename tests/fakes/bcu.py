@@ -15,6 +15,7 @@ from tests.fakes.device import Case, Mood, StandIn
 
 NAMES = ["bcu"]
 MOODS = [Mood.WELL, Mood.DEAF, Mood.REFUSING, Mood.GARBLED, Mood.SLOW, Mood.BUSY, Mood.GONE]
+PORTS_ARE_NAMES = True  # whatever they are, they are one reset line
 
 PROGRAM = """\
 #!/bin/sh

@@ -79,12 +79,15 @@ class StreamServer(PowerServer):
         self,
         *results: dict[str, Any],
         count: int | None = None,
+        names: list[str] | None = None,
         missing_groups: list[str] | None = None,
         pause: float = 0,
         end: End = End.WELL,
     ) -> None:
         super().__init__({})
         meta: dict[str, Any] = {"count": len(results) if count is None else count}
+        if names:
+            meta["names"] = names
         if missing_groups:
             meta["missing-groups"] = missing_groups
         self.lines = [json.dumps(line).encode() + b"\n" for line in ({"meta": meta}, *results)]
