@@ -16,6 +16,7 @@ import secrets
 import stat
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -89,14 +90,32 @@ def from_file(path: Path) -> Access:
     """
     _library()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            pass
-        else:
-            with os.fdopen(descriptor, "w") as made:
-                made.write(f"{secrets.token_urlsafe(32)}\n")
+        _make(path)
+    except OSError as error:
+        raise ConfigError(f"jwt_secret_file: {path}: {error.strerror}") from None
+    return Access(_read(path))
+
+
+def check(path: Path) -> None:
+    """Look at a file as `from_file` does, but make none. Raises: ConfigError."""
+    _library()
+    if os.path.lexists(path):
+        _read(path)
+
+
+def _make(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as made:
+            made.write(f"{secrets.token_urlsafe(32)}\n")
+            if os.geteuid() == 0:  # --token by root, beside a service that has a user of its own
+                os.fchown(descriptor, -1, path.parent.stat().st_gid)
+                os.fchmod(descriptor, 0o640)
+
+
+def _read(path: Path) -> str:
+    try:
         with path.open(encoding="utf-8") as file:
             mode = os.fstat(file.fileno()).st_mode
             text = file.read(65536)
@@ -110,7 +129,7 @@ def from_file(path: Path) -> Access:
     secret = (found[2] if found else text).strip()
     if not secret or (not found and len(secret.split()) > 1):
         raise ConfigError(f"jwt_secret_file: {path}: holds no secret")
-    return Access(secret)
+    return secret
 
 
 def _library() -> ModuleType:

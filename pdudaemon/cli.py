@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The command line: options, the order of starting and stopping, signals, and the ways to run without a daemon.
 
-Exit codes: 0 as asked; 1 the device did not do it, or not all came home; 2 the command line, the configuration or the
-machine does not allow it; 130 and 143 interrupted.
+Exit codes: 0 as asked; 1 the device did not do it, or not all came home; 2 the command line or the configuration does
+not allow it; 75 the machine does not, which may pass by itself: an address, a port, the store; 130 and 143 interrupted.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _log_to(level: str, options: argparse.Namespace) -> None:
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     if options.logfile:
         try:
-            handler = logging.handlers.WatchedFileHandler(options.logfile)
+            handler = _LogFile(options.logfile)
         except OSError as error:
             raise ConfigError(f"cannot log to {options.logfile}: {error.strerror}") from None
     if options.journal:
@@ -168,6 +168,22 @@ def _log_to(level: str, options: argparse.Namespace) -> None:
     # What the standard library's manual says to leave out for speed: nothing of it is in our lines.
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+class _LogFile(logging.handlers.WatchedFileHandler):
+    """Opens the file anew after a rotation; what cannot be written to it goes to standard error, and never raises."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except (OSError, ValueError):  # of the opening; ValueError: a file that failed as it was closed
+            self.stream = None  # the next line opens it
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        spare = logging.StreamHandler()
+        spare.setFormatter(self.formatter)
+        spare.emit(record)
 
 
 class _JournalFormatter(logging.Formatter):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,12 @@ class Config:
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def secret_file(self) -> Path | None:
+        """The file with the secret of tokens; None: none are asked for."""
+        name = self.daemon.jwt_secret_file
+        return Path(self.path).parent / os.path.expandvars(name) if name else None
+
     def target(self, hostname: str, port: str) -> Target:
         """Return the target that a PDU's name and a port name. Raises: RequestError, saying what is wrong."""
         pdu = self.pdus.get(hostname)
@@ -149,6 +155,16 @@ class Config:
             if outlet in self.locked or self.pdus[outlet.pdu].options.locked is True:
                 return f"{outlet} is locked by the configuration"
         return ""
+
+
+def locked(pdus: Mapping[str, PDUConfig], nodes: Mapping[str, Node]) -> Iterator[Outlet]:
+    """Yield the outlets that are locked one by one: those of locked nodes, and the locked ports of PDUs."""
+    for node in nodes.values():
+        if node.locked:
+            yield from node.feeds
+    for pdu in pdus.values():
+        if isinstance(pdu.options.locked, tuple):
+            yield from map(pdu.outlet, pdu.options.locked)
 
 
 def state_folder() -> Path:

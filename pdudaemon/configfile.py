@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pdudaemon import nodes, topology
-from pdudaemon.config import Config, DaemonOptions, ListenerOptions, PDUConfig
+from pdudaemon.config import Config, DaemonOptions, ListenerOptions, PDUConfig, locked
 from pdudaemon.credentials import resolved
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions
 from pdudaemon.errors import ConfigError, RequestError
 from pdudaemon.nodes import Node
 from pdudaemon.power import Outlet
-from pdudaemon.ranges import is_name
-from pdudaemon.settings import declared, near, read, secret_values
+from pdudaemon.settings import declared, has_half, near, read, secret_values
 from pdudaemon.topology import Topology
 
 _COMMENT = re.compile(r"^[ \t]*(?:#|//).*$", re.MULTILINE)  # JSON has no line that begins so
@@ -40,15 +39,27 @@ def load(path: str, overrides: Mapping[str, object] | None = None) -> Config:
 
 
 class _Object(dict[str, Any]):
-    """A JSON object that remembers which of its keys stood there more than once."""
+    """A JSON object that remembers which keys stood there more than once, and which have half a character (escaped)."""
 
     def __init__(self, pairs: Iterable[tuple[str, Any]]) -> None:
         super().__init__()
         self.twice: set[str] = set()
+        self.halves: set[str] = set()
         for key, value in pairs:
+            if has_half(key):
+                key = key.encode(errors="backslashreplace").decode()
+                self.halves.add(key)
             if key in self:
                 self.twice.add(key)
             self[key] = value
+
+
+def _number(digits: str) -> int | float:
+    """Return a number of the file; what has more digits than Python reads is infinite, and a fault where it stands."""
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
 
 
 @dataclass
@@ -88,7 +99,7 @@ class _Reading:
             pdus,
             found,
             groups,
-            frozenset(_locked(pdus, found)),
+            frozenset(locked(pdus, found)),
             faults=tuple(self.faults),
             warnings=tuple(self.warnings),
         )
@@ -101,6 +112,7 @@ class _Reading:
         except ConfigError as error:
             self.fatal += error.faults
             return Topology(path)
+        self.faults += added.stray
         self.warnings += added.warnings
         return added
 
@@ -109,7 +121,8 @@ class _Reading:
             return _Object(())
         try:
             text = Path(self.path).read_text(encoding="utf-8-sig")
-            whole = json.loads(_COMMENT.sub(lambda line: " " * len(line[0]), text), object_pairs_hook=_Object)
+            text = _COMMENT.sub(lambda line: " " * len(line[0]), text)
+            whole = json.loads(text, object_pairs_hook=_Object, parse_int=_number)
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be read: {error.strerror}") from None
         except json.JSONDecodeError as error:
@@ -132,6 +145,9 @@ class _Reading:
             missing = "must be a JSON object" if name in whole else f"is missing{near(name, whole)}"
             self.fatal.append(f"{self.path}: {name}: {missing}")
             return _Object(())
+        for key in sorted(section.halves):
+            self.faults.append(f"{self.path}: {name}.{key}: has half a character")
+            del section[key]
         if name == "daemon":
             self.fatal += [f"{self.path}: {name}.{key}: stands there more than once" for key in sorted(section.twice)]
         return section
@@ -153,6 +169,7 @@ class _Reading:
                 self.fatal.append(f"{self.path}: {where}: must be a JSON object")
                 continue
             self._unknown(where, entry, declared(ListenerOptions))
+            self.fatal += [f"{self.path}: {where}.{key}: stands there more than once" for key in sorted(entry.twice)]
             wrong = read(ListenerOptions, entry)[1]
             self.fatal += [f"{self.path}: {where}.{key}: {fault}" for key, fault in wrong.items()]
             found.append(ListenerOptions(entry))
@@ -180,8 +197,8 @@ class _Reading:
         try:
             found = _Object(resolved(settings, Path(self.path).parent).items())
             found.twice, settings = settings.twice, found
-        except ValueError as error:
-            fault = fault or str(error)
+        except (ValueError, RecursionError) as error:
+            fault = fault or (str(error) if isinstance(error, ValueError) else "is nested too deeply")
         if fault:
             faults.append(("", fault))
         if not name or not name.isprintable() or len(name) > 250:
@@ -190,14 +207,14 @@ class _Reading:
             faults.append(("", "must be a JSON object"))
         elif not fault:
             faults += [(key, "stands there more than once") for key in sorted(settings.twice)]
-            wrong = read(PDUOptions, settings)[1]
+            options, wrong = read(PDUOptions, settings)
             if "driver" not in wrong:
                 try:
                     driver = strategies.find(settings["driver"])
                     for key in declared(PDUOptions) | declared(driver):
                         if settings.get(key, "") is None:  # old files have null for what is not set
                             del settings[key]
-                    wrong |= self._driver_faults(name, driver, settings)
+                    wrong |= self._driver_faults(name, driver, settings, options)
                 except ValueError as error:
                     wrong["driver"] = str(error)
             faults += wrong.items()
@@ -213,16 +230,19 @@ class _Reading:
             "; ".join(line.partition(": ")[2] for line in lines),
         )
 
-    def _driver_faults(self, name: str, driver: type[PDUDriver], settings: Mapping[str, Any]) -> dict[str, str]:
+    def _driver_faults(
+        self, name: str, driver: type[PDUDriver], settings: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> dict[str, str]:
         own = declared(driver)
         if own:  # a driver written for the existing daemon declares nothing: every key may be one of its own
             self._unknown(f"pdus.{name}", settings, [*declared(PDUOptions), *own])
         wrong = read(driver, settings)[1] or driver.faults(settings)
-        if settings.get("verify") is True and not wrong and not driver.reads_state(settings):
+        if options.get("verify") and not wrong and not driver.reads_state(settings):
             wrong["verify"] = "the state of this PDU cannot be read, so it cannot be verified"
-        for port in [] if wrong or settings.get("locked") in (None, True, False) else settings["locked"]:
+        ports = options.get("locked")
+        for port in ports if isinstance(ports, tuple) and not wrong else ():
             try:
-                driver.canonical_port(str(port), settings)
+                driver.canonical_port(port, settings)
             except ValueError as error:
                 wrong["locked"] = str(error)
         return wrong
@@ -245,32 +265,40 @@ class _Reading:
 
         found: dict[str, Node] = {}
         for name, entry in section.items():
-            one = nodes.node(name, entry, outlet)
-            if told.get(name):
-                one = Node(name, fault=told[name])
-            elif name in section.twice or name in others:
-                one = Node(name, fault="stands there more than once")
-            elif where == "nodes" and not is_name(name):
-                one = Node(name, fault="is no name for a node: letters, digits and _ . - only")
-            if isinstance(entry, dict):
-                self._unknown(f"{where}.{name}", entry, ("hostname", "port", "feeds", "locked"))
+            keys = self._node_keys(f"{where}.{name}", entry)
+            twice = "stands there more than once" if name in section.twice or name in others else ""
+            misnamed = nodes.misnamed(name) if where == "nodes" else ""
+            fault = told.get(name) or twice or misnamed or keys
+            one = Node(name, fault=fault) if fault else nodes.node(name, entry, outlet)
             if one.fault and not told.get(name):
                 self.faults.append(f"{path}: {where}.{name}: {one.fault}")
             found[name] = one
         return found
 
+    def _node_keys(self, where: str, entry: object) -> str:
+        """Warn of stray keys of a node and its feeds; return what is wrong with the keys."""
+        if not isinstance(entry, _Object):
+            return ""
+        self._unknown(where, entry, ("hostname", "port", "feeds", "locked"))
+        twice = entry.twice
+        if isinstance(entry.get("feeds"), list):
+            for key in sorted({"hostname", "port"} & {*entry}):
+                self.warnings.append(f"{self.path}: {where}.{key}: has no effect beside feeds")
+            for number, feed in enumerate(entry["feeds"]):
+                if isinstance(feed, _Object):
+                    self._unknown(f"{where}.feeds[{number}]", feed, ("hostname", "port"))
+                    twice = twice | feed.twice
+        return "; ".join(f"{key}: stands there more than once" for key in sorted(twice))
+
     def _groups(self, section: _Object, added: Topology, found: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
         """Check all groups. One of which it cannot be said what is in it is left out, so that nothing is switched."""
         groups: dict[str, tuple[str, ...]] = {}
-        for path, some in ((self.path, section), (added.path, added.groups)):
-            for name, members, fault in nodes.groups(some, found):
-                if name in section.twice or (name in section and some is not section):
-                    groups.pop(name, None)
-                    members, fault = (), "stands there more than once"
-                if fault:
-                    self.faults.append(f"{path}: groups.{name}: {fault}")
-                if members or not fault:
-                    groups[name] = members
+        twice = section.twice | (section.keys() & added.groups.keys())
+        for name, members, fault in nodes.groups({**section, **added.groups}, twice, found):
+            if fault:
+                self.faults.append(f"{added.path if name in added.groups else self.path}: groups.{name}: {fault}")
+            if members or not fault:
+                groups[name] = members
         return groups
 
     def _unknown(self, where: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -279,13 +307,3 @@ class _Reading:
             if key not in known:
                 place = f"{where}.{key}" if where else key
                 self.warnings.append(f"{self.path}: {place}: nothing is known of this key{near(key, known)}")
-
-
-def _locked(pdus: Mapping[str, PDUConfig], found: Mapping[str, Node]) -> Iterator[Outlet]:
-    """Yield the outlets that are locked one by one: those of locked nodes, and the locked ports of PDUs."""
-    for one in found.values():
-        if one.locked:
-            yield from one.feeds
-    for pdu in pdus.values():
-        if isinstance(pdu.options.locked, tuple):
-            yield from map(pdu.outlet, pdu.options.locked)

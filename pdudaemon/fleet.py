@@ -7,6 +7,7 @@ Made before the start; after that everything is called with the dispatcher's loc
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -19,6 +20,14 @@ from pdudaemon.config import PDUConfig
 from pdudaemon.pdurunner import Box, PDURunner
 
 log = logging.getLogger("pdud.dispatcher")
+
+
+def _file_name(name: str) -> str:
+    """Return the name of a file for any name, which has at most 255 bytes and is not that of a folder."""
+    quoted = quote(name, safe="")
+    if len(quoted) > 200:
+        return f"{quoted[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
 
 
 class Fleet:
@@ -82,7 +91,7 @@ class Fleet:
     def _box(self, pdu: PDUConfig) -> Box:
         name = pdu.options.lock or pdu.name
         if name not in self.boxes:
-            self.boxes[name] = Box(None if self._locks is None else self._locks / quote(name, safe=""))
+            self.boxes[name] = Box(None if self._locks is None else self._locks / _file_name(name))
         return self.boxes[name]
 
     def _pool(self, pdu: PDUConfig) -> AbstractContextManager[Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 
+from pdudaemon import access
 from pdudaemon.config import Config
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions
@@ -18,11 +19,17 @@ LOOK_AROUND = 10.0  # seconds for the devices of one family to say who they are
 
 def check(conf: Config) -> int:
     """Print what is wrong with a configuration; return the exit code."""
-    for line in (*conf.faults, *conf.warnings):
+    faults = [*conf.faults]
+    try:
+        if conf.secret_file is not None:
+            access.check(conf.secret_file)
+    except ConfigError as error:
+        faults.append(f"{conf.path}: daemon.{error}")
+    for line in (*faults, *conf.warnings):
         print(line)
-    if not conf.faults:
+    if not faults:
         print(f"{conf.path}: {len(conf.pdus)} PDUs, {len(conf.nodes)} nodes, no faults")
-    return ConfigError.exit_code if conf.faults else 0
+    return ConfigError.exit_code if faults else 0
 
 
 def list_drivers(name: str) -> int:

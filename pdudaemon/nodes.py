@@ -7,7 +7,7 @@ a server with two power supplies. A group is a name for nodes. Faults are kept w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,14 @@ class Node:
         if [feed.pdu for feed in self.feeds] == [self.name]:
             return self.name
         return f"{self.name} ({', '.join(map(str, self.feeds))})"
+
+
+def misnamed(name: str) -> str:
+    """Return why a text cannot be the name of a node, nothing if it can be."""
+    if is_name(name):
+        return ""
+    only = "is no name for a node: letters, digits and _ . - only"
+    return f"{only}; ranges are not expanded here" if "[" in name else only
 
 
 def node(name: str, entry: object, outlet: Outlets) -> Node:
@@ -61,8 +69,10 @@ def _feed(feed: object, outlet: Outlets) -> Outlet:
     return outlet(hostname, str(port))
 
 
-def groups(section: Mapping[str, Any], nodes: Mapping[str, Node]) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """Yield the name, the members, and what is wrong with each group of a section.
+def groups(
+    section: Mapping[str, Any], twice: Collection[str], nodes: Mapping[str, Node]
+) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Yield the name, the members, and what is wrong with each group of a section; those in ``twice`` have none.
 
     A group is a text of names and ranges, or a list of such; ``@other`` stands for the members of another group.
     """
@@ -70,7 +80,7 @@ def groups(section: Mapping[str, Any], nodes: Mapping[str, Node]) -> Iterator[tu
         try:
             if not is_name(name):
                 raise ValueError("is no name for a group: letters, digits and _ . - only")
-            members = tuple(_members(name, section, ()))
+            members = tuple(_members(name, section, twice, ()))
         except ValueError as error:
             yield name, (), str(error)
             continue
@@ -78,13 +88,21 @@ def groups(section: Mapping[str, Any], nodes: Mapping[str, Node]) -> Iterator[tu
         yield name, members, f"there is no node {unknown[0]!r}{near(unknown[0], nodes)}" if unknown else ""
 
 
-def _members(name: str, section: Mapping[str, Any], way: tuple[str, ...]) -> list[str]:
+DEEPEST = 50
+"""How far groups may be within groups."""
+
+
+def _members(name: str, section: Mapping[str, Any], twice: Collection[str], way: tuple[str, ...]) -> list[str]:
     if name in way:
         raise ValueError(f"is a part of itself: {' -> '.join((*way, name))}")
+    if len(way) > DEEPEST:
+        raise ValueError(f"has more than {DEEPEST} groups within each other")
     if name not in section:
         raise ValueError(f"there is no group {name!r}{near(name, section)}")
+    if name in twice:
+        raise ValueError(f"{f'group {name!r} ' if way else ''}stands there more than once")
     entry = section[name]
     texts = entry if isinstance(entry, list) else [entry]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("must be a text of names and ranges, or a list of such")
-    return expanded(",".join(texts), lambda other: _members(other, section, (*way, name)))
+    return expanded(",".join(texts), lambda other: _members(other, section, twice, (*way, name)))

@@ -54,13 +54,18 @@ def parse_seconds(value: str, most: float = math.inf) -> float:
     return seconds
 
 
+def has_half(text: str) -> bool:
+    """Whether a text has half a character, as JSON and YAML can spell it, so that it has no bytes."""
+    return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _text(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)  # a password of digits, in old files
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a text")
-    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise ValueError(f"{value!r} has half a character, which nothing can be told")
+    if has_half(value) or "\0" in value:
+        raise ValueError(f"{value!r} has a character that nothing can be told")
     return value
 
 
@@ -75,7 +80,7 @@ def _texts(value: object) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(each, str | int | float) for each in value.values()):
         raise ValueError("is not an object of texts and numbers")
     for name, each in value.items():
-        if not _VARIABLE.fullmatch(name) or "\0" in str(each):
+        if not _VARIABLE.fullmatch(name) or "\0" in str(each) or has_half(str(each)):
             raise ValueError(f"{name!r} cannot be a variable of a shell")
     return {name: str(each) for name, each in value.items()}
 
@@ -127,9 +132,12 @@ def seconds(least: float, most: float) -> Kind[float]:
     def convert(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise ValueError(f"{value!r} is not a number of seconds")
-        number = parse_seconds(value.strip()) if isinstance(value, str) else float(value)
+        try:
+            number = parse_seconds(value.strip()) if isinstance(value, str) else float(value)
+        except OverflowError:
+            number = math.inf
         if not least <= number <= most:  # NaN is within nothing
-            raise ValueError(f"{value} is not within {least:g} and {most:g} seconds")
+            raise ValueError(f"{number if math.isinf(number) else value} is not within {least:g} and {most:g} seconds")
         return number
 
     return Kind(f"{least:.9g} to {most:.9g}", convert)

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pdudaemon.drivers.driver import PDUOptions
 from pdudaemon.drivers.platform import PORT, Platform
 from pdudaemon.errors import ConfigError
-from pdudaemon.settings import near, read
+from pdudaemon.nodes import misnamed
+from pdudaemon.settings import has_half, near, read
 
 SECTIONS = ("static_nodes", "platforms", "groups")
 OPENFLIGHT = Path("/opt/flight/etc/power-server/topology.yaml")
@@ -32,7 +34,7 @@ _SHELL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class Topology:
     """The sections ``pdus``, ``nodes`` and ``groups`` that a file amounts to, and what is wrong with it.
 
-    ``faults`` are those of one node or platform, by the name of the node; ``stray`` are lines that concern nobody else.
+    ``faults`` are those of a node, by its name; ``stray`` are lines for those of a platform.
     """
 
     path: str
@@ -40,6 +42,7 @@ class Topology:
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     groups: dict[str, Any] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
+    stray: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -67,44 +70,48 @@ def _section(path: str, whole: Mapping[str, Any], name: str) -> dict[str, Any]:
     return section or {}
 
 
-def _platform(topology: Topology, name: str, entry: object) -> dict[str, Any] | str:
-    """Return the settings that all nodes of a platform share, and its ``variables``; or why there are none."""
+def _platform(topology: Topology, name: str, entry: object) -> dict[str, Any]:
+    """Return the settings that all nodes of a platform share, and its ``variables``; none if it has faults."""
     where = f"{topology.path}: platforms.{name}"
     if not isinstance(entry, dict):
-        return "must be a map"
+        topology.stray.append(f"{where}: must be a map")
+        return {}
     for key in entry:
         if key not in _PLATFORM_KEYS:
             topology.warnings.append(f"{where}.{key}: nothing is known of this key{near(key, _PLATFORM_KEYS)}")
     given = {key: value for key, value in entry.items() if key in _PLATFORM_KEYS and value is not None}
     variables = given.pop("variables", [])
+    faults = []
     if not isinstance(variables, list) or not all(isinstance(each, str) for each in variables):
-        return "variables: must be a list of names"
+        faults.append(("variables", "must be a list of names"))
+        variables = []
     for variable in variables:
         if not _SHELL_NAME.fullmatch(variable):
-            return f"variables: {variable!r} cannot be the name of a shell variable"
+            faults.append(("variables", f"{variable!r} cannot be the name of a shell variable"))
     settings = {"driver": "platform", "platform": name, "folder": str(Path(topology.path).resolve().parent), **given}
-    wrong = read(Platform, settings)[1]
-    if wrong:
-        return "; ".join(f"{key}: {fault}" for key, fault in wrong.items())
-    return {**settings, "variables": variables}
+    faults += (read(Platform, settings)[1] | read(PDUOptions, settings)[1]).items()
+    topology.stray += [f"{where}.{key}: {fault}" for key, fault in faults]
+    return {} if faults else {**settings, "variables": variables}
 
 
-def _add_node(topology: Topology, name: str, entry: object, platforms: Mapping[str, dict[str, Any] | str]) -> None:
+def _add_node(topology: Topology, name: str, entry: object, platforms: Mapping[str, dict[str, Any]]) -> None:
     keys = entry if isinstance(entry, dict) else {}
     platform = keys.get("platform")
     settings: dict[str, Any] = {"driver": "platform", "platform": str(platform or "missing")}
     topology.pdus[name] = settings
     topology.nodes[name] = {"hostname": name, "port": PORT}
     found = platforms.get(platform) if isinstance(platform, str) else None
-    if entry is not None and keys is not entry:
+    if misnamed(name):
+        topology.faults[name] = misnamed(name)
+    elif entry is not None and keys is not entry:
         topology.faults[name] = "must be a map"
     elif platform is None:
         topology.faults[name] = "platform: is missing"
     elif found is None:
         topology.faults[name] = f"platform: there is no platform {platform!r}{near(str(platform), platforms)}"
         settings["platform"] = "missing"
-    elif isinstance(found, str):
-        topology.faults[name] = f"platforms.{platform}: {found}"
+    elif not found:
+        topology.faults[name] = f"platforms.{platform} has faults"
     else:
         settings |= found
         if str(keys.get("locked") or "no").lower() not in ("no", "false", "off"):
@@ -145,7 +152,7 @@ def _parsed(path: str) -> Mapping[str, Any]:
             node = super().compose_mapping_node(anchor)
             seen: set[str] = set()
             for key, _ in node.value:
-                if not isinstance(key, yaml.ScalarNode) or not key.value:
+                if not isinstance(key, yaml.ScalarNode) or not key.value or has_half(key.value):
                     raise yaml.composer.ComposerError(None, None, "a key that is no text", key.start_mark)
                 if key.tag == "tag:yaml.org,2002:merge":
                     continue

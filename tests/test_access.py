@@ -10,6 +10,7 @@ import http.client
 import ipaddress
 import itertools
 import json
+import os
 import re
 import socket
 import sys
@@ -28,6 +29,8 @@ from tests.process import Daemon, eventually
 
 SECRET = "c2VjcmV0IG9mIGEgdGVzdA=="  # as OpenFlight's package makes them: short
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
+MADE = 0o600 if os.geteuid() else 0o640
+"""The mode of a file with a secret that we make: root's is for the group of its folder as well."""
 HASHES = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
 
 
@@ -216,11 +219,21 @@ def test_the_secret_in_a_file(tmp_path: Path, text: str, secret: str | None) -> 
 def test_a_missing_file_is_made(tmp_path: Path) -> None:
     path = tmp_path / "state" / "secret"
     token = access.from_file(path).token(1)
-    assert path.stat().st_mode & 0o777 == 0o600 and len(path.read_text().strip()) >= 32
+    assert path.stat().st_mode & 0o777 == MADE and len(path.read_text().strip()) >= 32
     access.from_file(path).permit("127.0.0.1", (), f"Bearer {token}")
     other = access.from_file(tmp_path / "other")
     with pytest.raises(Denied):
         other.permit("127.0.0.1", (), f"Bearer {token}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make it for others")
+def test_a_secret_made_by_root_can_be_read_by_the_service(tmp_path: Path) -> None:
+    """Its folder, such as /var/lib/pdudaemon, has the group of the service."""
+    os.chown(tmp_path, 1234, 5678)
+    access.from_file(tmp_path / "secret")
+    made = (tmp_path / "secret").stat()
+    assert (made.st_uid, made.st_gid, made.st_mode & 0o777) == (0, 5678, 0o640)
+    access.from_file(tmp_path / "secret")
 
 
 @pytest.mark.parametrize(
@@ -254,6 +267,31 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 # -- the command line
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "fault"),
+    [
+        (None, 0, ""),
+        (SECRET, 0o640, ""),
+        (SECRET, 0o644, "others can read or change it; chmod it to 0600 or 0640"),
+        ("", 0o600, "holds no secret"),
+    ],
+)
+def test_the_secret_is_checked_and_not_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, mode: int, fault: str
+) -> None:
+    conf, secret = tmp_path / "conf", tmp_path / "secret"
+    conf.write_text('{"daemon": {"jwt_secret_file": "secret"}, "pdus": {}}')
+    if text is not None:
+        secret.write_text(text)
+        secret.chmod(mode)
+    assert cli.main([f"--conf={conf}", "--check"]) == (2 if fault else 0)
+    out = capsys.readouterr().out
+    assert out == (
+        f"{conf}: daemon.jwt_secret_file: {secret}: {fault}\n" if fault else f"{conf}: 0 PDUs, 0 nodes, no faults\n"
+    )
+    assert secret.exists() is (text is not None)
 
 
 def test_a_token_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -325,7 +363,7 @@ def paths() -> list[str]:
         "/nodes/",
         "/%6eodes",
         "*",
-        "http://x/nodes",
+        "http://x/api/v1/pdus",
         "/metrics",
     ]
 
@@ -500,7 +538,7 @@ def test_what_prevents_a_start(daemon: Callable[..., Daemon], tmp_path: Path) ->
     assert ended.returncode == 2 and "others can read or change it" in ended.stderr and SECRET not in ended.stderr
     (started.folder / "secret").unlink()
     started.start()
-    assert (started.folder / "secret").stat().st_mode & 0o777 == 0o600
+    assert (started.folder / "secret").stat().st_mode & 0o777 == MADE
     ended = started.run("--token", "--name=bob")
     started.token = ended.stdout.strip()
     assert started.http("/nodes").status == 200

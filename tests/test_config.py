@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import sqlite3
 from collections.abc import Callable
@@ -13,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from pdudaemon import config, configfile
+from pdudaemon import config, configfile, listing
 from pdudaemon.errors import ConfigError, RequestError
-from tests.process import Daemon
+from tests.process import Daemon, eventually
 
 OLD = """{
   "daemon": {"hostname": "0.0.0.0", "port": "16421", "dbname": "pdudaemon", "logging_level": "DEBUG"},
@@ -91,6 +92,24 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
             ": daemon.listeners[0].protocol: is missing: protocol spoken there",
         ),
         ('{"daemon": {"wait": 1e999}, "pdus": {}}', ": daemon.wait: inf is not within 0 and 3600 seconds"),
+        (f'{{"daemon": {{"wait": {"9" * 400}}}, "pdus": {{}}}}', ": daemon.wait: inf is not within 0 and 3600 seconds"),
+        (
+            f'{{"daemon": {{"wait": {"9" * 5000}}}, "pdus": {{}}}}',
+            ": daemon.wait: inf is not within 0 and 3600 seconds",
+        ),
+        (f'{{"daemon": {{"port": -{"9" * 5000}}}, "pdus": {{}}}}', ": daemon.port: -inf is not a whole number"),
+        (
+            '{"daemon": {"jwt_secret_file": "a\\u0000"}}',
+            ": daemon.jwt_secret_file: 'a\\x00' has a character that nothing can be told",
+        ),
+        (
+            '{"daemon": {"topology": "a\\u0000"}}',
+            ": daemon.topology: 'a\\x00' has a character that nothing can be told",
+        ),
+        (
+            '{"daemon": {"listeners": [{"protocol": "tcp", "port": 1, "port": 2}]}, "pdus": {}}',
+            ": daemon.listeners[0].port: stands there more than once",
+        ),
     ],
 )
 def test_fatal_faults(tmp_path: Path, whole: str, fault: str) -> None:
@@ -101,7 +120,7 @@ def test_a_faulty_entry_disables_itself_alone(tmp_path: Path) -> None:
     conf = load(
         tmp_path,
         '{"pdus": {"good": {"driver": "dummy"}, "bad": {"driver": "dummy", "retries": -1}, "none": {},'
-        ' "twice": {"driver": "dummy"}, "twice": {"driver": "dummy"}, "blind": {"driver": "localcmdline", "verify": true}},'
+        ' "twice": {"driver": "dummy"}, "twice": {"driver": "dummy"}, "blind": {"driver": "localcmdline", "verify": "true"}},'
         ' "aliases": {"a": {"hostname": "bad", "port": 1}, "b": {"hostname": "good", "port": 9}, "c": {"hostname": "good"}}}',
     )
     assert conf.target("good", "03").outlets[0].port == "3"
@@ -117,6 +136,53 @@ def test_a_faulty_entry_disables_itself_alone(tmp_path: Path) -> None:
         with pytest.raises(RequestError, match="disabled"):
             conf.node(name)
     assert len(conf.faults) == 7
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ('"locked": 5', "locked: 5 is neither true, false nor a list of ports"),
+        ('"locked": [9]', "locked: '9' is not a port: this PDU has 1 to 8"),
+        (f'"locked": [{"9" * 5000}]', "locked: [inf] is neither true, false nor a list of ports"),
+        (f'"timeout": {"9" * 400}', "timeout: inf is not within 0.1 and 3600 seconds"),
+    ],
+)
+def test_nothing_in_a_file_is_more_than_a_fault(tmp_path: Path, keys: str, fault: str) -> None:
+    conf = load(tmp_path, f'{{"pdus": {{"a": {{"driver": "dummy", {keys}}}, "b": {{"driver": "dummy"}}}}}}')
+    assert [line.partition(": ")[2].removeprefix("pdus.a").lstrip(".: ") for line in conf.faults] == [fault]
+    assert conf.target("b", "1")
+
+
+def test_what_is_nested_deeply_is_a_fault(tmp_path: Path) -> None:
+    """Of the whole file, or of the PDU where Python's JSON goes deeper than the rest of it."""
+    nested = '{"x": ' * 3000 + "1" + "}" * 3000
+    try:
+        told = load(tmp_path, f'{{"pdus": {{"a": {{"driver": "dummy", "x": {nested}}}}}}}').faults
+    except ConfigError as error:
+        told = error.faults
+    (fault,) = told
+    assert "nested too deeply" in fault
+
+
+def test_names_with_half_a_character(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    feed = {"hostname": "pdu", "port": 1}
+    half = "a\ud800"
+    sections = {
+        "aliases": {half: feed},
+        "nodes": {half: feed, "n": {**feed, half: 1}},
+        "groups": {half: "n", "g": half},
+    }
+    conf = load(
+        tmp_path, {"pdus": {half: {"driver": "dummy"}, "pdu": {"driver": "dummy", half: 1}}, **sections, half: 1}
+    )
+    assert listing.check(conf) == 2
+    lines = [line.partition(": ")[2] for line in capsys.readouterr().out.encode().decode().splitlines()]
+    assert lines == [
+        *(f"{section}.a\\ud800: has half a character" for section in ("pdus", "aliases", "nodes", "groups")),
+        r"groups.g: 'a\ud800' is no name: letters, digits and _ . - only",
+        *(rf"{place}a\ud800: nothing is known of this key" for place in ("pdus.pdu.", "nodes.n.", "")),
+    ]
+    assert [*conf.pdus] == ["pdu"] and [*conf.nodes] == ["n"] and not conf.groups
 
 
 def test_null_is_not_set_and_digits_are_a_text(tmp_path: Path) -> None:
@@ -157,7 +223,7 @@ def test_a_relative_store_lives_in_the_state_folder(
 
 
 def test_the_daemon_refuses_to_start_in_words(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
-    """Never a traceback, never a process that runs and does not listen: exit code 2, and what is wrong."""
+    """Never a traceback, never a process that runs and does not listen: exit code 2, or 75 if it may pass, and what is wrong."""
     broken = daemon({}, start=False)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -177,7 +243,7 @@ def test_the_daemon_refuses_to_start_in_words(daemon: Callable[..., Daemon], tmp
         ):
             broken.configure(whole)
             ended = broken.run(*arguments)
-            assert ended.returncode == 2, ended
+            assert ended.returncode == (75 if "listen on" in words or "--dbfile" in str(arguments) else 2), ended
             assert words in ended.stderr and "Traceback" not in ended.stderr, ended.stderr
 
 
@@ -219,6 +285,33 @@ def test_log_levels_and_the_journal(daemon: Callable[..., Daemon]) -> None:
         assert ("has started" in rest) is shown
         if "--journal" in arguments:
             assert lines[0].startswith("<3>pdud: ") and lines[1].startswith("<4>pdud: ")
+
+
+def test_a_log_that_cannot_be_written_goes_to_standard_error_until_it_can(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    """A log that raised would end the worker in the middle of a request."""
+    started = daemon({"pdu": {"driver": "dummy"}}, start=False)
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    log = folder / "log"
+    with started.log.open("wb") as stderr:
+        started.process = started.spawn(f"--logfile={log}", stderr=stderr)
+    found = eventually(
+        lambda: log.exists() and re.search(r"listening on \S+:(\d+) .* has started", log.read_text(), re.S)
+    )
+    started.port = int(found[1])
+    for number, spoil in enumerate((lambda: shutil.rmtree(folder), lambda: folder.write_text("no folder")), 1):
+        spoil()
+        assert started.power("on", "pdu", number).status == started.power("off", "pdu", number).status == 200
+        assert re.search(rf"DEBUG pdud.*port {number}", started.log_text())
+    folder.unlink()
+    folder.mkdir()
+    assert started.power("on", "pdu", 7).status == 200
+    assert "port 7" in log.read_text() and "port 7" not in started.log_text()
+    log.rename(folder / "log.1")
+    assert started.power("on", "pdu", 8).status == 200 and "port 8" in log.read_text()
+    assert started.stop() == 0 and "Traceback" not in started.log_text()
 
 
 def test_several_listeners(daemon: Callable[..., Daemon]) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -316,6 +317,18 @@ def test_a_name_defined_twice_fails_at_import() -> None:
 
         class Second(PDUDriver):
             models = {"dummy": None}
+
+
+def test_any_name_of_a_pdu_or_a_lock_can_have_its_lock_file(daemon: Callable[..., Daemon]) -> None:
+    long = "ж" * 100
+    locks = {"a": f"{long}a", "b": f"{long}b", "c": f"{long}b", "d": ".", "e": "/"}
+    pdus = {name: {"driver": "dummy", "retries": 1} for name in (".", "..", "192.0.2.1", long)}
+    started = daemon({**pdus, **{name: {"driver": "dummy", "retries": 1, "lock": locks[name]} for name in locks}})
+    for name in (*pdus, *locks):
+        reply = started.power("on", quote(name), 1)
+        assert reply.status == 200, reply.text
+    files = sorted(path.name for path in Path(f"{started.db}.locks").iterdir())
+    assert len(files) == 7 and {"%2E", "%2E%2E", "%2F", "192.0.2.1"} < {*files}
 
 
 def test_the_dummy_keeps_its_outlets_in_a_file(daemon: Callable[..., Daemon], tmp_path: Path) -> None:

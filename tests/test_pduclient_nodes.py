@@ -28,6 +28,7 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.ranges import expanded
 from tests.peers.http import self_signed
 from tests.peers.openflight import TOKEN, End, PowerServer, StreamServer, commands, reply, result
 from tests.process import ROOT, eventually
@@ -165,6 +166,8 @@ def test_no_token_is_sent_if_there_is_none() -> None:
         ("on node01 --bogus", f"{NODES_USAGE}pduclient: error: unrecognized arguments: --bogus\n"),
         ("--url http://x status", f"{NODES_USAGE}pduclient: error: insufficient arguments for command 'status'\n"),
         ("on a --timeout 1h", f"{NODES_USAGE}pduclient: error: argument --timeout: '1h' is not a number of seconds\n"),
+        ("bogus", f"{NODES_USAGE}pduclient: error: invalid command 'bogus'\n"),
+        ("--json -y bogus", f"{NODES_USAGE}pduclient: error: invalid command 'bogus'\n"),
         ("on a --hostname b --port 1 --command on", None),
     ],
 )
@@ -179,6 +182,7 @@ def test_calls_for_nodes(words: str, err: str | None) -> None:
     [
         ("", (1, MISSING, "")),
         ("frob node01", (1, MISSING, "")),
+        ("frob --hostname x", (1, MISSING, "")),
         ("--command on --hostname x --port 1", (1, MISSING, "")),
         ("--hostname on --port 1 --command on", (1, MISSING, "")),
         ("--timeout 5 --command on", (1, MISSING, "")),
@@ -212,6 +216,8 @@ def test_help() -> None:
         assert f" --{word}" in ran.out
     assert max(map(len, ran.out.splitlines())) < 80
     assert "pduclient list -h" in run("-h").out
+    for words in ("help", "help status", "-y help"):
+        assert run(*words.split()) == ran
 
 
 # A stream of results
@@ -242,6 +248,16 @@ def test_a_stream_of_groups_is_printed_in_natural_order() -> None:
         ran = ask(server, "status -g all ghost spook")
         assert [line.split()[0] for line in ran.out.splitlines()] == ["gpu2", "gpu11", "node01", "node9", "node10"]
         assert ran.err == "pduclient: ghost: no such group\npduclient: spook: no such group\n" and ran.code == 1
+
+
+@pytest.mark.parametrize("words", ["-g all b", "@all,b", "odd[1-2"])
+def test_a_stream_is_printed_in_the_order_of_its_server(words: str) -> None:
+    names = ["node10", "b", "node9", "a"]
+    with StreamServer(*map(result, sorted(names)), names=names) as server:
+        ran = ask(server, f"status {words}")
+        assert [line.split()[0] for line in ran.out.splitlines()] == names and ran.code == 0
+    with StreamServer(result("a"), names=names, count=4, end=End.SHORT) as server:
+        assert ask(server, f"status {words}").err == "pduclient: b,node[9-10]: not known: the answer ended early\n"
 
 
 def test_missing_groups_without_a_stream() -> None:
@@ -339,6 +355,15 @@ def test_many_nodes_take_no_time() -> None:
         assert time.monotonic() - begin < 5
 
 
+def test_names_too_many_for_a_request_are_folded() -> None:
+    names = [f"node{number:04}" for number in range(1, 9001)]
+    random.shuffle(names)
+    with StreamServer(*map(result, sorted(names))) as server:
+        ran = ask(server, f"status {' '.join(names)}")
+        assert server.asked == ["GET /?nodes=node%5B0001-9000%5D"]
+        assert [line.split()[0] for line in ran.out.splitlines()] == names and (ran.code, ran.err) == (0, "")
+
+
 # JSON
 
 
@@ -402,6 +427,8 @@ def test_json_and_folded_lists() -> None:
         ("rack1n01 rack1n02 rack2n01 rack2n02", "rack[1-2]n[01-02]"),
         ("rack1n01 rack1n02 rack2n01", "rack1n[01-02],rack2n01"),
         ("r1n1-ipmi r1n2-ipmi r2n1-ipmi r2n2-ipmi", "r[1-2]n[1-2]-ipmi"),
+        ("n999999998 n999999999 n1000000000 n1000000001", "n100000000[0-1],n[999999998-999999999]"),
+        ("n12345678908 n12345678909 n12345678910", "n123456789[08-10]"),
         ("ip-10-0-0-8 ip-10-0-0-9 ip-10-0-0-10", "ip-10-0-0-[8-10]"),
         ("1 2 3", "[1-3]"),
     ],
@@ -409,16 +436,17 @@ def test_json_and_folded_lists() -> None:
 def test_folded(names: str, text: str) -> None:
     client = runpy.run_path(str(CLIENT))
     assert client["folded"](names.split()[::-1]) == text
-    assert sorted(client["expanded"]([text])) == sorted(names.split())
+    assert sorted(client["expanded"]([text])) == sorted(names.split()) == sorted(expanded(text))
 
 
 def test_folded_and_expanded_again() -> None:
     client = runpy.run_path(str(CLIENT))
     for _ in range(300):
-        numbers = [random.choice(["%d", "%02d", "%03d"]) % random.randrange(120) for _ in range(20)]
+        formats = ["%d", "%02d", "%03d", "99999999%d", "%010d", "1234567890%02d"]
+        numbers = [random.choice(formats) % random.randrange(120) for _ in range(20)]
         names = {f"r{random.randrange(3)}n{number}{random.choice(['', '-b', '7'])}" for number in numbers}
         text = client["folded"](names)
-        assert set(client["expanded"]([text])) == names, text
+        assert set(client["expanded"]([text])) == names == set(expanded(text)), text
 
 
 @pytest.mark.parametrize("text", ["@all", "a[1-2", "a[x]", "a[1-]b[,]", "a[1-99999999999]", "a[1-999][1-999]", "a]"])
@@ -571,6 +599,12 @@ def test_a_refused_token(status: str, kind: str, body: str, said: str) -> None:
         assert json.loads(ran.out)["error"] == f"{server.url}: token refused: {said}"
 
 
+def test_why_a_token_is_refused() -> None:
+    why = 'WWW-Authenticate: Bearer error="invalid_token", error_description="the token has expired"'
+    with PowerServer(reply("Forbidden", "403 Forbidden", "text/html;charset=utf-8", why)) as server:
+        assert ask(server, "on a") == (2, "", f"pduclient: {server.url}: token refused: the token has expired\n")
+
+
 @pytest.mark.parametrize("token", ["s3cret\nX-Evil: 1", "s3cret token", "s3crét"])
 def test_no_token(token: str) -> None:
     with PowerServer(commands()) as server:
@@ -621,6 +655,17 @@ def test_a_reader_that_stops_early() -> None:
         line = f"{shlex.join(PROGRAM)} status -g all --url={server.url} | head -1; echo ${{PIPESTATUS[0]}}"
         ran = run("-c", line, program=["bash"])
         assert ran == (0, "node01   On\n0\n", "")
+
+
+def test_results_that_cannot_be_written() -> None:
+    with PowerServer(commands(result("a", success=False, error="dead"))) as server, open("/dev/full", "w") as full:
+        for more in ([], ["--json"]):
+            words = [*PROGRAM, "status", "a", f"--url={server.url}", *more]
+            done = subprocess.run(words, env=NOWHERE, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
+            assert done.returncode == 2
+            assert done.stderr == (
+                "pduclient: the results cannot be written: No space left on device\npduclient: a: dead\n"
+            )
 
 
 # On a terminal
