@@ -6,6 +6,7 @@ A reload (SIGHUP) checks the file strictly first: with any fault in it, nothing 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -151,13 +152,11 @@ class Service:
         moved = {place for place in going if place[1] in {port for _, port, _ in new}}
         for place in moved:
             self._listeners.pop(place).stop()
-        try:
-            bound = self._bound(new.values(), may)
-        except Exception:
+        with contextlib.ExitStack() as on_failure:
             for place in moved:
-                (self._listeners[place],) = self._bound([going[place].options], going[place].access)
-                _serve(self._listeners[place])
-            raise
+                on_failure.callback(self._bring_back, place, going[place])
+            bound = self._bound(new.values(), may)
+            on_failure.pop_all()
         for place in going.keys() - moved:
             self._listeners.pop(place).stop()
         for listener in going.values():
@@ -167,25 +166,25 @@ class Service:
         self._listeners |= zip(new, bound, strict=True)
         return bound
 
+    def _bring_back(self, place: Place, stopped: Listener) -> None:
+        (self._listeners[place],) = self._bound([stopped.options], stopped.access)
+        _serve(self._listeners[place])
+
     def _bound(self, options: Iterable[ListenerOptions], may: Access) -> list[Listener]:
         """Return listeners, all of them or none. Raises: ConfigError."""
         speak = {"tcp": tcplistener.speak, "http": httplistener.speak}
         found: list[Listener] = []
-        try:
+        with contextlib.ExitStack() as on_failure:
             for each in options:
                 found.append(Listener(each, self._dispatcher, may, self._crowd, self._hands, speak))
-        except Exception:
-            for listener in found:
-                listener.server_close()
-            raise
+                on_failure.callback(found[-1].server_close)
+            on_failure.pop_all()
         return found
 
 
 def permitted(conf: Config) -> Access:
     """Return who may ask. Raises: ConfigError."""
-    if not conf.daemon.jwt_secret_file:
-        return Access()
-    return access.from_file(Path(conf.path).parent / os.path.expandvars(conf.daemon.jwt_secret_file))
+    return Access() if conf.secret_file is None else access.from_file(conf.secret_file)
 
 
 def _tell_faults(conf: Config) -> None:
