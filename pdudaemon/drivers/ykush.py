@@ -80,8 +80,7 @@ class YKUSH(PDUDriver):
     @staticmethod
     def _ask(board: HIDDevice, command: int, answers: tuple[int, ...]) -> int:
         step = f"command 0x{command:02x}"
-        for _ in board.reports(_REPORT, "the left over", _LEFT_OVER_SECONDS):
-            pass
+        board.forget(_REPORT, "the left over", _LEFT_OVER_SECONDS)
         board.write(bytes([command, command]), step)
         reply = board.read(_REPORT, step, _REPLY_SECONDS)
         if len(reply) < 2 or reply[0] != _DONE or reply[1] not in answers:

@@ -80,12 +80,20 @@ class HIDDevice:
 
     def read(self, size: int, step: str, within: float) -> bytes:
         """Return the next report. Raises also: DeviceTimeout if none comes within so many seconds."""
-        end = time.monotonic() + min(within, self._seconds(step))
-        while (left := end - time.monotonic()) > 0:
+        left = min(within, self._seconds(step))
+        end = time.monotonic() + left
+        while True:
             with self._told(step):
                 if report := self._handle.read(size, max(1, int(left * 1000))):  # it may be empty before its time
                     return bytes(report)
-        raise self.silent(step)
+            if (left := end - time.monotonic()) <= 0:
+                raise self.silent(step)
+
+    def forget(self, size: int, step: str, quiet: float) -> None:
+        """Drop the reports that are there already, until none comes for so many seconds."""
+        with contextlib.suppress(DeviceTimeout):
+            while True:
+                self.read(size, step, quiet)
 
     def reports(self, size: int, step: str, within: float) -> Iterator[bytes]:
         """Yield the reports that come within so many seconds, if any do."""
