@@ -34,10 +34,10 @@ def expanded(text: str, members: Callable[[str], Iterable[str]] | None = None) -
     names: list[str] = []
     for item in _items(text):
         if item.startswith("@") and members is not None:
-            found: Iterable[str] = members(item[1:])
+            found = itertools.chain.from_iterable(map(members, _expanded_item(item[1:])))
+            names += itertools.islice(found, MOST + 1)
         else:
-            found = _expanded_item(item)
-        names += found
+            names += _expanded_item(item)
         if len(names) > MOST:
             raise ValueError(f"{text[:40]!r} stands for more than {MOST} names")
     return list(dict.fromkeys(names))

@@ -8,6 +8,7 @@ import pytest
 from pdudaemon.ranges import MOST, expanded
 
 GROUPS = {"compute": ("node01", "node02"), "rest": ("gpu-1", "node02"), "empty": ()}
+GROUPS |= {"rack1": ("r1n1", "r1n2"), "rack2": ("r2n1",)}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,7 @@ GROUPS = {"compute": ("node01", "node02"), "rest": ("gpu-1", "node02"), "empty":
         ("@compute", "node01 node02"),
         ("@rest,node01,@compute", "gpu-1 node02 node01"),
         ("@empty", ""),
+        ("@rack[2,1]", "r2n1 r1n1 r1n2"),
     ],
 )
 def test_what_a_text_stands_for(text: str, names: str) -> None:
