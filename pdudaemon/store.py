@@ -74,9 +74,11 @@ class Store:
 
     def _write(self, statement: str, values: Sequence[object]) -> int:
         """Commit one statement, which is a transaction by itself; return the id of the row that it added."""
-        whole = [value.encode("utf-8", "replace").decode() if isinstance(value, str) else value for value in values]
         try:
-            return self._db.execute(statement, whole).lastrowid or 0
+            return self._db.execute(statement, values).lastrowid or 0
+        except UnicodeEncodeError:  # half a character, in a name that a token has, say
+            whole = [each.encode("utf-8", "replace").decode() if isinstance(each, str) else each for each in values]
+            return self._write(statement, whole)
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
 
