@@ -191,13 +191,14 @@ def test_a_wrong_community_is_silence(net_snmp: Snmpd) -> None:
 
 def test_a_restarted_agent_and_another_one_at_the_same_address(tmp_path: Path) -> None:
     (port,) = free_ports(1, socket.SOCK_DGRAM)
-    agent = at(port, User("sha_aes", AUTH, PRIV, "USM_AUTH_HMAC96_SHA", "USM_PRIV_CFB128_AES"), 1.0)
+    login = User("sha_aes", AUTH, PRIV, "USM_AUTH_HMAC96_SHA", "USM_PRIV_CFB128_AES")
+    agent = at(port, login)
     for number, boots in enumerate((5, 6, 1)):
         with snmpd(tmp_path / f"same{number}", port, "80001f8804aa01", boots):
             switch(agent, 1)
     with snmpd(tmp_path / "other", port, "80001f8804bb02"):
         with pytest.raises(DeviceTimeout):  # pysnmp does not hear an agent that it takes for a false one ...
-            switch(agent, 1)
+            switch(at(port, login, 1.0), 1)
         switch(agent, 1)  # ... and is made to forget
 
 
