@@ -77,12 +77,14 @@ def test_a_line_that_takes_nothing():
         os.close(terminal)
 
 
-def test_pulled_out():
+def test_pulled_out(tmp_path: Path):
     device, terminal = pty.openpty()
-    path = os.ttyname(terminal)
+    path = str(tmp_path / "relay")  # the terminal's own name may be that of another test's in a moment
+    os.symlink(os.ttyname(terminal), path)
     with SerialPort(path, Deadline(5)) as line:
         os.close(terminal)
         os.close(device)
+        os.unlink(path)
         with pytest.raises(TransientError, match=f"^connection to {path} lost at a step: "):
             line.receive_exactly(1, "a step")
     with pytest.raises(TransientError, match=f"^cannot open {path}: No such file or directory$"):
