@@ -26,7 +26,7 @@ run: .venv/ready  ## start the daemon on loopback with demonstration PDUs; Ctrl-
 	@exec $(VENV)/pdudaemon --conf share/pdudaemon.conf
 
 test: .venv/test  ## run every test
-	$(VENV)/python -m pytest -q -n 8 --dist loadgroup $(TESTS)
+	$(VENV)/python -m pytest -q -n 4 --dist loadgroup $(TESTS)
 
 test-peers: .venv/test  ## test against Home Assistant, a Kasa simulator, AWS and Redfish (downloads about 1 GB once)
 	$(VENV)/python -m tests.peers_slow

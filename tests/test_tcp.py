@@ -150,7 +150,7 @@ def test_a_dead_address_takes_no_more_than_its_share(monkeypatch: pytest.MonkeyP
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", device.port)),
         ]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: known)
-        with Connection("pdu.example", device.port, Deadline(0.6)) as connection:
+        with Connection("pdu.example", device.port, Deadline(4)) as connection:
             assert connection.receive_exactly(2, "a step") == b"ab"
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: known[:1])
         with pytest.raises(DeviceTimeout, match=r"^no answer from pdu.example:1 at the connection within 0.2 s$"):

@@ -40,15 +40,15 @@ class Strip(Device):
         self.stuck = False  # takes orders and switches nothing
 
     def converse(self, connection: socket.socket) -> None:
-        while self.receive(connection) != b"\x11" or self.busy():
+        while self.receive(connection, 1) != b"\x11" or self.busy():
             pass
         self.send(connection, self.task)
-        solved = self.receive(connection) == self.solution()
+        solved = self.receive(connection, 4) == self.solution()
         if self.mood is Mood.WRONG_PASSWORD or not solved:
             self.ended += self.receive(connection) == b"\x11"
             return
         self.send(connection, self.states())
-        while (data := self.receive(connection)) != b"\x11":
+        while (data := self.receive(connection, 4)) != b"\x11":
             with self.lock:
                 self.control(data)
             self.send(connection, self.states())
