@@ -62,6 +62,7 @@ class Lanes:
         self._send = send
         self._lanes: dict[Outlet, deque[Request]] = {}
         self._kept: list[Request] = []  # of PDUs that are disabled, in the order of acceptance
+        self._written_later = False  # whether the timetable has a call for what could not be written
 
     def enter(self, request: Request) -> None:
         """Commit a new request and put it behind all others. Raises: StoreError; nothing has happened then."""
@@ -243,11 +244,12 @@ class Lanes:
 
     def write_behind(self) -> None:
         """Write down what could not be when it happened, now or as soon as can be."""
+        self._written_later = False
         try:
             self._store.catch_up()
         except StoreError as error:
             log.error("what became of some requests is not on record: %s", error)
-            self._timetable.at(time.monotonic() + WRITE_AGAIN, self.write_behind)
+            self._write_later()
 
     def owed(self) -> list[str]:
         """Return a line for each outlet that has yet to be switched on, and when."""
@@ -380,4 +382,9 @@ class Lanes:
             self._store.progress(request)
         except StoreError as error:
             log.error("%s: %s", request, error)
+            self._write_later()
+
+    def _write_later(self) -> None:
+        if not self._written_later:
+            self._written_later = True
             self._timetable.at(time.monotonic() + WRITE_AGAIN, self.write_behind)
