@@ -39,6 +39,11 @@ class Access:
     def __init__(self, secret: str = "") -> None:
         self._secret = secret
 
+    @property
+    def by_token(self) -> bool:
+        """Whether tokens are asked for."""
+        return bool(self._secret)
+
     def permit(self, address: str, allow: tuple[Network, ...], authorization: str | None) -> str:
         """Return the name in the token, empty if it has none.
 

@@ -14,7 +14,7 @@ from pdudaemon.errors import RequestError
 from pdudaemon.nodes import Node
 from pdudaemon.power import Outlet, Target
 from pdudaemon.ranges import expanded
-from pdudaemon.settings import Options, Setting, choice, integer, near, networks, seconds, text
+from pdudaemon.settings import Options, Setting, choice, integer, near, networks, seconds, sites, text
 
 PROTOCOLS = ("tcp", "http", "both")
 LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR")
@@ -46,6 +46,9 @@ class DaemonOptions(Options):
     topology = Setting(text, "", "an OpenFlight Power `topology.yaml`, whose nodes, platforms and groups are added")
     jwt_secret_file = Setting(
         text, "", "with it every request needs a token signed with the secret in this file, which is made if missing"
+    )
+    origins = Setting(
+        sites, (), "origins such as `http://wiki:8080` whose pages may switch; names by which browsers may come here"
     )
 
 

@@ -90,6 +90,13 @@ class Locked(RequestError):
     http_status = 403
 
 
+class CrossSite(RequestError):
+    """A page of another site may have made a browser ask for this."""
+
+    kind = "cross-site"
+    http_status = 403
+
+
 class Conflict(RequestError):
     """The request is in a state that does not allow this."""
 

@@ -12,12 +12,12 @@ import io
 import logging
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
-from pdudaemon import openflight
+from pdudaemon import browsers, openflight
 from pdudaemon.errors import Busy, Denied, PDUDaemonError, RequestError
 from pdudaemon.httpmessage import (
     Answer,
@@ -121,18 +121,18 @@ def health(exchange: Exchange, _: str) -> Answer:
     return _plain(200, "ok") if turning else _plain(503, "the timetable has stopped")
 
 
-def _reading(route: Route) -> dict[str, Route]:
-    return {"GET": route, "HEAD": route}
+def _reading(answer: Callable[[Exchange, str], Answer], *methods: str) -> dict[str, Route]:
+    return dict.fromkeys(("GET", "HEAD", *methods), Route(answer, switches=False))
 
 
 ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
     (re.compile(path), methods)
     for path, methods in (
-        (r"/power/control/(on|off|reboot)", {"GET": control, "POST": control}),
-        (r"/power/control/(?:get-)?(status)", {**_reading(status), "POST": status}),
+        (r"/power/control/(on|off|reboot)", dict.fromkeys(("GET", "POST"), Route(control))),
+        (r"/power/control/(?:get-)?(status)", _reading(status, "POST")),
         (r"/api/v1/(pdus)", _reading(pdus)),
         (r"/api/v1/(requests)", _reading(requests)),
-        (r"/api/v1/requests/([0-9]{1,18})", {**_reading(one_request), "DELETE": cancel}),
+        (r"/api/v1/requests/([0-9]{1,18})", {**_reading(one_request), "DELETE": Route(cancel)}),
         (r"/(healthz)", _reading(health)),
         (r"/()", openflight.COMMANDS),
         (r"/(nodes)", _reading(openflight.nodes)),
@@ -195,10 +195,13 @@ def _routed(listener: Listener, client: str, head: Head, path: str, query: str, 
         if head.method not in methods:
             allow = {"Allow": ", ".join(methods)}
             raise Misdirected(405, f"{head.method} is not for this path: nothing was done", allow)
+        route = methods[head.method]
+        name = None if listener.access.by_token else listener.options.hostname
+        browsers.check(head.headers, route.switches, listener.dispatcher.config.daemon.origins, name)
         words = _words(head, query, body, path not in openflight.PATHS)
         streams = head.version != "HTTP/1.0" and head.method != "HEAD"
         accept = head.headers.get("accept", "") if streams else ""
-        return methods[head.method](Exchange(listener, client, words, accept, head.accepts_json), match[1])
+        return route.answer(Exchange(listener, client, words, accept, head.accepts_json), match[1])
     raise Misdirected(404, f"there is nothing at {path!r}")
 
 

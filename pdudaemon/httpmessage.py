@@ -91,7 +91,12 @@ class Exchange:
     json: bool
 
 
-Route = Callable[[Exchange, str], Answer]
+@dataclass(frozen=True)
+class Route:
+    """What answers a method of a path. One that ``switches`` nothing must say so: pages of strangers may ask for it."""
+
+    answer: Callable[[Exchange, str], Answer]
+    switches: bool = True
 
 
 def read_head(stream: io.BufferedReader[Any], head: Head) -> bool:

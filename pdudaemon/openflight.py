@@ -93,7 +93,7 @@ def _command(action: Action) -> Route:
         by_name = {entry["id"]: entry for entry in entries}
         return _data((by_name[name] for name in wanted), meta)
 
-    return answered
+    return Route(answered, switches=action is not Action.STATUS)
 
 
 COMMANDS: Mapping[str, Route] = {

@@ -30,6 +30,7 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+_ORIGIN = re.compile(r"(https?://)?([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?/?", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -104,6 +105,18 @@ def _networks(value: object) -> tuple[Network, ...]:
         raise ValueError("is not a list of networks such as 192.0.2.0/24")
     return tuple(ipaddress.ip_network(each) for each in value)
 
+
+def _sites(value: object) -> tuple[str, ...]:
+    given = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
+        raise ValueError(f"{value!r} is not a list of origins")
+    for each in given:
+        if not _ORIGIN.fullmatch(each) or each.lower() == "null":
+            raise ValueError(f"{each!r} is neither an origin such as http://wiki.example:8080 nor a name")
+    return tuple(each.lower().removesuffix("/") for each in given)
+
+
+sites = Kind("list of origins", _sites)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 networks = Kind("list of networks", _networks)

@@ -30,7 +30,7 @@ FLOORS = [
         "fleet",
     },
     {"dispatcher"},
-    {"listener", "tcplistener", "httplistener", "httpmessage", "intake", "access", "openflight"},
+    {"listener", "tcplistener", "httplistener", "httpmessage", "intake", "access", "openflight", "browsers"},
     {"cli", "listing", "service", "__main__"},
 ]
 THIRD_PARTY = {"pysnmp", "pexpect", "serial", "cryptography", "hid", "usb", "yaml", "jwt"}
