@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -18,6 +17,7 @@ from urllib.parse import quote
 
 from pdudaemon.config import PDUConfig
 from pdudaemon.pdurunner import Box, PDURunner
+from pdudaemon.pool import Pool
 
 log = logging.getLogger("pdud.dispatcher")
 
@@ -43,7 +43,7 @@ class Fleet:
         self.pdus: dict[str, PDUConfig] = {}
         self.runners: dict[str, PDURunner] = {}
         self.boxes: dict[str, Box] = {}
-        self._pools: dict[tuple[str, int], threading.Semaphore] = {}
+        self._pools: dict[tuple[str, int], Pool] = {}
         self._locks = locks
         self._begin = begin
         self._end = end
@@ -96,4 +96,4 @@ class Fleet:
 
     def _pool(self, pdu: PDUConfig) -> AbstractContextManager[Any]:
         pool = pdu.driver.pool(pdu.settings) if pdu.driver is not None else None
-        return nullcontext() if pool is None else self._pools.setdefault(pool, threading.Semaphore(pool[1]))
+        return nullcontext() if pool is None else self._pools.setdefault(pool, Pool(pool[1]))

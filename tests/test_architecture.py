@@ -25,6 +25,7 @@ FLOORS = [
         "pdurunner",
         "lanes",
         "overdue",
+        "pool",
         "queries",
         "answers",
         "fleet",

@@ -9,14 +9,18 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pdudaemon import configfile
+from pdudaemon import configfile, pool
+from pdudaemon.dispatcher import Dispatcher
 from pdudaemon.drivers.platform import Platform
 from pdudaemon.errors import DeviceTimeout, PermanentError
+from pdudaemon.power import Action
+from pdudaemon.store import MEMORY, Store
 from pdudaemon.transports import command
 from pdudaemon.transports.deadline import Deadline
 from tests.process import Daemon, eventually, in_parallel
@@ -412,32 +416,44 @@ rmdir "busy/$name"
 
 
 def test_nodes_run_in_parallel_up_to_the_bound_and_one_node_never_with_itself(
-    daemon: Callable[..., Daemon], tmp_path: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing goes on before four have been there, and there are never more than four."""
-    started = daemon({}, start=False)
+    """Nothing goes on before four have been there, and there are never more than four, however slow the machine is."""
+    monkeypatch.setattr(pool, "PATIENCE", 600)
     for name in ("busy", "seen"):
-        (started.folder / name).mkdir()
+        (tmp_path / name).mkdir()
     lines = "".join(f"    {key}: {script(BUSY)}" for key in ("power_on", "power_off", "status"))
     nodes = "".join(f"  n{number}: {{platform: sim, least: 4}}\n" for number in range(8))
-    (started.folder / "topology.yaml").write_text(
-        f"platforms:\n  sim:\n    parallel: 4\n    timeout: 20\n    variables: [name, least]\n{lines}static_nodes:\n{nodes}"
+    (tmp_path / "topology.yaml").write_text(
+        f"platforms:\n  sim:\n    parallel: 4\n    variables: [name, least]\n{lines}static_nodes:\n{nodes}"
     )
-    started.settings["daemon"]["topology"] = "topology.yaml"
-    started.configure(started.settings)
-    started.start()
-    paths = [
-        ("PATCH", "/?nodes=n[0-7]"),
-        ("DELETE", "/?nodes=n[0-7]"),
-        ("GET", "/?nodes=n[0-7]"),
-        ("GET", "/?nodes=n0"),
-    ]
-    replies = in_parallel([lambda path=path, method=method: started.http(path, method) for method, path in paths])
-    entries = [entry["attributes"] for reply in replies for entry in reply.json["data"]]
-    assert len(entries) == 25 and all(entry["success"] for entry in entries), entries
-    assert not (started.folder / "faults").exists()
-    counts = Counter((started.folder / "counts").read_text().split())
+    dispatcher = Dispatcher(configfile.load("", {"topology": str(tmp_path / "topology.yaml")}), Store(MEMORY))
+    dispatcher.start()
+    targets = [dispatcher.config.node(f"n{number}") for number in range(8)]
+    calls: list[Callable[[], Any]] = [partial(dispatcher.look, target, 60) for target in targets]
+    for action in (Action.ON, Action.OFF):
+        requests = [dispatcher.submit(action, target) for target in targets]
+        calls += [partial(dispatcher.wait, request, 60) for request in requests]
+    assert len(in_parallel(calls)) == 24
+    assert dispatcher.close(5) == ([], [])
+    assert not (tmp_path / "faults").exists()
+    counts = Counter((tmp_path / "counts").read_text().split())
     assert max(map(int, counts)) == 4
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE", "PUT"])
+def test_dead_nodes_do_not_hold_up_the_live_ones(daemon: Callable[..., Daemon], tmp_path: Path, method: str) -> None:
+    """Far more than there are places, and each of them takes longer than anybody waits here."""
+    text = f"echo x >> {tmp_path}/begun; test $name = live || sleep 600"
+    lines = "".join(f"    {key}: {script(text)}" for key in ("power_on", "power_off", "restart", "status"))
+    nodes = "".join(f"  {name}: {{platform: sim}}\n" for name in ("live", *(f"dead{number}" for number in range(6))))
+    sim = f"  sim:\n    parallel: 2\n    timeout: 600\n    variables: [name]\n{lines}"
+    started = daemon({}, topology=f"platforms:\n{sim}static_nodes:\n{nodes}")
+    waiting = [partial(started.http, f"/?nodes=dead{number}&wait=1", method) for number in range(6)]
+    in_parallel(waiting)
+    (entry,) = started.http("/?nodes=live&wait=60", method).json["data"]
+    assert entry["attributes"]["success"], entry
+    assert len((tmp_path / "begun").read_text().split()) <= 7
 
 
 def test_the_bound_is_one_for_each_platform(tmp_path: Path) -> None:
