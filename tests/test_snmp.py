@@ -6,6 +6,7 @@ The whole file runs with pysnmp 7.1 and with 4.4.12 of Debian 12: it needs nothi
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from pdudaemon.drivers.snmpoutlet import OutletRow, Put, SNMPDriver
 from pdudaemon.drivers.snmpsymbols import SYMBOLS
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
+from pdudaemon.transports import snmpengine
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.snmp import OID, Agent, Community, Syntax, User
 from tests.fakes import snmp as wire
@@ -227,6 +229,63 @@ def test_lost_messages_are_sent_again() -> None:
 def test_an_answer_to_the_first_of_them_counts() -> None:
     with wire.Agent(late=1.3) as agent:  # the answer to the second comes too late
         switch(at(agent.port, Community(wire.COMMUNITY), 1.5), 1)
+
+
+@pytest.fixture
+def slow_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the process engines that take their time to be made, as on a busy machine."""
+    kind = snmpengine.engines()._kind
+
+    class Slow(kind):  # type: ignore[misc, valid-type]
+        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+            threading.Event().wait(1.2)
+            super().__init__(loop)
+
+    fresh = snmpengine.Engines(Slow)
+    monkeypatch.setattr(snmpengine, "engines", lambda: fresh)
+
+
+@pytest.mark.usefixtures("slow_engines")
+@pytest.mark.parametrize(
+    "login",
+    [
+        Community(wire.COMMUNITY, "1"),
+        Community(wire.COMMUNITY),
+        User(wire.USER, wire.PASSPHRASE, "", "USM_AUTH_HMAC96_SHA"),
+    ],
+    ids=["1", "2c", "3"],
+)
+def test_the_first_question_of_a_process_has_all_its_time(login: Community | User) -> None:
+    """The time of the agent, and of the action, begins when there is an engine to ask with."""
+    with wire.Agent(late=0.1) as agent:
+        deadline = Deadline(1.0)
+        at(agent.port, login, 1.0).set(f"{CTL}.1", 1, Syntax.INTEGER, deadline)
+        assert agent.outlets["1"] == "on"
+        assert at(agent.port, login, 1.0).get(f"{CTL}.1", deadline) == 1
+
+
+@pytest.mark.usefixtures("slow_engines")
+def test_a_deaf_agent_is_asked_at_intervals_however_long_the_engine_took() -> None:
+    with wire.Agent(Mood.DEAF) as deaf:
+        begun = time.monotonic()
+        with pytest.raises(DeviceTimeout, match=r"within 1 s"):
+            switch(at(deaf.port, patience=1.0), 1)
+        assert time.monotonic() - begun > 2.0
+        assert deaf.sessions == 4
+
+
+@pytest.mark.usefixtures("slow_engines")
+def test_nobody_pays_for_the_engines_of_others() -> None:
+    """Each user of SNMPv3 has an engine, and all are made on one thread: whoever is first waits for the last as well."""
+    users = [User(wire.USER, passphrase, "", "USM_AUTH_HMAC96_SHA") for passphrase in ("the first one", "the second")]
+    with wire.Agent(late=0.1, passphrase="the first one") as agent, ThreadPoolExecutor(3) as workers:
+        logins = [*users, Community(wire.COMMUNITY)]
+        asked = [
+            workers.submit(switch, at(agent.port, login, 1.0), outlet) for outlet, login in enumerate(logins, start=1)
+        ]
+        assert isinstance(asked[1].exception(), PermanentError)  # not a time-out
+        assert [asked[0].exception(), asked[2].exception()] == [None, None]
+        assert [port for port, state in agent.outlets.items() if state == "on"] == ["1", "3"]
 
 
 def test_a_deaf_agent_delays_nobody_else() -> None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 from pdudaemon.errors import DeviceTimeout
 
@@ -24,6 +26,15 @@ class Deadline:
         if left <= 0:
             raise self.passed()
         return left
+
+    @contextlib.contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Do not count what is done within, which is ours to do and not the device's."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.when += time.monotonic() - begun
 
     def passed(self) -> DeviceTimeout:
         """Return the error to raise when the deadline passed while waiting."""

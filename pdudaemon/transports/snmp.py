@@ -65,18 +65,19 @@ class Agent:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def _ask(self, verb: str, oid: str, value: tuple[Syntax, int | str] | None, deadline: Deadline) -> int | str:
-        from pdudaemon.transports import snmpengine  # brings asyncio, which a daemon without SNMP does without
-
         oid = oid.strip(".")
         question = Question(self._address(), self.login, tuple(map(int, oid.split("."))), value)
+        with deadline.suspended():
+            from pdudaemon.transports import snmpengine  # brings asyncio, which a daemon without SNMP does without
+
+            engines = snmpengine.engines()
+            engines.prepare(question)
         wait = min(self.patience, deadline.remaining())
-        answer = snmpengine.engines().ask(question, wait)
+        answer = engines.ask(question, wait)
         if answer is None:
             raise DeviceTimeout(f"no answer from {self} to {verb} {oid} within {wait:.3g} s{self._likely()}")
         if answer.trouble.startswith("encryptionError"):
-            raise PermanentError(
-                f"SNMPv3 privacy needs the package {snmpengine.engines().ciphers} (extra snmp-privacy)"
-            )
+            raise PermanentError(f"SNMPv3 privacy needs the package {engines.ciphers} (extra snmp-privacy)")
         return self._value(answer, question, f"{verb} {oid}")
 
     def _value(self, answer: Answer, question: Question, step: str) -> int | str:

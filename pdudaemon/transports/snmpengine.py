@@ -7,7 +7,9 @@ used below their `hlapi`, by the engine's own API: its names differ, its shape d
 in a folder or on the internet.
 
 An engine takes 70 to 90 ms and a megabyte, and belongs to its loop: hence one that is kept, on a thread that is kept. A
-user of SNMPv3 has one to himself: pysnmp knows users by name alone, and two PDUs may have an ``admin`` each.
+user of SNMPv3 has one to himself: pysnmp knows users by name alone, and two PDUs may have an ``admin`` each. The first
+takes a second and more where the machine is busy, which no agent is to answer for: the wait for an answer begins when
+the engine is there, and each part of it when a question was sent.
 
 pysnmp is told to send once only: a SET that it repeats by itself, after the deadline, would switch what nobody asks for
 any more. We send, four times within the wait, and whichever is answered counts.
@@ -25,14 +27,14 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from pdudaemon.errors import PermanentError
+from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.transports.snmpmessage import LONGEST_WAIT, Answer, Community, Question, User
 
 log = logging.getLogger("pdud.snmp")
 
 _SHARES = (1 / 6, 1 / 6, 1 / 3, 1 / 3)  # of the wait, after each sending: of 6 s, sent at 0, 1, 2 and 4
 _TICK = 1.0  # how often pysnmp looks at timers of its own; none of our waits hangs on them
-_GRACE = 2.0
+_MAKING = 30.0  # seconds for which the loop may be busy with making engines, for us and for others
 
 
 class Engines:
@@ -47,24 +49,35 @@ class Engines:
         self._silent: set[tuple[Any, ...]] = set()
         threading.Thread(target=self._loop.run_forever, name="snmp", daemon=True).start()
 
+    def prepare(self, question: Question) -> None:
+        """Make the engine that a question needs, unless it is there. Any thread may call. Raises: TransientError."""
+
+        async def made() -> None:
+            self._engine(question)
+
+        making = asyncio.run_coroutine_threadsafe(made(), self._loop)
+        try:
+            making.result(_MAKING)
+        except TimeoutError:
+            making.cancel()
+            raise TransientError(f"no SNMP engine was made within {_MAKING:g} s") from None
+
     def ask(self, question: Question, wait: float) -> Answer | None:
         """Return the answer, or None if there was none within ``wait`` seconds. Any thread may call."""
-        exchange = asyncio.run_coroutine_threadsafe(self._exchange(question, time.monotonic() + wait), self._loop)
+        exchange = asyncio.run_coroutine_threadsafe(self._exchange(question, wait), self._loop)
         try:
-            return exchange.result(wait + _GRACE)
+            return exchange.result(_MAKING + wait)
         except TimeoutError:
             exchange.cancel()
             return None
 
-    async def _exchange(self, question: Question, until: float) -> Answer | None:
+    async def _exchange(self, question: Question, wait: float) -> Answer | None:
         first: asyncio.Future[Answer] = self._loop.create_future()
 
         def answered(answer: Answer) -> None:
             if not first.done():
                 first.set_result(answer)
 
-        self._engine(question)  # made before the wait is shared out
-        wait = until - time.monotonic()
         for share in _SHARES:
             self._engine(question).send(question, answered)
             done, _ = await asyncio.wait([first], timeout=wait * share)
