@@ -9,8 +9,9 @@ YAML is read without its guesses: ``off`` is a word, ``01`` keeps its zero, and 
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from pdudaemon.settings import has_half, near, read
 SECTIONS = ("static_nodes", "platforms", "groups")
 OPENFLIGHT = Path("/opt/flight/etc/power-server/topology.yaml")
 """Where OpenFlight Power itself keeps the file."""
+
+MOST_WRITTEN_OUT = 5_000_000
+"""Keys and values that a file may amount to once its aliases and merges are written out: far more than a site has."""
 
 COMMANDS = ("power_on", "power_off", "restart", "status")
 _PLATFORM_KEYS = (*COMMANDS, "variables", "status_off_exit_code", "timeout", "parallel")
@@ -50,8 +54,13 @@ def load(path: str) -> Topology:
     """Read a file. Raises: ConfigError for what concerns all of it; faults of a node or platform are in the result."""
     whole = _parsed(path)
     topology = Topology(path)
+    if whole.get("nodes") and "static_nodes" not in whole:  # as OpenFlight's own README has it
+        whole = {"static_nodes" if key == "nodes" else key: section for key, section in whole.items()}
+        topology.warnings.append(f"{path}: nodes: is read as static_nodes, which is what this section is called")
+    elif whole.get("nodes"):
+        topology.stray.append(f"{path}: nodes: is not read beside static_nodes: one of them holds all nodes")
     for key in whole:
-        if key not in SECTIONS:
+        if key not in SECTIONS and not (key == "nodes" and whole[key]):
             topology.warnings.append(f"{path}: {key}: nothing is known of this key{near(key, SECTIONS)}")
     platforms, nodes, groups = (_section(path, whole, name) for name in ("platforms", "static_nodes", "groups"))
     usable = {name: _platform(topology, name, entry) for name, entry in platforms.items()}
@@ -108,7 +117,7 @@ def _add_node(topology: Topology, name: str, entry: object, platforms: Mapping[s
     elif platform is None:
         topology.faults[name] = "platform: is missing"
     elif found is None:
-        topology.faults[name] = f"platform: there is no platform {platform!r}{near(str(platform), platforms)}"
+        topology.faults[name] = f"platform: there is no platform {platform!r:.200}{near(str(platform), platforms)}"
         settings["platform"] = "missing"
     elif not found:
         topology.faults[name] = f"platforms.{platform} has faults"
@@ -148,19 +157,60 @@ def _parsed(path: str) -> Mapping[str, Any]:
 
         yaml_implicit_resolvers = resolvers
 
+        def __init__(self, stream: str) -> None:
+            super().__init__(stream)
+            self._sizes: dict[Any, int] = {}  # of maps and lists that are complete, as if written out
+            self._looked_at = 0
+
+        def compose_sequence_node(self, anchor: Any) -> Any:
+            node = super().compose_sequence_node(anchor)
+            self._count(node, node.value)
+            return node
+
         def compose_mapping_node(self, anchor: Any) -> Any:
+            """Return a map in which what it merges stands already: no release of PyYAML has to know how."""
             node = super().compose_mapping_node(anchor)
-            seen: set[str] = set()
-            for key, _ in node.value:
+            own: dict[str, tuple[Any, Any]] = {}
+            sources: list[Any] = []
+            merges = False
+            for key, value in node.value:
                 if not isinstance(key, yaml.ScalarNode) or not key.value or has_half(key.value):
                     raise yaml.composer.ComposerError(None, None, "a key that is no text", key.start_mark)
-                if key.tag == "tag:yaml.org,2002:merge":
-                    continue
-                if key.value in seen:
+                merge = key.tag == "tag:yaml.org,2002:merge"
+                if merges if merge else key.value in own:
                     raise yaml.composer.ComposerError(None, None, f"{key.value!r} twice", key.start_mark)
-                seen.add(key.value)
-                key.tag = "tag:yaml.org,2002:str"
+                if merge:
+                    merges, sources = True, self._sources(value)
+                else:
+                    key.tag = "tag:yaml.org,2002:str"
+                    own[key.value] = key, value
+            merged: dict[str, tuple[Any, Any]] = {}
+            for source in sources:
+                for key, value in source.value:
+                    merged.setdefault(key.value, (key, value))
+            node.value = [*{**merged, **own}.values()]
+            self._count(node, itertools.chain.from_iterable(node.value), sum(len(source.value) for source in sources))
             return node
+
+        def _sources(self, value: Any) -> list[Any]:
+            """Return the maps that are merged, each once, the first before the others."""
+            listed = isinstance(value, yaml.SequenceNode)
+            sources = {id(each): each for each in (value.value if listed else [value])}
+            for each in sources.values():
+                if not isinstance(each, yaml.MappingNode):
+                    wanted = "a mapping" if listed else "a mapping or list of mappings"
+                    problem = f"expected {wanted} for merging, but found {each.id}"
+                    raise yaml.composer.ComposerError(None, None, problem, each.start_mark)
+                if each not in self._sizes:
+                    raise yaml.composer.ComposerError(None, None, "a map merged into itself", each.start_mark)
+            return [*sources.values()]
+
+        def _count(self, node: Any, parts: Iterable[Any], looked_at: int = 0) -> None:
+            """Bound what a node amounts to, and all the work of merging, so that a short file cannot hang a reload."""
+            self._sizes[node] = size = 1 + sum(self._sizes.get(part, 1) for part in parts)
+            self._looked_at += looked_at
+            if size > MOST_WRITTEN_OUT or self._looked_at > MOST_WRITTEN_OUT:
+                raise yaml.composer.ComposerError(None, None, "aliases and merges make too much of it", node.start_mark)
 
     try:
         whole = yaml.load(Path(path).read_text(encoding="utf-8-sig"), Loader)

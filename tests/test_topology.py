@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,77 @@ static_nodes:
     assert conf.pdus["n3"].settings["power_on"] == "two" and conf.pdus["n4"].settings["status_off_exit_code"] == "3"
 
 
+@pytest.mark.parametrize("long", ["", "_of_this_machine"], ids=["short keys", "long keys"])
+@pytest.mark.parametrize(
+    ("merge", "own", "expected"),
+    [
+        ("[*one, *two]", "", "1 1 2 -"),  # earlier in the list wins
+        ("[*two, *one]", "", "2 1 2 -"),
+        ("[*two, *one]", "a: o", "o 1 2 -"),  # the map's own keys win over all
+        ("*nested", "", "n 1 2 n"),  # and over all those of a map that is merged in its turn
+        ("[*nested, *two]", "d: o", "n 1 2 o"),
+        ("[*two, *nested]", "", "2 1 2 n"),
+        ("[*one, *nested]", "", "1 1 2 n"),
+        ("[*one, *one]", "b: o", "1 o - -"),
+        ("[{a: i}, *one]", "", "i 1 - -"),
+        ("{a: i, <<: *nested}", "", "i 1 2 n"),
+        ("[]", "", "- - - -"),
+    ],
+)
+def test_who_wins_in_a_merge(tmp_path: Path, merge: str, own: str, expected: str, long: str) -> None:
+    """The rule is ours, whatever the release of PyYAML that reads the file: 6.0.4 has another."""
+    text = f"""\
+platforms: {{sim: {{variables: [a, b, c, d], power_on: "true ${{a:-}} ${{b:-}} ${{c:-}} ${{d:-}}"}}}}
+one: &one {{a: 1, b: 1}}
+two: &two {{a: 2, c: 2}}
+nested: &nested {{<<: [*one, *two], a: n, d: n}}
+static_nodes:
+  n: {{{own}{own and ", "}<<: {merge}, platform: sim}}
+  m: {{platform: sim, <<: {merge}{own and ", "}{own}}}
+"""
+    conf = load(tmp_path, re.sub(r"\b([abcd])(?=[:,\]])", rf"\1{long}", text))
+    assert not conf.faults
+    for node in conf.nodes:
+        assert " ".join(values(conf, node)[key + long] or "-" for key in "abcd") == expected
+
+
+def test_merges_take_no_longer_than_the_file_is_long(tmp_path: Path) -> None:
+    """What they merge is looked at once: a release that copies it takes 2**30 steps."""
+    chain = "".join(f"b{i}: &b{i} {{<<: [*b{i - 1}, *b{i - 1}], k{i}: {i}}}\n" for i in range(1, 60))
+    wide = ", ".join(f"*w{i}" for i in range(1000))
+    text = f"b0: &b0 {{a: x}}\n{chain}" + "".join(f"w{i}: &w{i} {{<<: *b{i % 60}}}\n" for i in range(1000))
+    conf = load(
+        tmp_path,
+        f"{text}platforms: {{sim: {{variables: [a, k1], power_on: one}}}}\n"
+        f"static_nodes:\n  deep: {{<<: [*b59, *b59], platform: sim}}\n  wide: {{<<: [{wide}], platform: sim}}\n",
+    )
+    assert not conf.faults
+    assert [values(conf, name) for name in ("deep", "wide")] == [{"a": "x", "k1": "1"}] * 2
+
+
+@pytest.mark.parametrize(
+    "line", ["b{0}: &b{0} [*b{1}, *b{1}]", "b{0}: &b{0} {{x: *b{1}, y: *b{1}}}", "b{0}: &b{0} {{<<: *b{1}, k{0}: 1}}"]
+)
+def test_a_short_file_that_amounts_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    monkeypatch.setattr(topology, "MOST_WRITTEN_OUT", 10000)
+    first = "b0: &b0 [x]" if "[" in line else "b0: &b0 {x: y}"
+    lines = "\n".join([first, *(line.format(number, number - 1) for number in range(1, 200 if "<<" in line else 50))])
+    with pytest.raises(ConfigError, match="aliases and merges make too much of it"):
+        load(tmp_path, f"{lines}\n{ONE}")
+
+
+def test_nodes_of_an_old_topology(tmp_path: Path) -> None:
+    """OpenFlight Power's README calls the section so; its program does not know it."""
+    old = "platforms: {sim: {power_on: one}}\nnodes: {a: {platform: sim}}\n"
+    conf = load(tmp_path, old)
+    assert [*conf.nodes] == ["a"] and not conf.faults
+    (warning,) = conf.warnings
+    assert "nodes: is read as static_nodes" in warning
+    conf = load(tmp_path, old + "static_nodes: {b: {platform: sim}}\n")
+    (fault,) = conf.faults
+    assert [*conf.nodes] == ["b"] and "nodes: is not read beside static_nodes" in fault and not conf.warnings
+
+
 def test_a_merge_into_what_stands_higher_up_is_no_key_twice(tmp_path: Path) -> None:
     text = "base: &base {a: 1}\nall: {one: &one {<<: *base, a: 2}}\nsome: {<<: *one}\n"
     assert not load(tmp_path, text + ONE).faults
@@ -289,6 +361,10 @@ def test_a_merge_into_what_stands_higher_up_is_no_key_twice(tmp_path: Path) -> N
         ("platforms:\n  ? {a: b}\n  : {}\n", "not valid YAML: a key that is no text"),
         ('platforms:\n  "\\ud800": {}\n', "not valid YAML: a key that is no text"),
         ("platforms:\n  '': {}\n", "not valid YAML: a key that is no text"),
+        ("platforms: {<<: [{}, text]}\n", "not valid YAML: expected a mapping for merging, but found scalar"),
+        ("platforms: &p {<<: *p}\n", "not valid YAML: a map merged into itself"),
+        ("platforms: &p {a: {<<: *p}}\n", "not valid YAML: a map merged into itself"),
+        ("a: &a {}\nplatforms: {<<: *a, <<: *a}\n", "not valid YAML: '<<' twice"),
         ("platforms: {a: {}, b: {}, a: {}}\n", "not valid YAML: 'a' twice"),
         ("platforms: {}\nstatic_nodes:\n  n: {a: 1, a: 1}\n", "not valid YAML: 'a' twice"),
         ("platforms: {}\nplatforms: {}\n", "not valid YAML: 'platforms' twice"),
