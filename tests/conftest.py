@@ -21,8 +21,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
-    """Return a function that makes daemons: ``daemon(pdus, aliases, **daemon_settings)``; all are stopped after."""
+def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Daemon]]:
+    """Return a function that makes daemons: ``daemon(pdus, aliases, **daemon_settings)``; all are stopped after.
+
+    A test with the mark ``real_program`` has the program itself, not a fork of one that is loaded.
+    """
     started: list[Daemon] = []
 
     def make(
@@ -31,6 +34,7 @@ def daemon(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
         folder = tmp_path / f"daemon{len(started)}"
         folder.mkdir()
         started.append(Daemon(folder, pdus, aliases, **settings))
+        started[-1].real = request.node.get_closest_marker("real_program") is not None
         if start:
             started[-1].start()
         return started[-1]

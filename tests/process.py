@@ -18,8 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.forkserver import Process, Program
+
 ROOT = Path(__file__).parent.parent
 START_BOUND = 20.0
+PDUDAEMON = Program("pdudaemon.cli", folder=ROOT)
+PDUCLIENT = Program(str(ROOT / "pduclient"), "-I", "-S")
 
 
 class Reply(NamedTuple):
@@ -38,7 +42,7 @@ class Daemon:
     """A daemon with a configuration of its own. ``plugins`` is a folder for installed third-party drivers.
 
     ``topology`` and ``secret`` are texts: of an OpenFlight topology, and of the secret by which tokens are signed.
-    With a ``token`` set, HTTP requests carry it.
+    With a ``token`` set, HTTP requests carry it. ``real`` starts the program itself, not a fork of one that is loaded.
     """
 
     def __init__(
@@ -59,7 +63,8 @@ class Daemon:
         self.conf = folder / "pdudaemon.conf"
         self.db = folder / "store.db"
         self.environment: dict[str, str] = {}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Process | None = None
+        self.real = False
         self.port = 0
         self.token = ""
         for name, key, text in (("topology.yaml", "topology", topology), ("secret", "jwt_secret_file", secret)):
@@ -80,11 +85,14 @@ class Daemon:
         """Return the command line of the daemon."""
         return [sys.executable, "-m", "pdudaemon", f"--conf={self.conf}", f"--dbfile={self.db}", *arguments]
 
-    def spawn(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    def spawn(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes] | Process:
         """Start the program, without waiting for anything."""
         path = os.pathsep.join([str(ROOT), str(self.plugins)])
         environment = {**os.environ, "PYTHONPATH": path, "XDG_STATE_HOME": str(self.folder), **self.environment}
-        return subprocess.Popen(self.command(*arguments), env=environment, cwd=ROOT, **options)
+        command = self.command(*arguments)
+        if self.real:
+            return subprocess.Popen(command, env=environment, cwd=ROOT, **options)
+        return PDUDAEMON.start(command[3:], environment, ROOT, **options)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the program to its end."""

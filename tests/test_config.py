@@ -222,6 +222,7 @@ def test_a_relative_store_lives_in_the_state_folder(
     assert config.state_folder() == tmp_path / expected[next(iter(state))]
 
 
+@pytest.mark.real_program
 def test_the_daemon_refuses_to_start_in_words(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     """Never a traceback, never a process that runs and does not listen: exit code 2, or 75 if it may pass, and what is wrong."""
     broken = daemon({}, start=False)
@@ -272,6 +273,7 @@ def test_a_foreign_table_in_an_old_store_is_left_alone(daemon: Callable[..., Dae
     after.close()
 
 
+@pytest.mark.real_program
 def test_log_levels_and_the_journal(daemon: Callable[..., Daemon]) -> None:
     started = daemon({"pdu": {"driver": "dummy", "typo": 1}, "bad": {}}, start=False, logging_level="DEBUG")
     for arguments, shown in (((), True), (("--loglevel", "WARN"), False), (("--loglevel=WARNING", "--journal"), False)):

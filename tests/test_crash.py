@@ -93,6 +93,7 @@ def test_killed_at_a_boundary_of_a_switch(
     assert language([(action, acked)]).fullmatch(seen), seen
 
 
+@pytest.mark.real_program
 def test_killed_in_the_delay_of_a_reboot(daemon: Callable[..., Daemon]) -> None:
     started, plugin = recorded(daemon, {"pdu": {}})
     assert ask(started, "pdu 1 reboot 1.5 wait=0")

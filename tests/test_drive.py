@@ -78,6 +78,7 @@ def test_exit_codes_and_reasons(program: Daemon, line: str, code: int, words: st
     assert words in ended.stderr and "Traceback" not in ended.stderr, ended.stderr
 
 
+@pytest.mark.real_program
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_between_the_halves_of_a_reboot_it_switches_on_at_once(
     daemon: Callable[..., Daemon], number: int
@@ -119,6 +120,7 @@ def test_list_drivers(program: Daemon) -> None:
     assert wrong.returncode == 2 and "did you mean 'localcmdline'?" in wrong.stderr
 
 
+@pytest.mark.real_program
 def test_a_reader_that_has_seen_enough_is_no_fault(program: Daemon) -> None:
     process = program.spawn("--list-drivers", "dummy", stdout=-1, stderr=-1)
     assert process.stdout is not None and process.stderr is not None

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
+
 from pdudaemon.service import STOP_BOUND
 from tests.plugins import recorded
 from tests.process import Daemon, eventually, in_parallel
@@ -80,6 +82,7 @@ def test_sigterm_tells_those_who_wait(daemon: Callable[..., Daemon]) -> None:
     assert (answers[0].status, answers[1]) == (200, "ack\n")
 
 
+@pytest.mark.real_program
 def test_sigterm_kills_a_command_that_does_not_end(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     started = daemon({"pdu": {"driver": "localcmdline", "cmd_on": f"echo $$ > {begun}; sleep 100 & sleep 100"}})
@@ -102,6 +105,7 @@ def process_groups() -> list[str]:
     return groups
 
 
+@pytest.mark.real_program
 def test_two_daemons_on_one_store(daemon: Callable[..., Daemon]) -> None:
     started = daemon({"pdu": {"driver": "dummy"}})
     second = started.run()

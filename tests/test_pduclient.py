@@ -23,7 +23,7 @@ import pytest
 import requests
 
 from tests.fakes.device import Device
-from tests.process import ROOT, Daemon, eventually
+from tests.process import PDUCLIENT, ROOT, Daemon, eventually
 
 CLIENT = ROOT / "pduclient"
 OLD_CLIENT = Path("/usr/bin/pduclient")
@@ -51,7 +51,7 @@ def run(program: list[str], *arguments: str, **environment: str) -> Ran:
 
 def client(*arguments: str) -> Ran:
     """Run our client with nothing but the standard library in its reach."""
-    return run([sys.executable, "-I", "-S", str(CLIENT)], *arguments)
+    return Ran(*PDUCLIENT.run(*arguments, env={"PATH": os.defpath}, timeout=30))
 
 
 def lab_address() -> str:

@@ -31,7 +31,7 @@ import pytest
 from pdudaemon.ranges import expanded
 from tests.peers.http import self_signed
 from tests.peers.openflight import TOKEN, End, PowerServer, StreamServer, commands, reply, result
-from tests.process import ROOT, eventually
+from tests.process import PDUCLIENT, ROOT, eventually
 from tests.test_pduclient import CLIENT, MISSING, USAGE, Ran
 
 PROGRAM = [sys.executable, "-I", "-S", str(CLIENT)]
@@ -41,15 +41,13 @@ NODES_USAGE = "Usage: pduclient list|status|on|off|restart NODES... [options]\n"
 NOWHERE = {"PATH": os.defpath, "HOME": "/nonexistent"}
 
 
-def run(*arguments: str, program: list[str] = PROGRAM, **environment: Any) -> Ran:
-    """Run the client to its end, away from any terminal and any configuration."""
+def run(*arguments: str, program: list[str] | None = None, **environment: Any) -> Ran:
+    """Run the client, or another program, to its end, away from any terminal and any configuration."""
+    env = {**NOWHERE, **environment}
+    if program is None:
+        return Ran(*PDUCLIENT.run(*arguments, env=env, timeout=30))
     done = subprocess.run(
-        [*program, *arguments],
-        env={**NOWHERE, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=30,
+        [*program, *arguments], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30
     )
     return Ran(done.returncode, done.stdout, done.stderr)
 

@@ -44,6 +44,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Ma
     made.socket.close()
 
 
+@pytest.mark.real_program
 def test_the_life_of_a_service(daemon: Callable[..., Daemon], manager: tuple[Manager, str]) -> None:
     systemd, address = manager
     started = daemon({"pdu": {"driver": "dummy", "slow": 30, "timeout": 0.1}}, start=False)
@@ -67,6 +68,7 @@ def test_the_life_of_a_service(daemon: Callable[..., Daemon], manager: tuple[Man
     started.kill()
 
 
+@pytest.mark.real_program
 def test_the_watchdog_is_fed_only_for_ourselves(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     systemd = Manager(str(tmp_path / "notify"))
     started = daemon({}, start=False)
@@ -122,6 +124,7 @@ def test_nothing_unfinished(daemon: Callable[..., Daemon]) -> None:
     assert (told.returncode, told.stdout) == (0, "")
 
 
+@pytest.mark.real_program
 def test_what_may_pass_by_itself_ends_with_another_status(daemon: Callable[..., Daemon]) -> None:
     """So that systemd tries again: see RestartPreventExitStatus in the unit."""
     one = daemon({}, start=False)
