@@ -25,7 +25,7 @@ from pdudaemon.drivers.driver import PDUOptions
 from pdudaemon.errors import ConfigError, PDUDaemonError, RequestError, StoreError
 from pdudaemon.listener import order
 from pdudaemon.power import Action, Request
-from pdudaemon.service import News, Service, permitted
+from pdudaemon.service import News, Service, permitted, tell_faults
 from pdudaemon.settings import read
 from pdudaemon.store import MEMORY, Store
 
@@ -52,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
         conf = _config(options)
         if options.token:
             return _printed(_token(conf, options.days, options.name))
+        if options.check_start:
+            return _printed(listing.check_start(conf))
         if options.check:
             return _printed(listing.check(conf))
         if options.unfinished:
@@ -62,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         _log_to(conf.daemon.logging_level, options)
         return _serve(conf, _store_path(conf, options.dbfile), options)
     except (ConfigError, StoreError) as error:
-        for line in str(error).splitlines():
+        for line in (*str(error).splitlines(), *getattr(error, "warnings", ())):
             print(f"pdudaemon: {line}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # who reads what we print, such as head, has seen enough
@@ -83,7 +85,7 @@ def _config(options: argparse.Namespace) -> Config:
         path = ""
         secret = access.OPENFLIGHT if access.OPENFLIGHT.exists() else config.state_folder() / "jwt_secret"
         given = {"listener": "http", "port": OPENFLIGHT_PORT, "jwt_secret_file": str(secret), **given}
-    return configfile.load(path, given)
+    return configfile.load(path, given, checking=options.check or options.check_start)
 
 
 def _token(conf: Config, days: int, name: str) -> int:
@@ -113,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--logfile", metavar="FILE", help="log to a file instead of standard error")
     parser.add_argument("--loglevel", choices=LEVELS, help="least level that is logged")
     parser.add_argument("--check", action="store_true", help="check the configuration strictly and exit")
+    parser.add_argument("--check-start", action="store_true", help="check only what would prevent a start, and exit")
     parser.add_argument(
         "--unfinished", action="store_true", help="print the requests on record that must switch on yet, and exit"
     )
@@ -224,6 +227,7 @@ def _unfinished(store_path: str) -> int:
 def _serve(conf: Config, store_path: str, options: argparse.Namespace) -> int:
     """Run the daemon until a signal ends it."""
     news = News(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    tell_faults(conf)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

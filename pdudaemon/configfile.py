@@ -17,7 +17,7 @@ from typing import Any
 
 from pdudaemon import nodes, topology
 from pdudaemon.config import Config, DaemonOptions, ListenerOptions, PDUConfig, locked
-from pdudaemon.credentials import resolved
+from pdudaemon.credentials import resolved, unseen
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions
 from pdudaemon.errors import ConfigError, RequestError
@@ -29,13 +29,14 @@ from pdudaemon.topology import Topology
 _COMMENT = re.compile(r"^[ \t]*(?:#|//).*$", re.MULTILINE)  # JSON has no line that begins so
 
 
-def load(path: str, overrides: Mapping[str, object] | None = None) -> Config:
+def load(path: str, overrides: Mapping[str, object] | None = None, checking: bool = False) -> Config:
     """Read and check a file; ``overrides`` are daemon settings from the command line, not None.
 
-    Without a path, what ``overrides`` say is all there is. Raises: ConfigError with every fault of the whole file, if
-    one of them is fatal.
+    Without a path, what ``overrides`` say is all there is. ``checking``: nobody will be served by it, so that what only
+    the service can see is a warning. Raises: ConfigError with every fault and warning of the whole file, if one of the
+    faults is fatal.
     """
-    return _Reading(path).config(overrides or {})
+    return _Reading(path, checking).config(overrides or {})
 
 
 class _Object(dict[str, Any]):
@@ -67,6 +68,7 @@ class _Reading:
     """One pass over a file, collecting what is wrong with it on the way."""
 
     path: str
+    checking: bool = False
     fatal: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -91,7 +93,7 @@ class _Reading:
         groups = self._groups(self._section(whole, "groups", required=False), added, found)
         self._unknown("", whole, ["daemon", "pdus", "aliases", "nodes", "groups"])
         if self.fatal:
-            raise ConfigError(*self.fatal, *self.faults)
+            raise ConfigError(*self.fatal, *self.faults, warnings=tuple(self.warnings))
         return Config(
             self.path or added.path,
             daemon,
@@ -195,7 +197,7 @@ class _Reading:
         settings = entry if isinstance(entry, _Object) else _Object(())
         driver = None
         try:
-            found = _Object(resolved(settings, Path(self.path).parent).items())
+            found = _Object(resolved(settings, Path(self.path).parent, self.checking).items())
             found.twice, settings = settings.twice, found
         except (ValueError, RecursionError) as error:
             fault = fault or (str(error) if isinstance(error, ValueError) else "is nested too deeply")
@@ -218,7 +220,9 @@ class _Reading:
                 except ValueError as error:
                     wrong["driver"] = str(error)
             faults += wrong.items()
-        lines = [f"{where}{key and '.'}{key}: {fault}" for key, fault in faults]
+        hidden = unseen(settings)
+        self.warnings += [f"{where}.{key}: only the service can see this credential" for key in sorted(hidden)]
+        lines = [f"{where}{key and '.'}{key}: {fault}" for key, fault in faults if key not in hidden]
         self.faults += lines
         usable = None if lines else driver
         return PDUConfig(

@@ -15,23 +15,46 @@ from typing import Any
 from pdudaemon.settings import Secret
 
 
-def resolved(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return settings with the texts that stand elsewhere put in. Raises: ValueError, naming the key."""
+class Unseen(Secret):
+    """Stands for a credential that only the service can see, where a configuration is checked from elsewhere."""
+
+
+def resolved(settings: Mapping[str, Any], folder: Path, checking: bool = False) -> dict[str, Any]:
+    """Return settings with the texts that stand elsewhere put in. Raises: ValueError, naming the key.
+
+    ``checking``: nothing will be done with them, so that a credential of the service may be `Unseen`.
+    """
     found: dict[str, Any] = {}
     for key, value in settings.items():
         # The variables of a platform's scripts may have these very names.
         if isinstance(value, dict) and [*value] in (["credential"], ["file"]) and key != "values":
             ((kind, name),) = value.items()
-            found[key] = _read(key, kind, str(name), folder)
+            found[key] = _read(key, kind, str(name), folder, checking)
         else:
-            found[key] = resolved(value, folder) if isinstance(value, dict) else value
+            found[key] = resolved(value, folder, checking) if isinstance(value, dict) else value
     return found
 
 
-def _read(key: str, kind: str, name: str, folder: Path) -> Secret:
-    place = Path(os.environ.get("CREDENTIALS_DIRECTORY", "")) if kind == "credential" else folder
-    if kind == "credential" and not (place.name and name == Path(name).name):
-        raise ValueError(f"{key}: there is no credential {name!r}: the service was given none of that name")
+def unseen(settings: Mapping[str, Any]) -> set[str]:
+    """Return the keys whose value, or a part of it, is a credential that only the service can see."""
+    return {
+        key
+        for key, value in settings.items()
+        if isinstance(value, Unseen) or (isinstance(value, dict) and unseen(value))
+    }
+
+
+def _read(key: str, kind: str, name: str, folder: Path, checking: bool) -> Secret:
+    if kind == "credential":
+        place = Path(os.environ.get("CREDENTIALS_DIRECTORY", ""))
+        if name != Path(name).name:
+            raise ValueError(f"{key}: there is no credential {name!r}: the service was given none of that name")
+        if not place.name and checking:
+            return Unseen("credential")
+        if not place.name:
+            raise ValueError(f"{key}: only the service can see the credential {name!r}")
+    else:
+        place = folder
     try:
         return Secret((place / name).read_text().removesuffix("\n"))
     except (OSError, ValueError) as error:

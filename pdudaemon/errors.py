@@ -28,14 +28,18 @@ class PDUDaemonError(Exception):
 
 
 class ConfigError(PDUDaemonError):
-    """The configuration does not allow a start. ``faults`` holds one line per fault, all of them told at once."""
+    """The configuration does not allow a start. ``faults`` holds one line per fault, all of them told at once.
+
+    ``warnings`` are lines of what would not have prevented it.
+    """
 
     kind = "configuration"
     exit_code = 2
 
-    def __init__(self, *faults: str) -> None:
+    def __init__(self, *faults: str, warnings: tuple[str, ...] = ()) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+        self.warnings = warnings
 
 
 class Unavailable(ConfigError):

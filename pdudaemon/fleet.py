@@ -33,8 +33,9 @@ def _file_name(name: str) -> str:
 class Fleet:
     """``pdus`` and ``runners`` by name: those configured, and those not any more that have not ended what they have.
 
-    A PDU that is disabled has no runner. ``begin`` and ``end`` are what each runner calls; ``locks`` is the folder for
-    the lock files of the boxes, None for none.
+    A PDU that is disabled has no runner, and one that a reload disables is as before until it has ended what it has.
+    ``begin`` and ``end`` are what each runner calls; ``locks`` is the folder for the lock files of the boxes, None for
+    none.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class Fleet:
         """Have these PDUs from now on; one that has changed is another from its next action on."""
         self._configured = pdus
         for name, pdu in pdus.items():
+            if pdu.driver is None and name in self.runners:
+                continue
             former, self.pdus[name] = self.pdus.get(name), pdu
             if pdu.driver is None:
                 continue
@@ -64,12 +67,16 @@ class Fleet:
                 log.info("%s: its configuration has changed", name)
 
     def let_go(self, name: str, load: int) -> None:
-        """Part with a PDU that is not configured any more, unless there is something left for it to do."""
-        if name in self.pdus and name not in self._configured and not load:
-            runner = self.runners.pop(name, None)
+        """Part with a PDU that is not configured any more, or disabled, unless there is something left for it to do."""
+        if load or name not in self.pdus or self._usable(name):
+            return
+        runner = self.runners.pop(name, None)
+        if runner is not None:
+            runner.stop()
+        if name in self._configured:
+            self.pdus[name] = self._configured[name]
+        else:
             del self.pdus[name]
-            if runner is not None:
-                runner.stop()
             log.info("%s is not configured any more, and has gone", name)
 
     def state(self, name: str) -> str:
@@ -78,7 +85,7 @@ class Fleet:
             return "disabled"
         if self.runners[name].box.stuck:
             return "stuck"
-        return "ready" if name in self._configured else "leaving"
+        return "ready" if self._usable(name) else "leaving"
 
     def stuck(self) -> list[str]:
         """Return the names of those of which an action does not come back."""
@@ -87,6 +94,9 @@ class Fleet:
     def sharing(self, box: Box) -> set[str]:
         """Return the names of those that are one device."""
         return {name for name, runner in self.runners.items() if runner.box is box}
+
+    def _usable(self, name: str) -> bool:
+        return name in self._configured and self._configured[name].driver is not None
 
     def _box(self, pdu: PDUConfig) -> Box:
         name = pdu.options.lock or pdu.name

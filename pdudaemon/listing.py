@@ -21,15 +21,24 @@ def check(conf: Config) -> int:
     """Print what is wrong with a configuration; return the exit code."""
     faults = [*conf.faults]
     try:
-        if conf.secret_file is not None:
-            access.check(conf.secret_file)
+        check_start(conf)
     except ConfigError as error:
-        faults.append(f"{conf.path}: daemon.{error}")
+        faults += error.faults
     for line in (*faults, *conf.warnings):
         print(line)
     if not faults:
         print(f"{conf.path}: {len(conf.pdus)} PDUs, {len(conf.nodes)} nodes, no faults")
     return ConfigError.exit_code if faults else 0
+
+
+def check_start(conf: Config) -> int:
+    """Look at what else would prevent a start than what has been read already; return 0. Raises: ConfigError."""
+    if conf.secret_file is not None:
+        try:
+            access.check(conf.secret_file)
+        except ConfigError as error:
+            raise ConfigError(f"{conf.path}: daemon.{error}") from None
+    return 0
 
 
 def list_drivers(name: str) -> int:

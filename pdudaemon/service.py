@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """`Service`: the daemon as it runs, from the first listener to the last word; signals, reloads, the watchdog.
 
-A reload (SIGHUP) checks the file strictly first: with any fault in it, nothing changes. It switches nothing.
+A reload (SIGHUP) bears what a start bears: a fault that would prevent a start changes nothing, any other disables what
+it is in. It switches nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pdudaemon import __version__, access, httplistener, tcplistener
 from pdudaemon.access import Access
 from pdudaemon.config import Config, ListenerOptions
 from pdudaemon.dispatcher import Dispatcher
-from pdudaemon.errors import ConfigError, PDUDaemonError
+from pdudaemon.errors import PDUDaemonError
 from pdudaemon.listener import Crowd, Hands, Listener
 from pdudaemon.notify import Notifier
 from pdudaemon.store import Store
@@ -34,27 +35,56 @@ PULSE = 10.0  # seconds within which a daemon that is well answers the watchdog'
 class News:
     """What the main thread waits for: the numbers of signals, and others that threads put in.
 
-    A pipe, written to by the interpreter's own handler: a main thread that waits for a lock could miss a signal.
+    SIGHUP comes after all others, and several of them are one: a stop must not wait for reloads. A pipe, which the
+    interpreter's own handler writes to as well, wakes the main thread.
     """
 
     def __init__(self, *numbers: signal.Signals) -> None:
         self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
+        self._numbers: list[int] = []
+        self._reload = False
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in numbers:
-            signal.signal(number, lambda *_: None)  # the number is in the pipe already
+            signal.signal(number, lambda number, _: self._enter(number))
 
     def put(self, number: int) -> None:
         """Put in a number. Any thread."""
-        os.write(self._write, bytes([number]))
+        self._enter(number)
+        with contextlib.suppress(BlockingIOError):  # full: the main thread wakes up anyway
+            os.write(self._write, b"\0")
 
     def get(self) -> int:
         """Return the next number, waiting for it."""
-        return os.read(self._read, 1)[0]
+        while (number := self.within(None)) is None:
+            pass
+        return number
 
     def within(self, seconds: float | None) -> int | None:
         """Return the next number if one comes within some seconds (None: for ever), else None."""
-        return self.get() if select.select([self._read], [], [], seconds)[0] else None
+        if not (self.pressing or self._reload):
+            select.select([self._read], [], [], seconds)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._read, 65536):
+                pass
+        if self._numbers:
+            return self._numbers.pop(0)
+        if self._reload:
+            self._reload = False
+            return signal.SIGHUP
+        return None
+
+    @property
+    def pressing(self) -> bool:
+        """Whether something other than SIGHUP waits."""
+        return bool(self._numbers)
+
+    def _enter(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            self._reload = True
+        else:
+            self._numbers.append(number)
 
 
 # A listener by its address, port, and how many there are before it with the same (port 0 is any free one).
@@ -78,7 +108,6 @@ class Service:
 
     def run(self, news: News, reread: Callable[[], Config]) -> None:
         """Serve until a signal ends it; ``reread`` returns the configuration as it stands now."""
-        _tell_faults(self._conf)
         self._dispatcher.start()
         for listener in self._listeners.values():
             _serve(listener)
@@ -89,7 +118,7 @@ class Service:
             if number is None:
                 self._beat()
             elif number == signal.SIGHUP:
-                self._reload(reread)
+                self._reload(reread, news)
             else:
                 log.info("%s: stopping", signal.Signals(number).name)
                 break
@@ -103,26 +132,29 @@ class Service:
         else:
             self._notifier.alive(self._dispatcher.summary())
 
-    def _reload(self, reread: Callable[[], Config]) -> None:
+    def _reload(self, reread: Callable[[], Config], news: News) -> None:
         log.info("SIGHUP: reading the configuration again")
         self._notifier.reloading()
         try:
             conf = reread()
-            if conf.faults:
-                raise ConfigError(*conf.faults)
+            if news.pressing:
+                log.info("nothing was changed: the daemon is told to stop")
+                return
             may = permitted(conf)
             new = self._exchanged(_places(conf.listeners), may)
         except PDUDaemonError as error:
             for line in str(error).splitlines():
                 log.error("%s", line)
-            log.error("nothing was changed: the configuration has faults")
+            for line in getattr(error, "warnings", ()):
+                log.warning("%s", line)
+            log.error("nothing was changed: the configuration has faults that would prevent a start")
             self._notifier.ready(f"not reloaded: {str(error).splitlines()[0]}; {self._dispatcher.summary()}")
             return
         except Exception as error:  # a fault of ours must not end what works; beyond this point there is no way back
             log.exception("nothing was changed: the configuration cannot be taken over")
             self._notifier.ready(f"not reloaded: {type(error).__name__}; {self._dispatcher.summary()}")
             return
-        _tell_faults(conf)
+        new_faults = tell_faults(conf, self._conf)
         if conf.daemon.dbname != self._conf.daemon.dbname:
             log.warning("%s: daemon.dbname: another store needs a restart", conf.path)
         self._dispatcher.reload(conf)
@@ -132,7 +164,8 @@ class Service:
         for listener in new:
             _serve(listener)
         log.info("the configuration has been taken over: %d PDUs", len(conf.pdus))
-        self._notifier.ready(self._dispatcher.summary())
+        told = f"reloaded with a new fault: {new_faults[0]}; " if new_faults else ""
+        self._notifier.ready(told + self._dispatcher.summary())
 
     def _stop(self) -> None:
         self._notifier.stopping()
@@ -187,11 +220,18 @@ def permitted(conf: Config) -> Access:
     return Access() if conf.secret_file is None else access.from_file(conf.secret_file)
 
 
-def _tell_faults(conf: Config) -> None:
-    for line in conf.faults:
+def tell_faults(conf: Config, before: Config | None = None) -> list[str]:
+    """Log the faults and warnings of a configuration that were not there before; return the faults."""
+    told = set() if before is None else {*before.faults, *before.warnings}
+    faults = [line for line in conf.faults if line not in told]
+    for line in faults:
         log.error("%s", line)
+    if len(faults) < len(conf.faults):
+        log.error("%d faults are as before", len(conf.faults) - len(faults))
     for line in conf.warnings:
-        log.warning("%s", line)
+        if line not in told:
+            log.warning("%s", line)
+    return faults
 
 
 def _places(listeners: Iterable[ListenerOptions]) -> dict[Place, ListenerOptions]:

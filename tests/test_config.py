@@ -259,6 +259,66 @@ def test_check_is_strict(daemon: Callable[..., Daemon]) -> None:
     assert not checked.db.exists()
 
 
+def test_warnings_are_told_beside_what_prevents_the_start(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"a": {"driver": "dummy", "typo": 1}, "b": {"driver": "dumy"}}, start=False, wait="x", wiat=1)
+    for arguments in ((), ("--check",), ("--check-start",)):
+        ended = started.run(*arguments)
+        assert ended.returncode == 2
+        for told in ("daemon.wait: 'x'", "daemon.wiat: nothing", "pdus.a.typo: nothing", "pdus.b.driver: there is no"):
+            assert told in ended.stderr, ended
+
+
+def test_all_is_told_beside_a_secret_or_an_address_that_prevents_the_start(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"a": {"driver": "dummy", "typo": 1}, "b": {"driver": "dumy"}}, start=False)
+    for key, value in {"hostname": "127.0..1", "jwt_secret_file": "/dev/null/x"}.items():
+        started.configure({**started.settings, "daemon": {**started.settings["daemon"], key: value}})
+        ended = started.run()
+        assert ended.returncode == 2 and str(value) in ended.stderr
+        assert "pdus.a.typo" in ended.stderr and "pdus.b.driver" in ended.stderr
+
+
+def test_check_start_fails_for_what_prevents_a_start_alone(daemon: Callable[..., Daemon]) -> None:
+    checked = daemon({"a": {"driver": "dumy"}}, {"b": {"hostname": "c", "port": 1}}, start=False)
+    assert checked.run("--check").returncode == 2
+    ended = checked.run("--check-start")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    secret = checked.folder / "secret"
+    secret.write_text("")
+    secret.chmod(0o600)
+    checked.settings["daemon"]["jwt_secret_file"] = "secret"
+    for whole, fault in (("{", "not valid JSON"), (checked.settings, "holds no secret")):
+        checked.configure(whole)
+        ended = checked.run("--check-start")
+        assert ended.returncode == 2 and fault in ended.stderr, ended
+
+
+def test_a_credential_that_only_the_service_can_see_is_no_fault(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    secret = {"credential": "apc"}
+    values = {"driver": "platform", "power_on": "true", "values": {"word": secret}}
+    checked = daemon(
+        {
+            "snmp": {"driver": "apc7952", "password": secret},
+            "typed": {"driver": "dummy", "outlets": secret},
+            "p": values,
+        },
+        start=False,
+    )
+    for arguments in (("--check",), ("--check-start",)):
+        assert checked.run(*arguments).returncode == 0
+    told = checked.run("--check").stdout
+    for key in ("snmp.password", "typed.outlets", "p.values"):
+        assert f"pdus.{key}: only the service can see this credential" in told
+    assert "3 PDUs" in told and "no faults" in told
+    checked.start()
+    assert "only the service can see the credential 'apc'" in checked.power("on", "snmp", 1).text
+    checked.stop()
+    checked.environment["CREDENTIALS_DIRECTORY"] = str(tmp_path)  # that of the service: what is not there is a fault
+    assert "the credential 'apc' cannot be read" in checked.run("--check").stdout
+    checked.environment.clear()
+    checked.configure({"pdus": {"snmp": {"driver": "snmpv1", "community": {"credential": "../apc"}}}})
+    assert checked.run("--check").returncode == 2
+
+
 def test_a_foreign_table_in_an_old_store_is_left_alone(daemon: Callable[..., Daemon]) -> None:
     started = daemon({"pdu": {"driver": "dummy"}}, start=False)
     with sqlite3.connect(started.db) as old:

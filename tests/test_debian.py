@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,21 @@ def test_only_a_fault_of_the_configuration_keeps_the_service_down() -> None:
     assert ConfigError.exit_code not in (Unavailable.exit_code, StoreError.exit_code)
     assert (unit["Restart"], unit["StartLimitIntervalSec"]) == ("on-failure", "0")  # for ever
     assert int(unit["RestartSec"]) >= 2  # without filling the journal
+
+
+def test_a_reload_of_the_service_is_checked_first(tmp_path: Path) -> None:
+    """Each ExecReload is run in turn, the first that fails ends the reload: see systemd.service(5)."""
+    lines = (DEBIAN / "pdudaemon.service").read_text().splitlines()
+    start, check, hang_up = (line.split("=", 1)[1].split() for line in lines if re.match("Exec(Start|Reload)=", line))
+    assert hang_up == ["/bin/kill", "-HUP", "$MAINPID"]
+    program = "/usr/bin/pdudaemon"
+    assert check[0] == start[0] == program and set(check) - {"--check-start"} == set(start) - {"--journal"}
+    conf = tmp_path / "conf"
+    for text, status in (('{"pdus": {"a": {"driver": "dumy"}}}', 0), ("{", 2), ('{"daemon": {"wait": -1}}', 2)):
+        conf.write_text(text)
+        words = [f"--conf={conf}" if word.startswith("--conf=") else word for word in check[1:]]
+        done = subprocess.run([sys.executable, "-m", "pdudaemon", *words], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == status and bool(done.stderr) is bool(status), done
 
 
 def test_a_user_that_is_busy_does_not_stop_the_installation(tmp_path: Path) -> None:

@@ -91,10 +91,13 @@ def test_reload(service: Service) -> None:
     before = service.main
     systemctl("reload", "pdudaemon")
     assert eventually(lambda: service.power("on", "other", 1).status == 200)
-    service.configure('{"pdus": {"pdu": {"driver": "dumy"}}}')
+    service.configure('{"pdus": {"pdu": {"driver": "dumy"}, "other": {"driver": "dummy"}}}')
     systemctl("reload", "pdudaemon")
-    eventually(lambda: "not reloaded" in service.show("StatusText"))
-    assert "dumy" in service.journal() and service.show("ActiveState") == "active"
+    eventually(lambda: "reloaded with a new fault" in service.show("StatusText"))
+    assert "dumy" in service.journal() and service.power("on", "pdu", 1).status == 503
+    service.configure('{"daemon": {"port": "x"}, "pdus": {}}')
+    assert subprocess.run(["systemctl", "reload", "pdudaemon"], stderr=subprocess.DEVNULL).returncode == 1
+    assert "daemon.port: 'x' is not a whole number" in service.journal() and service.show("ActiveState") == "active"
     assert (service.power("off", "other", 1).status, service.main) == (200, before)
 
 
