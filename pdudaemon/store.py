@@ -16,6 +16,8 @@ import fcntl
 import json
 import os
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ CREATE TABLE request (
 """
 
 _TRIM_EVERY = 64
+LINGER = 1.0  # seconds for which the lock of a daemon that is dead may still be held
 
 
 class Store:
@@ -200,19 +203,25 @@ def _locked(path: str) -> int:
     """Open the file and take the lock that says which daemon replays it.
 
     It is held on a descriptor of its own until the connection has gone: closing one earlier would drop the POSIX locks
-    that SQLite holds on the same file.
+    that SQLite holds on the same file. A daemon that was killed as it started a command leaves the lock to that for the
+    moment between fork and exec.
     """
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
         raise StoreError(f"the store cannot be opened: {error.strerror}: {path}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise StoreError(f"the store is in use by another pdudaemon: {path}") from None
-    return descriptor
+    give_up = time.monotonic() + LINGER
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except OSError:
+            if time.monotonic() < give_up:
+                threading.Event().wait(0.01)
+                continue
+            os.close(descriptor)
+            raise StoreError(f"the store is in use by another pdudaemon: {path}") from None
 
 
 def _sync_folder(path: str) -> None:

@@ -7,6 +7,7 @@ each at least once; those not acknowledged may have been carried out, in their p
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import random
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from pdudaemon.store import Store
 from tests.plugins import assert_no_overlap, language, read_record, recorded
 from tests.process import Daemon, eventually
 
@@ -168,6 +170,14 @@ def slow_command(record: Path, seconds: float) -> dict[str, object]:
         "retrydelay": 0,
         **{f"cmd_{a}": f"{line('begin', a)}; sleep {seconds}; {line('end', a)}" for a in ("on", "off")},
     }
+
+
+def test_a_lock_left_for_a_moment_to_a_command_of_the_dead_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with path.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        threading.Timer(0.2, held.close).start()
+        Store(str(path)).close()
 
 
 def test_a_client_that_resets_its_connection_changes_nothing(daemon: Callable[..., Daemon]) -> None:
