@@ -2,7 +2,8 @@
 """OpenFlight Power's ``topology.yaml``, translated into what a configuration file could have said itself.
 
 Each of its nodes becomes a PDU with the driver ``platform`` and one port, `PORT`. Beyond what OpenFlight knows there
-are ``groups``, and for a platform ``timeout`` and ``parallel`` (how many of its nodes may act at a time).
+are ``groups``; for a platform ``parallel`` (how many of its nodes may act at a time); for a platform, and for a node,
+which has the last word, some of what every PDU can be given: `OPTIONS`.
 
 YAML is read without its guesses: ``off`` is a word, ``01`` keeps its zero, and only nothing (``a:``, ``~``) is null.
 """
@@ -30,7 +31,11 @@ MOST_WRITTEN_OUT = 5_000_000
 """Keys and values that a file may amount to once its aliases and merges are written out: far more than a site has."""
 
 COMMANDS = ("power_on", "power_off", "restart", "status")
-_PLATFORM_KEYS = (*COMMANDS, "variables", "status_off_exit_code", "timeout", "parallel")
+OPTIONS = ("timeout", "retries", "retrydelay", "verify", "min_interval")
+"""Keys of `PDUOptions` that a platform and a node may have. A variable of the platform by such a name is a variable."""
+
+_PLATFORM_KEYS = (*COMMANDS, "variables", "status_off_exit_code", "status_transient_exit_code", "parallel", *OPTIONS)
+_TRUTHS = {"yes": True, "on": True, "no": False, "off": False}  # of YAML, beside those of JSON
 _SHELL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -98,9 +103,19 @@ def _platform(topology: Topology, name: str, entry: object) -> dict[str, Any]:
         if not _SHELL_NAME.fullmatch(variable):
             faults.append(("variables", f"{variable!r} cannot be the name of a shell variable"))
     settings = {"driver": "platform", "platform": name, "folder": str(Path(topology.path).resolve().parent), **given}
-    faults += (read(Platform, settings)[1] | read(PDUOptions, settings)[1]).items()
+    settings |= _options(given)
+    wrong = read(Platform, settings)[1]
+    faults += ((wrong or Platform.faults(settings)) | read(PDUOptions, settings)[1]).items()
     topology.stray += [f"{where}.{key}: {fault}" for key, fault in faults]
     return {} if faults else {**settings, "variables": variables}
+
+
+def _options(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a map says of every PDU's options, in words that they know."""
+    given = {key: keys[key] for key in OPTIONS if keys.get(key) is not None}
+    if isinstance(given.get("verify"), str):
+        given["verify"] = _TRUTHS.get(given["verify"].lower(), given["verify"])
+    return given
 
 
 def _add_node(topology: Topology, name: str, entry: object, platforms: Mapping[str, dict[str, Any]]) -> None:
@@ -126,6 +141,7 @@ def _add_node(topology: Topology, name: str, entry: object, platforms: Mapping[s
         if str(keys.get("locked") or "no").lower() not in ("no", "false", "off"):
             topology.nodes[name]["locked"] = True
         variables = settings.pop("variables")
+        settings |= {key: value for key, value in _options(keys).items() if key not in variables}
         settings["values"] = values = {}
         for variable in variables:
             value = name if variable == "name" else keys.get(variable)

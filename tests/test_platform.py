@@ -18,7 +18,7 @@ import pytest
 from pdudaemon import configfile, pool
 from pdudaemon.dispatcher import Dispatcher
 from pdudaemon.drivers.platform import Platform
-from pdudaemon.errors import DeviceTimeout, PermanentError
+from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import Action
 from pdudaemon.store import MEMORY, Store
 from pdudaemon.transports import command
@@ -163,6 +163,19 @@ def test_the_off_code_is_the_platforms_own() -> None:
         machine(status="exit 111", status_off_exit_code=123).handle("status", 1)
     with pytest.raises(PermanentError, match="power_on ended with exit status 123"):
         machine(power_on="exit 123", status_off_exit_code=123).handle("on", 1)
+
+
+def test_a_script_may_say_that_its_failure_may_pass() -> None:
+    for code, given in ((75, {}), (9, {"status_transient_exit_code": "9"})):
+        text = f"echo why >&2; exit {code}"
+        driver = machine(power_on=text, power_off=text, restart=text, status=text, **given)
+        for action, name in (("on", "power_on"), ("off", "power_off"), ("reboot", "restart"), ("status", "status")):
+            with pytest.raises(TransientError) as failed:
+                driver.handle(action, 1)
+            assert failed.value.told == f"{name} ended with exit status {code}: why"
+    with pytest.raises(PermanentError):
+        machine(power_on="exit 75", status_transient_exit_code=9).handle("on", 1)
+    assert machine(status="exit 75", status_off_exit_code=75).handle("status", 1) == "off"
 
 
 def test_what_is_not_there_cannot_be_done(tmp_path: Path) -> None:
@@ -365,6 +378,52 @@ def test_a_no_is_for_good_and_a_silence_too_unless_told_otherwise(
     assert started.power("on", "again", 1).status == 504
     tries = {name: len((tmp_path / name).read_text().split()) for name in ("fails", "hangs", "again")}
     assert tries == {"fails": 1, "hangs": 1, "again": 2}
+
+
+def test_a_failure_that_may_pass_is_tried_again(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    """On, off, restart and status; as often as `retries` says, for the platform or for one of its nodes."""
+    text = f"echo x >> {tmp_path}/$name; test $(wc -l < {tmp_path}/$name) -ge $after || exit 75"
+    lines = "".join(f"    {key}: {script(text)}" for key in ("power_on", "power_off", "restart", "status"))
+    started = daemon(
+        {},
+        topology=f"platforms:\n  sim:\n    variables: [name, after]\n    retries: 3\n    retrydelay: 0\n{lines}"
+        "static_nodes:\n  a: {platform: sim, after: 3}\n  b: {platform: sim, after: 4}\n"
+        "  c: {platform: sim, after: 4, retries: 4}\n  d: {platform: sim, after: 2, retries: 1}\n",
+    )
+    for method, name in (("PATCH", "power_on"), ("DELETE", "power_off"), ("PUT", "restart"), ("GET", "status")):
+        entries = [entry["attributes"] for entry in started.http("/?nodes=a,b,c,d", method).json["data"]]
+        failed = f"{name} ended with exit status 75"
+        assert [entry["error"] for entry in entries] == [None, failed, None, failed]
+        tries = [(tmp_path / each).read_text().count("x") for each in "abcd"]
+        assert tries == [3, 3, 4, 1]
+        for each in "abcd":
+            (tmp_path / each).unlink()
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+def test_verify_waits_for_a_machine_that_is_on_its_way(
+    daemon: Callable[..., Daemon], tmp_path: Path, method: str
+) -> None:
+    """Its state cannot be told at first, then is the old one, then as asked; of another it never is."""
+    status = f"""
+echo x >> {tmp_path}/$name.looks
+case $(wc -l < {tmp_path}/$name.looks) in
+  1) echo "is on its way" >&2; exit 1 ;;
+  2) exit 75 ;;
+  3) exit 111 ;;
+esac
+test $name = a || exit 111
+"""
+    lines = "".join(f"    {key}: echo x >> {tmp_path}/$name\n" for key in ("power_on", "restart"))
+    lines += f"    status: {script(status)}"
+    started = daemon(
+        {},
+        topology=f"platforms:\n  sim:\n    variables: [name]\n    verify: true\n    timeout: 30\n{lines}"
+        "static_nodes:\n  a: {platform: sim}\n  b: {platform: sim, timeout: 4}\n  c: {platform: sim, verify: no}\n",
+    )
+    entries = [entry["attributes"] for entry in started.http("/?nodes=a,b,c", method).json["data"]]
+    assert [entry["error"] for entry in entries] == [None, "port 1 is still off after on", None]
+    assert not (tmp_path / "c.looks").exists() and (tmp_path / "a").read_text() == "x\n"
 
 
 def test_after_a_crash_a_restart_is_interrupted_and_an_on_done_again(

@@ -130,14 +130,19 @@ def test_ipmi_with_a_password_for_each_node(daemon: Make, tmp_path: Path) -> Non
             assert (bmc.power, bmc.resets, other.resets) == ("on", 1, 0 if name == "a" else 1)
             assert [cluster.switch("off", name) for _ in range(2)] == [None, None]
             assert bmc.power == "off" and cluster.state(name) == "off"
+            assert cluster.switch("restart", name) is None
+            assert (bmc.power, bmc.resets) == ("on", 1) and cluster.state(name) == "on"
+            assert cluster.switch("off", name) is None and bmc.power == "off"
         b.flip("on")
         assert cluster.state("b") == "on"
 
         refused = "ended with exit status 1: Error: Unable to establish IPMI v2 / RMCP+ session"
         assert cluster.switch("off", "c") == f"power_off {refused}" and b.power == "on"
+        assert cluster.switch("restart", "c") == f"restart {refused}" and b.resets == 1
         assert cluster.state("c") == f"status {refused}"
         (tmp_path / "b" / "ill").touch()
         assert "Get Chassis Power Status failed" in cluster.state("b")
+        assert "Get Chassis Power Status failed" in str(cluster.switch("restart", "b"))
         assert not re.search(r"first-pass|other\$", cluster.daemon.log_text())
 
 
@@ -162,9 +167,9 @@ def test_ipmi_shows_no_password_to_other_users(daemon: Make, tmp_path: Path) -> 
                 assert all("ipmitool" in line for line in seen)
                 assert not [line for line in command_lines() if "first-pass" in line and "ipmi_sim" not in line]
             asking.join(10)
-        assert bmc.power == "off"
+        assert bmc.power == "on"  # by the restart
     arguments = (tmp_path / "arguments").read_text()
-    assert arguments.count("chassis power") == len(VERBS) and "first-pass" not in arguments
+    assert arguments.count("chassis power") == len(VERBS) + 1 and "first-pass" not in arguments
 
 
 # -- libvirt, against its test driver
@@ -178,11 +183,13 @@ def test_libvirt(daemon: Make, tmp_path: Path) -> None:
         assert (cluster.state(DOMAIN), cluster.state("gateway")) == ("on", "on")
         assert [cluster.switch("off", "gateway") for _ in range(2)] == [None, None]
         assert hypervisor.state == "shut off" and cluster.state(DOMAIN) == "off"
-        assert "domain is not running" in str(cluster.switch("restart", DOMAIN))
+        assert cluster.switch("restart", DOMAIN) is None and hypervisor.state == "running"
+        assert cluster.switch("off", "gateway") is None and hypervisor.state == "shut off"
         assert [cluster.switch("on", DOMAIN) for _ in range(2)] == [None, None]
         assert hypervisor.state == "running" and cluster.switch("restart", DOMAIN) is None
         hypervisor.virsh("suspend", DOMAIN)
         assert cluster.state(DOMAIN) == "on" and "already active" in str(cluster.switch("on", DOMAIN))
+        assert cluster.switch("restart", DOMAIN) is None and hypervisor.state == "running"
         for command in ("on", "off", "restart"):
             assert "failed to get domain 'lost'" in str(cluster.switch(command, "lost"))
         assert "failed to get domain 'lost'" in cluster.state("lost")
@@ -260,8 +267,9 @@ def test_wake_on_lan(daemon: Make, tmp_path: Path) -> None:
         nodes = {"a": node, "odd": {**node, "mac": "one"}, "lost": {**node, "host": "nowhere.invalid"}}
         cluster = Cluster(daemon, nodes, ping)
         assert cluster.state("a") == "off"
-        assert cluster.switch("on", "a") is None
-        assert asleep.recv(2000) == b"\xff" * 6 + bytes.fromhex(MAC.replace(":", "")) * 16
+        for command in ("on", "restart"):
+            assert cluster.switch(command, "a") is None
+            assert asleep.recv(2000) == b"\xff" * 6 + bytes.fromhex(MAC.replace(":", "")) * 16
         awake.touch()
         assert cluster.state("a") == "on"
         assert cluster.switch("restart", "a") is None and not awake.exists()
@@ -269,9 +277,11 @@ def test_wake_on_lan(daemon: Make, tmp_path: Path) -> None:
         assert cluster.switch("off", "a") is None and cluster.state("a") == "off"
         assert (tmp_path / "told").read_text() == "reboot\npoweroff\n"
         assert "ended with exit status 1" in str(cluster.switch("off", "a"))  # what the command over there ended with
-        assert str(cluster.switch("on", "odd")).endswith("mac: 'one' is no MAC address")
+        for command in ("on", "restart"):
+            assert str(cluster.switch(command, "odd")).endswith("mac: 'one' is no MAC address")
         awake.touch()
         assert "ping: nowhere.invalid: " in cluster.state("lost")
+        assert "ping: nowhere.invalid: " in str(cluster.switch("restart", "lost"))
         asleep.settimeout(0.1)
         with pytest.raises(TimeoutError):
             asleep.recv(2000)
@@ -286,6 +296,7 @@ class PickyBMC(WebDevice):
     def __init__(self, login: str) -> None:
         super().__init__(login=login)
         self.power = "Off"
+        self.resets = 0
         self.held = threading.Event()
         self.held.set()
 
@@ -299,6 +310,7 @@ class PickyBMC(WebDevice):
         kind = json.loads(request.body)["ResetType"]
         if request.headers["content-type"] != "application/json" or (kind == "On") is (self.power == "On"):
             return Answer(409)
+        self.resets += kind == "ForceRestart"
         self.power = "Off" if kind == "ForceOff" else "On"
         return Answer(204)
 
@@ -321,13 +333,19 @@ def test_redfish(daemon: Make, tmp_path: Path) -> None:
         assert cluster.state("a") == "off"
         assert [cluster.switch("on", "a") for _ in range(2)] == [None, None]
         assert bmc.power == "On" and cluster.state("a") == "on"
-        assert cluster.switch("restart", "a") is None
+        assert cluster.switch("restart", "a") is None and bmc.resets == 1
         assert [cluster.switch("off", "a") for _ in range(2)] == [None, None]
         assert bmc.power == "Off" and cluster.state("a") == "off"
-        assert "The requested URL returned error: 409" in str(cluster.switch("restart", "a"))
-        for state, told in (("PoweringOn", "PowerState PoweringOn"), ("", "PowerState is missing")):
+        assert cluster.switch("restart", "a") is None
+        assert (bmc.power, bmc.resets) == ("On", 1)
+        for state, told, transient in (
+            ("PoweringOn", "PowerState PoweringOn", 75),
+            ("PoweringOff", "PowerState PoweringOff", 75),
+            ("", "PowerState is missing", 1),
+        ):
             bmc.power = state
             assert cluster.state("a") == f"status ended with exit status 1: the BMC says: {told}"
+            assert cluster.switch("restart", "a") == f"restart ended with exit status {transient}: the BMC says: {told}"
         bmc.power = "Off"
         for name, told in (("stranger", "error: 401"), ("lost", "error: 404"), ("gone", "Failed to connect")):
             for command in ("on", "off", "restart"):
@@ -355,7 +373,8 @@ cd {folder} || exit 1
 given=$(printf '%s\\n' "$@")
 wanted() {{ [ "$given" = "$(printf '%s\\n' "$@")" ]; }}
 machine() {{ wanted vm "$1" --resource-group 'demo power $(id)' --name node02 --no-wait --output none; }}
-if machine start || machine restart; then echo PowerState/running > state
+if machine start; then echo PowerState/running > state
+elif machine restart; then grep -qx PowerState/running state && echo restarted >> restarts
 elif machine deallocate; then echo PowerState/deallocated > state
 elif wanted vm get-instance-view --resource-group 'demo power $(id)' --name node02 \\
   --query "instanceView.statuses[?starts_with(code, 'PowerState/')].code | [0]" --output tsv; then cat state
@@ -378,10 +397,12 @@ def test_azure(daemon: Make, tmp_path: Path) -> None:
             ("restart", "running"),
         ):
             assert cluster.switch(command, name) is None
-            assert state.read_text() == f"PowerState/{after}\n"
+            assert state.read_text() == f"PowerState/{after}\n" and not (tmp_path / "restarts").exists()
             assert cluster.state(name) == ("on" if after == "running" else "off")
+    assert cluster.switch("restart", "node02") is None and (tmp_path / "restarts").exists()
     state.write_text("PowerState/stopped\n")
     assert cluster.state("node02") == "off"
+    assert cluster.switch("restart", "node02") is None and state.read_text() == "PowerState/running\n"
     for said, told in (("PowerState/deallocating", "PowerState/deallocating"), ("", "in no state that Azure tells")):
         state.write_text(f"{said}\n")
         assert cluster.state("gateway") == f"status ended with exit status 1: node02 is {told}"
@@ -414,12 +435,28 @@ def test_aws_says_what_a_machine_is_about_to_be(daemon: Make, tmp_path: Path) ->
         (tmp_path / "state").write_text(f"{then}\n")
         assert cluster.state("a") == cluster.state("b") == state
     assert cluster.switch("restart", "a") is None
+    assert (tmp_path / "asked").read_text().splitlines()[-1].startswith("ec2 reboot-instances --instance-ids i-1 ")
     for state in ("shutting-down", "terminated", "None"):
         (tmp_path / "state").write_text(f"{state}\n")
         assert cluster.state("b") == f"status ended with exit status 1: i-1 is {state}"
+        assert cluster.switch("restart", "b") == f"restart ended with exit status 1: i-1 is {state}"
     first, *_, last = (tmp_path / "asked").read_text().splitlines()
     assert first == "ec2 stop-instances --instance-ids i-1 --region eu-west-1 --output text"
     assert last.startswith("ec2 describe-instances --instance-ids i-1 --query ")
+
+
+def test_a_restart_waits_until_a_machine_has_stopped(daemon: Make, tmp_path: Path) -> None:
+    """As the platform has it, but with less patience: it is put off, and in the end the machine is on."""
+    stand_in = programs(tmp_path / "bin", aws=_AWS.format(folder=tmp_path))
+    nodes = {"a": {"platform": "aws", "ec2_id": "i-1", "retries": 1000, "retrydelay": 0.1}}
+    cluster = Cluster(daemon, nodes, stand_in)
+    (tmp_path / "state").write_text("stopping\n")
+    (tmp_path / "asked").touch()
+    assert cluster.daemon.http("/?nodes=a&wait=0", "PUT").status == 200
+    eventually(lambda: (tmp_path / "asked").read_text().count("describe-instances") > 2)
+    assert "start-instances" not in (tmp_path / "asked").read_text()
+    (tmp_path / "state").write_text("stopped\n")
+    eventually(lambda: (tmp_path / "state").read_text() == "pending\n")
 
 
 # -- all of them

@@ -190,6 +190,20 @@ def test_unknown_sections_are_warnings(tmp_path: Path, text: str, warnings: list
         ("{power_on: [x]}", "", ["platforms.p.power_on: ['x'] is not a text", FAULTY], []),
         ("{status_off_exit_code: 0}", "", ["platforms.p.status_off_exit_code: 0 is not within 1 and 255", FAULTY], []),
         ("{status_off_exit_code: off}", "", ["platforms.p.status_off_exit_code: 'off' is not a whole number", FAULTY], []),
+        ("{status_transient_exit_code: 256}", "", ["platforms.p.status_transient_exit_code: 256 is not within 1 and 255", FAULTY], []),
+        ("{status_off_exit_code: 3, status_transient_exit_code: 3}", "", ["platforms.p.status_transient_exit_code: 3 is the status_off_exit_code as well", FAULTY], []),
+        ("{status_off_exit_code: 75}", "", [], []),
+        ("{retries: 3, retrydelay: 0.5, verify: yes, min_interval: 2, status: 'true'}", "", [], []),
+        ("{retries: many}", "", ["platforms.p.retries: 'many' is not a whole number", FAULTY], []),
+        ("{retrydelay: -1}", "", ["platforms.p.retrydelay: '-1' is not a number of seconds", FAULTY], []),
+        ("{min_interval: soon}", "", ["platforms.p.min_interval: 'soon' is not a number of seconds", FAULTY], []),
+        ("{verify: maybe}", "", ["platforms.p.verify: 'maybe' is neither true nor false", FAULTY], []),
+        ("{verify: true}", "", ["static_nodes.n.verify: the state of this PDU cannot be read, so it cannot be verified"], []),
+        ("{retrys: 3}", "", [], ["platforms.p.retrys: nothing is known of this key; did you mean 'retries'?"]),
+        ("{}", "retries: many", ["static_nodes.n.retries: 'many' is not a whole number"], []),
+        ("{}", "retrydelay: [1]", ["static_nodes.n.retrydelay: ['1'] is not a number of seconds"], []),
+        ("{}", "verify: perhaps", ["static_nodes.n.verify: 'perhaps' is neither true nor false"], []),
+        ("{variables: [retries]}", "retries: many", [], []),
         ("{parallel: 0}", "", ["platforms.p.parallel: 0 is not within 1 and 10000", FAULTY], []),
         ("{timeout: soon}", "", ["platforms.p.timeout: 'soon' is not a number of seconds", FAULTY], []),
         (
@@ -219,6 +233,26 @@ def test_faults_of_a_platform_are_those_of_its_nodes(
     if faults:
         with pytest.raises(RequestError, match="'n' is disabled"):
             conf.node("n")
+
+
+def test_what_every_pdu_can_be_given(tmp_path: Path) -> None:
+    """A platform can be given it, and a node, whose own word counts; a variable by such a name is for the scripts."""
+    options = "timeout: 7, retries: 3, retrydelay: 0.5, verify: yes, min_interval: 2"
+    conf = load(
+        tmp_path,
+        f"platforms: {{p: {{{options}, status: 'true'}}, v: {{variables: [retries], timeout: 9}}}}\n"
+        "static_nodes: {a: {platform: p}, b: {platform: p, retries: 5, verify: off, min_interval: , timeout: 8},\n"
+        "  c: {platform: v, retries: 4, retrydelay: 1}}\n",
+    )
+    assert not conf.faults and not conf.warnings
+    found = {name: pdu.options for name, pdu in conf.pdus.items()}
+    values_of = ("timeout", "retries", "retrydelay", "verify", "min_interval")
+    assert {name: [getattr(each, key) for key in values_of] for name, each in found.items()} == {
+        "a": [7, 3, 0.5, True, 2],
+        "b": [8, 5, 0.5, False, 2],
+        "c": [9, 1, 1, False, 0],
+    }
+    assert values(conf, "c") == {"retries": "4"}
 
 
 @pytest.mark.parametrize(

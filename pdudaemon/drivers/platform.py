@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Machines that are switched by shell scripts: BMCs, clouds, hypervisors; the nodes of an OpenFlight Power topology.
 
-Each such PDU is one machine with one port, ``1``. A script's exit status is what counts: 0 is done, anything else is a
-no for good; ``status`` says off by ``status_off_exit_code``. What a failed script wrote to standard error is told to
-who asked, and is not logged.
+Each such PDU is one machine with one port, ``1``. A script's exit status is what counts: 0 is done;
+``status_transient_exit_code`` is a no that may pass (busy, on its way), so the script is run again as often as
+``retries`` allows; anything else is a no for good. ``status`` says off by ``status_off_exit_code``. What a failed
+script wrote to standard error is told to who asked, and is not logged.
 
 The scripts run in ``/bin/sh`` with each of ``values`` in the environment, which makes it a variable of the shell as
 well. None of them is ever part of a script's text or of a command line.
 
 Source: OpenFlight Power's power-server: its configuration and behaviour.
 Tested: with real shells; shipped platforms against ipmi_sim, moto, a Redfish emulator and libvirt's test driver.
-Quirks: one try (``retries`` 1) within 50 s (``timeout``), unless set. A ``restart`` that had begun is not done again
-after a crash of the daemon. Without a ``restart`` script a reboot is off, delay, on.
+Quirks: one try (``retries`` 1) within 50 s (``timeout``), unless set; a ``status`` has all its tries within one
+``timeout``. A ``restart`` that had begun is not done again after a crash of the daemon. Without a ``restart`` script a
+reboot is off, delay, on.
 
     "gateway": {
         "driver": "platform",
@@ -25,14 +27,18 @@ after a crash of the daemon. Without a ``restart`` script a reboot is off, delay
 from __future__ import annotations
 
 import logging
+import math
+import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.errors import DeviceTimeout, PermanentError
+from pdudaemon.drivers.driver import PDUDriver, PDUOptions
+from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, secret_values, text, texts, without
 from pdudaemon.transports import command
+from pdudaemon.transports.deadline import Deadline
 
 log = logging.getLogger("pdud.platform")
 
@@ -40,6 +46,7 @@ PORT = "1"
 """The one port that a machine has."""
 
 _LONGEST_COMPLAINT = 500
+_NEXT_LOOK = 1.0  # seconds until a status that could not be told is asked for again
 
 
 class Platform(PDUDriver):
@@ -54,6 +61,7 @@ class Platform(PDUDriver):
     restart = Setting(text, "", "shell script that restarts it")
     status = Setting(text, "", "shell script that ends with 0 if it is on, with `status_off_exit_code` if it is off")
     status_off_exit_code = Setting(integer(1, 255), 111, "exit status by which `status` says off")
+    status_transient_exit_code = Setting(integer(1, 255), 75, "exit status by which any script says to try again")
     values = Setting(texts, {}, "variables of the scripts")
     folder = Setting(text, "", "working directory of the scripts")
     parallel = Setting(integer(1, 10000), 50, "how many machines of one `platform` may act at a time")
@@ -63,6 +71,12 @@ class Platform(PDUDriver):
         if super().canonical_port(port, settings) != PORT:
             raise ValueError(f"{port!r} is not a port: a machine has one, {PORT}")
         return PORT
+
+    @classmethod
+    def faults(cls, settings: Mapping[str, Any]) -> dict[str, str]:
+        off, transient = (settings.get(f"status_{kind}_exit_code") for kind in ("off", "transient"))
+        same = off is not None and transient is not None and int(off) == int(transient)
+        return {"status_transient_exit_code": f"{transient} is the status_off_exit_code as well"} if same else {}
 
     @classmethod
     def reads_state(cls, settings: Mapping[str, Any]) -> bool:
@@ -80,15 +94,46 @@ class Platform(PDUDriver):
     def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
         super().__init__(hostname, settings)
         self._secrets = secret_values(type(self), settings)
+        self._options = PDUOptions({**self.defaults, **settings})
 
     def port_interaction(self, command: str, port_number: int) -> None:
         self._do(f"power_{command}")
 
     def port_reboot(self, port_number: int) -> None:
         self._do("restart")
+        if self._options.verify:
+            self.confirm(port_number, State.ON)
 
     def port_status(self, port_number: int) -> State:
+        """A question is asked once, so what may pass is waited for here."""
+        for _ in range(1, self._options.retries):
+            try:
+                return self._state()
+            except DeviceTimeout:
+                raise
+            except TransientError as error:
+                if self.deadline.remaining() <= self._options.retrydelay:
+                    raise
+                log.info("%s: %s, asked again in %g s", self.hostname, error, self._options.retrydelay)
+                threading.Event().wait(self._options.retrydelay)
+        return self._state()
+
+    def _state(self) -> State:
         return State.ON if self._do("status", self.status_off_exit_code) == 0 else State.OFF
+
+    def confirm(self, port_number: Any, wanted: State, within: float = math.inf) -> None:
+        """A machine on its way may be in no state that its script can tell: that is no reason not to look again."""
+        limit = Deadline(min(within, self.deadline.remaining()))
+        while True:
+            try:
+                super().confirm(port_number, wanted, limit.remaining())
+                return
+            except DeviceTimeout:
+                raise
+            except DeviceError as error:
+                if limit.when - time.monotonic() <= _NEXT_LOOK:
+                    raise TransientError(str(error), private=error.private) from None
+            threading.Event().wait(_NEXT_LOOK)
 
     def _do(self, name: str, also: int = 0) -> int:
         """Run a script; return its exit status, which is 0 or ``also``."""
@@ -108,7 +153,8 @@ class Platform(PDUDriver):
         if ended.status in (0, also):
             return ended.status
         how = f"was killed by signal {-ended.status}" if ended.status < 0 else f"ended with exit status {ended.status}"
-        raise PermanentError(f"{name} {how}", private=self._in_a_line(ended.complaints))
+        kind = TransientError if ended.status == self.status_transient_exit_code else PermanentError
+        raise kind(f"{name} {how}", private=self._in_a_line(ended.complaints))
 
     def _in_a_line(self, complaints: str) -> str:
         """Return the end of what a script complained, fit for whoever asked."""

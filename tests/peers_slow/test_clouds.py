@@ -34,6 +34,10 @@ def test_aws(daemon: Make, tmp_path: Path) -> None:
         assert cluster.state("a") == "off"
         assert cluster.switch("on", "a") is None and cloud.state(one) == "running"
         assert cluster.switch("restart", "a") is None and cloud.state(one) == "running"
+        cloud.aws("stop-instances", "--instance-ids", one)
+        assert (
+            cloud.state(one) == "stopped" and cluster.switch("restart", "a") is None and cloud.state(one) == "running"
+        )
         assert cluster.switch("off", "b") is None and (cloud.state(one), cloud.state(two)) == ("running", "stopped")
         cloud.aws("terminate-instances", "--instance-ids", two)
         assert cluster.state("b") == f"status ended with exit status 1: {two} is terminated"
@@ -68,6 +72,10 @@ def test_redfish_with_a_certificate_of_its_own(daemon: Make, tmp_path: Path) -> 
         eventually(lambda: bmc.power == "On")
         assert cluster.state("a") == "on" and cluster.switch("restart", "a") is None
         eventually(lambda: bmc.power == "Off")  # on its way
+        eventually(lambda: bmc.power == "On")
+        bmc.reset("ForceOff")
+        eventually(lambda: bmc.power == "Off")
+        assert cluster.switch("restart", "a") is None
         eventually(lambda: bmc.power == "On")
 
 
