@@ -25,8 +25,10 @@ run: .venv/ready  ## start the daemon on loopback with demonstration PDUs; Ctrl-
 	@echo
 	@exec $(VENV)/pdudaemon --conf share/pdudaemon.conf
 
-test: .venv/test  ## run every test
-	$(VENV)/python -m pytest -q -n 4 --dist loadgroup $(TESTS)
+# Tests wait more than they work, hence more workers than processors.
+test: .venv/test  ## run every test; or some, at once and in one process: make test TESTS=tests/test_order.py
+	env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/bytecode \
+		$(VENV)/python -m pytest -q $(or $(TESTS),-n 8 --dist loadgroup)
 
 test-peers: .venv/test  ## test against Home Assistant, a Kasa simulator, AWS and Redfish (downloads about 1 GB once)
 	$(VENV)/python -m tests.peers_slow

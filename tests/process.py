@@ -88,7 +88,8 @@ class Daemon:
     def spawn(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes] | Process:
         """Start the program, without waiting for anything."""
         path = os.pathsep.join([str(ROOT), str(self.plugins)])
-        environment = {**os.environ, "PYTHONPATH": path, "XDG_STATE_HOME": str(self.folder), **self.environment}
+        environment = {**os.environ, "PYTHONPATH": path, "XDG_STATE_HOME": str(self.folder)}
+        environment |= {"PYTHONDONTWRITEBYTECODE": "1", **self.environment}  # plugins come and go
         command = self.command(*arguments)
         if self.real:
             return subprocess.Popen(command, env=environment, cwd=ROOT, **options)

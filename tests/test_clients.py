@@ -79,6 +79,7 @@ def test_labgrid_is_told_of_failure(lab: Lab, pdu: str, index: int, status: int)
     assert lab.outlets("pdu1") == {}
 
 
+@pytest.mark.long
 def test_lava_documented_lines(lab: Lab) -> None:
     on = "pduclient --daemon localhost --hostname pdu01 --command on --port {}"
     assert lab.lava(on.format("12"), on.format("08"), on.format("01")) == [SENT] * 3

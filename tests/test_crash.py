@@ -120,6 +120,7 @@ def test_killed_in_a_retry_pause(daemon: Callable[..., Daemon], tmp_path: Path) 
     assert plugin.by_outlet()["pdu", "1"] == "fo"
 
 
+@pytest.mark.long
 def test_the_on_half_is_kept_up_when_the_device_refuses_after_the_crash(
     daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
@@ -190,11 +191,12 @@ def test_a_client_that_resets_its_connection_changes_nothing(daemon: Callable[..
     eventually(lambda: set(plugin.by_outlet().items()) == {(("pdu", "1"), "fo"), (("pdu", "2"), "fo")})
 
 
-CHAINS = 4
+CHAINS = 10
 KILLS = 200
 PORTS = 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(CHAINS))
 def test_killed_at_random_moments_under_load(daemon: Callable[..., Daemon], seed: int) -> None:
     """The seeds' chains together are killed 200 times; SIGTERM takes its turn now and then."""

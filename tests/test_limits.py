@@ -26,6 +26,7 @@ def connections(daemon: Daemon, count: int) -> Iterator[list[socket.socket]]:
         ]
 
 
+@pytest.mark.long
 def test_sigterm_with_a_hung_pdu_leaves_within_its_bound_and_the_work_goes_on(
     daemon: Callable[..., Daemon],
 ) -> None:
@@ -83,6 +84,7 @@ def test_sigterm_tells_those_who_wait(daemon: Callable[..., Daemon]) -> None:
 
 
 @pytest.mark.real_program
+@pytest.mark.long
 def test_sigterm_kills_a_command_that_does_not_end(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     started = daemon({"pdu": {"driver": "localcmdline", "cmd_on": f"echo $$ > {begun}; sleep 100 & sleep 100"}})
@@ -115,6 +117,7 @@ def test_two_daemons_on_one_store(daemon: Callable[..., Daemon]) -> None:
     assert started.power("on", "pdu", 1).status == 200
 
 
+@pytest.mark.long
 def test_a_dead_pdu_with_200_waiting_clients_costs_the_others_nothing(daemon: Callable[..., Daemon]) -> None:
     started = daemon(
         {"dead": {"driver": "dummy", "deaf": True, "retries": 1, "timeout": 3}, "good": {"driver": "dummy"}}
@@ -174,6 +177,7 @@ def refused(started: Daemon) -> bool:
         return True
 
 
+@pytest.mark.long
 def test_a_stuck_pdu_is_told_and_comes_back(daemon: Callable[..., Daemon]) -> None:
     """The driver ignores its deadline: after that and a grace who waits is told, until it comes back."""
     started, plugin = recorded(daemon, {"pdu": {"takes": 9, "timeout": 1}, "good": {}})

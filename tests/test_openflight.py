@@ -402,6 +402,7 @@ def test_a_hung_node_and_impatient_clients_cost_the_other_nodes_nothing(gated: D
     eventually(lambda: attributes(gated.http(every))["slow"]["running"])
 
 
+@pytest.mark.long
 def test_who_waits_is_told_what_becomes_of_a_request_when_the_daemon_stops(gated: Daemon) -> None:
     with stream(gated, "/?nodes=slow", "PATCH") as (_, first), stream(gated, "/?nodes=slow", "DELETE") as (_, second):
         eventually(lambda: len(gated.http("/api/v1/requests").json) == 2)

@@ -59,7 +59,7 @@ class Device:
             return
         for start in range(0, len(data), 7):
             connection.sendall(data[start : start + 7])
-            self.closing.wait(0.01)
+            self.closing.wait(0.003)
 
     def __enter__(self) -> Self:
         if self.mood is not Mood.GONE:

@@ -150,7 +150,7 @@ class Agent(Device):
         self.sessions = 0
         self.lock = threading.Lock()
         self.closing = threading.Event()
-        self.late = 0.2 if mood is Mood.SLOW else late
+        self.late = 0.05 if mood is Mood.SLOW else late
         self.lose = lose
         self.versions: list[int] = []
         self.pdus: list[PDU] = []

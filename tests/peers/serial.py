@@ -75,7 +75,7 @@ class PtyDevice:
         for start in range(0, len(data), max(1, step)):
             os.write(self._device, data[start : start + step])
             if self.mood is Mood.SLOW:
-                self.closing.wait(0.01)
+                self.closing.wait(0.003)
 
     def __enter__(self) -> Self:
         if self.mood is Mood.BUSY:
