@@ -18,7 +18,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from pdudaemon import __version__, access, config, configfile, listing, topology
+from pdudaemon import __version__, access, config, configfile, environment, listing, topology
 from pdudaemon.config import LEVELS, PROTOCOLS, Config, DaemonOptions
 from pdudaemon.dispatcher import Dispatcher
 from pdudaemon.drivers.driver import PDUOptions
@@ -226,6 +226,7 @@ def _unfinished(store_path: str) -> int:
 
 def _serve(conf: Config, store_path: str, options: argparse.Namespace) -> int:
     """Run the daemon until a signal ends it."""
+    environment.keep()
     news = News(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     tell_faults(conf)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -240,6 +241,7 @@ def _serve(conf: Config, store_path: str, options: argparse.Namespace) -> int:
 
 def _drive(conf: Config, options: argparse.Namespace) -> int:
     """Carry out one request without a daemon; return 0 only if the device did it."""
+    environment.keep()
     words = {word: getattr(options, word) for word in ("hostname", "port", "alias", "delay")}
     try:
         asked = order(conf, options.request, {word: value for word, value in words.items() if value is not None})

@@ -7,11 +7,11 @@ the text counts, without a line end at its end, and it is a secret.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pdudaemon.environment import own
 from pdudaemon.settings import Secret
 
 
@@ -46,7 +46,7 @@ def unseen(settings: Mapping[str, Any]) -> set[str]:
 
 def _read(key: str, kind: str, name: str, folder: Path, checking: bool) -> Secret:
     if kind == "credential":
-        place = Path(os.environ.get("CREDENTIALS_DIRECTORY", ""))
+        place = Path(own("CREDENTIALS_DIRECTORY"))
         if name != Path(name).name:
             raise ValueError(f"{key}: there is no credential {name!r}: the service was given none of that name")
         if not place.name and checking:

@@ -11,6 +11,8 @@ import os
 import socket
 import time
 
+from pdudaemon.environment import own
+
 log = logging.getLogger("pdud.notify")
 
 LONGEST_STATUS = 1000
@@ -20,10 +22,10 @@ class Notifier:
     """Tells the service manager. Used by the main thread."""
 
     def __init__(self) -> None:
-        path = os.environ.get("NOTIFY_SOCKET", "")
+        path = own("NOTIFY_SOCKET")
         self._address = f"\0{path[1:]}" if path.startswith("@") else path
-        watched = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        microseconds = os.environ.get("WATCHDOG_USEC", "")
+        watched = own("WATCHDOG_PID") in ("", str(os.getpid()))
+        microseconds = own("WATCHDOG_USEC")
         self._watchdog = int(microseconds) / 1e6 if watched and microseconds.isdecimal() else 0.0
         self._told = time.monotonic()
 

@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
 
+from pdudaemon.environment import for_others
 from pdudaemon.errors import PermanentError
 from pdudaemon.transports.deadline import Deadline
 
@@ -137,7 +138,7 @@ def started(
                 cwd=folder,
                 start_new_session=not leader,
                 pass_fds=() if hold is None else (hold,),
-                env=None if environment is None else {**os.environ, **environment},
+                env={**for_others(), **(environment or {})},
             )
         except OSError as error:
             raise PermanentError(f"cannot run a command: {error.strerror}: {error.filename}") from None
