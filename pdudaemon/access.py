@@ -9,6 +9,7 @@ both protocols serve, if there are any.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import re
@@ -16,11 +17,11 @@ import secrets
 import stat
 import time
 import warnings
-from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
-from pdudaemon.errors import ConfigError, Denied
+from pdudaemon import sharedfiles
+from pdudaemon.errors import ConfigError, Denied, Unavailable
 from pdudaemon.settings import Network
 
 OPENFLIGHT = Path("/opt/flight/etc/power-server.conf")
@@ -30,6 +31,7 @@ _TAKEN_OVER = re.compile(
     r"""^[ \t]*(?:export[ \t]+)?jwt_shared_secret[ \t]*[=:][ \t]*(['"]?)(.*?)\1[ \t]*(?:(?<![^ \t])#.*)?\r?$""",
     re.MULTILINE,
 )
+_MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 
 
@@ -95,9 +97,10 @@ def from_file(path: Path) -> Access:
     """
     _library()
     try:
-        _make(path)
+        sharedfiles.create(path, f"{secrets.token_urlsafe(32)}\n")
     except OSError as error:
-        raise ConfigError(f"jwt_secret_file: {path}: {error.strerror}") from None
+        kind = Unavailable if error.errno in _MAY_PASS else ConfigError
+        raise kind(f"jwt_secret_file: {path}: {error.strerror}") from None
     return Access(_read(path))
 
 
@@ -108,20 +111,9 @@ def check(path: Path) -> None:
         _read(path)
 
 
-def _make(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-    with suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as made:
-            made.write(f"{secrets.token_urlsafe(32)}\n")
-            if os.geteuid() == 0:  # --token by root, beside a service that has a user of its own
-                os.fchown(descriptor, -1, path.parent.stat().st_gid)
-                os.fchmod(descriptor, 0o640)
-
-
 def _read(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8") as file:
+        with os.fdopen(sharedfiles.opened(path, os.O_RDONLY), encoding="utf-8") as file:
             mode = os.fstat(file.fileno()).st_mode
             text = file.read(65536)
     except OSError as error:
@@ -132,8 +124,11 @@ def _read(path: Path) -> str:
         raise ConfigError(f"jwt_secret_file: {path}: others can read or change it; chmod it to 0600 or 0640")
     found = _TAKEN_OVER.search(text)
     secret = (found[2] if found else text).strip()
-    if not secret or (not found and len(secret.split()) > 1):
-        raise ConfigError(f"jwt_secret_file: {path}: holds no secret")
+    if not secret or "\0" in secret:  # as an earlier version left it when there was no room, or the power went
+        remedy = "put back the one that it held, or remove the file: a new secret is made, and tokens made before end"
+        raise ConfigError(f"jwt_secret_file: {path}: holds no secret; {remedy}")
+    if not found and len(secret.split()) > 1:
+        raise ConfigError(f"jwt_secret_file: {path}: holds no secret: it is more than one word")
     return secret
 
 

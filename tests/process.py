@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -176,6 +177,17 @@ def nothing_left_behind() -> Iterator[None]:
     before = _held()
     yield
     eventually(lambda: all(now <= then for now, then in zip(_held(), before, strict=True)))
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no file be written to meanwhile, as if there were no room on the disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _held() -> tuple[int, int]:

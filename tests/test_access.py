@@ -13,6 +13,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,9 +24,9 @@ import pytest
 
 from pdudaemon import access, cli, httplistener, openflight
 from pdudaemon.access import Access
-from pdudaemon.errors import ConfigError, Denied
+from pdudaemon.errors import ConfigError, Denied, Unavailable
 from tests.ports import free_ports
-from tests.process import Daemon, eventually
+from tests.process import ROOT, Daemon, eventually, full_disk, in_parallel
 
 SECRET = "c2VjcmV0IG9mIGEgdGVzdA=="  # as OpenFlight's package makes them: short
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
@@ -236,6 +237,51 @@ def test_a_secret_made_by_root_can_be_read_by_the_service(tmp_path: Path) -> Non
     access.from_file(tmp_path / "secret")
 
 
+def test_without_room_no_half_of_a_secret_is_left(tmp_path: Path) -> None:
+    """The machine may have some later, so a service is started again then."""
+    path = tmp_path / "secret"
+    with full_disk(), pytest.raises(Unavailable, match=f"jwt_secret_file: {path}: File too large"):
+        access.from_file(path)
+    assert not [*tmp_path.iterdir()]
+    access.from_file(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["secret"]
+
+
+@pytest.mark.parametrize("moment", ["write", "fsync", "link"])
+def test_killed_while_the_secret_is_made(tmp_path: Path, moment: str) -> None:
+    path = tmp_path / "secret"
+    text = f"""
+import os, signal
+from pathlib import Path
+from pdudaemon import access
+os.{moment} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+if "{moment}" == "write":
+    os.fchmod = os.fdopen = os.write
+access.from_file(Path({str(path)!r}))
+"""
+    assert subprocess.run([sys.executable, "-c", text], cwd=ROOT).returncode == -9
+    assert not path.exists()
+    assert access.from_file(path).token(1)
+
+
+def test_daemons_that_race_for_a_secret_have_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "secret"
+    made = in_parallel([lambda: access.from_file(path)] * 8)
+    for each in made:
+        each.permit("127.0.0.1", (), f"Bearer {made[0].token(1)}")
+    assert [each.name for each in path.parent.iterdir()] == ["secret"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "\0" * 44, "abc\0\0\0"])
+def test_what_a_start_without_room_left_is_told_and_not_replaced(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "secret"
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match="holds no secret; put back the one that it held, or remove the file"):
+        access.from_file(path)
+    assert path.read_text() == text
+
+
 @pytest.mark.parametrize(
     ("mode", "safe"),
     [(0o600, True), (0o400, True), (0o640, True), (0o440, True), (0o644, False), (0o604, False), (0o660, False), (0o602, False), (0o601, False), (0o666, False)],
@@ -275,7 +321,7 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (None, 0, ""),
         (SECRET, 0o640, ""),
         (SECRET, 0o644, "others can read or change it; chmod it to 0600 or 0640"),
-        ("", 0o600, "holds no secret"),
+        ("two words", 0o600, "holds no secret: it is more than one word"),
     ],
 )
 def test_the_secret_is_checked_and_not_made(

@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "pdudaemon"
 
 FLOORS = [
-    {"environment", "errors", "power", "ranges", "settings", "__init__"},
+    {"environment", "errors", "power", "ranges", "settings", "sharedfiles", "__init__"},
     {"store", "transports", "notify", "credentials"},
     {"drivers"},
     {
