@@ -16,9 +16,11 @@ import signal
 import sys
 import threading
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
-from pdudaemon import __version__, access, config, configfile, environment, listing, topology
+from pdudaemon import __version__, access, config, configfile, environment, listing, sharedfiles, topology
 from pdudaemon.config import LEVELS, PROTOCOLS, Config, DaemonOptions
 from pdudaemon.dispatcher import Dispatcher
 from pdudaemon.drivers.driver import PDUOptions
@@ -176,6 +178,12 @@ def _log_to(level: str, options: argparse.Namespace) -> None:
 class _LogFile(logging.handlers.WatchedFileHandler):
     """Opens the file anew after a rotation; what cannot be written to it goes to standard error, and never raises."""
 
+    def _open(self) -> TextIOWrapper[Any]:
+        if os.path.dirname(self.baseFilename) in ("/dev", "/dev/fd", "/proc/self/fd"):  # what we have open already
+            return super()._open()
+        descriptor = sharedfiles.opened(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        return TextIOWrapper(open(descriptor, "ab"), encoding=self.encoding, errors=self.errors)
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             super().emit(record)
@@ -204,17 +212,26 @@ def _store_path(conf: Config, dbfile: str | None) -> str:
 def _lock_folder(store_path: str) -> Path:
     folder = Path(f"{store_path}.locks")
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        with sharedfiles.place(folder / "any", make=True):
+            return folder
     except OSError as error:
         raise StoreError(f"cannot make {folder}: {error.strerror}") from None
-    return folder
+
+
+def _store(path: str, history: int = 10000) -> Store:
+    """Return the store; root, beside a service that has a user of its own, goes into its folder as that user."""
+    try:
+        with sharedfiles.as_owner(Path(path)):
+            return Store(path, history)
+    except OSError as error:
+        raise StoreError(f"the store cannot be opened: {error.strerror}: {path}") from None
 
 
 def _unfinished(store_path: str) -> int:
     """Print the requests on record that have yet to switch something on; return 1 if there are any."""
     if not os.path.exists(store_path):
         return 0
-    store = Store(store_path)
+    store = _store(store_path)
     try:
         owed = [request for request in store.live() if request.must_switch_on]
     finally:
@@ -234,7 +251,7 @@ def _serve(conf: Config, store_path: str, options: argparse.Namespace) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError) as error:  # a hardened unit may forbid it, and says LimitNOFILE= itself
         log.info("the limit of open files stays as it is: %s", error)
-    store = Store(store_path, conf.daemon.history)
+    store = _store(store_path, conf.daemon.history)
     Service(conf, store, _lock_folder(store_path)).run(news, lambda: _config(options))
     return 0
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 from pdudaemon.config import PDUConfig
 from pdudaemon.pdurunner import Box, PDURunner
@@ -30,6 +32,10 @@ def _file_name(name: str) -> str:
     return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
 
 
+def _box_name(pdu: PDUConfig) -> str:
+    return pdu.options.lock or pdu.name
+
+
 class Fleet:
     """``pdus`` and ``runners`` by name: those configured, and those not any more that have not ended what they have.
 
@@ -43,7 +49,8 @@ class Fleet:
     ) -> None:
         self.pdus: dict[str, PDUConfig] = {}
         self.runners: dict[str, PDURunner] = {}
-        self.boxes: dict[str, Box] = {}
+        self.boxes: WeakValueDictionary[str, Box] = WeakValueDictionary()  # as long as a worker has to do with one
+        self._users: Counter[str] = Counter()  # of the boxes, by name
         self._pools: dict[tuple[str, int], Pool] = {}
         self._locks = locks
         self._begin = begin
@@ -60,6 +67,9 @@ class Fleet:
             former, self.pdus[name] = self.pdus.get(name), pdu
             if pdu.driver is None:
                 continue
+            self._users[_box_name(pdu)] += 1
+            if former is not None:
+                self._part(former)
             if name not in self.runners:
                 self.runners[name] = PDURunner(pdu, self._box(pdu), self._pool(pdu), self._begin, self._end)
             elif former != pdu:
@@ -73,6 +83,7 @@ class Fleet:
         runner = self.runners.pop(name, None)
         if runner is not None:
             runner.stop()
+        self._part(self.pdus[name])
         if name in self._configured:
             self.pdus[name] = self._configured[name]
         else:
@@ -99,10 +110,24 @@ class Fleet:
         return name in self._configured and self._configured[name].driver is not None
 
     def _box(self, pdu: PDUConfig) -> Box:
-        name = pdu.options.lock or pdu.name
-        if name not in self.boxes:
-            self.boxes[name] = Box(None if self._locks is None else self._locks / _file_name(name))
-        return self.boxes[name]
+        name = _box_name(pdu)
+        box = self.boxes.get(name)
+        if box is None:
+            box = self.boxes[name] = Box(None if self._locks is None else self._locks / _file_name(name))
+        box.remember()
+        return box
+
+    def _part(self, pdu: PDUConfig) -> None:
+        """Forget the box that a PDU had, unless it had none or others have it as well."""
+        if pdu.driver is None:
+            return
+        name = _box_name(pdu)
+        self._users[name] -= 1
+        if not self._users[name]:
+            del self._users[name]
+            box = self.boxes.get(name)
+            if box is not None:
+                box.forget()
 
     def _pool(self, pdu: PDUConfig) -> AbstractContextManager[Any]:
         pool = pdu.driver.pool(pdu.settings) if pdu.driver is not None else None

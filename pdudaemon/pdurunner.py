@@ -19,7 +19,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +28,7 @@ from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
 from pdudaemon.settings import without
-from pdudaemon.transports import command
+from pdudaemon.transports import lockfile
 from pdudaemon.transports.deadline import Deadline
 
 log = logging.getLogger("pdud.runner")
@@ -60,12 +60,28 @@ class Box:
         self.stuck = ""
         self._path = path
         self._descriptor: int | None = None
+        self._guard = threading.Lock()  # of the next two; taken last of all locks
+        self._in_use = False
+        self._forgotten = False
+
+    def remember(self) -> None:
+        """Have a PDU (again)."""
+        with self._guard:
+            self._forgotten = False
+
+    def forget(self) -> None:
+        """Have no PDU any more: the file is closed and taken away, at once or when what acts has ended. Never waits."""
+        with self._guard:
+            self._forgotten = True
+            if not self._in_use:
+                self._part()
 
     def close(self) -> None:
-        """Close the file. Nothing acts any more."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        """Close the file, unless something acts."""
+        with self._guard:
+            if self._descriptor is not None and not self._in_use:
+                os.close(self._descriptor)
+                self._descriptor = None
 
     @contextmanager
     def held(self, deadline: Deadline, stopping: threading.Event) -> Iterator[int | None]:
@@ -76,30 +92,57 @@ class Box:
         if self._path is None:
             yield None
             return
-        if self._descriptor is None:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            if os.geteuid() == 0:  # --drive by root, beside a service that has a user of its own
-                folder = os.stat(os.path.dirname(self._path))
-                os.fchown(self._descriptor, folder.st_uid, folder.st_gid)
+        with self._guard:
+            self._in_use = True
         try:
-            self._take(self._descriptor, deadline, stopping)
-            yield self._descriptor
+            yield self._taken(self._path, deadline, stopping)
         finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            if self._descriptor is not None:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # also for what a command has left running
+            with self._guard:
+                self._in_use = False
+                if self._forgotten:
+                    self._part()
 
-    def _take(self, descriptor: int, deadline: Deadline, stopping: threading.Event) -> None:
-        killed = False
-        while not _locked(descriptor):
+    def _taken(self, path: Path, deadline: Deadline, stopping: threading.Event) -> int:
+        try:
+            while True:
+                if self._descriptor is None:
+                    self._descriptor = lockfile.opened(path)
+                self._await(self._descriptor, deadline, stopping)
+                if lockfile.is_current(self._descriptor, path):
+                    with suppress(OSError):  # no room: nobody will be told whose it is, but locked it is
+                        lockfile.sign(self._descriptor)
+                    return self._descriptor
+                os.close(self._descriptor)
+                self._descriptor = None
+        except OSError as error:
+            raise TransientError(f"the lock file {path} cannot be used: {error.strerror}") from None
+
+    def _await(self, descriptor: int, deadline: Deadline, stopping: threading.Event) -> None:
+        """Wait until the file is ours; when the time is over, a command whose daemon is gone is ended."""
+        ended = False
+        while not lockfile.is_free(descriptor):
             try:
                 if stopping.wait(min(_POLL, deadline.remaining())):
                     raise TransientError("busy: stopping")
             except DeviceTimeout:
-                if killed or not command.kill_orphan(descriptor):
-                    log.error("%s is held by another process", self._path)
-                    raise TransientError(f"busy: an earlier command still held {self._path}") from None
+                if ended or not lockfile.end_orphan(descriptor):
+                    holder = lockfile.signed(descriptor)
+                    known = holder is not None and not holder.gone
+                    log.error("%s is held by %s", self._path, holder if known else "another process")
+                    held = f"held by {holder}" if known else f"another process holds {self._path}"
+                    raise TransientError(f"busy: {held}") from None
                 log.error("%s is held by a command of an earlier run, killed now", self._path)
-                killed, deadline = True, Deadline(_DEATH)
-        os.ftruncate(descriptor, 0)  # whom an earlier holder named there is of no concern any more
+                ended, deadline = True, Deadline(_DEATH)
+
+    def _part(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        if self._path is not None:
+            with suppress(OSError):  # there is none, or it is not to be had: then it stays
+                lockfile.remove(self._path)
 
 
 class PDURunner:
@@ -245,15 +288,6 @@ class PDURunner:
             log.debug("%s: the driver raised what is no device error\n%s", self.pdu.name, trace.rstrip())
         text = " ".join(without(self.pdu.secrets, text).split()) or type(error).__name__
         return kind(_clean(f"{self.pdu.name}: {text}"), private=_clean(private))
-
-
-def _locked(descriptor: int) -> bool:
-    """Lock a file, if nobody else has it locked; return whether it is ours."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _clean(text: str) -> str:

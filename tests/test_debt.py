@@ -377,7 +377,7 @@ def test_an_action_begins_and_has_all_its_time_once_the_lock_is_free(tmp_path: P
 def test_a_lock_that_nobody_gives_back_is_told(tmp_path: Path, held: IO[str]) -> None:
     begin, error = Worker(tmp_path, 0.3).finish()
     assert begin == "begin" and isinstance(error, TransientError)
-    assert str(error) == f"pdu: busy: an earlier command still held {tmp_path}/lock"
+    assert str(error) == f"pdu: busy: another process holds {tmp_path}/lock"
 
 
 def test_who_waits_for_a_lock_can_be_stopped(tmp_path: Path, held: IO[str]) -> None:

@@ -7,7 +7,7 @@ beginning and the end are kept.
 
 ``hold`` is a file descriptor that the program inherits. The PDU's lock is given here, so that a program which outlives
 a killed daemon keeps the PDU locked for the next one, which finds the program's process group written in the file and
-ends it when its time is over (see `pdudaemon.pdurunner.Box`).
+ends it when its time is over (see `pdudaemon.transports.lockfile`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
 
 from pdudaemon.environment import for_others
-from pdudaemon.errors import PermanentError
+from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.transports import lockfile
 from pdudaemon.transports.deadline import Deadline
 
 OUTPUT_LIMIT = 65536
@@ -34,6 +35,7 @@ _SLICE = 0.1  # seconds between two looks at how much was printed
 
 _live: set[int] = set()
 _live_lock = threading.Lock()
+_kills = 0  # how often all were killed
 
 
 class Output(NamedTuple):
@@ -76,6 +78,7 @@ class Program:
         _signal_group(self._process.pid, signal.SIGTERM)
         _ended(self._process, _TERMINATE_GRACE, self._files)
         _signal_group(self._process.pid, signal.SIGKILL)  # also whatever of the group outlived its leader
+        self._process.kill()  # one that leads no group yet
         self._process.wait()
 
     @property
@@ -121,13 +124,15 @@ def started(
 ) -> Iterator[Program]:
     """Start a program; its process group is dead in the end. A ``terminal`` becomes its input and its controlling one.
 
-    Raises: PermanentError when the program cannot be started.
+    Raises: PermanentError when the program cannot be started; TransientError if it cannot be written into the held file
+    what is held for it, or the daemon leaves just now.
     """
     # A terminal is made the controlling one by a program, since to do it here, between fork and exec, is not safe.
     leader = () if terminal is None or isinstance(command, str) else ("setsid", "-c")
     with contextlib.ExitStack() as files:
         printed = files.enter_context(_unlinked_file())
         complained = files.enter_context(_unlinked_file()) if apart else None
+        kills = _kills
         try:
             process = subprocess.Popen(
                 command if isinstance(command, str) else [*leader, *command],
@@ -142,12 +147,14 @@ def started(
             )
         except OSError as error:
             raise PermanentError(f"cannot run a command: {error.strerror}: {error.filename}") from None
-        with _live_lock:
-            _live.add(process.pid)
-        if hold is not None:
-            _sign(hold, process.pid)
         program = Program(process, printed, complained)
         try:
+            with _live_lock:
+                _live.add(process.pid)
+            if kills != _kills:  # just now: it was not among them
+                raise TransientError("the daemon is stopping")
+            if hold is not None:
+                _sign(hold, process.pid)
             yield program
         finally:
             with _live_lock:
@@ -182,29 +189,22 @@ def _unlinked_file() -> IO[bytes]:
         return tempfile.TemporaryFile(buffering=0)
 
 
-def kill_orphan(held: int) -> bool:
-    """Kill the process group that a held file names; return whether it names one. It lives as long as the lock is held.
-
-    For the next daemon, at the end of the time that a command of the last one could have had.
-    """
-    group = os.pread(held, 20, 0)
-    if group:
-        _signal_group(int(group), signal.SIGKILL)
-    return bool(group)
-
-
 def kill_all() -> int:
     """Kill every process group started here and not yet ended; return how many. For the end of the daemon."""
+    global _kills
     with _live_lock:
+        _kills += 1
         for pid in _live:
             _signal_group(pid, signal.SIGKILL)
         return len(_live)
 
 
 def _sign(hold: int, group: int) -> None:
-    """Write into the held file which process group it is held for."""
-    os.ftruncate(hold, 0)
-    os.pwrite(hold, str(group).encode(), 0)
+    """Write into the held file which process group it is held for. Raises: TransientError."""
+    try:
+        lockfile.sign(hold, group)
+    except OSError as error:
+        raise TransientError(f"a command was ended: the lock file cannot be written: {error.strerror}") from None
 
 
 def _ended(process: subprocess.Popen[bytes], seconds: float, files: Iterable[IO[bytes]]) -> bool:
