@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, PDUOptions
+from pdudaemon.drivers import hooks
+from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
+from pdudaemon.drivers.hooks import Traits
 from pdudaemon.errors import RequestError
 from pdudaemon.nodes import Node
 from pdudaemon.power import Outlet, Target
 from pdudaemon.ranges import expanded
-from pdudaemon.settings import Options, Setting, choice, integer, near, networks, seconds, sites, text
+from pdudaemon.settings import Options, Setting, choice, integer, near, networks, seconds, sites, text, without
 
 PROTOCOLS = ("tcp", "http", "both")
 LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR")
@@ -71,6 +73,7 @@ class PDUConfig:
     driver: type[PDUDriver] | None
     secrets: tuple[str, ...] = ()
     fault: str = ""
+    traits: Traits = field(default_factory=Traits)
 
     @property
     def driver_name(self) -> str:
@@ -79,16 +82,17 @@ class PDUConfig:
     @property
     def readable(self) -> bool:
         """Whether the state of its ports can be read from the device."""
-        return self.driver is not None and self.driver.reads_state(self.settings)
+        return self.traits.reads_state
 
-    def outlet(self, port: str) -> Outlet:
+    def outlet(self, port: str | int) -> Outlet:
         """Return the outlet that a port, spelled in any way, names. Raises: RequestError if there is none."""
         if self.driver is None:
             raise RequestError(f"{self.name}: disabled by its configuration: {self.fault}")
         try:
-            return Outlet(self.name, self.driver.canonical_port(port, self.settings))
+            canonical = hooks.canonical_port(self.driver, str(port), self.settings)
         except ValueError as error:
-            raise RequestError(f"{self.name}: {error}") from None
+            raise RequestError(f"{self.name}: {without(self.secrets, str(error))}") from None
+        return Outlet(self.name, canonical, port if legacy(self.driver) else None)
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ class Config:
         name = self.daemon.jwt_secret_file
         return Path(self.path).parent / os.path.expandvars(name) if name else None
 
-    def target(self, hostname: str, port: str) -> Target:
+    def target(self, hostname: str, port: str | int) -> Target:
         """Return the target that a PDU's name and a port name. Raises: RequestError, saying what is wrong."""
         pdu = self.pdus.get(hostname)
         if pdu is None:
@@ -134,7 +138,7 @@ class Config:
     def restarts(self, outlet: Outlet) -> bool:
         """Whether a reboot of an outlet is the device's own restart."""
         pdu = self.pdus.get(outlet.pdu)
-        return pdu is not None and pdu.driver is not None and pdu.driver.restarts(pdu.settings)
+        return pdu is not None and pdu.traits.restarts
 
     def named(self, names: str, groups: str = "") -> tuple[list[str], list[str]]:
         """Return the nodes that texts of ranges and of groups name, and the groups that there are not.

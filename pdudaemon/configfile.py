@@ -18,15 +18,18 @@ from typing import Any
 from pdudaemon import nodes, topology
 from pdudaemon.config import Config, DaemonOptions, ListenerOptions, PDUConfig, locked
 from pdudaemon.credentials import resolved, unseen
-from pdudaemon.drivers import strategies
-from pdudaemon.drivers.driver import PDUDriver, PDUOptions
+from pdudaemon.drivers import hooks, strategies
+from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
+from pdudaemon.drivers.hooks import Traits
 from pdudaemon.errors import ConfigError, RequestError
 from pdudaemon.nodes import Node
 from pdudaemon.power import Outlet
-from pdudaemon.settings import declared, has_half, near, read, secret_values
+from pdudaemon.settings import declared, has_half, near, read, secret_values, without
 from pdudaemon.topology import Topology
 
 _COMMENT = re.compile(r"^[ \t]*(?:#|//).*$", re.MULTILINE)  # JSON has no line that begins so
+
+_OLD_OPTIONS = {"driver", "retries", "retrydelay"}  # what the existing daemon, too, knows of every PDU
 
 
 def load(path: str, overrides: Mapping[str, object] | None = None, checking: bool = False) -> Config:
@@ -195,7 +198,8 @@ class _Reading:
         """Check one PDU; ``where`` says where it stands, ``fault`` what is known to be wrong with it."""
         faults: list[tuple[str, str]] = []
         settings = entry if isinstance(entry, _Object) else _Object(())
-        driver = None
+        driver, traits = None, Traits()
+        options: dict[str, Any] = {}
         try:
             found = _Object(resolved(settings, Path(self.path).parent, self.checking).items())
             found.twice, settings = settings.twice, found
@@ -213,43 +217,69 @@ class _Reading:
             if "driver" not in wrong:
                 try:
                     driver = strategies.find(settings["driver"])
-                    for key in declared(PDUOptions) | declared(driver):
-                        if settings.get(key, "") is None:  # old files have null for what is not set
-                            del settings[key]
-                    wrong |= self._driver_faults(name, driver, settings, options)
+                    if legacy(driver):
+                        wrong = self._left_to_driver(where, wrong)
+                    else:
+                        for key in declared(PDUOptions) | declared(driver):
+                            if settings.get(key, "") is None:  # old files have null for what is not set
+                                del settings[key]
+                        options = {**driver.defaults, **options}
+                    wrong |= self._driver_faults(name, driver, settings)
+                    if not wrong:
+                        traits = hooks.traits(driver, settings)
+                        wrong = self._option_faults(where, driver, settings, options, traits)
                 except ValueError as error:
                     wrong["driver"] = str(error)
             faults += wrong.items()
         hidden = unseen(settings)
         self.warnings += [f"{where}.{key}: only the service can see this credential" for key in sorted(hidden)]
-        lines = [f"{where}{key and '.'}{key}: {fault}" for key, fault in faults if key not in hidden]
+        secrets = secret_values(driver or PDUDriver, settings)
+        shown = [(key, without(secrets, " ".join(fault.split()))) for key, fault in faults if key not in hidden]
+        lines = [f"{where}{key and '.'}{key}: {fault}" for key, fault in shown]
         self.faults += lines
         usable = None if lines else driver
         return PDUConfig(
             name,
             settings,
-            PDUOptions({} if usable is None else {**usable.defaults, **settings}),
+            PDUOptions(options if usable else {}),
             usable,
-            secret_values(driver or PDUDriver, settings),
+            secrets,
             "; ".join(line.partition(": ")[2] for line in lines),
+            traits if usable else Traits(),
         )
 
-    def _driver_faults(
-        self, name: str, driver: type[PDUDriver], settings: Mapping[str, Any], options: Mapping[str, Any]
-    ) -> dict[str, str]:
+    def _driver_faults(self, name: str, driver: type[PDUDriver], settings: Mapping[str, Any]) -> dict[str, str]:
         own = declared(driver)
         if own:  # a driver written for the existing daemon declares nothing: every key may be one of its own
             self._unknown(f"pdus.{name}", settings, [*declared(PDUOptions), *own])
-        wrong = read(driver, settings)[1] or driver.faults(settings)
-        if options.get("verify") and not wrong and not driver.reads_state(settings):
+        return hooks.faults(driver, settings)
+
+    def _option_faults(
+        self, where: str, driver: type[PDUDriver], settings: Mapping[str, Any], options: dict[str, Any], traits: Traits
+    ) -> dict[str, str]:
+        """Return what is wrong with the options of every PDU beyond their types, with this driver."""
+        wrong = {}
+        if options.get("verify") and not traits.reads_state:
             wrong["verify"] = "the state of this PDU cannot be read, so it cannot be verified"
+            if legacy(driver):
+                wrong = self._left_to_driver(where, wrong)
+                del options["verify"]
         ports = options.get("locked")
-        for port in ports if isinstance(ports, tuple) and not wrong else ():
+        for port in ports if isinstance(ports, tuple) else ():
             try:
-                driver.canonical_port(port, settings)
+                hooks.canonical_port(driver, port, settings)
             except ValueError as error:
                 wrong["locked"] = str(error)
         return wrong
+
+    def _left_to_driver(self, where: str, wrong: Mapping[str, str]) -> dict[str, str]:
+        """Return those faults that are faults for a driver of the existing daemon as well, and warn of the others.
+
+        What that daemon does not know of every PDU may mean something else to such a driver.
+        """
+        for key in wrong.keys() - _OLD_OPTIONS:
+            self.warnings.append(f"{where}.{key}: {wrong[key]}; left to the driver, and not an option of ours")
+        return {key: fault for key, fault in wrong.items() if key in _OLD_OPTIONS}
 
     def _nodes(
         self,
@@ -262,7 +292,7 @@ class _Reading:
     ) -> dict[str, Node]:
         """Check a section of nodes or aliases, whose names may not be those of others; ``told`` are known faults."""
 
-        def outlet(hostname: str, port: str) -> Outlet:
+        def outlet(hostname: str, port: str | int) -> Outlet:
             if hostname not in pdus:
                 raise RequestError(f"there is no PDU {hostname!r}{near(hostname, pdus)}")
             return pdus[hostname].outlet(port)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 
+_LONGEST = 500  # characters of what a stranger's exception says
+
 
 class PDUDaemonError(Exception):
     """Base of all. ``kind`` is the last part of the URN in a problem document (RFC 9457).
@@ -160,3 +162,13 @@ def both(first: PDUDaemonError, second: PDUDaemonError) -> PDUDaemonError:
     joined = type(first)(f"{first}; {second}")
     joined.private = "; ".join(filter(None, (first.private, second.private)))
     return joined
+
+
+def described(error: BaseException) -> str:
+    """Return the type and the text of any exception in one line, whatever its own ``__str__`` does."""
+    name = type(error).__name__
+    try:
+        text = " ".join(str(error).split())[:_LONGEST]
+    except BaseException:  # of a third party's making: it may raise anything, as may all that is called on it
+        return f"{name}, which cannot say why"
+    return f"{name}: {text}" if text else name

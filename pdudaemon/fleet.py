@@ -130,5 +130,5 @@ class Fleet:
                 box.forget()
 
     def _pool(self, pdu: PDUConfig) -> AbstractContextManager[Any]:
-        pool = pdu.driver.pool(pdu.settings) if pdu.driver is not None else None
+        pool = pdu.traits.pool
         return nullcontext() if pool is None else self._pools.setdefault(pool, Pool(pool[1]))

@@ -49,8 +49,10 @@ class Order:
     wait: float | None
 
 
-def order(config: Config, action: str, words: Mapping[str, str]) -> Order:
+def order(config: Config, action: str, words: Mapping[str, str], *, numbers: bool = False) -> Order:
     """Return the order for an action and the words that go with it (some of `WORDS`).
+
+    ``numbers``: a port of digits is a number, as drivers written for the existing daemon get it from the text protocol.
 
     Raises: RequestError, naming the word that is wrong.
     """
@@ -65,10 +67,10 @@ def order(config: Config, action: str, words: Mapping[str, str]) -> Order:
     wait = duration(words, "wait", LONGEST_WAIT)
     if delay is None:
         delay = REBOOT_DELAY if wanted is Action.REBOOT else 0.0
-    return Order(wanted, _target(config, words), delay, wait)
+    return Order(wanted, _target(config, words, numbers), delay, wait)
 
 
-def _target(config: Config, words: Mapping[str, str]) -> Target:
+def _target(config: Config, words: Mapping[str, str], numbers: bool) -> Target:
     if words.get("alias"):
         if words.get("hostname") or words.get("port"):
             raise RequestError("give either alias, or hostname and port")
@@ -76,7 +78,8 @@ def _target(config: Config, words: Mapping[str, str]) -> Target:
     for word in ("hostname", "port"):
         if not words.get(word):
             raise RequestError(f"{word} is missing")
-    return config.target(words["hostname"], words["port"])
+    port = words["port"]
+    return config.target(words["hostname"], int(port) if numbers and port.isascii() and port.isdecimal() else port)
 
 
 def duration(words: Mapping[str, str], word: str, most: float) -> float | None:

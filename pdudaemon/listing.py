@@ -8,8 +8,8 @@ import sys
 
 from pdudaemon import access
 from pdudaemon.config import Config
-from pdudaemon.drivers import strategies
-from pdudaemon.drivers.driver import PDUDriver, PDUOptions
+from pdudaemon.drivers import hooks, strategies
+from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
 from pdudaemon.errors import ConfigError, DeviceError
 from pdudaemon.settings import declared
 from pdudaemon.transports.deadline import Deadline
@@ -50,7 +50,8 @@ def list_drivers(name: str) -> int:
         driver = strategies.find(name)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    print(f"{name}: {(sys.modules[driver.__module__].__doc__ or driver.__doc__ or '').strip().splitlines()[0]}")
+    about = getattr(sys.modules.get(driver.__module__), "__doc__", "") or driver.__doc__
+    print(f"{name}: {next(iter(str(about or '').strip().splitlines()), '')}".rstrip(": "))
     for setting in [*declared(driver).values(), *declared(PDUOptions).values()]:
         default = "required" if setting.required else f"default {setting.default!r}"
         unit = f" {setting.unit}" if setting.unit else ""
@@ -60,21 +61,22 @@ def list_drivers(name: str) -> int:
 
 def list_devices() -> int:
     """Print a line for each attached device of a known kind; tell on standard error where that was not possible."""
-    drivers: dict[type[PDUDriver], None] = {}
+    drivers: dict[type[PDUDriver], list[str]] = {}
     devices = 0
     for name in strategies.names():
         try:
-            drivers.setdefault(strategies.find(name))
+            drivers.setdefault(strategies.find(name), []).append(name)
         except ValueError as error:
             print(f"pdudaemon: {error}", file=sys.stderr)
-    for driver in drivers:
+    for driver, found in drivers.items():
+        names = found if legacy(driver) else [*driver.models]
         try:
-            for device in driver.attached(Deadline(LOOK_AROUND)):
+            for device in hooks.attached(driver, Deadline(LOOK_AROUND)):
                 devices += 1
-                names = device.settings.get("driver") or " or ".join(driver.models)
-                print(f"{names}: {json.dumps(device.settings)} {' '.join(device.model.split())}".rstrip())
-        except DeviceError as error:
-            print(f"pdudaemon: {', '.join(driver.models)}: {error}", file=sys.stderr)
+                driven_by = device.settings.get("driver") or " or ".join(names)
+                print(f"{driven_by}: {json.dumps(device.settings)} {' '.join(device.model.split())}".rstrip())
+        except (DeviceError, ValueError) as error:
+            print(f"pdudaemon: {', '.join(names)}: {error}", file=sys.stderr)
     if not devices:
         print("pdudaemon: no device of a known kind was found", file=sys.stderr)
     return 0

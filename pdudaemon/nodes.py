@@ -16,7 +16,7 @@ from pdudaemon.power import Outlet
 from pdudaemon.ranges import expanded, is_name
 from pdudaemon.settings import near
 
-Outlets = Callable[[str, str], Outlet]
+Outlets = Callable[[str, str | int], Outlet]
 """Returns the outlet that a PDU's name and a port name. Raises: RequestError."""
 
 
@@ -66,7 +66,7 @@ def _feed(feed: object, outlet: Outlets) -> Outlet:
     hostname, port = (feed.get("hostname"), feed.get("port")) if isinstance(feed, dict) else (None, None)
     if not isinstance(hostname, str) or isinstance(port, bool) or not isinstance(port, str | int):
         raise RequestError("must have a hostname and a port")
-    return outlet(hostname, str(port))
+    return outlet(hostname, port)
 
 
 def groups(

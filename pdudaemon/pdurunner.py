@@ -10,6 +10,7 @@ comes back leaves it, and its box, busy; the dispatcher calls that PDU stuck.
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import logging
 import os
@@ -24,12 +25,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pdudaemon.config import PDUConfig
-from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.driver import PDUDriver, as_state, legacy
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
 from pdudaemon.settings import without
 from pdudaemon.transports import lockfile
-from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.deadline import Deadline, begin
 
 log = logging.getLogger("pdud.runner")
 
@@ -247,18 +248,21 @@ class PDURunner:
     def _act(self, job: Job, lock: int | None) -> State | None:
         """Let the driver act. Raises: DeviceError, in one line that names the PDU and shows no secret."""
         deadline = Deadline(self.pdu.options.timeout)
+        begin(deadline)
+        kind = self.pdu.driver
+        assert kind is not None, "a disabled PDU is never given a job"
+        given = job.outlet.given if legacy(kind) else None
+        port = _as_drivers_take_it(job.outlet.port) if given is None else given
         try:
-            if self._driver is None:
-                assert self.pdu.driver is not None, "a disabled PDU is never given a job"
-                self._driver = self.pdu.driver(self.pdu.name, self.pdu.settings)
+            if self._driver is None:  # with settings of its own, of which it may do what it likes
+                self._driver = kind(self.pdu.name, copy.deepcopy(dict(self.pdu.settings)))
             self._driver.deadline = deadline
             self._driver.lock_fd = lock
-            port = _as_drivers_take_it(job.outlet.port)
-            state = self._driver.handle(job.action.value, port)
+            said = self._driver.handle(job.action.value, port)
             if self.pdu.options.verify and job.action in (Action.ON, Action.OFF):
                 self._driver.confirm(port, State(job.action.value))
-            return state
-        except (Exception, SystemExit) as error:  # drivers may raise anything
+            return as_state(said) if job.action is Action.STATUS else None
+        except BaseException as error:  # drivers may raise anything, and what they raise must not take the thread along
             self._bombout()
             raise self._told(error) from error
 
@@ -267,7 +271,7 @@ class PDURunner:
             return
         try:
             self._driver._bombout()
-        except (Exception, SystemExit) as error:  # an old driver's clean-up may fail as well; the first error counts
+        except BaseException as error:  # an old driver's clean-up may fail as well; the first error counts
             log.debug("%s: _bombout raised %s", self.pdu.name, type(error).__name__)
 
     def _told(self, error: BaseException) -> DeviceError:

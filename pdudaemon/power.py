@@ -15,9 +15,11 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from pdudaemon.errors import PDUDaemonError, both
+
+_LONGEST_SHOWN = 100  # characters of a port, which a driver of the existing daemon takes in any length
 
 
 class Action(StrEnum):
@@ -37,14 +39,28 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Outlet(NamedTuple):
-    """One port of one PDU; ``port`` is in the driver's canonical form."""
-
+class _Place(NamedTuple):
     pdu: str
     port: str
 
+
+class Outlet(_Place):
+    """One port of one PDU; ``port`` is in the driver's canonical form.
+
+    ``given`` is the port as whoever asked spelled it, where the driver is to have that (it was written for the existing
+    daemon), else None. It does not tell outlets apart: one outlet may have several spellings.
+    """
+
+    given: str | int | None
+
+    def __new__(cls, pdu: str, port: str, given: str | int | None = None) -> Self:
+        self = super().__new__(cls, pdu, port)
+        self.given = given
+        return self
+
     def __str__(self) -> str:
-        return f"{self.pdu} port {self.port}"
+        port = self.port if self.port.isprintable() else ascii(self.port)[1:-1]
+        return f"{self.pdu} port {port if len(port) <= _LONGEST_SHOWN else port[:_LONGEST_SHOWN] + '...'}"
 
 
 @dataclass(frozen=True)

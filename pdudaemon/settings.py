@@ -36,10 +36,14 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True)
 class Kind(Generic[T]):
-    """A converter with words for what it takes (``says``), as the documentation prints them."""
+    """A converter with words for what it takes (``says``), as the documentation prints them.
+
+    ``steady``: what it returns it takes as well, and returns unchanged, so that a default can be checked by it.
+    """
 
     says: str
     convert: Callable[[object], T]
+    steady: bool = False
 
 
 def parse_seconds(value: str, most: float = math.inf) -> float:
@@ -94,10 +98,10 @@ def _locks(value: object) -> bool | tuple[str, ...]:
     return tuple(str(each) for each in value)
 
 
-text = Kind("text", _text)
-texts = Kind("object of texts", _texts)
-locks = Kind("true, false or a list of ports", _locks)
-boolean = Kind("true or false", _boolean)
+text = Kind("text", _text, steady=True)
+texts = Kind("object of texts", _texts, steady=True)
+locks = Kind("true, false or a list of ports", _locks, steady=True)
+boolean = Kind("true or false", _boolean, steady=True)
 
 
 def _networks(value: object) -> tuple[Network, ...]:
@@ -136,7 +140,7 @@ def integer(least: int, most: int) -> Kind[int]:
             raise ValueError(f"{number} is not within {least} and {most}")
         return number
 
-    return Kind(f"{least} to {most}", convert)
+    return Kind(f"{least} to {most}", convert, steady=True)
 
 
 def seconds(least: float, most: float) -> Kind[float]:
@@ -153,7 +157,7 @@ def seconds(least: float, most: float) -> Kind[float]:
             raise ValueError(f"{number if math.isinf(number) else value} is not within {least:g} and {most:g} seconds")
         return number
 
-    return Kind(f"{least:.9g} to {most:.9g}", convert)
+    return Kind(f"{least:.9g} to {most:.9g}", convert, steady=True)
 
 
 def choice(*words: str) -> Kind[str]:
@@ -165,7 +169,7 @@ def choice(*words: str) -> Kind[str]:
                 return word
         raise ValueError(f"{value!r} is none of {', '.join(words)}{near(str(value), words)}")
 
-    return Kind(" ".join(words), convert)
+    return Kind(" ".join(words), convert, steady=True)
 
 
 class Secret(str):
@@ -173,7 +177,10 @@ class Secret(str):
 
 
 class Setting(Generic[T]):
-    """A class attribute that declares one setting; read on an instance, it is the value in force."""
+    """A class attribute that declares one setting; read on an instance, it is the value in force.
+
+    Raises: ValueError for a default that the setting itself would refuse; empty stands for: not given.
+    """
 
     def __init__(
         self, kind: Kind[T], default: T, help: str, *, unit: str = "", secret: bool = False, required: bool = False
@@ -185,6 +192,16 @@ class Setting(Generic[T]):
         self.secret = secret
         self.required = required
         self.name = ""
+        if kind.steady and not (required or default is None or default in ("", ())):  # those mean: not given
+            self._check_default()
+
+    def _check_default(self) -> None:
+        try:
+            wrong = "" if self.kind.convert(self.default) == self.default else "it would be read as another value"
+        except ValueError as error:
+            wrong = str(error)
+        if wrong:
+            raise ValueError(f"a setting cannot have the default {self.default!r}: {wrong} ({self.help})")
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name

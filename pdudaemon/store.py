@@ -88,7 +88,7 @@ class Store:
     def add(self, request: Request) -> int:
         """Commit an accepted request; return its id."""
         self.catch_up()
-        outlets = json.dumps(request.target.outlets)
+        outlets = _spelled(request.target.outlets)
         values = (
             request.action,
             request.target.name,
@@ -124,7 +124,7 @@ class Store:
         values = (
             request.phase,
             request.owed,
-            json.dumps(request.outlets),
+            _spelled(request.outlets),
             request.started,
             request.off_ended,
             request.ended,
@@ -162,7 +162,7 @@ class Store:
 
         Unknown if the last to be tried did not end well. A reboot between its halves has told it to be off.
         """
-        for row in self._rows("WHERE instr(all_outlets, ?) ORDER BY id DESC", (json.dumps(outlet),)):
+        for row in self._rows("WHERE instr(all_outlets, ?) ORDER BY id DESC", (json.dumps(outlet).removesuffix("]"),)):
             on_followed = (row["outcome"], row["action"], row["phase"]) == (Outcome.FAILED, Action.REBOOT, Phase.ON)
             if row["outcome"] == Outcome.DONE or on_followed:  # an on half ends failed only because of its off
                 return State.OFF if row["action"] == Action.OFF else State.ON, row["ended"]
@@ -231,6 +231,11 @@ def _sync_folder(path: str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _spelled(outlets: Sequence[Outlet]) -> str:
+    """Return outlets as they are kept: a PDU and a port, and how that was given where the driver wants to know."""
+    return json.dumps([outlet if outlet.given is None else (*outlet, outlet.given) for outlet in outlets])
 
 
 def _outlets(text: str) -> list[Outlet]:

@@ -74,7 +74,7 @@ def _answer(listener: Listener, text: str, client: str) -> str:
     dispatcher = listener.dispatcher
     try:
         client = listener.permit(client, None)
-        asked = order(dispatcher.config, *_words(text))
+        asked = order(dispatcher.config, *_words(text), numbers=True)
         if asked.action is Action.STATUS:
             return str(dispatcher.look(asked.target, asked.wait).state)
         request = dispatcher.submit(asked.action, asked.target, asked.delay, client)
@@ -94,9 +94,7 @@ def _words(text: str) -> tuple[str, dict[str, str]]:
     if given and given[-1].startswith("wait="):
         words["wait"] = given.pop()[len("wait=") :]
     if len(given) in (3, 4) and (given[2] in list(Action) or given[1] not in list(Action)):
-        words["hostname"], port = given[:2]
-        # Always so on this protocol, whatever the driver makes of it: LAVA's ports come as 01 to 24.
-        words["port"] = str(int(port)) if port.isascii() and port.isdecimal() else port
+        words["hostname"], words["port"] = given[:2]
         action, *delay = given[2:]
     elif len(given) in (2, 3) and given[1] in list(Action):
         words["alias"] = given[0]

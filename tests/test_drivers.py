@@ -142,7 +142,7 @@ def test_io_in_the_constructor_is_an_attempt_that_may_fail(legacy: tuple[Daemon,
     assert not out.exists()  # nothing is made before its first request
     assert started.tcp("constructing 04 on") == "ack\n"
     assert started.power("off", "constructing", "04").status == 200
-    assert out.read_text().split("\n") == ["connected", "4 on", "cleanup", "4 off", "cleanup", ""]
+    assert out.read_text().split("\n") == ["connected", "4 on", "cleanup", "04 off", "cleanup", ""]
 
 
 def test_check_makes_no_driver(legacy: tuple[Daemon, Path]) -> None:
@@ -151,14 +151,22 @@ def test_check_makes_no_driver(legacy: tuple[Daemon, Path]) -> None:
     assert not out.exists()
 
 
-def test_arithmetic_on_the_port_works_over_every_way_in(legacy: tuple[Daemon, Path]) -> None:
+def test_a_plugin_gets_the_port_as_the_existing_daemon_gives_it(legacy: tuple[Daemon, Path]) -> None:
+    """A number over TCP, with which it can do arithmetic; elsewhere the text as it was given."""
     started, out = legacy
     assert started.tcp("arithmetic 03 on") == "ack\n"
-    assert started.power("off", "arithmetic", "03").status == 200
-    assert started.run("--drive", "--hostname=arithmetic", "--port=2", "--request=on").returncode == 0
-    assert out.read_text() == "0x04\n0x04 off\n0x02\n"
+    assert started.tcp("arithmetic 3 off") == "ack\n"
+    assert out.read_text() == "0x04\n0x04 off\n"
     assert started.tcp("arithmetic 5 on") == "nack: arithmetic: There are only 4 ports\n"
-    assert started.power("status", "arithmetic", 3).text == "off\n"
+    assert started.power("off", "arithmetic", "03").text.startswith("arithmetic: TypeError: unsupported operand")
+    assert started.power("status", "arithmetic", 3).text == "unknown\n"
+    for port in ("03", "Plug 1", "relay@2", "Küche", "../x; rm"):
+        out.unlink()
+        assert started.power("on", "constructing", quote(port)).status == 200
+        assert f"{port} on" in out.read_text().split("\n")
+        arguments = ("--drive", "--hostname=constructing", f"--port={port}", "--request=off")
+        assert started.run(*arguments).returncode == 0
+        assert f"{port} off" in out.read_text().split("\n")
 
 
 def test_a_bombout_that_raises_harms_nobody(legacy: tuple[Daemon, Path]) -> None:

@@ -145,19 +145,27 @@ def test_a_stop_comes_before_reloads_and_several_of_these_are_one(daemon: Callab
 
 
 def test_a_fault_that_nobody_thought_of_changes_nothing(daemon: Callable[..., Daemon]) -> None:
+    """It is made by a plugin that meddles with what is ours, once."""
     hasty = """
+from pdudaemon import nodes
 from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.settings import Kind, Setting
+
+groups = nodes.groups
+
+def failing(*_):
+    nodes.groups = groups
+    raise KeyError("x")
+
+nodes.groups = failing
 
 class Hasty(PDUDriver):
     models = {"hasty": None}
-    level = Setting(Kind("high or low", {"high": 1, "low": 0}.__getitem__), 0, "how hasty it is")
 """
     started = daemon({"pdu": {"driver": "dummy"}}, start=False)
     install_plugin(started.plugins, "hasty", hasty, {"hasty": "Hasty"})
     started.start()
     assert started.process is not None
-    started.configure({**started.settings, "pdus": {"pdu": {"driver": "hasty", "level": "x"}}})
+    started.configure({**started.settings, "pdus": {"pdu": {"driver": "hasty"}}})
     started.process.send_signal(signal.SIGHUP)
     eventually(lambda: REFUSED in started.log_text())
     assert "KeyError: 'x'" in started.log_text()

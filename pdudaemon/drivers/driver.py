@@ -7,11 +7,15 @@ need around an action.
 
 Classes written for the existing daemon work unchanged. They take (hostname, settings), call ``__init__()`` here
 without arguments, may do I/O while being made, define ``accepts`` and ``port_interaction`` (or ``port_on`` and
-``port_off``, or ``handle``), perhaps ``_cleanup`` and ``_bombout``, and may raise anything.
+``port_off``, or ``handle``), perhaps ``_cleanup`` and ``_bombout``, and may raise anything. Rules of ours for ports and
+settings are not for them: see `legacy`.
+
+What a class declares is checked when it is defined, so that a mistake does not wait for the first request.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
 import re
 import threading
@@ -28,7 +32,7 @@ from pdudaemon.errors import (
     UnknownCommandException,
 )
 from pdudaemon.power import State
-from pdudaemon.settings import Options, Setting, boolean, integer, locks, read, seconds, text
+from pdudaemon.settings import Options, Setting, boolean, declared, integer, locks, read, seconds, text
 from pdudaemon.transports.deadline import Deadline
 
 __all__ = [
@@ -37,6 +41,8 @@ __all__ = [
     "PDUDriver",
     "PDUOptions",
     "UnknownCommandException",
+    "as_state",
+    "legacy",
     "numbered",
     "registered",
 ]
@@ -44,7 +50,10 @@ __all__ = [
 registered: dict[str, type[PDUDriver]] = {}
 """Configuration word -> built-in class, filled as the classes are defined."""
 
+_legacy: set[type[PDUDriver]] = set()
+
 _NEXT_LOOK = 0.3  # seconds between two readings of a state that changes late
+_NOT_SETTINGS = ("settings", "deadline", "lock_fd", "models", "usb_ids", "defaults")  # attributes of every driver
 _PORT = re.compile(r"[A-Za-z0-9_.:+/][A-Za-z0-9_.:+/-]{0,99}")
 
 
@@ -53,6 +62,22 @@ def numbered(port: str, most: int, least: int = 1) -> str:
     if not (port.isdecimal() and least <= int(port) <= most):
         raise ValueError(f"{port!r} is not a port: this PDU has {least} to {most}")
     return port
+
+
+def as_state(said: object) -> State:
+    """Return the state that a driver's ``port_status`` means: a `State`, a word for one, or a truth; None: unknown.
+
+    Raises: PermanentError for anything else.
+    """
+    if said is None:
+        return State.UNKNOWN
+    if isinstance(said, int) and said in (0, 1):
+        return State.ON if said else State.OFF
+    try:
+        return State(said.strip().lower() if isinstance(said, str) else "")
+    except ValueError:
+        found = f"{str(said)[:40]!r}" if isinstance(said, str | int) else f"a {type(said).__name__}"
+        raise PermanentError(f"the driver has {found} for the state, which is none of {', '.join(State)}") from None
 
 
 class PDUOptions(Options):
@@ -91,23 +116,35 @@ class PDUDriver:
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Values of `PDUOptions` where the family's own are better than the usual ones."""
 
-    hostname: str
+    hostname: str = ""
+    connection: Any = None  # for drivers written for the existing daemon, which read it before they set it
     settings: Mapping[str, Any]
     deadline: Deadline
     lock_fd: int | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for word in vars(cls).get("models", ()):
+        if mistake := _mistake(cls):
+            raise TypeError(f"{cls.__name__}: {mistake}")
+        for word in _words(cls):
             if word in registered:
                 raise TypeError(f"driver {word!r} is defined by both {registered[word].__name__} and {cls.__name__}")
             registered[word] = cls
+        if not _declares_ours(cls):
+            _legacy.add(cls)
 
     def __init__(self, hostname: str | None = None, settings: Mapping[str, Any] | None = None) -> None:
         if hostname is not None and settings is not None:
             self.hostname = hostname
             self.settings = settings
             self.__dict__.update(read(type(self), settings)[0])
+
+    @classmethod
+    def select(cls, drivername: str) -> type[PDUDriver]:
+        """Return the class that a configuration's ``driver`` names, for old plugins. Raises: ValueError."""
+        # Named by a text, since that module imports this one.
+        found: type[PDUDriver] = importlib.import_module("pdudaemon.drivers.strategies").find(drivername)
+        return found
 
     @classmethod
     def accepts(cls, drivername: str) -> bool:
@@ -118,10 +155,16 @@ class PDUDriver:
     def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
         """Return the one spelling of a port by which its requests are kept in order. Called before acceptance.
 
-        Digits become canonical decimal (``03`` and ``3`` are one outlet). No I/O.
+        Digits become canonical decimal (``03`` and ``3`` are one outlet). No I/O. A class written for the existing
+        daemon decides for itself which ports there are; of those that int() takes, each number is one outlet.
 
         Raises: ValueError, quoting the port, if the device cannot have it.
         """
+        if legacy(cls):
+            try:
+                return str(int(port))
+            except ValueError:
+                return port
         if not _PORT.fullmatch(port):
             raise ValueError(f"{port!r} is not a port: letters, digits and _ . : + / - only, not beginning with -")
         return str(int(port)) if port.isdecimal() else port
@@ -157,6 +200,7 @@ class PDUDriver:
     def handle(self, request: str, port_number: Any) -> State | None:
         """Carry out ``on``, ``off``, ``reboot`` or ``status``; ``port_number`` is an int for canonical digits.
 
+        For a class written for the existing daemon it is what that would give: an int over TCP, else the text as given.
         Return the state for ``status``, else None. Raises: anything; see `pdudaemon.errors` for what each means.
         """
         state = None
@@ -198,7 +242,7 @@ class PDUDriver:
         until_next_look = threading.Event()
         try:
             limit = Deadline(min(within, self.deadline.remaining()))
-            while (found := self.handle("status", port_number)) is not wanted:
+            while (found := as_state(self.handle("status", port_number))) is not wanted:
                 until_next_look.wait(min(_NEXT_LOOK, limit.remaining()))
         except DeviceTimeout:
             if found is None:
@@ -214,3 +258,59 @@ class PDUDriver:
 
     def _bombout(self) -> None:
         """Called after each action that failed; may raise."""
+
+
+def legacy(driver: type[PDUDriver]) -> bool:
+    """Whether a class was written for the existing daemon: neither it nor a base of it declares anything of ours.
+
+    Ours are ``models``, settings, and `PDUDriver.canonical_port`.
+    """
+    return driver in _legacy
+
+
+def _declares_ours(driver: type[PDUDriver]) -> bool:
+    bases = [base for base in driver.__mro__ if base is not PDUDriver and issubclass(base, PDUDriver)]
+    return (
+        bool(declared(driver))
+        or any("canonical_port" in vars(base) for base in bases)
+        or any(base in registered.values() for base in bases)
+    )
+
+
+def _words(driver: type[PDUDriver]) -> Iterable[str]:
+    """Return the configuration words that a class brings; an attribute of that name may be a stranger's own."""
+    return () if _decides_alone(driver) else vars(driver).get("models", ())
+
+
+def _decides_alone(driver: type[PDUDriver]) -> bool:
+    """Whether a third-party class says what it accepts and declares no settings: its attributes are its own then."""
+    ours = driver.__module__.startswith(f"{__package__}.")
+    accepts = any("accepts" in vars(base) for base in driver.__mro__ if base not in (PDUDriver, object))
+    return accepts and not ours and not declared(driver)
+
+
+def _mistake(driver: type[PDUDriver]) -> str:
+    """Return what cannot work of the declarations of a class, in words; empty if nothing."""
+    for name in declared(driver):
+        if name in declared(PDUOptions):
+            return f"the setting {name!r} hides the option of that name, which every PDU has: give it another name"
+        if name in _NOT_SETTINGS or any(_acts(vars(base).get(name)) for base in driver.__mro__):
+            return f"{name!r} is a setting and would hide what drivers have by that name: give it another name"
+    if _decides_alone(driver):
+        return ""
+    own = vars(driver)
+    if "model" in own and "models" not in own and isinstance(own["model"], Mapping):
+        return "`model` means nothing; did you mean `models`?"
+    if not isinstance(driver.models, Mapping) or not all(isinstance(word, str) and word for word in driver.models):
+        return f"`models` is {driver.models!r}; it must be a dict, of each driver name to what is different about it"
+    if not isinstance(driver.usb_ids, list | tuple):
+        return f"`usb_ids` is {driver.usb_ids!r}; it must be a tuple of texts"
+    if not isinstance(driver.defaults, Mapping):
+        return f"`defaults` is {driver.defaults!r}; it must be a dict, of options of every PDU to values"
+    wrong = read(PDUOptions, {"driver": "any", **driver.defaults})[1]
+    wrong |= {name: "is no option of every PDU" for name in driver.defaults if name not in declared(PDUOptions)}
+    return "; ".join(f"`defaults`: {name}: {fault}" for name, fault in wrong.items())
+
+
+def _acts(value: object) -> bool:
+    return callable(value) or isinstance(value, classmethod | staticmethod | property)

@@ -63,13 +63,20 @@ _word = Kind("number or text", str)
 _oid = Kind("text", lambda value: text.convert(value).removeprefix("."))
 
 
+class _Named(OutletRow):
+    """A row whose objects the settings name, for one port at a time: there is no ``{n}`` left in them."""
+
+    def __post_init__(self) -> None:
+        pass
+
+
 class SNMP(SNMPDriver):
     """The settings make the row; the words differ in nothing but the version they speak by default."""
 
     models = {
-        "snmpv1": OutletRow(version="2c", community=""),
-        "snmpv2c": OutletRow(version="2c", community=""),
-        "snmpv3": OutletRow(version="3"),
+        "snmpv1": _Named(version="2c", community=""),
+        "snmpv2c": _Named(version="2c", community=""),
+        "snmpv3": _Named(version="3"),
     }
 
     mib = Setting(text, "", "MIB of the object, unless `oid` is given")

@@ -23,6 +23,7 @@ from pdudaemon.settings import Kind, Setting, choice, integer, seconds, text
 from pdudaemon.transports.snmp import (
     AUTH_PROTOCOLS,
     LONGEST_WAIT,
+    OID,
     PRIV_PROTOCOLS,
     Agent,
     Community,
@@ -61,6 +62,8 @@ class OutletRow:
     ``lags``: the state follows a SET by and by, or the answer to that is not to be trusted: it is read back.
 
     With a ``separator`` the object holds the values of all outlets in one string, in which ours is changed.
+
+    Raises: ValueError, in words, for what cannot work.
     """
 
     control: str = ""
@@ -77,6 +80,37 @@ class OutletRow:
     version: str = "2c"
     community: str = "private"  # empty: there is no default
     lags: bool = False
+
+    def __post_init__(self) -> None:
+        parts = ", ".join(f"{{{name}}}" for name in ("n", *self.parts))
+        for template in (self.control, self.status or "", *(put.oid for put in self._puts())):
+            left = _PART.sub(lambda part: "1" if part[1] in ("n", *self.parts) else part[0], template)
+            if template and not OID.fullmatch(left):
+                raise ValueError(f"{template!r} is no numeric OID with parts of {parts}")
+            if template and not self.separator and all(part[1] != "n" for part in _PART.finditer(template)):
+                raise ValueError(f"{template!r} has no {{n}} for the outlet: every port would be this one object")
+        for name, value in (("on", self.on), ("off", self.off), *((put.oid, put.value) for put in self._puts())):
+            if not isinstance(value, tuple) and not self._fits(value):
+                raise ValueError(f"{name}: {value!r} is no value of the syntax {self.syntax}")
+        if self.on == self.off:
+            raise ValueError(f"on and off are both {self.on!r}")
+        if isinstance(self.pending, str) or not isinstance(self.pending, Collection):
+            raise ValueError(f"pending is {self.pending!r}; it must be a tuple of values, such as ({self.pending!r},)")
+        if not all(isinstance(state, State) for state in self.states.values()):
+            raise ValueError(f"states is {self.states!r}; it must give a State for each value")
+        if self.first < 0 or self.outlets < 0:
+            raise ValueError(f"there are no outlets from {self.first} on, {self.outlets} of them")
+        if self.version not in ("1", "2c", "3"):
+            raise ValueError(f"version: {self.version!r} is none of 1, 2c, 3")
+
+    def _puts(self) -> tuple[Put, ...]:
+        return tuple(put for wanted in (self.on, self.off) if isinstance(wanted, tuple) for put in wanted)
+
+    def _fits(self, value: object) -> bool:
+        if self.syntax is Syntax.OCTETS:
+            return isinstance(value, str) or (bool(self.separator) and isinstance(value, int))
+        least, most = (0, 2**32 - 1) if self.syntax is Syntax.UNSIGNED else (-(2**31), 2**31 - 1)
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
     def canonical(self, port: str) -> str:
         """Return the one spelling of a port. Raises: ValueError, quoting it."""
@@ -146,6 +180,14 @@ class SNMPDriver(PDUDriver):
     """Switches by SET, and takes nothing for done that the agent has not confirmed."""
 
     models: ClassVar[Mapping[str, OutletRow]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        for word, row in cls.models.items() if isinstance(cls.models, Mapping) else ():
+            if not isinstance(row, OutletRow):
+                raise TypeError(f"{cls.__name__}: the row of {word!r} is {row!r}, which is no OutletRow")
+            if cls.row is SNMPDriver.row and not (row.control or (isinstance(row.on, tuple) and row.on)):
+                raise TypeError(f"{cls.__name__}: the row of {word!r} says nothing of what is SET: control is missing")
+        super().__init_subclass__(**kwargs)
 
     version = Setting(Kind("1 2c 3", _version), "", "version of SNMP, if not the one usual for the driver")
     community = Setting(text, "", "community that may write (v1, v2c)", secret=True)

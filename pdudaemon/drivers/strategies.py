@@ -3,6 +3,7 @@
 
 Built-in drivers are the modules beside this one. Others come in from installed packages through the entry-point group
 ``pdudaemon.driver``, the entry's name being the value of ``driver``; such an entry is preferred to a built-in driver.
+Whatever such a package does is a fault of the PDUs that it should drive.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import pkgutil
 from collections.abc import Iterator
 
 from pdudaemon import drivers
+from pdudaemon.drivers import hooks
 from pdudaemon.drivers.driver import PDUDriver, registered
+from pdudaemon.errors import described
 from pdudaemon.settings import near
 
 for _module in pkgutil.iter_modules(drivers.__path__, f"{drivers.__name__}."):
@@ -41,10 +44,14 @@ def find(name: str) -> type[PDUDriver]:
         return _loaded(entry)
     if name in registered:
         return registered[name]
+    failed = ""
     for taker in _subclasses(PDUDriver):
-        if taker.accepts(name):
-            return taker
-    raise ValueError(f"there is no driver {name!r}{near(name, names())}")
+        try:
+            if hooks.accepts(taker, name):
+                return taker
+        except ValueError as error:
+            failed = f"; {taker.__module__}.{taker.__name__}: {error}"
+    raise ValueError(f"there is no driver {name!r}{near(name, names())}{failed}")
 
 
 @functools.cache
@@ -61,9 +68,12 @@ def _plugins() -> dict[str, list[importlib.metadata.EntryPoint]]:
 def _loaded(entry: importlib.metadata.EntryPoint) -> type[PDUDriver]:
     try:
         driver = entry.load()
-    except Exception as error:  # an installed package's own code: whatever it raises is the fault of that PDU alone
-        raise ValueError(f"driver {entry.name!r} cannot be loaded from {entry.value}: {error!r}") from error
-    if not (isinstance(driver, type) and issubclass(driver, PDUDriver) and driver.accepts(entry.name)):
+    except ModuleNotFoundError as error:
+        missing = f"the Python module {error.name!r} is not installed"
+        raise ValueError(f"driver {entry.name!r} cannot be loaded from {entry.value}: {missing}") from error
+    except BaseException as error:  # an installed package's own code
+        raise ValueError(f"driver {entry.name!r} cannot be loaded from {entry.value}: {described(error)}") from error
+    if not (isinstance(driver, type) and issubclass(driver, PDUDriver) and hooks.accepts(driver, entry.name)):
         raise ValueError(f"{entry.value} is no PDUDriver that accepts {entry.name!r}")
     return driver
 

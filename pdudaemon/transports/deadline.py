@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 
 from pdudaemon.errors import DeviceTimeout
+
+_of_thread = threading.local()
+_OUTSIDE = 60.0  # seconds for what is done outside an action
 
 
 class Deadline:
@@ -39,3 +43,14 @@ class Deadline:
     def passed(self) -> DeviceTimeout:
         """Return the error to raise when the deadline passed while waiting."""
         return DeviceTimeout(f"no answer within {self.seconds:g} s")
+
+
+def begin(deadline: Deadline) -> None:
+    """Make a deadline that of the action which this thread begins."""
+    _of_thread.deadline = deadline
+
+
+def current() -> Deadline:
+    """Return the deadline of this thread's action, for what old drivers call without handing it over."""
+    found: Deadline | None = getattr(_of_thread, "deadline", None)
+    return found or Deadline(_OUTSIDE)

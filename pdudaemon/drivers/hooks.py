@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""The one place from where the class of a driver is asked something: whatever a plugin raises or returns ends here.
+
+A hook that fails, or returns what it must not, is a `ValueError` in words: a fault of the PDU that has the driver, and
+of nothing else. What a class says of a PDU as a whole (`traits`) is asked once, when the configuration is read, so that
+nothing of it can fail later, with the dispatcher's lock held.
+
+A class written for the existing daemon may have attributes of its own by the names of our hooks; of these only class
+methods count.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pdudaemon.drivers.driver import Attached, PDUDriver, legacy
+from pdudaemon.errors import DeviceError, described
+from pdudaemon.settings import read
+from pdudaemon.transports.deadline import Deadline
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a class says of a PDU by its settings, see the methods of `PDUDriver` by these names."""
+
+    reads_state: bool = False
+    restarts: bool = False
+    pool: tuple[str, int] | None = None
+
+
+def accepts(driver: type[PDUDriver], name: str) -> bool:
+    """Whether a class drives what the configuration calls ``name``. Raises: ValueError."""
+    return _asked("accepts", lambda: bool(driver.accepts(name)))
+
+
+def faults(driver: type[PDUDriver], settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with settings, by key: as they are declared, or else beyond that. Raises: ValueError."""
+
+    def checked() -> dict[str, str]:
+        if wrong := read(driver, settings)[1]:
+            return wrong
+        found = _hook(driver, "faults")(settings)
+        if not isinstance(found, Mapping) or not all(isinstance(each, str) for pair in found.items() for each in pair):
+            raise _wrong(found, "dict of texts")
+        return dict(found)
+
+    return _asked("faults", checked)
+
+
+def traits(driver: type[PDUDriver], settings: Mapping[str, Any]) -> Traits:
+    """Return what a class says of a PDU with some settings. Raises: ValueError."""
+
+    def pool() -> tuple[str, int] | None:
+        found = _hook(driver, "pool")(settings)
+        if found is None:
+            return None
+        name, most = found
+        if not isinstance(name, str) or not isinstance(most, int) or isinstance(most, bool) or most < 1:
+            raise _wrong(found, "name and a number from 1 on")
+        return str(name), int(most)
+
+    return Traits(
+        _asked("reads_state", lambda: bool(_hook(driver, "reads_state")(settings))),
+        _asked("restarts", lambda: bool(_hook(driver, "restarts")(settings))),
+        _asked("pool", pool),
+    )
+
+
+def canonical_port(driver: type[PDUDriver], port: str, settings: Mapping[str, Any]) -> str:
+    """Return the canonical spelling of a port. Raises: ValueError, in the driver's words if it refuses the port."""
+
+    def checked() -> str:
+        try:
+            found = _hook(driver, "canonical_port")(port, settings)
+        except ValueError as error:
+            raise _Refused(str(error)) from None
+        if not isinstance(found, str) or not found:
+            raise _wrong(found, "text")
+        return str(found)
+
+    return _asked("canonical_port", checked)
+
+
+def attached(driver: type[PDUDriver], deadline: Deadline) -> Iterator[Attached]:
+    """Yield the devices of a class that are attached to this machine. Raises: ValueError, DeviceError."""
+
+    def following() -> Attached | None:
+        device = next(found, None)
+        if device is not None:
+            if not (isinstance(device, Attached) and isinstance(device.model, str)):
+                raise _wrong(device, "attached device")
+            json.dumps(dict(device.settings))
+        return device
+
+    found = _asked("attached", lambda: iter(_hook(driver, "attached")(deadline)), meant=DeviceError)
+    while (device := _asked("attached", following, meant=DeviceError)) is not None:
+        yield device
+
+
+class _Refused(ValueError):
+    """What a hook is there to say."""
+
+
+def _asked(name: str, hook: Callable[[], T], meant: type[Exception] = _Refused) -> T:
+    """Return what a hook returns. Raises: ValueError, in one line, whatever it raises that is not ``meant``."""
+    try:
+        return hook()
+    except meant:
+        raise
+    except BaseException as error:  # a plugin's own code: SystemExit and worse must not end the daemon either
+        raise ValueError(f"the driver fails at {name}: {described(error)}") from error
+
+
+def _hook(driver: type[PDUDriver], name: str) -> Callable[..., Any]:
+    own = isinstance(inspect.getattr_static(driver, name), classmethod | staticmethod)
+    if own or not legacy(driver):
+        hook: Callable[..., Any] = getattr(driver, name)
+        return hook
+    return vars(PDUDriver)[name].__get__(None, driver)  # type: ignore[no-any-return]
+
+
+def _wrong(found: object, wanted: str) -> TypeError:
+    return TypeError(f"it returned {repr(found)[:80]}, which is no {wanted}")
