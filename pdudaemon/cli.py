@@ -221,7 +221,7 @@ def _lock_folder(store_path: str) -> Path:
 def _store(path: str, history: int = 10000) -> Store:
     """Return the store; root, beside a service that has a user of its own, goes into its folder as that user."""
     try:
-        with sharedfiles.as_owner(Path(path)):
+        with sharedfiles.as_owner(Path(path), "-wal", "-shm", "-journal"):
             return Store(path, history)
     except OSError as error:
         raise StoreError(f"the store cannot be opened: {error.strerror}: {path}") from None

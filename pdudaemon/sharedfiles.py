@@ -87,7 +87,7 @@ def opened_in(folder: int, name: str, flags: int, mode: int = 0o640, *, ours: bo
                 raise _refusal(errno.EPERM, f"it is one file by {found.st_nlink} names", name)
             if found.st_uid not in (0, os.geteuid(), around.st_uid):
                 raise _refusal(errno.EPERM, f"it belongs to another user (uid {found.st_uid})", name)
-        if flags & os.O_CREAT and os.geteuid() == found.st_uid == 0 != around.st_uid:
+        if flags & os.O_ACCMODE != os.O_RDONLY and os.geteuid() == found.st_uid == 0 != around.st_uid:
             os.fchown(descriptor, around.st_uid, around.st_gid)
     except OSError:
         os.close(descriptor)
@@ -128,11 +128,12 @@ def create(path: Path, text: str) -> None:
 
 
 @contextmanager
-def as_owner(path: Path) -> Iterator[None]:
+def as_owner(path: Path, *endings: str) -> Iterator[None]:
     """Be, as root, the owner of a file's folder, or of the file if the folder is root's. For a process of one thread.
 
-    For a library that opens files by their names: the kernel sees to it then that root is not led astray. A folder
-    that its owner cannot even reach is no place where he puts things.
+    For a library that opens files by their names, this one and those with ``endings``: the kernel sees to it then that
+    root is not led astray. What root once made there is given to that owner. A folder that he cannot even reach is no
+    place where he puts things.
     """
     if os.geteuid() != 0:
         yield
@@ -142,6 +143,10 @@ def as_owner(path: Path) -> Iterator[None]:
         if owner.st_uid == 0:
             with suppress(FileNotFoundError):
                 owner = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        else:
+            for ending in ("", *endings):
+                with suppress(FileNotFoundError):
+                    os.close(opened_in(folder, f"{name}{ending}", os.O_RDWR))
     if owner.st_uid == 0:
         yield
         return

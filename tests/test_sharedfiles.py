@@ -14,13 +14,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pdudaemon import access, cli, sharedfiles
 from pdudaemon.errors import ConfigError, TransientError
 from pdudaemon.pdurunner import Box
+from pdudaemon.store import Store
 from pdudaemon.transports.deadline import Deadline
 from tests.process import Daemon
 
@@ -155,27 +155,44 @@ def test_the_store_is_opened_as_its_owner(theirs: Path) -> None:
     assert os.geteuid() == 0
 
 
-@pytest.mark.parametrize("name", ["store.db", "store.db-wal", "store.db-journal", "store.db.locks"])
-def test_unfinished_and_drive_by_root_leave_alone_what_links_lead_to(
-    daemon: Callable[..., Daemon], theirs: Path, victim: Path, name: str
-) -> None:
-    """Whatever they say to it."""
+def test_what_root_made_in_the_service_s_folder_goes_on_working(daemon: Callable[..., Daemon], theirs: Path) -> None:
+    """As in a container whose daemon is root, with a folder of a user of the host."""
     program = daemon({"pdu": {"driver": "dummy"}}, start=False)
     program.db = theirs / "store.db"
-    if name != "store.db":
-        assert program.run("--unfinished").returncode == 0
-        store = sqlite3.connect(given(program.db) if program.db.exists() else program.db)
-        store.execute("PRAGMA user_version=0")
-        store.close()
+    Store(str(program.db)).close()
+    for _ in range(2):
+        ended = program.run("--unfinished")
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert program.db.stat().st_uid == SERVICE
+    program.start()
+    assert program.power("on", "pdu", 1).status == 200
+    assert {path.stat().st_uid for path in theirs.rglob("*")} == {SERVICE}
+
+
+@pytest.mark.parametrize("trap", ["the store", "the log of the store", "the folder of locks"])
+def test_unfinished_and_drive_by_root_leave_alone_what_links_lead_to(
+    daemon: Callable[..., Daemon], theirs: Path, trap: str
+) -> None:
+    """Whatever they say to it. A database of somebody else's would get a table; a log is written over."""
+    program = daemon({"pdu": {"driver": "dummy"}}, start=False)
+    program.db = theirs / "store.db"
+    private = Path(tempfile.mkdtemp(dir=theirs.parent))
+    victim = private / "victim"
+    sqlite3.connect(victim).executescript("CREATE TABLE mine (x); PRAGMA user_version=0;").connection.close()
+    before = victim.read_bytes(), victim.stat().st_uid
+    if trap == "the store":
+        program.db.symlink_to(victim)
         given(program.db)
-    target: Any = victim.parent / "folder" if name.endswith("locks") else victim
-    if name.endswith("locks"):
-        target.mkdir()
-    (theirs / name).symlink_to(target)
-    given(theirs / name)
-    before = victim.stat()
+    elif trap == "the log of the store":
+        Store(str(program.db)).close()
+        given(program.db)
+        (theirs / "store.db-wal").hardlink_to(victim)
+    else:
+        (theirs / "store.db.locks").symlink_to(private)
+        given(theirs / "store.db.locks")
     for line in ("--unfinished", "--drive --hostname pdu --port 1 --request on"):
         program.run(*line.split())
-    if os.getuid() == 0:
-        assert victim.read_text() == "precious\n" and victim.stat().st_uid == before.st_uid
-        assert not target.is_dir() or not [*target.iterdir()]
+    if os.getuid() == 0:  # it is no trap else
+        assert (victim.read_bytes(), victim.stat().st_uid) == before
+        assert [each.name for each in private.iterdir()] == ["victim"]
+    shutil.rmtree(private)
