@@ -126,6 +126,24 @@ def test_the_deadline_ends_ssh(server: Server, tmp_path: Path):
     eventually(lambda: not re.search("ssh -n .* sleep 41.5", shown("cmdline")), 1)
 
 
+def test_a_host_that_runs_no_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some devices have a console behind ssh, whatever they are told to run."""
+    monkeypatch.setattr(ssh, "PATIENCE", 0.3)
+    console = program(tmp_path, "#!/bin/sh\nprintf 'Welcome\\r\\n\\r\\napc> '; exec sleep 100\n")
+    with sshd(tmp_path, f"ForceCommand {console}") as server:
+        deadline = Deadline(60)
+        with pytest.raises(PermanentError, match=r"^127.0.0.1:\d+ shows a prompt \(apc>\) and runs no 'relay on'$"):
+            ssh.run(login(server, tmp_path / "known"), "relay on", deadline)
+        assert deadline.remaining() > 30
+
+
+def program(folder: Path, text: str) -> Path:
+    """Write a program; return its path."""
+    (folder / "console").write_text(text)
+    (folder / "console").chmod(0o755)
+    return folder / "console"
+
+
 def connection_lost(peer: Peer, connection: socket.socket) -> None:
     connection.close()
 

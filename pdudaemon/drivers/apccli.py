@@ -3,7 +3,8 @@
 
 Source: the vendor's command line guide; the dialogue that fence-agents is known to hold.
 Tested: against a fake.
-Quirks: older rack PDUs have a command line with other words (``on``, ``off``, ``status``); that is not this one.
+Quirks: older rack PDUs have menus, or a command line with other words (``on``, ``off``, ``status``); that is not this
+one, and we say so and log out.
 
     "192.0.2.7": {"driver": "apc8959", "username": "apc", "password": "apc", "telnetport": 23}
 """
@@ -15,12 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pdudaemon.drivers.apcconsole import APCConsole, Console
+from pdudaemon.drivers.apcconsole import COMMAND_PROMPT, MENUS, APCConsole, Console
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.dialogue import Dialogue
 
-_PROMPT = r"apc>"
 _RESULT = r"(E\d{3}):([^\r\n]*)[\r\n]"
 _DONE = ("E000", "E001")  # success, and issued
 _COMMANDS = {"on": "olOn", "off": "olOff"}
@@ -50,7 +50,7 @@ class APCCommandLine(APCConsole):
             code, words = console.expect(command, {"result": _RESULT}).match.groups()
             if code not in _DONE:
                 raise PermanentError(f"{console.peer} refused {command}: {code}:{words}"[:200])
-            return console.expect(command, {"prompt": _PROMPT}).before
+            return console.expect(command, {"prompt": COMMAND_PROMPT}).before
 
     @contextmanager
     def _prompt(self) -> Iterator[Dialogue]:
@@ -60,5 +60,5 @@ class APCCommandLine(APCConsole):
                 console.line("exit", "the logout")
                 console.expect_or_end("the logout", {})
 
-            with self.logged_in(console, _PROMPT, log_out, knock=True):
+            with self.logged_in(console, COMMAND_PROMPT, MENUS, log_out, knock=True):
                 yield console

@@ -6,6 +6,7 @@ Source: as `pdudaemon.drivers.apcmenu` and `pdudaemon.drivers.apccli`, which dri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,7 +16,42 @@ from pdudaemon.drivers.driver import PDUDriver, numbered
 from pdudaemon.errors import PermanentError
 from pdudaemon.settings import Setting, integer, text
 from pdudaemon.transports import telnet
-from pdudaemon.transports.dialogue import Dialogue, Login
+from pdudaemon.transports.dialogue import Dialect, Dialogue, Login
+from pdudaemon.transports.greeting import others
+
+COMMAND_PROMPT = r"apc>"
+MENU_PROMPT = r"[\r\n]>"
+
+
+def _leave_commands(console: Dialogue, _shown: str) -> None:
+    for word in ("exit", "quit"):
+        console.line(word, "the logout")
+        if console.expect_or_end("the logout", {"prompt": rf"(?i){COMMAND_PROMPT}"}) is None:
+            return
+
+
+def _leave_menus(console: Dialogue, shown: str) -> None:
+    entry = re.search(r"(\d+)- Logout", shown)
+    console.line(entry[1] if entry else "4", "the logout")
+    console.expect_or_end("the logout", {})
+
+
+COMMANDS = Dialect(
+    rf"[\r\n]\s*{COMMAND_PROMPT}",
+    "has a command line (apc>) and no menus: the driver for it is apc8959",
+    _leave_commands,
+)
+OLD_COMMANDS = Dialect(
+    r"[\r\n]\s*APC>",
+    "has the command line of older rack PDUs (APC>), which no driver speaks: log in without -c, to its menus",
+    _leave_commands,
+)
+MENUS = Dialect(
+    MENU_PROMPT,
+    "has menus and no command line: the drivers for it are apc7900, apc7920, apc7921, apc7932, apc7952, apc9210,"
+    " ap9218 and ap9606",
+    _leave_menus,
+)
 
 
 @dataclass(frozen=True)
@@ -60,8 +96,15 @@ class APCConsole(PDUDriver):
         return telnet.session(self.hostname, self.telnetport, self.deadline, newline="\r")
 
     def logged_in(
-        self, console: Dialogue, ready: str, log_out: Callable[[], None], knock: bool = False
+        self, console: Dialogue, ready: str, other: Dialect, log_out: Callable[[], None], knock: bool = False
     ) -> AbstractContextManager[str]:
-        """Log in within ``with``; ``ready`` is the prompt that follows."""
-        login = Login(name=r"User Name\s*:", password=r"Password\s*:", ready=ready, knock=knock)
+        """Log in within ``with``; ``ready`` is the prompt that follows, ``other`` what other firmware has instead."""
+        login = Login(
+            name=r"User Name\s*:",
+            password=r"Password\s*:",
+            ready=ready,
+            knock=knock,
+            strangers=others("APC"),
+            dialects=(other, OLD_COMMANDS),
+        )
         return console.logged_in(login, self.username, self.password, log_out)

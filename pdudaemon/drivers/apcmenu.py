@@ -7,6 +7,7 @@ found by what the menus say. The entry after the last outlet stands for all outl
 Source: the vendor's user's guides; the dialogues that fence-agents and powerman are known to hold.
 Tested: against a fake.
 Quirks: one session at a time, kept for about three minutes when a client goes without logging out, so we always do.
+    Newer firmware has a command line in place of the menus, for the driver ``apc8959``; we say so, and log out.
     The names of the AP9606 and AP9218 are taken in any case, the others as they stand here.
     Early firmware of the AP9210 shows the states only on the page for all outlets.
 
@@ -20,12 +21,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pdudaemon.drivers.apcconsole import APCConsole, Console
+from pdudaemon.drivers.apcconsole import COMMANDS, MENU_PROMPT, APCConsole, Console
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from pdudaemon.transports.telnet import Menu, Menus
 
-_PROMPT = r"[\r\n]>"
 _CONFIRM = r"Enter 'YES' to continue or <ENTER> to cancel"
 _PAUSE = rf"Press <ENTER> to continue|{_CONFIRM}"
 _DONE = re.compile(r"Command successfully issued|successfully!|^\s*Success\b", re.MULTILINE)
@@ -65,7 +65,7 @@ class APCMenu(APCConsole):
             assert action is not None
             menus.choose(action, step, question=_CONFIRM)
             menus.say("YES", step)
-            said = menus.console.expect(step, {"pause": _PAUSE, "menu": _PROMPT}).before
+            said = menus.console.expect(step, {"pause": _PAUSE, "menu": MENU_PROMPT}).before
             if not _DONE.search(said):
                 words = " ".join((said.partition("YES")[2] or said).split())[:80]
                 raise PermanentError(f"{menus.console.peer} refused at {step}: {words!r}")
@@ -84,8 +84,8 @@ class APCMenu(APCConsole):
     @contextmanager
     def _at_outlets(self) -> Iterator[Menus]:
         with self.connected() as console:
-            menus = Menus(console, prompt=_PROMPT, pause=_PAUSE, up="\x1b", leave="Logout")
-            with self.logged_in(console, _PROMPT, menus.log_out) as main_menu:
+            menus = Menus(console, prompt=MENU_PROMPT, pause=_PAUSE, up="\x1b", leave="Logout")
+            with self.logged_in(console, MENU_PROMPT, COMMANDS, menus.log_out) as main_menu:
                 menus.shown(main_menu)
                 menus.walk("the way to the outlets", _TO_OUTLETS, self._lists_outlets)
                 yield menus

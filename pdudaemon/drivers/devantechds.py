@@ -44,7 +44,7 @@ class DevantechDS(PDUDriver):
         with self._connection() as connection:
             no_pulse = 0
             connection.send(struct.pack(">BBBI", _SET, port_number, wanted is State.ON, no_pulse), step)
-            if answer := connection.receive_exactly(1, step)[0]:
+            if answer := connection.receive_answer(1, step)[0]:
                 raise PermanentError(f"{connection.peer} refused {step} (0x{answer:02x})")
             if self._state(connection, port_number) is not wanted:
                 raise TransientError(f"{connection.peer}: relay {port_number} is not {wanted} after {step}")
@@ -61,5 +61,5 @@ class DevantechDS(PDUDriver):
         """Read all relays: after a byte for the one named in the question, the first relay is the last bit."""
         step = "reading the relays"
         connection.send(bytes([_GET, 1]), step)
-        relays = int.from_bytes(connection.receive_exactly(5, step)[1:])
+        relays = int.from_bytes(connection.receive_answer(5, step)[1:])
         return State.ON if relays >> (relay - 1) & 1 else State.OFF

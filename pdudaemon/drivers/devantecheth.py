@@ -88,7 +88,7 @@ class DevantechETH(PDUDriver):
     def _order(connection: Connection, frame: bytes, step: str, answers: tuple[int, int], no: str) -> None:
         """Send a frame, of whose two answers the first means done, the second ``no``."""
         connection.send(frame, step)
-        answer = connection.receive_exactly(1, step)[0]
+        answer = connection.receive_answer(1, step)[0]
         if answer not in answers:
             raise TransientError(f"{connection.peer} answered 0x{answer:02x} at {step}")
         if answer == answers[1]:
@@ -97,6 +97,6 @@ class DevantechETH(PDUDriver):
     def _state(self, connection: Connection, relay: int) -> State:
         step = "reading the relays"
         connection.send(bytes([_STATES]), step)
-        states = connection.receive_exactly(self.models[self.settings["driver"]].state_bytes, step)
+        states = connection.receive_answer(self.models[self.settings["driver"]].state_bytes, step)
         active = bool(int.from_bytes(states, "little") >> (relay - 1) & 1)
         return State.ON if active == (self.logic == "NO") else State.OFF

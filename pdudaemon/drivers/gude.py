@@ -30,7 +30,7 @@ _LINE = r"(?:^|[\r\n])[> ]*"
 _DONE = rf"{_LINE}OK\."
 _STATE = rf"{_LINE}(ON|OFF|1|0)\.?\s*[\r\n>]"
 _REFUSED = rf"{_LINE}(ERR\.[^\r\n]*)[\r\n]"
-_USERNAME = r"(?i)(?:user|login)[ a-z]*:"
+_USERNAME = r"(?i)(?:user(?!\s*name\s+:)|login)[ a-z]*:"  # the console of APC has a blank there
 _PASSWORD = r"(?i)password[ a-z]*:"
 _VALUES = {"on": "1", "off": "0"}
 _STATES = {"ON": State.ON, "1": State.ON, "OFF": State.OFF, "0": State.OFF}
@@ -71,7 +71,7 @@ class Gude(PDUDriver):
     def _say(self, console: Dialogue, line: str, answer: str) -> Seen:
         """Say a line; return its ``answer``, or what ``refused`` it."""
         console.line(line, repr(line))
-        seen = console.expect(repr(line), {"answer": answer, "refused": _REFUSED, "login": _PASSWORD})
+        seen = console.expect_own(repr(line), {"answer": answer, "refused": _REFUSED, "login": _PASSWORD}, nudge=False)
         if seen.name == "login":
             raise PermanentError(f"{console.peer} requires a login: username and password are to be set")
         return seen
@@ -91,7 +91,7 @@ class Gude(PDUDriver):
 
     def _log_in(self, console: Dialogue) -> None:
         """Log in, unless the device wants no login after all."""
-        if console.expect_or_nudge("the login prompt", {"name": _USERNAME, "ready": ">"}).name == "ready":
+        if console.expect_own("the login prompt", {"name": _USERNAME, "ready": ">"}).name == "ready":
             return
         console.line(self.username, "the login prompt")
         console.expect("the password prompt", {"password": _PASSWORD})

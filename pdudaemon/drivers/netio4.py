@@ -22,11 +22,14 @@ from pdudaemon.drivers.driver import PDUDriver, numbered
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
+from pdudaemon.transports.greeting import PROMPT, check, others
 from pdudaemon.transports.telnet import Telnet
 
 _GREETING = "the greeting"
 _LOGIN = "the login"
 _CODE = re.compile(r"[0-9]{3}\b")
+_A_CODE = re.compile(r"^[0-9]{3}\b.*\n", re.MULTILINE)
+_STRANGERS = {**others("NETIO"), **PROMPT}
 _HELLO, _OK = "100", "250"
 _TOO_MANY_CONNECTIONS = "507"  # what else begins with 5 is no, for good
 _STATES = {"1": State.ON, "0": State.OFF, "i": State.UNKNOWN, "m": State.UNKNOWN, "t": State.UNKNOWN}
@@ -72,6 +75,8 @@ class Netio4(PDUDriver):
     @contextlib.contextmanager
     def _session(self) -> Iterator[Telnet]:
         with Telnet(self.ip or self.hostname, self.telnetport, self.deadline) as session:
+            while not _A_CODE.search(greeting := session.peek(_GREETING).decode("latin-1")):
+                check(session, greeting, _STRANGERS)
             self._answer(session, _HELLO, _GREETING)
             try:
                 self._say(session, f"login {self.username} {self.password}", _LOGIN)

@@ -22,9 +22,15 @@ from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
 from pdudaemon.transports import telnet
 from pdudaemon.transports.dialogue import Dialogue, Login
+from pdudaemon.transports.greeting import LOGIN, others
 
 _PROMPT = ">"
-_LOGIN = Login(name=r"User ID:", password=r"Password:", ready=_PROMPT)
+_LOGIN = Login(
+    name=r"User ID:",
+    password=r"Password:",
+    ready=_PROMPT,
+    strangers={**LOGIN, "a console that has no login": rf"login\s+\S[^>]*[\r\n]{_PROMPT}"},
+)
 _NOT_LET_IN = re.compile(r"invalid|incorrect|wrong|denied|fail", re.IGNORECASE)
 _OUTLET = re.compile(r"(?:^|[|\r\n])\s*(\d+)\s*\|[^|\r\n]*\|\s*(ON|OFF)\s*(?=[|\r\n]|$)", re.IGNORECASE)
 _VALUES = {"on": "1", "off": "0"}
@@ -66,7 +72,7 @@ class NetBooter(PDUDriver):
                 for word in ("logout", "exit"):  # it closes the connection at the one that it knows
                     self._say(console, word)
 
-            console.expect_or_nudge("the prompt", {"prompt": _PROMPT})
+            console.expect_own("the prompt", {"prompt": _PROMPT}, others("Synaccess"))
             console.line("login", "the login")
             with console.logged_in(_LOGIN, self.username, self.password, log_out) as said:
                 if _NOT_LET_IN.search(said):

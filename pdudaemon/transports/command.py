@@ -82,6 +82,11 @@ class Program:
         self._process.wait()
 
     @property
+    def text(self) -> str:
+        """The end of what it has printed so far."""
+        return _read(self._printed, from_end=True)
+
+    @property
     def complaints(self) -> str:
         """The end of what it has written to standard error so far, if that is kept apart."""
         return "" if self._complained is None else _read(self._complained, from_end=True)

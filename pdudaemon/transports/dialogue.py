@@ -15,11 +15,13 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.greeting import GREETINGS, left
 from pdudaemon.transports.tcp import LIMIT, Stream
 
 log = logging.getLogger("pdud.dialogue")
@@ -45,13 +47,31 @@ class Seen(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Dialect:
+    """What another console shows, which we do not speak with; ``words`` say so, after its name.
+
+    ``leave`` ends the session; it gets what was shown before the ``prompt``.
+    """
+
+    prompt: str
+    words: str
+    leave: Callable[[Dialogue, str], None]
+
+
+@dataclass(frozen=True)
 class Login:
-    """How a console asks who is there: patterns for its two questions and for the prompt that follows."""
+    """How a console asks who is there: patterns for its two questions and for the prompt that follows.
+
+    ``strangers`` (what it is in words, and a pattern) show themselves in place of the questions, ``dialects`` in place
+    of the prompt.
+    """
 
     name: str
     password: str
     ready: str
     knock: bool = False  # whether the prompt comes only after an empty line
+    strangers: Mapping[str, str] = field(default_factory=dict)
+    dialects: tuple[Dialect, ...] = ()
 
 
 class _Ended(Exception):
@@ -118,15 +138,27 @@ class Dialogue:
             self.line("", step)
             return self.expect(step, patterns)
 
+    def expect_own(
+        self, step: str, patterns: Mapping[str, str], strangers: Mapping[str, str] = GREETINGS, *, nudge: bool = True
+    ) -> Seen:
+        """Do as `expect_or_nudge` does, or `expect`, with an eye on what is not the device that is meant.
+
+        Raises also: PermanentError if it is one of the ``strangers``.
+        """
+        seen = (self.expect_or_nudge if nudge else self.expect)(step, {**patterns, **strangers})
+        if seen.name in strangers:
+            raise left(self._stream, seen.name, seen.match[0])
+        return seen
+
     @contextmanager
     def logged_in(self, login: Login, username: str, password: str, log_out: Callable[[], None]) -> Iterator[str]:
         """Log in; yield what the console showed before its prompt; log out in the end, whatever happened meanwhile.
 
         A console that takes one session at a time stays taken for minutes when its client just goes.
 
-        Raises also: PermanentError when the login is refused.
+        Raises also: PermanentError when the login is refused, or this is another console than was expected.
         """
-        self.expect_or_nudge("the login prompt", {"name": login.name})
+        self.expect_own("the login prompt", {"name": login.name}, login.strangers)
         self.line(username, "the login prompt")
         self.expect("the password prompt", {"password": login.password})
         self.line(password, "the password prompt", secret=True)
@@ -134,10 +166,15 @@ class Dialogue:
         try:
             if login.knock:
                 self.line("", "the login")
-            seen = self.expect_or_nudge("the login", {"ready": login.ready, "refused": login.name})
-            let_in = seen.name == "ready"
+            dialects = {dialect.words: dialect.prompt for dialect in login.dialects}
+            seen = self.expect_or_nudge("the login", {"ready": login.ready, "refused": login.name, **dialects})
+            let_in = seen.name != "refused"
             if not let_in:
                 raise PermanentError(f"login refused by {self.peer}")
+            for dialect in login.dialects:
+                if seen.name == dialect.words:
+                    log_out = partial(dialect.leave, self, seen.before)
+                    raise PermanentError(f"{self.peer} {dialect.words}")
             yield seen.before
         finally:
             if let_in:

@@ -15,13 +15,14 @@ import re
 import select
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass, field
 
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports import command
-from pdudaemon.transports.command import Output
+from pdudaemon.transports.command import Output, Program
 from pdudaemon.transports.deadline import Deadline
-from pdudaemon.transports.dialogue import Dialogue
+from pdudaemon.transports.dialogue import PATIENCE, Dialogue, Seen
 from pdudaemon.transports.tcp import CHUNK, Stream, in_words
 
 HOST_KEYS = ("accept-new", "yes", "no")
@@ -29,6 +30,7 @@ HOST_KEYS = ("accept-new", "yes", "no")
 
 _OWN_FAILURE = 255
 _KEEPER = ("sh", "-c", 'trap "" HUP; "$@"; exit $?', "sh")
+_PROMPT_OF_HOST = re.compile(r"(?<![^\r\n])\S{0,60}[>#$](?=[ ]?\Z)")
 _PROMPTS = {"password": r"(?i)password[^\r\n]*:", "passphrase": r"(?i)passphrase[^\r\n]*:"}
 
 # Still in every OpenSSH, if not in use; a name that it does not know would be an error.
@@ -87,12 +89,27 @@ def run(login: Login, text: str, deadline: Deadline, *, hold: int | None = None)
             os.close(its)
         dialogue = Dialogue(_Terminal(ours, peer, deadline), newline="\n")
         answers = {"password": login.password, "passphrase": ""}
-        while asked := dialogue.expect_or_end(repr(text), _PROMPTS):
+        while asked := _asked(dialogue, program, text, deadline):
             dialogue.line(answers[asked.name], repr(text), secret=True)
         output = program.finish(deadline)
         if output.status == _OWN_FAILURE:
             raise _failure(output.text + log.read().decode(errors="replace"), peer)
         return output
+
+
+def _asked(dialogue: Dialogue, program: Program, text: str, deadline: Deadline) -> Seen | None:
+    """Return what ssh asks, None when it has ended.
+
+    Raises: PermanentError for a host that does not run the command, and has come to a prompt instead.
+    """
+    while True:
+        try:
+            return dialogue.expect_or_end(repr(text), _PROMPTS, PATIENCE)
+        except DeviceTimeout:
+            if found := _PROMPT_OF_HOST.search(program.text):
+                raise PermanentError(f"{dialogue.peer} shows a prompt ({found[0]}) and runs no {text!r}") from None
+            if time.monotonic() >= deadline.when:
+                raise
 
 
 def _options(login: Login, log: str, deadline: Deadline) -> list[str]:

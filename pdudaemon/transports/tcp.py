@@ -68,11 +68,28 @@ class Stream:
             self._buffer += self._receive(step)
         return self._take(most)
 
+    def peek(self, step: str) -> bytes:
+        """Wait for more; return all that has come, and leave it there. Raises also: TransientError for too much."""
+        self._more(step)
+        if len(self._buffer) > LIMIT:
+            raise TransientError(f"{self.peer} says too much at {step}")
+        return bytes(self._buffer)
+
     def receive_exactly(self, size: int, step: str) -> bytes:
         """Return so many bytes."""
         while len(self._buffer) < size:
             self._more(step)
         return self._take(size)
+
+    def receive_answer(self, size: int, step: str) -> bytes:
+        """Return an answer of so many bytes, from a device that says nothing unasked.
+
+        Raises also: PermanentError if it says more: it is another one, and what we took for an answer is its greeting.
+        """
+        answer = self.receive_exactly(size, step)
+        if self._buffer:
+            raise PermanentError(f"{self.peer} says more than was asked for at {step}: is it a device of this kind?")
+        return answer
 
     def receive_until(self, end: bytes, step: str) -> bytes:
         """Return all up to and including ``end``. Raises also: TransientError if it does not come within `LIMIT`."""
