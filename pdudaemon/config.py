@@ -124,7 +124,7 @@ class Config:
         if pdu is None:
             raise RequestError(f"there is no PDU {hostname!r}{near(hostname, self.pdus)}")
         outlet = pdu.outlet(port)
-        return Target(str(outlet), (outlet,), self._lock((outlet,)))
+        return Target(str(outlet), (outlet,), self._lock((outlet,)), (hostname, port), self)
 
     def node(self, name: str) -> Target:
         """Return the target that a node or an alias names. Raises: RequestError, saying what is wrong."""
@@ -133,7 +133,13 @@ class Config:
             raise RequestError(f"there is no alias or node {name!r}{near(name, self.nodes)}")
         if found.fault:
             raise RequestError(f"{name!r} is disabled by its configuration: {found.fault}")
-        return Target(str(found), found.feeds, self._lock(found.feeds))
+        return Target(str(found), found.feeds, self._lock(found.feeds), (name,), self)
+
+    def current(self, target: Target) -> Target:
+        """Return a target as it is here, wherever it was found. Raises: RequestError if there is none any more."""
+        if target.found_in is self or not target.words:
+            return target
+        return self.target(*target.words) if len(target.words) == 2 else self.node(*target.words)
 
     def restarts(self, outlet: Outlet) -> bool:
         """Whether a reboot of an outlet is the device's own restart."""

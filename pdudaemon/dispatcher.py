@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from pdudaemon.answers import Answers
+from pdudaemon.clock import Clock
 from pdudaemon.config import Config, PDUConfig
 from pdudaemon.errors import Busy, Conflict, DeviceError, DeviceTimeout, Locked, PDUDaemonError, StoreError
 from pdudaemon.fleet import Fleet
 from pdudaemon.lanes import Lanes
-from pdudaemon.overdue import Overdue
 from pdudaemon.pdurunner import Box, PDURunner
-from pdudaemon.power import Action, Outcome, Outlet, Phase, Reading, Request, State, Step, Target, together
+from pdudaemon.power import Action, Outlet, Phase, Reading, Request, State, Step, Target, together
 from pdudaemon.queries import Queries, Query, Seats
 from pdudaemon.store import Store
-from pdudaemon.timetable import Timetable
+from pdudaemon.timetable import Entry, Timetable
 from pdudaemon.transports import command
 
 log = logging.getLogger("pdud.dispatcher")
@@ -39,19 +39,20 @@ LEAVE_GRACE = 1.0  # seconds for threads to come home once nothing is awaited fr
 class Dispatcher:
     """The heart of the daemon. Public methods may be called by any thread and raise `pdudaemon.errors` only."""
 
-    def __init__(self, config: Config, store: Store, locks: Path | None = None) -> None:
+    def __init__(self, config: Config, store: Store, locks: Path | None = None, clock: Clock | None = None) -> None:
         """Switch nothing yet. ``locks`` is the folder for the lock files of the boxes, None for none."""
         self.config = config
+        self._clock = clock or Clock()
         self._store = store
         self._lock = threading.Lock()
         self._came_home = threading.Condition(self._lock)
         self._timetable = Timetable(self._lock)
         self._fleet = Fleet(config.pdus, locks, self._begin, self._end)
-        self._lanes = Lanes(config.daemon, self._fleet.pdus, store, self._timetable, self._send)
-        self._queries = Queries(self._send)
+        self._lanes = Lanes(config.daemon, self._fleet.pdus, store, self._timetable, self._send, self._clock)
+        self._queries = Queries(config.daemon, self._send)
         self._seats = Seats(config.daemon)
         self._answers = Answers(self._seats, self._lock, self._came_home, self._asked)
-        self._overdue = Overdue(self._timetable, self._stuck)
+        self._acting: dict[Box, Entry] = {}  # the boxes that act; the entry calls one stuck that is not back in time
         self._closing = False
         self._closed = False
 
@@ -71,7 +72,7 @@ class Dispatcher:
         with self._lock:
             self._fleet.change(config.pdus)
             self.config = config
-            self._lanes.daemon = self._seats.options = config.daemon
+            self._lanes.daemon = self._queries.daemon = self._seats.options = config.daemon
             self._store.history = config.daemon.history
             self._lanes.end_impossible()
             self._lanes.resume_kept()
@@ -82,24 +83,32 @@ class Dispatcher:
     def submit(self, action: Action, target: Target, delay: float = 0.0, client: str = "") -> Request:
         """Accept a request: when this returns it is committed, and will be carried out whatever happens to the caller.
 
-        ``delay`` in seconds: before an on or off, or between the halves of a reboot.
+        ``delay`` in seconds: before an on or off, or between the halves of a reboot. What the target's names mean is
+        looked up anew if a reload has come since.
 
-        Raises: Locked, Busy, StoreError; the request was not accepted then.
+        Raises: RequestError (Locked, Busy), StoreError; the request was not accepted then.
         """
-        if target.locked:
-            raise Locked(target.locked)
-        outlets = list(target.outlets)
-        if action is not Action.REBOOT:
-            phase = Phase(action.value)
-        elif len(outlets) == 1 and self.config.restarts(outlets[0]):
-            phase = Phase.RESTART
-        else:
-            phase = Phase.OFF
-        request = Request(action, target, delay, client, time.time(), phase, outlets=outlets)
-        with self._lock:
-            for outlet in outlets:
-                self._check_open(outlet.pdu)
-            self._lanes.enter(request)
+        while True:
+            config = self.config
+            target = config.current(target)
+            if target.locked:
+                raise Locked(target.locked)
+            outlets = list(target.outlets)
+            if action is not Action.REBOOT:
+                phase = Phase(action.value)
+            elif len(outlets) == 1 and config.restarts(outlets[0]):
+                phase = Phase.RESTART
+            else:
+                phase = Phase.OFF
+            request = Request(action, target, delay, client, self._clock.wall(), phase, outlets=outlets)
+            request.boot, request.accepted_uptime = self._clock.boot, self._clock.uptime()
+            with self._lock:
+                if config is not self.config:
+                    continue  # a reload came between: the names may mean something else, or nothing, by now
+                for outlet in outlets:
+                    self._check_open(outlet.pdu)
+                self._lanes.enter(request)
+                break
         if self.config.daemon.fsync == "all":
             self._sync_accepted(request)
         log.debug("%s, delay %g s, accepted from %s", request, delay, client)
@@ -185,13 +194,13 @@ class Dispatcher:
                 self._came_home.notify_all()
 
     def _sync_accepted(self, request: Request) -> None:
-        """Put a new request on the disk. Raises: StoreError; the request has been ended then, unless it has begun."""
+        """Put a new request on the disk. Raises: StoreError; it has been ended then, unless it has begun."""
         try:
             self._store.sync()
         except StoreError as error:
             with self._lock:
                 if request.started is None and request.ended is None:
-                    self._lanes.finish(request, Outcome.FAILED, error, logging.ERROR)
+                    self._lanes.forget(request, error)
                     raise
             log.error("%s: %s", request, error)
 
@@ -262,7 +271,7 @@ class Dispatcher:
         with self._lock:
             self._closing = True
             self._queries.refuse(Busy("the daemon is stopping"))
-            while (self._leave_off(until) or self._overdue.acting) and (left := until - time.monotonic()) > 0:
+            while (self._leave_off(until) or self._acting) and (left := until - time.monotonic()) > 0:
                 self._came_home.wait(left)
             self._closed = True
             for request in self._lanes.live.values():
@@ -317,6 +326,9 @@ class Dispatcher:
         self._check_alive(name, Busy)
         if self._lanes.load[name] >= self.config.daemon.max_queue:
             raise Busy(f"{name}: its queue is full: {self._lanes.load[name]} requests")
+        left = self._fleet.runners[name].waiting - self._queries.queued[name]
+        if left >= self.config.daemon.max_queue:  # of requests that have been cancelled since
+            raise Busy(f"{name}: its queue is full: {left} steps, and the device does not get on")
 
     def _send(self, job: Step | Query) -> None:
         runner = self._fleet.runners[job.outlet.pdu]
@@ -337,46 +349,68 @@ class Dispatcher:
                 wanted = not (job.ended or job.running or self._closed or (self._closing and not job.owed))
             if not wanted:
                 return False
-            self._overdue.begin(runner.box, runner.pdu.options.timeout + STUCK_GRACE)
-            if isinstance(job, Query):
+            self._watch(runner)
+            if isinstance(job, Query) or not self._lanes.begin(job):
                 return True
-            job.running = True
-            job.attempts += 1
-            request = job.request
-            if request.started is not None:
-                return True
-            request.started = time.time()
-            if request.action is not Action.REBOOT:
-                return True
-        return self._promise(runner, request)
+        return self._promise(runner, job)
 
-    def _promise(self, runner: PDURunner, request: Request) -> bool:
-        """Put on the disk that a port is about to be switched off and must come on again. Takes the lock itself.
+    def _promise(self, runner: PDURunner, step: Step) -> bool:
+        """Put on the disk what a step is about to do; return whether it may. Takes the lock itself.
 
-        The disk is waited for without the lock: a slow one holds up this PDU alone.
+        Each step does so for itself, so that none acts on the word of another that the disk has not taken yet. The disk
+        is waited for without the lock: a slow one holds up this PDU alone.
         """
+        request = step.request
+        indebted = False
         try:
             with self._lock:
+                indebted = step.outlet in request.debts
+                if step.action is Action.OFF:
+                    request.debts.add(step.outlet)
                 self._store.progress(request)
             self._store.sync()
         except StoreError as error:
             with self._lock:
-                self._overdue.end(runner.box)
-                self._lanes.finish(request, Outcome.FAILED, error, logging.ERROR)
+                if not indebted:
+                    request.debts.discard(step.outlet)
+                self._came_back(runner.box)
+                self._lanes.refuse(step, error)
+                self._fleet.let_go(step.outlet.pdu, self._lanes.load[step.outlet.pdu])
                 self._came_home.notify_all()
             return False
+        with self._lock:
+            step.promised = True
+            if step.ended or self._closed:
+                step.running = False
+                self._came_back(runner.box)
+                self._came_home.notify_all()
+                return False
+            self._watch(runner)
         return True
+
+    def _watch(self, runner: PDURunner) -> None:
+        """Have an action, from now on, called stuck if it is not back in time."""
+        box = runner.box
+        if box in self._acting:
+            self._acting[box].cancel()
+        due = time.monotonic() + runner.pdu.options.timeout + STUCK_GRACE
+        self._acting[box] = self._timetable.at(due, lambda: self._stuck(box))
+
+    def _came_back(self, box: Box) -> None:
+        """Note that the action of a box has come back."""
+        entry = self._acting.pop(box, None)
+        if entry is not None:
+            entry.cancel()
+        if box.stuck:
+            log.warning("%s: the device came back, the PDU is not stuck any more", box.stuck)
+            box.stuck = ""
 
     def _end(self, runner: PDURunner, job: Step | Query, state: State | None, error: DeviceError | None) -> None:
         """Take in what came of a job. Called by the runner, without the lock."""
         with self._lock:
-            box = runner.box
-            self._overdue.end(box)
-            if box.stuck:
-                log.warning("%s: the device came back, the PDU is not stuck any more", box.stuck)
-                box.stuck = ""
+            self._came_back(runner.box)
             if isinstance(job, Query):
-                job.tell(error or Reading(state or State.UNKNOWN, "device", time.time()))
+                job.tell(error or Reading(state or State.UNKNOWN, "device", self._clock.wall()))
             elif not self._closed:
                 self._lanes.attempt_ended(job, error)
                 self._fleet.let_go(job.outlet.pdu, self._lanes.load[job.outlet.pdu])

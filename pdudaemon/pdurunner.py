@@ -150,8 +150,8 @@ class PDURunner:
     """The worker of one PDU.
 
     ``begin(runner, job)`` is asked once the box is ours, and says whether to act at all; ``end(runner, job, state,
-    error)`` is told what came of it, just before the box is given back. Both belong to the dispatcher, as does
-    ``pool``, which is held while the driver acts: it bounds how many of some PDUs do so at a time.
+    error)`` is told what came of it, whatever that was, just before the box is given back. Both belong to the
+    dispatcher, as does ``pool``, which is held while the driver acts: it bounds how many of some PDUs do so at a time.
     """
 
     def __init__(
@@ -189,6 +189,11 @@ class PDURunner:
         """Hand over a job; it is carried out after those handed over before."""
         self._queue.put(job)
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait in the queue, those that are not wanted any more among them."""
+        return self._queue.qsize()
+
     def start(self) -> bool:
         """Start the thread unless it runs; return False if there is none to be had now. Callers hold the lock."""
         if self._thread is None:
@@ -217,7 +222,7 @@ class PDURunner:
         while (job := self._queue.get()) is not None:
             try:
                 self._work(job)
-            except Exception:  # a fault of ours must not take the PDU with it
+            except BaseException:  # a fault of ours must not take the PDU with it
                 log.exception("%s: the worker met a fault of its own", self.pdu.name)
 
     def _work(self, job: Job) -> None:
@@ -230,20 +235,26 @@ class PDURunner:
             rest = self.box.last_action + self.pdu.options.min_interval - time.monotonic()
             if rest > 0:
                 self._stopping.wait(rest)
-            with self._pool, ExitStack() as held:
-                # A command that outlived a killed daemon is waited for before the time of this action begins.
-                try:
-                    lock = held.enter_context(self.box.held(Deadline(self.pdu.options.timeout), self._stopping))
-                except (DeviceError, OSError, ValueError) as busy:
-                    lock, error = None, self._told(busy)
-                if not self._begin(self, job):
-                    return
-                try:
-                    state = self._act(job, lock) if error is None else None
-                except DeviceError as told:
-                    error = told
-            self.box.last_action = time.monotonic()
-            self._end(self, job, state, error)
+            begun = False
+            try:
+                with self._pool, ExitStack() as held:
+                    # A command that outlived a killed daemon is waited for before the time of this action begins.
+                    try:
+                        lock = held.enter_context(self.box.held(Deadline(self.pdu.options.timeout), self._stopping))
+                    except (DeviceError, OSError, ValueError) as busy:
+                        lock, error = None, self._told(busy)
+                    begun = self._begin(self, job)
+                    if begun and error is None:
+                        state = self._act(job, lock)
+            except DeviceError as told:
+                error = told
+            except BaseException as fault:  # of ours: the job must end all the same
+                begun, error = True, self._told(fault)
+                raise
+            finally:
+                if begun:
+                    self.box.last_action = time.monotonic()
+                    self._end(self, job, state, error)
 
     def _act(self, job: Job, lock: int | None) -> State | None:
         """Let the driver act. Raises: DeviceError, in one line that names the PDU and shows no secret."""
@@ -281,17 +292,25 @@ class PDURunner:
             kind = PermanentError
         elif isinstance(error, DeviceTimeout | TimeoutError):
             kind = DeviceTimeout
+        try:
+            text, private = self._words(error)
+        except BaseException:  # what it says of itself is a driver's code as well
+            text, private = type(error).__name__, ""
+        return kind(f"{self.pdu.name}: {text}", private=private)
+
+    def _words(self, error: BaseException) -> tuple[str, str]:
+        """Return what an error says, in one line without secrets, and what is for who asked alone."""
         private = ""
         if isinstance(error, DeviceError):
             text, private = str(error), without(self.pdu.secrets, error.private)
         elif isinstance(error, OSError) and error.strerror:
             text = error.strerror
         else:
-            text = f"{type(error).__name__}: {error}"
             trace = without(self.pdu.secrets, "".join(traceback.format_exception(error)))
             log.debug("%s: the driver raised what is no device error\n%s", self.pdu.name, trace.rstrip())
+            text = f"{type(error).__name__}: {error}"
         text = " ".join(without(self.pdu.secrets, text).split()) or type(error).__name__
-        return kind(_clean(f"{self.pdu.name}: {text}"), private=_clean(private))
+        return _clean(text), _clean(private)
 
 
 def _clean(text: str) -> str:

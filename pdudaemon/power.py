@@ -11,8 +11,9 @@ Fields of a `Request` and its steps belong to the dispatcher and change only und
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol, Self
@@ -67,12 +68,15 @@ class Outlet(_Place):
 class Target:
     """What a request names: ``name`` for people (``pdu01 port 3``, or a node), and the outlets behind it.
 
-    ``locked`` says what of it may not be switched.
+    ``locked`` says what of it may not be switched. ``words`` are those that were looked up, a node or a PDU and a port,
+    in the configuration ``found_in``; none of both for a target of the store.
     """
 
     name: str
     outlets: tuple[Outlet, ...]
     locked: str = ""
+    words: tuple[str] | tuple[str, str | int] | tuple[()] = field(default=(), compare=False)
+    found_in: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -147,16 +151,20 @@ class Step:
 
     ``attempts`` counts the tries of the present round; ``rounds`` the rounds that an owed on has failed, the first of
     them at ``failing_since``; ``at`` is when it is, or was, handed to the PDU's worker (both in monotonic seconds).
+    ``repair``: an on besides the request's own steps, for a debt that it took over and cannot settle by these yet.
+    ``promised``: the disk has the record of the off that this is.
     """
 
     request: Request
     outlet: Outlet
     action: Action
+    repair: bool = False
     attempts: int = 0
     rounds: int = 0
     failing_since: float | None = None
     at: float = 0.0
     timer: Timer | None = None
+    promised: bool = False
     sent: bool = False
     running: bool = False
     ended: bool = False
@@ -164,13 +172,18 @@ class Step:
     @property
     def owed(self) -> bool:
         """Whether this is an on that makes good an off of ours: done even while the daemon is stopping."""
-        return self.action is Action.ON and self.request.owed
+        return self.action is Action.ON and self.outlet in self.request.debts
 
     def call_off(self) -> None:
         """Drop the call that would hand the step over."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+
+    def drop(self) -> None:
+        """End the step, whatever was to come of it."""
+        self.ended = True
+        self.call_off()
 
     @property
     def backing_off(self) -> bool:
@@ -180,12 +193,20 @@ class Step:
 
 @dataclass(eq=False)
 class Request:
-    """One action on one target, from acceptance to its end. Times are seconds since the epoch.
+    """One action on one target, from acceptance to its end.
 
-    ``owed``: an on of this request makes good an off of ours, so it is not dropped when it fails (the on half of a
-    reboot, and an ``on`` that superseded such a half). ``error`` is why a step failed for good, ``trouble`` what those
-    who wait should hear before the end. ``settled``: there is something to tell them.
-    ``results`` holds what became of each outlet so far, None for done.
+    ``accepted``, ``started``, ``off_ended`` and ``ended`` are seconds since the epoch, for people and for another start
+    of the machine. The ``_uptime`` of the first and the third is what time is counted by: seconds since the start of
+    the machine that ``boot`` names, or before it if negative. ``latest`` is the latest time on record of what was
+    accepted no earlier, for a request that was read from there: the wall clock has been as far as that.
+
+    ``debts`` are the outlets that may be off because of us, and that this request has to see on: those of a reboot from
+    just before its off, and those that it took over from an earlier request. An outlet is a debt of one request at a
+    time, until an on has succeeded; a debt is on record, it never expires, and only who says so cancels it.
+
+    ``error`` is why a step failed for good, ``trouble`` what those who wait should hear before the end. ``settled``:
+    there is something to tell them. ``results`` holds what became of each outlet so far, None for done; ``switched``
+    what each outlet was told to be on behalf of this request, unknown if that did not end well, and when.
     """
 
     action: Action
@@ -195,22 +216,34 @@ class Request:
     accepted: float
     phase: Phase
     id: int = 0
-    owed: bool = False
+    boot: str = ""
+    accepted_uptime: float = 0.0
+    latest: float = 0.0
+    debts: set[Outlet] = field(default_factory=set)
     outlets: list[Outlet] = field(default_factory=list)  # those not yet done with, in order
     started: float | None = None  # when the device was first asked; on record before that for a reboot
     off_ended: float | None = None
+    off_ended_uptime: float | None = None
     ended: float | None = None
     outcome: Outcome | None = None
     error: PDUDaemonError | None = None
     trouble: PDUDaemonError | None = None
-    steps: list[Step] = field(default_factory=list)  # of the present phase; none before the request's turn has come
+    begun: bool = False  # whether its turn has come in all its lanes
+    steps: list[Step] = field(default_factory=list)  # of the present phase; none before it has begun
+    repairs: list[Step] = field(default_factory=list)
     results: dict[Outlet, PDUDaemonError | None] = field(default_factory=dict)
+    switched: dict[Outlet, tuple[State, float]] = field(default_factory=dict)
     settled: threading.Event = field(default_factory=threading.Event)
 
     @property
     def must_switch_on(self) -> bool:
         """Whether an off of ours may have reached the device, which this request has to make good."""
-        return self.owed and (self.started is not None or self.phase is Phase.ON)
+        return bool(self.debts)
+
+    @property
+    def work(self) -> Iterator[Step]:
+        """All steps that there are now."""
+        return itertools.chain(self.steps, self.repairs)
 
     def settle(self, trouble: PDUDaemonError | None) -> None:
         """Tell who waits what there is to tell before the end; None: accepted, and the work goes on."""

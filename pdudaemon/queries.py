@@ -2,7 +2,8 @@
 """Status asked of devices: straight into the PDU's queue, past the lanes, one attempt, not stored.
 
 Those who ask the same before the question has been put share its answer; a question that nobody waits for any more is
-dropped unread. `Seats` bounds how many threads may wait for a result, so that one dead PDU cannot take them all.
+dropped unread. It stays in the queue until then, and is counted: there is room for ``max_queue`` of them for each PDU.
+`Seats` bounds how many threads may wait for a result, so that one dead PDU cannot take them all.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from pdudaemon.config import DaemonOptions
-from pdudaemon.errors import PDUDaemonError
+from pdudaemon.errors import Busy, PDUDaemonError
 from pdudaemon.power import Action, Outlet, Reading
 
 
@@ -40,14 +41,19 @@ class Query:
 class Queries:
     """The questions not yet put to a device. Called with the dispatcher's lock held."""
 
-    def __init__(self, send: Callable[[Query], None]) -> None:
+    def __init__(self, daemon: DaemonOptions, send: Callable[[Query], None]) -> None:
+        self.daemon = daemon
+        self.queued: Counter[str] = Counter()  # in the queue of each PDU, those that nobody waits for among them
         self._send = send
         self._pending: dict[Outlet, Query] = {}
 
     def ask(self, outlet: Outlet) -> Query:
-        """Return the pending question for an outlet, with the caller counted in."""
+        """Return the pending question for an outlet, with the caller counted in. Raises: Busy if there are too many."""
         query = self._pending.get(outlet)
         if query is None:
+            if self.queued[outlet.pdu] >= self.daemon.max_queue:
+                raise Busy(f"{outlet.pdu}: its queue is full: {self.queued[outlet.pdu]} questions for a status")
+            self.queued[outlet.pdu] += 1
             query = self._pending[outlet] = Query(outlet)
             self._send(query)
         else:
@@ -56,6 +62,9 @@ class Queries:
 
     def begin(self, query: Query) -> bool:
         """Say whether a question is still worth asking; from now on nobody else joins it."""
+        self.queued[query.outlet.pdu] -= 1
+        if not self.queued[query.outlet.pdu]:
+            del self.queued[query.outlet.pdu]
         if self._pending.get(query.outlet) is query:
             del self._pending[query.outlet]
         return query.callers > 0 and query.answer is None

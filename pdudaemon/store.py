@@ -6,6 +6,9 @@ process. To outlive a power cut the log must reach the disk: `sync` does that, a
 holds up only the one who asks. Each write is one statement: whenever SQLite runs, the interpreter's lock is given away,
 and under load it takes longer to get that back than the write takes.
 
+What each outlet was last told to be is a table of its own, which history has no part in: a trigger keeps it in the
+commit that says so of the request, and it is read once, at the start.
+
 Apart from `sync` and `path`, callers hold the dispatcher's lock. Every method is one transaction and raises
 StoreError.
 """
@@ -18,23 +21,46 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pdudaemon.errors import NoSuchRequest, PDUDaemonError, StoreError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, State, Target
 
-VERSION = 1
+VERSION = 2
 MEMORY = ":memory:"
 
 _TABLE = """
 CREATE TABLE request (
     id INTEGER PRIMARY KEY,
     action TEXT NOT NULL, target TEXT NOT NULL, all_outlets TEXT NOT NULL, delay REAL NOT NULL, client TEXT NOT NULL,
-    accepted REAL NOT NULL, phase TEXT NOT NULL, owed INTEGER NOT NULL,
+    accepted REAL NOT NULL, phase TEXT NOT NULL,
     outlets TEXT NOT NULL, started REAL, off_ended REAL,
-    ended REAL, outcome TEXT, reason TEXT);
+    ended REAL, outcome TEXT, reason TEXT,
+    boot TEXT NOT NULL DEFAULT '', accepted_uptime REAL NOT NULL DEFAULT 0, off_ended_uptime REAL,
+    debts TEXT NOT NULL DEFAULT '[]', switched TEXT NOT NULL DEFAULT '[]');
+"""
+# Of what a request switched only that which is new: others may have switched the rest since.
+_TOLD = """
+CREATE TABLE told (
+    pdu TEXT NOT NULL, port TEXT NOT NULL, state TEXT NOT NULL, time REAL NOT NULL, PRIMARY KEY (pdu, port));
+CREATE TRIGGER request_told AFTER UPDATE OF switched ON request WHEN new.switched <> old.switched BEGIN
+    INSERT OR REPLACE INTO told
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),
+           json_extract(value, '$[2]'), json_extract(value, '$[3]')
+    FROM json_each(new.switched) WHERE value NOT IN (SELECT value FROM json_each(old.switched));
+END;
+"""
+# Version 1 knew of a request, not of an outlet, that it owed an on.
+_FROM_VERSION_1 = """
+ALTER TABLE request ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+ALTER TABLE request ADD COLUMN accepted_uptime REAL NOT NULL DEFAULT 0;
+ALTER TABLE request ADD COLUMN off_ended_uptime REAL;
+ALTER TABLE request ADD COLUMN debts TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE request ADD COLUMN switched TEXT NOT NULL DEFAULT '[]';
+UPDATE request SET debts = outlets WHERE ended IS NULL AND owed AND (started IS NOT NULL OR phase = 'on');
+ALTER TABLE request DROP COLUMN owed;
 """
 
 _TRIM_EVERY = 64
@@ -48,6 +74,7 @@ class Store:
         self.path = path
         self.history = history
         self._behind: dict[int, Request] = {}  # those whose progress could not be written
+        self._told: dict[Outlet, tuple[State, float]] = {}
         self._ends = 0
         self._wal: int | None = None
         self._file = None if path == MEMORY else _locked(path)
@@ -56,6 +83,7 @@ class Store:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.row_factory = sqlite3.Row
             self._prepare()
+            self._read_told()
             if self._file is not None:
                 self._wal = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
                 _sync_folder(path)
@@ -71,9 +99,39 @@ class Store:
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("PRAGMA busy_timeout=1000")
         if version == 0:
-            self._db.executescript(f"BEGIN; {_TABLE} PRAGMA user_version={VERSION}; COMMIT;")
+            self._db.executescript(f"BEGIN; {_TABLE} {_TOLD} PRAGMA user_version={VERSION}; COMMIT;")
+        elif version == 1:
+            self._migrate()
         else:  # a write, so that a file which cannot be written is told at the start
             self._db.execute(f"PRAGMA user_version={VERSION}")
+
+    def _migrate(self) -> None:
+        """Make a store of version 1 one of this version, all of it or nothing."""
+        try:
+            self._db.executescript(f"BEGIN IMMEDIATE; {_FROM_VERSION_1} {_TOLD}")
+            told: dict[Outlet, tuple[State, float]] = {}
+            for row in self._db.execute("SELECT * FROM request ORDER BY id DESC"):
+                found = _told_by(row)
+                if found is not None:
+                    for outlet in _outlets(row["all_outlets"]):
+                        told.setdefault(outlet, found)
+            self._db.executemany(
+                "INSERT INTO told VALUES (?, ?, ?, ?)", [(*outlet, *found) for outlet, found in told.items()]
+            )
+            self._db.execute(f"PRAGMA user_version={VERSION}")
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _read_told(self) -> None:
+        # As bytes: half a character, which JSON can spell, is no UTF-8.
+        for pdu, port, state, time in self._db.execute(
+            "SELECT CAST(pdu AS BLOB), CAST(port AS BLOB), state, time FROM told"
+        ):
+            outlet = Outlet(pdu.decode(errors="surrogatepass"), port.decode(errors="surrogatepass"))
+            self._told[outlet] = State(state), time
 
     def _write(self, statement: str, values: Sequence[object]) -> int:
         """Commit one statement, which is a transaction by itself; return the id of the row that it added."""
@@ -97,12 +155,14 @@ class Store:
             request.client,
             request.accepted,
             request.phase,
-            request.owed,
             outlets,
+            request.boot,
+            request.accepted_uptime,
+            _spelled(request.debts),
         )
         return self._write(
-            "INSERT INTO request (action, target, all_outlets, delay, client, accepted, phase, owed, outlets)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO request (action, target, all_outlets, delay, client, accepted, phase, outlets,"
+            " boot, accepted_uptime, debts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             values,
         )
 
@@ -123,18 +183,22 @@ class Store:
     def _progress(self, request: Request) -> None:
         values = (
             request.phase,
-            request.owed,
             _spelled(request.outlets),
             request.started,
             request.off_ended,
             request.ended,
             request.outcome,
             None if request.error is None else request.error.told,
+            request.boot,
+            request.accepted_uptime,
+            request.off_ended_uptime,
+            _spelled(request.debts),
+            json.dumps([(*outlet, *told) for outlet, told in request.switched.items()]) if request.switched else "[]",
             request.id,
         )
         self._write(
-            "UPDATE request SET phase=?, owed=?, outlets=?, started=?, off_ended=?, ended=?, outcome=?, reason=?"
-            " WHERE id=?",
+            "UPDATE request SET phase=?, outlets=?, started=?, off_ended=?, ended=?, outcome=?, reason=?,"
+            " boot=?, accepted_uptime=?, off_ended_uptime=?, debts=?, switched=? WHERE id=?",
             values,
         )
         if request.ended is not None:
@@ -145,7 +209,9 @@ class Store:
 
     def live(self) -> list[Request]:
         """Return the requests that have not ended, in the order of acceptance."""
-        return [_request(row) for row in self._rows("WHERE ended IS NULL ORDER BY id", ())]
+        times = "accepted, ifnull(started, 0), ifnull(off_ended, 0), ifnull(ended, 0)"
+        dated = f"SELECT *, max(max({times})) OVER (ORDER BY id DESC) AS latest FROM request"
+        return [_request(row) for row in self._rows("WHERE ended IS NULL ORDER BY id", (), f"({dated})")]
 
     def record(self, number: int) -> dict[str, Any]:
         """Return one request as a record for people. Raises also: NoSuchRequest."""
@@ -160,17 +226,13 @@ class Store:
     def last_told(self, outlet: Outlet) -> tuple[State, float] | None:
         """Return what an outlet was last told to be and when; None if nothing is known of it.
 
-        Unknown if the last to be tried did not end well. A reboot between its halves has told it to be off.
+        Unknown if the last try did not end well. A reboot between its halves has told it to be off.
         """
-        for row in self._rows("WHERE instr(all_outlets, ?) ORDER BY id DESC", (json.dumps(outlet).removesuffix("]"),)):
-            on_followed = (row["outcome"], row["action"], row["phase"]) == (Outcome.FAILED, Action.REBOOT, Phase.ON)
-            if row["outcome"] == Outcome.DONE or on_followed:  # an on half ends failed only because of its off
-                return State.OFF if row["action"] == Action.OFF else State.ON, row["ended"]
-            if row["ended"] is not None and row["started"] is not None:
-                return State.UNKNOWN, row["ended"]
-            if row["off_ended"] is not None:
-                return State.OFF, row["off_ended"]
-        return None
+        return self._told.get(outlet)
+
+    def switched(self, request: Request, outlet: Outlet, state: State, time: float) -> None:
+        """Note what a request has told an outlet to be, and when; the next `progress` of the request commits it."""
+        self._told[outlet] = request.switched[outlet] = state, time
 
     def sync(self) -> None:
         """Return when everything committed before the call would survive a power cut. Any thread, no lock."""
@@ -191,10 +253,10 @@ class Store:
                 if descriptor is not None:
                     os.close(descriptor)
 
-    def _rows(self, condition: str, values: Sequence[object]) -> Iterator[sqlite3.Row]:
+    def _rows(self, condition: str, values: Sequence[object], table: str = "request") -> Iterator[sqlite3.Row]:
         """Yield the rows that meet a condition, read no further than they are asked for."""
         try:
-            yield from self._db.execute(f"SELECT * FROM request {condition}", values)
+            yield from self._db.execute(f"SELECT * FROM {table} {condition}", values)
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
 
@@ -233,13 +295,23 @@ def _sync_folder(path: str) -> None:
         os.close(folder)
 
 
-def _spelled(outlets: Sequence[Outlet]) -> str:
+def _spelled(outlets: Collection[Outlet]) -> str:
     """Return outlets as they are kept: a PDU and a port, and how that was given where the driver wants to know."""
     return json.dumps([outlet if outlet.given is None else (*outlet, outlet.given) for outlet in outlets])
 
 
 def _outlets(text: str) -> list[Outlet]:
     return [Outlet(*pair) for pair in json.loads(text)]
+
+
+def _told_by(row: sqlite3.Row) -> tuple[State, float] | None:
+    """Return what a request of version 1 had told its outlets to be, and when; None: nothing yet."""
+    on_followed = (row["outcome"], row["action"], row["phase"]) == (Outcome.FAILED, Action.REBOOT, Phase.ON)
+    if row["outcome"] == Outcome.DONE or on_followed:  # an on half ended failed only because of its off
+        return State.OFF if row["action"] == Action.OFF else State.ON, row["ended"]
+    if row["ended"] is not None and row["started"] is not None:
+        return State.UNKNOWN, row["ended"]
+    return None if row["off_ended"] is None else (State.OFF, row["off_ended"])
 
 
 def _request(row: sqlite3.Row) -> Request:
@@ -251,10 +323,16 @@ def _request(row: sqlite3.Row) -> Request:
         accepted=row["accepted"],
         phase=Phase(row["phase"]),
         id=row["id"],
-        owed=bool(row["owed"]),
+        boot=row["boot"],
+        accepted_uptime=row["accepted_uptime"],
+        latest=row["latest"],
+        debts=set(_outlets(row["debts"])),
         outlets=_outlets(row["outlets"]),
         started=row["started"],
         off_ended=row["off_ended"],
+        off_ended_uptime=row["off_ended_uptime"],
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        switched={Outlet(pdu, port): (State(state), time) for pdu, port, state, time in json.loads(row["switched"])},
         error=PDUDaemonError(row["reason"]) if row["reason"] else None,
     )
 
@@ -269,6 +347,7 @@ def _record(row: sqlite3.Row) -> dict[str, Any]:
         "client": row["client"],
         "accepted": row["accepted"],
         "ended": row["ended"],
-        "state": Outcome(row["outcome"]).value if row["outcome"] else "accepted",
+        "switched": [{"pdu": pdu, "port": port, "state": state} for pdu, port, state, _ in json.loads(row["switched"])],
+        "state": "accepted" if row["ended"] is None else row["outcome"],
         "reason": row["reason"],
     }

@@ -2,7 +2,8 @@
 """What is to happen later: one heap, one thread, one condition on the dispatcher's lock.
 
 A call made by the timetable runs with that lock held and must be short. An entry that is no longer wanted is
-cancelled, and dropped when its time comes.
+cancelled, and stays in the heap until its time comes, or until more than half of the heap is such: then it is made anew
+without them, so that what is cancelled costs no room for as long as it was to wait.
 """
 
 from __future__ import annotations
@@ -17,18 +18,23 @@ from dataclasses import dataclass, field
 
 log = logging.getLogger("pdud.timetable")
 
+FEW = 64  # cancelled entries that are not worth a new heap
+
 
 @dataclass(order=True)
 class Entry:
-    """One call to be made at ``when`` (monotonic seconds)."""
+    """One call to be made at ``when`` (monotonic seconds); None once it has been made, or is not wanted any more."""
 
     when: float
     number: int
     call: Callable[[], None] | None = field(compare=False)
+    timetable: Timetable = field(compare=False, repr=False)
 
     def cancel(self) -> None:
         """Make sure that the call is not made any more. Callers hold the dispatcher's lock."""
-        self.call = None
+        if self.call is not None:
+            self.call = None
+            self.timetable.count_cancelled()
 
 
 class Timetable:
@@ -37,6 +43,7 @@ class Timetable:
     def __init__(self, lock: threading.Lock) -> None:
         self._condition = threading.Condition(lock)
         self._heap: list[Entry] = []
+        self._cancelled = 0  # how many of the heap are
         self._numbers = itertools.count()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="timetable", daemon=True)
@@ -50,11 +57,19 @@ class Timetable:
 
     def at(self, when: float, call: Callable[[], None]) -> Entry:
         """Enter a call for a point in monotonic time. Callers hold the dispatcher's lock."""
-        entry = Entry(when, next(self._numbers), call)
+        entry = Entry(when, next(self._numbers), call, self)
         heapq.heappush(self._heap, entry)
         if self._heap[0] is entry:
             self._condition.notify()
         return entry
+
+    def count_cancelled(self) -> None:
+        """Take note that one more entry of the heap is cancelled. Callers hold the dispatcher's lock."""
+        self._cancelled += 1
+        if self._cancelled > max(FEW, len(self._heap) // 2):
+            self._heap = [entry for entry in self._heap if entry.call is not None]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
 
     @property
     def turning(self) -> bool:
@@ -78,8 +93,10 @@ class Timetable:
                 if wait is None or wait > 0:
                     self._condition.wait(wait)
                     continue
-                call = heapq.heappop(self._heap).call
+                entry = heapq.heappop(self._heap)
+                call, entry.call = entry.call, None
                 if call is None:
+                    self._cancelled -= 1
                     continue
                 try:
                     call()

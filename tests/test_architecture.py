@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "pdudaemon"
 
 FLOORS = [
-    {"environment", "errors", "power", "ranges", "settings", "sharedfiles", "__init__"},
+    {"clock", "environment", "errors", "power", "ranges", "settings", "sharedfiles", "__init__"},
     {"store", "transports", "notify", "credentials"},
     {"drivers"},
     {
@@ -24,7 +24,6 @@ FLOORS = [
         "timetable",
         "pdurunner",
         "lanes",
-        "overdue",
         "pool",
         "queries",
         "answers",
