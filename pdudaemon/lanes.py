@@ -246,13 +246,18 @@ class Lanes:
         left, request.outlets = request.outlets, []
         request.ended, request.outcome, request.error = (self._clock.wall(), outcome, error)
         request.debts.clear()
+        for step in request.work:
+            step.drop()
         self._persist(request)
         if level is None:
             level = logging.INFO if outcome is Outcome.DONE else logging.WARNING
         because = f": {error}" if error is not None else ""
         took = self._clock.uptime() - request.accepted_uptime
         log.log(level, "%s for %s %s after %.1f s%s", request, request.client, outcome, took, because)
-        self._withdraw(request, left)
+        if self.live.pop(request.id, None) is not None:
+            self.load.subtract({outlet.pdu for outlet in request.target.outlets})
+            for outlet in left:
+                self._leave(request, outlet)
         request.settled.set()
 
     def forget(self, request: Request, error: StoreError) -> None:
@@ -385,9 +390,8 @@ class Lanes:
 
     def _keep(self, request: Request, outlet: Outlet) -> None:
         """Keep a request, which is in no lane, until the PDU of an outlet is not disabled any more."""
-        fault = f"{outlet.pdu} is disabled: {self._pdus[outlet.pdu].fault}"
-        log.error("%s kept until this can be: %s", request, fault)
-        request.settle(RequestEnded(f"kept until this can be: {fault}"))
+        fault = self._pdus[outlet.pdu].fault
+        log.error("%s kept until this can be: %s is disabled: %s", request, outlet.pdu, fault)
         self._kept.append(request)
 
     def _part_with_debt(self, request: Request, outlet: Outlet) -> None:
@@ -421,16 +425,6 @@ class Lanes:
             self._lanes.setdefault(outlet, deque()).append(request)
         self._advance(request)
 
-    def _withdraw(self, request: Request, left: Collection[Outlet]) -> None:
-        """Take a request out of the lanes that it has not left yet, and let the next ones move up."""
-        for step in request.work:
-            step.drop()
-        request.steps, request.repairs, request.begun = [], [], False
-        if self.live.pop(request.id, None) is not None:
-            self.load.subtract({outlet.pdu for outlet in request.target.outlets})
-            for outlet in left:
-                self._leave(request, outlet)
-
     def _leave(self, request: Request, outlet: Outlet) -> None:
         lane = self._lanes[outlet]
         lane.remove(request)
@@ -461,9 +455,9 @@ class Lanes:
         action = Action.REBOOT if request.phase is Phase.RESTART else Action(request.phase.value)
         request.steps = [Step(request, outlet, action) for outlet in request.outlets]
         for step in request.steps:
-            overdue = step.owed and request.action is not Action.REBOOT
-            step.at = time.monotonic() if overdue else when
-            if overdue or action is not Action.ON:
+            at_once = step.owed and request.action is not Action.REBOOT
+            step.at = time.monotonic() if at_once else when
+            if at_once or action is not Action.ON:
                 self.send_at(step, step.at)
         self._send_next(request)
         self._repair(request)

@@ -127,11 +127,10 @@ class Store:
 
     def _read_told(self) -> None:
         # As bytes: half a character, which JSON can spell, is no UTF-8.
-        for pdu, port, state, time in self._db.execute(
-            "SELECT CAST(pdu AS BLOB), CAST(port AS BLOB), state, time FROM told"
-        ):
+        told = "SELECT CAST(pdu AS BLOB), CAST(port AS BLOB), state, time FROM told"
+        for pdu, port, state, when in self._db.execute(told):
             outlet = Outlet(pdu.decode(errors="surrogatepass"), port.decode(errors="surrogatepass"))
-            self._told[outlet] = State(state), time
+            self._told[outlet] = State(state), when
 
     def _write(self, statement: str, values: Sequence[object]) -> int:
         """Commit one statement, which is a transaction by itself; return the id of the row that it added."""
@@ -230,9 +229,9 @@ class Store:
         """
         return self._told.get(outlet)
 
-    def switched(self, request: Request, outlet: Outlet, state: State, time: float) -> None:
+    def switched(self, request: Request, outlet: Outlet, state: State, when: float) -> None:
         """Note what a request has told an outlet to be, and when; the next `progress` of the request commits it."""
-        self._told[outlet] = request.switched[outlet] = state, time
+        self._told[outlet] = request.switched[outlet] = state, when
 
     def sync(self) -> None:
         """Return when everything committed before the call would survive a power cut. Any thread, no lock."""
@@ -332,7 +331,7 @@ def _request(row: sqlite3.Row) -> Request:
         off_ended=row["off_ended"],
         off_ended_uptime=row["off_ended_uptime"],
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-        switched={Outlet(pdu, port): (State(state), time) for pdu, port, state, time in json.loads(row["switched"])},
+        switched={Outlet(pdu, port): (State(state), when) for pdu, port, state, when in json.loads(row["switched"])},
         error=PDUDaemonError(row["reason"]) if row["reason"] else None,
     )
 

@@ -41,6 +41,8 @@ class Recorder(PDUDriver):
     def port_interaction(self, command, port_number):
         self.note("begin", command, port_number)
         time.sleep(self.settings.get("takes", 0))
+        while not os.path.exists(self.settings.get("until", "/")):
+            time.sleep(0.02)
         if os.path.exists(self.settings.get("refuses", "")):
             self.note("refused", command, port_number)
             raise RuntimeError("refused, for now")

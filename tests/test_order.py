@@ -13,9 +13,9 @@ from tests.plugins import Seen, assert_no_overlap, recorded
 from tests.process import Daemon, eventually, in_parallel
 
 
-def test_one_hanging_pdu_of_a_hundred_delays_no_other(daemon: Callable[..., Daemon]) -> None:
+def test_one_hanging_pdu_of_a_hundred_delays_no_other(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     """The hanging one gets requests all the while; the others' answers come as when all is well."""
-    pdus = {f"pdu{number}": {} for number in range(99)} | {"hung": {"takes": 30}}
+    pdus = {f"pdu{number}": {} for number in range(99)} | {"hung": {"until": str(tmp_path / "never")}}
     started, plugin = recorded(daemon, pdus)
 
     def times() -> list[float]:
@@ -32,8 +32,7 @@ def test_one_hanging_pdu_of_a_hundred_delays_no_other(daemon: Callable[..., Daem
     eventually(lambda: any(each.pdu == "hung" for each in plugin.seen("begin")))
     hanging = times()
     assert not [each for each in plugin.seen("end") if each.pdu == "hung"]
-    assert statistics.median(hanging) < 1 + 5 * statistics.median(well)  # not a timing: 30 s if one waited for it
-    assert max(hanging) < 20
+    assert statistics.median(hanging) < 1 + 5 * statistics.median(well)  # not a timing: no end if one waited for it
 
 
 def test_forty_requests_to_one_pdu_keep_their_order_and_never_overlap(daemon: Callable[..., Daemon]) -> None:
@@ -58,7 +57,7 @@ def test_forty_clients_at_a_time_never_overlap(daemon: Callable[..., Daemon]) ->
 
 def test_off_during_a_reboot_runs_after_it_and_other_ports_go_on(daemon: Callable[..., Daemon]) -> None:
     started, plugin = recorded(daemon, {"pdu": {}})
-    reboot = started.power("reboot", "pdu", 1, delay=2, wait=0)
+    reboot = started.power("reboot", "pdu", 1, delay=6, wait=0)
     assert reboot.status == 200
     eventually(lambda: plugin.by_outlet()["pdu", "1"] == "f")
     assert started.power("off", "pdu", 1, wait=0).status == 200

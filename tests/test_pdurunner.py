@@ -86,7 +86,7 @@ def test_whatever_a_driver_raises_is_the_end_of_that_action_alone(
     raised.append(error)
     target = one.config.target("pdu", "1")
     kind = PermanentError if isinstance(error, PermanentError) else TransientError
-    with pytest.raises(kind, match="^pdu: "):
+    with pytest.raises(kind, match=r"^pdu: "):
         if action is Action.STATUS:
             one.look(target)
         else:
@@ -175,5 +175,3 @@ def test_there_is_an_end_to_what_waits_in_the_queue_of_a_busy_worker(tmp_path: P
     (answer,) = (answer for _, answer in rack.dispatcher.gather(outlets[0].outlets, 30))
     assert "its queue is full" not in str(answer)
     rack.stop()
-
-
