@@ -23,7 +23,7 @@ SAMPLE = conversation("acme_probe_2")
 
 def driver(case: Case, **different: Any) -> Acme:
     made = Acme(case.hostname, {**case.settings, **different})
-    made.deadline = Deadline(10)
+    made.deadline = Deadline(60)
     return made
 
 

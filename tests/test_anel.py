@@ -23,7 +23,7 @@ SAMPLE = conversation("anel")
 HOME, PRO, ADV = "anel_netpwrctrlhome", "anel_netpwrctrlpro", "anel_netpwrctrladv"
 
 
-def driver(device: Any, name: str = PRO, seconds: float = 5, **settings: Any) -> Driver:
+def driver(device: Any, name: str = PRO, seconds: float = 30, **settings: Any) -> Driver:
     login = {"username": USERNAME, "password": PASSWORD}
     made = Driver(f"127.0.0.1:{device.port}", {"driver": name, **login, **settings})
     made.deadline = Deadline(seconds)
@@ -33,7 +33,7 @@ def driver(device: Any, name: str = PRO, seconds: float = 5, **settings: Any) ->
 def test_the_conversation_against_the_driver():
     with ScriptedWeb(SAMPLE) as device:
         made = Driver(f"127.0.0.1:{device.port}", {"driver": HOME})
-        made.deadline = Deadline(5)
+        made.deadline = Deadline(30)
         made.port_on(2)
     assert not device.exchanges
 

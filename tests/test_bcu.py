@@ -21,7 +21,7 @@ SAMPLE = conversation("bcu")
 WHOLE = {"id": "3-7.1", "board": "imx8mpevk", "bootmode": "emmc"}
 
 
-def driver(device: Board, seconds: float = 10, **settings: Any) -> BCU:
+def driver(device: Board, seconds: float = 60, **settings: Any) -> BCU:
     made = BCU("evk", {"driver": "bcu", "bcu_exe": str(device.program), **settings})
     made.deadline = Deadline(seconds)
     return made

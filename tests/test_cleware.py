@@ -20,7 +20,7 @@ from tests.peers.serial import conversation
 from tests.process import in_parallel
 
 
-def driver(kind: type[Cleware], serial: int = SERIAL, seconds: float = 5) -> Any:
+def driver(kind: type[Cleware], serial: int = SERIAL, seconds: float = 30) -> Any:
     made = kind("switch", {"driver": next(iter(kind.models)), "serial": serial})
     made.deadline = Deadline(seconds)
     return made
@@ -68,7 +68,7 @@ def check_ports(kind: type[Cleware], device: Any) -> None:
     """Switch each port, and read it after it was switched behind the driver's back."""
     made = driver(kind)
     for port in device.outlets:
-        made.deadline = Deadline(5)
+        made.deadline = Deadline(30)
         others = {other: state for other, state in device.outlets.items() if other != port}
         made.port_on(int(port))
         assert device.outlets == {**others, port: "on"} and made.port_status(int(port)) is State.ON
@@ -150,7 +150,7 @@ def test_a_neighbour_that_hangs_or_is_busy_is_asked_but_once(mood: Mood):
         start = time.monotonic()
         made.port_on(1)
         made.port_on(2)
-        assert time.monotonic() - start < 0.9
+        assert time.monotonic() - start < 20
         assert ours.outlets["1"] == ours.outlets["2"] == "on"
         assert other.sessions <= 1 and len(other.received) == (2 if mood is Mood.DEAF else 0)
 

@@ -20,7 +20,7 @@ from tests.peers.serial import Scripted, conversation
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("devantech_ds378")]
 
 
-def driver(device: Any, name: str = "devantech_ds378", seconds: float = 5) -> DevantechDS:
+def driver(device: Any, name: str = "devantech_ds378", seconds: float = 30) -> DevantechDS:
     made = DevantechDS("relays", {"driver": name, "ip": "127.0.0.1", "port": device.port})
     made.deadline = Deadline(seconds)
     return made

@@ -20,7 +20,7 @@ from tests.peers.serial import Scripted, conversation
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("devantech_eth008")]
 
 
-def driver(device: Any, name: str = "devantech_eth008", seconds: float = 5, **settings: Any) -> DevantechETH:
+def driver(device: Any, name: str = "devantech_eth008", seconds: float = 30, **settings: Any) -> DevantechETH:
     given = {"driver": name, "port": device.port, "password": devantecheth.PASSWORD, **settings}
     made = DevantechETH("127.0.0.1", given)
     made.deadline = Deadline(seconds)

@@ -22,7 +22,7 @@ SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in convers
 NAME = "devantech_USB-RLY08B"
 
 
-def driver(device: str, name: str = NAME, seconds: float = 5) -> DevantechUSB:
+def driver(device: str, name: str = NAME, seconds: float = 30) -> DevantechUSB:
     made = DevantechUSB("bench", {"driver": name, "device": device})
     made.deadline = Deadline(seconds)
     return made
@@ -106,7 +106,7 @@ def test_what_is_attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         tty = tmp_path / "tty" / f"ttyACM{number}"
         tty.mkdir(parents=True)
         (tty / "device").symlink_to(device / "interface")
-    assert [(found.model, dict(found.settings)) for found in DevantechUSB.attached(Deadline(5))] == [
+    assert [(found.model, dict(found.settings)) for found in DevantechUSB.attached(Deadline(30))] == [
         ("USB-RLY16L", {"driver": "devantech_USB-RLY16L", "device": str(tmp_path / "dev" / "ttyACM0")}),
         ("USB-ISS", {"device": str(tmp_path / "dev" / "ttyACM1")}),
     ]

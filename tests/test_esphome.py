@@ -21,7 +21,7 @@ SAMPLE = conversation("esphome")
 LOGIN = {"username": USERNAME, "password": PASSWORD}
 
 
-def driver(device: Any, seconds: float = 5, **settings: Any) -> Driver:
+def driver(device: Any, seconds: float = 30, **settings: Any) -> Driver:
     made = Driver("127.0.0.1", {"driver": "esphome-http", "port": device.port, **settings})
     made.deadline = Deadline(seconds)
     return made

@@ -27,7 +27,7 @@ def sample(name: str) -> list[tuple[bytes, bytes]]:
     return [(asked.encode(), said.encode()) for asked, said in conversation(name)]
 
 
-def driver(device: Any, seconds: float = 5, **settings: Any) -> Gude:
+def driver(device: Any, seconds: float = 30, **settings: Any) -> Gude:
     made = Gude("127.0.0.1", {"driver": "gude1202", "telnetport": device.port, **settings})
     made.deadline = Deadline(seconds)
     return made

@@ -27,7 +27,7 @@ from tests.peers.serial import conversation
 SAMPLE = conversation("homeassistant")
 
 
-def driver(device: Any, seconds: float = 5, **settings: Any) -> Driver:
+def driver(device: Any, seconds: float = 30, **settings: Any) -> Driver:
     made = Driver("127.0.0.1", {"driver": "home-assistant-http", "port": device.port, "api_key": API_KEY, **settings})
     made.deadline = Deadline(seconds)
     return made

@@ -21,7 +21,7 @@ from tests.peers.serial import conversation
 SAMPLE = conversation("intellinet")
 
 
-def driver(device: Any, seconds: float = 5, **settings: Any) -> Driver:
+def driver(device: Any, seconds: float = 30, **settings: Any) -> Driver:
     made = Driver("127.0.0.1", {"driver": "intellinet", "port": device.port, **settings})
     made.deadline = Deadline(seconds)
     return made

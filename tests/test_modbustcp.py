@@ -21,7 +21,7 @@ from tests.peers.serial import Scripted, conversation
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("modbustcp")]
 
 
-def driver(port: int, seconds: float = 5, **settings: Any) -> ModbusTCP:
+def driver(port: int, seconds: float = 30, **settings: Any) -> ModbusTCP:
     made = ModbusTCP("127.0.0.1", {"driver": "modbustcp", "port": port, **settings})
     made.deadline = Deadline(seconds)
     return made

@@ -22,7 +22,7 @@ from tests.peers.serial import conversation
 SAMPLE = conversation("netiojson")
 
 
-def driver(device: Any, seconds: float = 5, **settings: Any) -> NetioJSON:
+def driver(device: Any, seconds: float = 30, **settings: Any) -> NetioJSON:
     given = {"driver": "netiojson", "port": device.port, "username": "netio", "password": PASSWORD, **settings}
     made = NetioJSON("127.0.0.1", given)
     made.deadline = Deadline(seconds)

@@ -21,7 +21,7 @@ from tests.peers.serial import Scripted, conversation, ser2net
 SAMPLE = [(asked.encode(), said.encode()) for asked, said in conversation("numato_usb4")]
 
 
-def driver(relays: int, device: str, seconds: float = 5) -> Numato:
+def driver(relays: int, device: str, seconds: float = 30) -> Numato:
     made = Numato("bench", {"driver": f"NumatoUSB{relays}", "device": device})
     made.deadline = Deadline(seconds)
     return made
@@ -52,7 +52,7 @@ def test_each_relay_of_each_module(name: str):
     with numato.case(name, Mood.WELL) as case:
         module = Numato(case.hostname, case.settings)
         for port in case.ports:
-            module.deadline = Deadline(5)
+            module.deadline = Deadline(30)
             expected = {**case.device.outlets, port: "on"}
             module.port_on(int(port))
             assert case.device.outlets == expected

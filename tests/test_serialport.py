@@ -37,14 +37,14 @@ def nothing_left() -> Any:
 
 
 def test_a_pty():
-    with Echo() as device, SerialPort(device.path, Deadline(5)) as line:
+    with Echo() as device, SerialPort(device.path, Deadline(30)) as line:
         line.send(b"ab\r\x00\xff>", "a step")
         assert line.receive_exactly(2, "a step") == b"AB"
         assert line.receive_until(b">", "a step") == b"\r\x00\xff>"
 
 
 def test_a_slow_device():
-    with Echo(Mood.SLOW) as device, SerialPort(device.path, Deadline(5), baudrate=921600) as line:
+    with Echo(Mood.SLOW) as device, SerialPort(device.path, Deadline(30), baudrate=921600) as line:
         line.send(b"relay read 1\n", "a step")
         assert line.receive_line("a step") == b"RELAY READ 1"
 
@@ -53,7 +53,7 @@ def test_what_came_before_is_not_read():
     with Echo() as device:
         device.send(b"left over")
         time.sleep(0.05)
-        with SerialPort(device.path, Deadline(5)) as line:
+        with SerialPort(device.path, Deadline(30)) as line:
             line.send(b"x", "a step")
             assert line.receive("a step") == b"X"
 
@@ -63,7 +63,7 @@ def test_silence_ends_with_the_deadline():
         begun = time.monotonic()
         with pytest.raises(DeviceTimeout, match=f"^no answer from {device.path} at the prompt within 0.3 s$"):
             line.receive_until(b">", "the prompt")
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 20
 
 
 def test_a_line_that_takes_nothing():
@@ -81,14 +81,14 @@ def test_pulled_out(tmp_path: Path):
     device, terminal = pty.openpty()
     path = str(tmp_path / "relay")  # the terminal's own name may be that of another test's in a moment
     os.symlink(os.ttyname(terminal), path)
-    with SerialPort(path, Deadline(5)) as line:
+    with SerialPort(path, Deadline(30)) as line:
         os.close(terminal)
         os.close(device)
         os.unlink(path)
         with pytest.raises(TransientError, match=f"^connection to {path} lost at a step: "):
             line.receive_exactly(1, "a step")
     with pytest.raises(TransientError, match=f"^cannot open {path}: No such file or directory$"):
-        SerialPort(path, Deadline(5)).__enter__()
+        SerialPort(path, Deadline(30)).__enter__()
 
 
 def test_in_use_by_another():
@@ -96,17 +96,17 @@ def test_in_use_by_another():
         other = os.open(device.path, os.O_RDWR | os.O_NOCTTY)
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(TransientError, match=f"^{device.path} is in use by another program$"):
-            SerialPort(device.path, Deadline(5)).__enter__()
+            SerialPort(device.path, Deadline(30)).__enter__()
         os.close(other)
-        with SerialPort(device.path, Deadline(5)), pytest.raises(TransientError, match="in use"):
-            SerialPort(device.path, Deadline(5)).__enter__()
-        SerialPort(device.path, Deadline(5)).__enter__().__exit__()
+        with SerialPort(device.path, Deadline(30)), pytest.raises(TransientError, match="in use"):
+            SerialPort(device.path, Deadline(30)).__enter__()
+        SerialPort(device.path, Deadline(30)).__enter__().__exit__()
 
 
 @pytest.mark.parametrize("url", ["foo://127.0.0.1:1", "socket://127.0.0.1", "/dev/null", "socket://127.0.0.1:port"])
 def test_no_serial_line(url: str):
     with pytest.raises((PermanentError, TransientError), match=f"^cannot open {url}: "):
-        SerialPort(url, Deadline(5)).__enter__()
+        SerialPort(url, Deadline(30)).__enter__()
 
 
 def test_nobody_listens():
@@ -114,11 +114,11 @@ def test_nobody_listens():
     for scheme in ("socket", "rfc2217"):
         url = f"{scheme}://127.0.0.1:{port}"
         with pytest.raises(TransientError, match=f"^cannot open {url}: Connection refused$"):
-            SerialPort(url, Deadline(5)).__enter__()
+            SerialPort(url, Deadline(30)).__enter__()
 
 
 def test_loop():
-    with SerialPort("loop://", Deadline(5)) as line:
+    with SerialPort("loop://", Deadline(30)) as line:
         line.send(b"xyz", "a step")
         assert line.receive_exactly(3, "a step") == b"xyz"
 
@@ -126,7 +126,7 @@ def test_loop():
 def test_socket():
     with (
         Scripted([(b"ping", b"pong")]) as device,
-        SerialPort(f"socket://127.0.0.1:{device.port}", Deadline(5)) as line,
+        SerialPort(f"socket://127.0.0.1:{device.port}", Deadline(30)) as line,
     ):
         line.send(b"ping", "a step")
         assert line.receive_exactly(4, "a step") == b"pong"
@@ -148,4 +148,4 @@ def test_ser2net(tmp_path: Path, scheme: str):
 def test_without_pyserial(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "serial", None)
     with pytest.raises(PermanentError, match="need the Python package pyserial"):
-        SerialPort("loop://", Deadline(5)).__enter__()
+        SerialPort("loop://", Deadline(30)).__enter__()

@@ -28,7 +28,7 @@ GET = [asked for asked, _ in SAMPLE][1]
 
 def driver(port: int, ctrls: Any = "cold_reset") -> Servo:
     made = Servo("board", {"driver": "SERVO", "ip": "127.0.0.1", "port": str(port), "ctrls": ctrls})
-    made.deadline = Deadline(5)
+    made.deadline = Deadline(30)
     return made
 
 

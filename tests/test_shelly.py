@@ -21,7 +21,7 @@ from tests.peers.serial import conversation
 SAMPLE = conversation("shelly")
 
 
-def driver(device: Any, seconds: float = 5, **settings: Any) -> ShellyGen2:
+def driver(device: Any, seconds: float = 30, **settings: Any) -> ShellyGen2:
     made = ShellyGen2(f"127.0.0.1:{device.port}", {"driver": "shelly_gen2", **settings})
     made.deadline = Deadline(seconds)
     return made

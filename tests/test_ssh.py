@@ -45,23 +45,23 @@ def login(server: Server, known_hosts: Path, **different: str | bool) -> ssh.Log
 
 
 def test_a_key(server: Server, tmp_path: Path):
-    output = ssh.run(login(server, tmp_path / "known"), "echo out; echo err >&2; tty; cat; exit 3", Deadline(10))
+    output = ssh.run(login(server, tmp_path / "known"), "echo out; echo err >&2; tty; cat; exit 3", Deadline(60))
     assert output.status == 3
     assert sorted(output.text.splitlines()[-3:]) == ["err", "not a tty", "out"]  # which come over two channels
     with pytest.raises(TransientError, match=rf"^ssh to 127.0.0.1:{server.port} failed: two words$"):
-        ssh.run(login(server, tmp_path / "known"), 'printf "%s" "two words"; kill -9 $$', Deadline(10))
+        ssh.run(login(server, tmp_path / "known"), 'printf "%s" "two words"; kill -9 $$', Deadline(60))
     with pytest.raises(PermanentError, match=rf"^login refused by 127.0.0.1:{server.port}$"):
-        ssh.run(login(server, tmp_path / "known", key=str(keygen(tmp_path / "other"))), "true", Deadline(10))
+        ssh.run(login(server, tmp_path / "known", key=str(keygen(tmp_path / "other"))), "true", Deadline(60))
 
 
 @pytest.mark.xdist_group("account")
 def test_a_password(server: Server, user: Account, tmp_path: Path):
     given = {"username": user.name, "key": ""}
-    output = ssh.run(login(server, tmp_path / "known", password=user.password, **given), "id -un", Deadline(10))
+    output = ssh.run(login(server, tmp_path / "known", password=user.password, **given), "id -un", Deadline(60))
     assert user.name in output.text.splitlines()  # what ssh has to say may come after
     for wrong in ("", "not-the-password"):
         with pytest.raises(PermanentError, match=rf"^login refused by 127.0.0.1:{server.port}$"):
-            ssh.run(login(server, tmp_path / "known", password=wrong, **given), "true", Deadline(10))
+            ssh.run(login(server, tmp_path / "known", password=wrong, **given), "true", Deadline(60))
 
 
 @pytest.mark.xdist_group("account")
@@ -76,7 +76,7 @@ def test_no_argument_and_no_environment_has_the_password(server: Server, user: A
 
     looker = threading.Thread(target=look)
     looker.start()
-    assert ssh.run(asked, "sleep 0.4", Deadline(10)).status == 0
+    assert ssh.run(asked, "sleep 0.4", Deadline(60)).status == 0
     looker.join()
     assert "KnownHostsFile" in seen[0] and user.password not in seen[0]
 
@@ -95,17 +95,17 @@ def shown(name: str) -> str:
 def test_host_keys(server: Server, tmp_path: Path):
     known = tmp_path / "known"
     with pytest.raises(PermanentError, match=rf"^the host key of 127.0.0.1:{server.port} is not known$"):
-        ssh.run(login(server, known, host_keys="yes"), "true", Deadline(10))
-    assert ssh.run(login(server, known, host_keys="no"), "true", Deadline(10)).status == 0
+        ssh.run(login(server, known, host_keys="yes"), "true", Deadline(60))
+    assert ssh.run(login(server, known, host_keys="no"), "true", Deadline(60)).status == 0
     assert not known.exists()
-    assert ssh.run(login(server, known), "true", Deadline(10)).status == 0
-    assert ssh.run(login(server, known, host_keys="yes"), "true", Deadline(10)).status == 0
+    assert ssh.run(login(server, known), "true", Deadline(60)).status == 0
+    assert ssh.run(login(server, known, host_keys="yes"), "true", Deadline(60)).status == 0
     other = keygen(tmp_path / "other").with_suffix(".pub").read_text().split()[:2]
     known.write_text(f"[127.0.0.1]:{server.port} {' '.join(other)}\n")
     for policy in ("accept-new", "yes"):
         with pytest.raises(PermanentError, match=rf"^the host key of 127.0.0.1:{server.port} has changed$"):
-            ssh.run(login(server, known, host_keys=policy), "true", Deadline(10))
-    assert ssh.run(login(server, known, host_keys="no"), "true", Deadline(10)).status == 0
+            ssh.run(login(server, known, host_keys=policy), "true", Deadline(60))
+    assert ssh.run(login(server, known, host_keys="no"), "true", Deadline(60)).status == 0
 
 
 def test_an_old_server(tmp_path: Path):
@@ -114,16 +114,16 @@ def test_an_old_server(tmp_path: Path):
         with pytest.raises(
             PermanentError, match=r"have no algorithm in common: .*no matching key exchange method found"
         ):
-            ssh.run(login(server, known), "true", Deadline(10))
-        assert ssh.run(login(server, known, old_algorithms=True), "echo old", Deadline(10)).last_line == "old"
+            ssh.run(login(server, known), "true", Deadline(60))
+        assert ssh.run(login(server, known, old_algorithms=True), "echo old", Deadline(60)).last_line == "old"
 
 
 def test_the_deadline_ends_ssh(server: Server, tmp_path: Path):
     start = time.monotonic()
-    with pytest.raises(DeviceTimeout, match=r"no answer from 127.0.0.1:[0-9]+ at 'sleep 41.5' within 1 s"):
-        ssh.run(login(server, tmp_path / "known"), "sleep 41.5", Deadline(1))
-    assert time.monotonic() - start < 2
-    eventually(lambda: not re.search("ssh -n .* sleep 41.5", shown("cmdline")), 1)
+    with pytest.raises(DeviceTimeout, match=r"no answer from 127.0.0.1:[0-9]+ at 'sleep 41.5' within 3 s"):
+        ssh.run(login(server, tmp_path / "known"), "sleep 41.5", Deadline(3))
+    assert time.monotonic() - start < 30
+    eventually(lambda: not re.search("ssh -n .* sleep 41.5", shown("cmdline")))
 
 
 def test_a_host_that_runs_no_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,19 +169,19 @@ def test_nobody_listens():
     with Peer(lambda *_: None) as device:
         pass
     with pytest.raises(TransientError, match=rf"^connection refused by 127.0.0.1:{device.port}$"):
-        ssh.run(ssh.Login("127.0.0.1", device.port, "root"), "true", Deadline(5))
+        ssh.run(ssh.Login("127.0.0.1", device.port, "root"), "true", Deadline(30))
 
 
 def test_no_ssh_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PermanentError, match=r"the program ssh, which this driver needs, is not installed"):
-        ssh.run(ssh.Login("127.0.0.1", 1, "root"), "true", Deadline(5))
+        ssh.run(ssh.Login("127.0.0.1", 1, "root"), "true", Deadline(30))
 
 
 def test_no_descriptor_is_left(server: Server, tmp_path: Path):
-    ssh.run(login(server, tmp_path / "known"), "true", Deadline(10))  # what is opened once and for all is no leak
+    ssh.run(login(server, tmp_path / "known"), "true", Deadline(60))  # what is opened once and for all is no leak
     with nothing_left_behind():
-        ssh.run(login(server, tmp_path / "known"), "true", Deadline(10))
+        ssh.run(login(server, tmp_path / "known"), "true", Deadline(60))
         with pytest.raises(DeviceTimeout):
             ssh.run(login(server, tmp_path / "known"), "sleep 5", Deadline(0.6))
 

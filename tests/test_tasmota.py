@@ -22,7 +22,7 @@ SAMPLE = conversation("tasmota")
 
 def driver(device: Any, name: str = "brennenstuhl_wspl01_tasmota", **settings: Any) -> tasmota.Tasmota:
     made = tasmota.Tasmota("plug", {"driver": name, "ip": f"127.0.0.1:{device.port}", **settings})
-    made.deadline = Deadline(5)
+    made.deadline = Deadline(30)
     return made
 
 

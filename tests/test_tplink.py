@@ -22,7 +22,7 @@ from tests.process import Daemon
 STRIP = ("Plug 1", "Plug 2", "Küche", "2", "Plug 2")
 
 
-def driver(device: Any, seconds: float = 5, **settings: object) -> TPLink:
+def driver(device: Any, seconds: float = 30, **settings: object) -> TPLink:
     made = TPLink("127.0.0.1", {"driver": "tplink", "port": device.port, **settings})
     made.deadline = Deadline(seconds)
     return made

@@ -27,7 +27,7 @@ from tests.test_ssh import OLD
 SAMPLE = conversation("ubntmfi_relay_2")
 
 
-def driver(case: Case, seconds: float = 10, **different: Any) -> UbiquitiMFi:
+def driver(case: Case, seconds: float = 60, **different: Any) -> UbiquitiMFi:
     made = UbiquitiMFi(case.hostname, {**case.settings, **different})
     made.deadline = Deadline(seconds)
     return made

@@ -27,7 +27,7 @@ SAMPLE = conversation("uhubctl_2")
 HEAD = "status for hub 1-2.4.4 [05e3:0610 GenesysLogic USB2.1 Hub]\n"
 
 
-def driver(hub: Hub | None = None, seconds: float = 10, location: str = "1-2.4.4") -> UHubCtl:
+def driver(hub: Hub | None = None, seconds: float = 60, location: str = "1-2.4.4") -> UHubCtl:
     made = UHubCtl("hub", {"driver": "uhubctl", "location": location})
     made.deadline = Deadline(seconds)
     return made

@@ -34,7 +34,7 @@ from tests.peers.http import Answer, Request, ScriptedWeb, WebDevice, self_signe
 from tests.peers.serial import conversation
 
 
-def driver(device: Any, name: str, seconds: float = 5, **settings: Any) -> PDUDriver:
+def driver(device: Any, name: str, seconds: float = 30, **settings: Any) -> PDUDriver:
     made = strategies.find(name)(f"127.0.0.1:{device.port}", {"driver": name, **settings})
     made.deadline = Deadline(seconds)
     return made
@@ -215,7 +215,7 @@ def test_lindy_has_a_port_and_a_login_only_when_that_is_whole():
         bench = strategies.find("LindyIPowerClassic8")(
             "bench", {"driver": "LindyIPowerClassic8", "username": "snmp", "password": lindy.PASSWORD, **place}
         )
-        bench.deadline = Deadline(5)
+        bench.deadline = Deadline(30)
         for port in range(1, 9):
             bench.port_on(port)
             assert device.outlets == {str(other): "on" if other <= port else "off" for other in range(1, 9)}

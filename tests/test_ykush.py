@@ -27,7 +27,7 @@ from tests.peers.serial import conversation
 SAMPLE = conversation("ykush")
 
 
-def driver(model: str = "YKUSH", serial: str = "YK20345", seconds: float = 5) -> YKUSH:
+def driver(model: str = "YKUSH", serial: str = "YK20345", seconds: float = 30) -> YKUSH:
     made = YKUSH("hub", {"driver": model, "serial": serial})
     made.deadline = Deadline(seconds)
     return made
@@ -171,10 +171,10 @@ def test_with_another_package_of_that_name(monkeypatch: pytest.MonkeyPatch):
 def test_the_real_package():
     """Where it is installed, it is asked; a machine with such a device would be a surprise."""
     if importlib.util.find_spec("hid"):
-        assert transport.find(["04d8:f2f7", "ffff:ffff"], Deadline(5)) == []
+        assert transport.find(["04d8:f2f7", "ffff:ffff"], Deadline(30)) == []
     else:
         with pytest.raises(PermanentError, match="hidapi"):
-            transport.find(["04d8:f2f7"], Deadline(5))
+            transport.find(["04d8:f2f7"], Deadline(30))
 
 
 def test_one_thread_at_a_time():
