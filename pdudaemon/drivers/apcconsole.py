@@ -37,12 +37,12 @@ def _leave_menus(console: Dialogue, shown: str) -> None:
 
 
 COMMANDS = Dialect(
-    rf"[\r\n]\s*{COMMAND_PROMPT}",
+    rf"(?<!\w){COMMAND_PROMPT}",
     "has a command line (apc>) and no menus: the driver for it is apc8959",
     _leave_commands,
 )
 OLD_COMMANDS = Dialect(
-    r"[\r\n]\s*APC>",
+    r"(?<!\w)APC>",
     "has the command line of older rack PDUs (APC>), which no driver speaks: log in without -c, to its menus",
     _leave_commands,
 )

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
-from pdudaemon.transports.greeting import GREETINGS, left
+from pdudaemon.transports.greeting import GREETINGS, take_leave
 from pdudaemon.transports.tcp import LIMIT, Stream
 
 log = logging.getLogger("pdud.dialogue")
@@ -147,7 +147,7 @@ class Dialogue:
         """
         seen = (self.expect_or_nudge if nudge else self.expect)(step, {**patterns, **strangers})
         if seen.name in strangers:
-            raise left(self._stream, seen.name, seen.match[0])
+            raise take_leave(self._stream, seen.name, seen.match[0])
         return seen
 
     @contextmanager

@@ -39,10 +39,10 @@ def check(stream: Stream, text: str, strangers: Mapping[str, str]) -> None:
     """Take leave of a device that greets as a stranger does. Raises: PermanentError for such a one."""
     for words, pattern in strangers.items():
         if found := re.search(pattern, text):
-            raise left(stream, words, found[0])
+            raise take_leave(stream, words, found[0])
 
 
-def left(stream: Stream, words: str, shown: str) -> PermanentError:
+def take_leave(stream: Stream, words: str, shown: str) -> PermanentError:
     """Take leave of a stranger; return the error to raise. One that asks who is there has no session yet."""
     if not shown.endswith(":"):
         with stream.farewell():
