@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: MIT
-# Everything works on a fresh machine with Python 3.11 and its venv module: .venv is set up as needed.
+# Everything works on a fresh machine with Python 3.11 or newer and its venv module: .venv is set up as needed, with the
+# releases that share/requirements*.txt name, so that no release of others can break it.
 
 PYTHON ?= python3
 VENV := .venv/bin
 STYLE := --line-length 120 --target-version py311
 RULES := --select E,F,I,B,UP,SIM,RUF,PIE,C4 --ignore RUF012 --per-file-ignores 'tests/*:E501' --per-file-ignores 'tests/*:RUF001' --per-file-ignores 'tests/*:SIM905'
 SOURCE := pdudaemon tests pduclient
+PIP := $(VENV)/pip --disable-pip-version-check
+INSTALL = $(PIP) install --quiet --require-hashes --requirement $< && \
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+UV := uv==0.13.9
+COMPILE := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
 BOOT := $(PYTHON) -m tests.vm.machine
 DEBS = $$(printf -- '--deb %s ' dist/pdudaemon*_all.deb)
 
@@ -30,6 +36,9 @@ test: .venv/test  ## run every test; or some, at once and in one process: make t
 	env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/bytecode \
 		$(VENV)/python -m pytest -q $(or $(TESTS),-n 8 --dist loadgroup)
 
+test-newest: .venv/test  ## test a part on the newest release of everything, and say which one broke what
+	$(VENV)/python -m tests.newest
+
 test-peers: .venv/test  ## test against Home Assistant, a Kasa simulator, AWS and Redfish (downloads about 1 GB once)
 	$(VENV)/python -m tests.peers_slow
 
@@ -37,8 +46,7 @@ test-usb:  ## test with USB devices, in a virtual machine with Debian's kernel (
 	$(BOOT) python3 -m pytest -v -p no:cacheprovider tests/vm/test_usb.py
 
 dist: .venv/test  ## build wheel and sdist, into dist/
-	$(VENV)/pip install --quiet --disable-pip-version-check build
-	$(VENV)/python -m build --outdir dist . >/dev/null
+	$(VENV)/python -m build --no-isolation --outdir dist . >/dev/null
 
 deb:  ## build the Debian packages from the tracked files, into dist/ (needs what debian/control says)
 	@set -e; copy=$$(mktemp --directory); trap 'rm -rf "$$copy"' EXIT; mkdir -p dist "$$copy/pdudaemon"; \
@@ -62,6 +70,15 @@ format: .venv/test  ## bring the source into form
 docs: .venv/test  ## write the tables of the documentation anew, from the declarations
 	$(VENV)/python -m tests.docs
 
+lock:  ## pin the newest releases that setup.cfg allows, in share/requirements*.txt
+	@set -e; folder=$$(mktemp --directory); trap 'rm -rf "$$folder"' EXIT; \
+	$(PYTHON) -m venv "$$folder"; "$$folder/bin/pip" install --quiet --disable-pip-version-check $(UV); \
+	compile() { file=$$1; shift; "$$folder/bin/uv" pip compile $(COMPILE) "$$@" >"$$folder/lock"; \
+		{ printf '# SPDX-License-Identifier: MIT\n# Written by "make lock".\n'; cat "$$folder/lock"; } >"$$file"; }; \
+	echo setuptools | compile share/requirements-test.txt --all-extras setup.cfg -; \
+	echo setuptools | compile share/requirements.txt --extra all --constraint share/requirements-test.txt setup.cfg -; \
+	echo snmpsim==1.2.2 pysmi cryptography | tr ' ' '\n' | compile share/requirements-snmpsim.txt -
+
 bench: .venv/test  ## measure, against bare servers and the released daemon
 	$(VENV)/python -m tests.bench
 
@@ -69,14 +86,14 @@ clean:  ## remove what the other targets made
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/ready: setup.cfg pyproject.toml
+.venv/ready: share/requirements.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(VENV)/pip install --quiet --disable-pip-version-check --editable '.[all]'
+	$(INSTALL)
 	@touch $@
 
-.venv/test: .venv/ready
-	$(VENV)/pip install --quiet --disable-pip-version-check --editable '.[all,test,lint]'
+.venv/test: share/requirements-test.txt .venv/ready
+	$(INSTALL)
 	@touch $@
 
-.PHONY: help run test test-peers test-usb test-boot dist deb lint format docs bench clean
+.PHONY: help run test test-newest lock test-peers test-usb test-boot dist deb lint format docs bench clean
 .DEFAULT_GOAL := help

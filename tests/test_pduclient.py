@@ -23,10 +23,10 @@ import pytest
 import requests
 
 from tests.fakes.device import Device
+from tests.peers.formerclient import former_client
 from tests.process import PDUCLIENT, ROOT, Daemon, eventually
 
 CLIENT = ROOT / "pduclient"
-OLD_CLIENT = Path("/usr/bin/pduclient")
 SENT = "Command sent successfully.\n"
 UNREACHABLE = "Error sending command, wrong daemon hostname?\n"
 MISSING = "Missing option, try -h for help\n"
@@ -459,20 +459,26 @@ def test_ipv6(daemon: Callable[..., Daemon]) -> None:
 # The existing client beside ours
 
 
-def both(address: str, words: str, **environment: str) -> tuple[Ran, Ran]:
+@pytest.fixture(scope="module")
+def former() -> str:
+    return former_client()
+
+
+def both(former: str, address: str, words: str, **environment: str) -> tuple[Ran, Ran]:
     """Run the existing client and ours with the same words; return what each left behind."""
     line = f"--daemon {address} {words}".split()
-    return run([str(OLD_CLIENT)], *line, **environment), client(*line)
+    return run([former], *line, **environment), client(*line)
 
 
-@pytest.fixture
-def old_client() -> None:
-    if not OLD_CLIENT.exists():
-        pytest.skip("the Debian package pdudaemon-client is not installed")
+def test_ours_is_not_taken_for_the_existing_client() -> None:
+    """It is, by its path, where our package is installed."""
+    with pytest.raises(pytest.skip.Exception, match="not the former client but ours"):
+        former_client(str(CLIENT))
 
 
-@pytest.mark.usefixtures("old_client")
-def test_same_as_the_existing_client_on_the_real_daemon(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+def test_same_as_the_existing_client_on_the_real_daemon(
+    daemon: Callable[..., Daemon], tmp_path: Path, former: str
+) -> None:
     outlets = tmp_path / "outlets"
     address = lab_address()
     pdus = {**PDUS, "pdu01": {**PDUS["pdu01"], "file": str(outlets)}}
@@ -489,36 +495,34 @@ def test_same_as_the_existing_client_on_the_real_daemon(daemon: Callable[..., Da
         "--hostname pdu01 --port 1": 1,
         "--hostname pdu01 --command on": 1,
     }.items():
-        old, new = both(address, words)
+        old, new = both(former, address, words)
         assert new == old, words
         assert new.code == code, words
     assert outlets.read_text() == '{"1": "on", "8": "on", "24": "off"}'
     assert running.stop() == 0
-    old, new = both(address, "--hostname pdu01 --port 1 --command on")
+    old, new = both(former, address, "--hostname pdu01 --port 1 --command on")
     assert new[:2] == old[:2] == (1, UNREACHABLE)
 
 
-@pytest.mark.usefixtures("old_client")
-def test_same_as_the_existing_client_over_http(daemon: Callable[..., Daemon]) -> None:
+def test_same_as_the_existing_client_over_http(daemon: Callable[..., Daemon], former: str) -> None:
     where = {"PYTHONPATH": str(Path(requests.__file__).parent.parent)}
     if run(["/usr/bin/python3"], "-c", "import requests", **where).code:
         pytest.skip("/usr/bin/python3 cannot import requests, which -H of the existing client needs")
     address = lab_address()
     running = daemon(PDUS, hostname=address, port=16421, listener="http")
     for command in ("on", "off"):
-        old, new = both(address, f"-H --hostname pdu01 --port 01 --command {command}", **where)
+        old, new = both(former, address, f"-H --hostname pdu01 --port 01 --command {command}", **where)
         assert new == old == (0, SENT, "")
-    old, new = both(address, "-H --hostname pdu02 --port 1 --command on", **where)
+    old, new = both(former, address, "-H --hostname pdu02 --port 1 --command on", **where)
     assert new.code == old.code == 127
     assert old.out == f"Error sending command! {address} replied: <Response [503]>\n"
     assert new.out.startswith(f"Error sending command! {address} replied: there is no PDU 'pdu02'")
     assert running.stop() == 0
-    old, new = both(address, "-H --hostname pdu01 --port 1 --command on", **where)
+    old, new = both(former, address, "-H --hostname pdu01 --port 1 --command on", **where)
     assert new[:2] == old[:2] == (1, UNREACHABLE)
 
 
-@pytest.mark.usefixtures("old_client")
-def test_same_bytes_as_the_existing_client() -> None:
+def test_same_bytes_as_the_existing_client(former: str) -> None:
     address = lab_address()
     with socket.create_server((address, 16421)) as listener:
         listener.settimeout(10)
@@ -530,7 +534,7 @@ def test_same_bytes_as_the_existing_client() -> None:
             "--host x --po 1 --com on further words",
         ):
             seen = []
-            for program in ([str(OLD_CLIENT)], [sys.executable, str(CLIENT)]):
+            for program in ([former], [sys.executable, str(CLIENT)]):
                 command = [*program, "--daemon", address, *words.split()]
                 with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
                     connection, _ = listener.accept()
