@@ -54,14 +54,10 @@ class DevantechETH(PDUDriver):
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
-        active = (wanted is State.ON) == (self.logic == "NO")
-        step = f"switching relay {port_number}"
         with self._connection() as connection, self._unlocked(connection):
-            locked = "" if self.password else "; does the board want a password?"
-            frame = bytes([_ACTIVE if active else _INACTIVE, port_number, 0])
-            self._order(connection, frame, step, (0, 1), f"{connection.peer} refused {step}{locked}")
+            switch(connection, port_number, (wanted is State.ON) == (self.logic == "NO"), bool(self.password))
             if self._state(connection, port_number) is not wanted:
-                raise TransientError(f"{connection.peer}: relay {port_number} is not {wanted} after {step}")
+                raise TransientError(f"{connection.peer}: relay {port_number} is not {wanted} after switching")
 
     def port_status(self, port_number: int) -> State:
         with self._connection() as connection:
@@ -75,24 +71,11 @@ class DevantechETH(PDUDriver):
         if not self.password:
             yield
             return
-        login = bytes([_LOGIN]) + self.password.encode()
-        self._order(connection, login, "the login", (1, 2), f"login refused by {connection.peer}")
+        log_in(connection, self.password)
         try:
             yield
         finally:
-            with connection.farewell():
-                connection.send(bytes([_LOGOUT]), "the logout")
-                connection.receive("the logout")
-
-    @staticmethod
-    def _order(connection: Connection, frame: bytes, step: str, answers: tuple[int, int], no: str) -> None:
-        """Send a frame, of whose two answers the first means done, the second ``no``."""
-        connection.send(frame, step)
-        answer = connection.receive_answer(1, step)[0]
-        if answer not in answers:
-            raise TransientError(f"{connection.peer} answered 0x{answer:02x} at {step}")
-        if answer == answers[1]:
-            raise PermanentError(no)
+            log_out(connection)
 
     def _state(self, connection: Connection, relay: int) -> State:
         step = "reading the relays"
@@ -100,3 +83,34 @@ class DevantechETH(PDUDriver):
         states = connection.receive_answer(self.models[self.settings["driver"]].state_bytes, step)
         active = bool(int.from_bytes(states, "little") >> (relay - 1) & 1)
         return State.ON if active == (self.logic == "NO") else State.OFF
+
+
+def log_in(connection: Connection, password: str) -> None:
+    """Unlock the relays. Raises: PermanentError if the password is refused."""
+    login = bytes([_LOGIN]) + password.encode()
+    _order(connection, login, "the login", (1, 2), f"login refused by {connection.peer}")
+
+
+def log_out(connection: Connection) -> None:
+    """Lock the relays again."""
+    with connection.farewell():
+        connection.send(bytes([_LOGOUT]), "the logout")
+        connection.receive("the logout")
+
+
+def switch(connection: Connection, relay: int, active: bool, unlocked: bool) -> None:
+    """Make a relay active or not. Raises: PermanentError if the board refuses."""
+    step = f"switching relay {relay}"
+    locked = "" if unlocked else "; does the board want a password?"
+    frame = bytes([_ACTIVE if active else _INACTIVE, relay, 0])
+    _order(connection, frame, step, (0, 1), f"{connection.peer} refused {step}{locked}")
+
+
+def _order(connection: Connection, frame: bytes, step: str, answers: tuple[int, int], no: str) -> None:
+    """Send a frame, of whose two answers the first means done, the second ``no``."""
+    connection.send(frame, step)
+    answer = connection.receive_answer(1, step)[0]
+    if answer not in answers:
+        raise TransientError(f"{connection.peer} answered 0x{answer:02x} at {step}")
+    if answer == answers[1]:
+        raise PermanentError(no)

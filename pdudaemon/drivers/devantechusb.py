@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import Attached, PDUDriver, numbered
+from pdudaemon.drivers.driver import Attached, PDUDriver, counted, numbered
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
 from pdudaemon.transports import serialport
-from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.deadline import Deadline, current
 from pdudaemon.transports.serialport import SerialPort
 
 _GET_STATES = 0x5B
@@ -55,21 +55,46 @@ class DevantechUSB(PDUDriver):
             yield Attached({**known, "device": line.path}, line.product)
 
     def port_interaction(self, command: str, port_number: int) -> None:
-        wanted = State(command)
-        with self._line() as line:
-            line.send(bytes([_ALL[wanted] + port_number]), f"switching relay {port_number}")
-            if self._state(line, port_number) is not wanted:
-                raise TransientError(f"{line.peer}: relay {port_number} is not {wanted} after being switched")
+        with SerialPort(self.device, self.deadline) as line:
+            _switch(line, port_number, State(command))
 
     def port_status(self, port_number: int) -> State:
-        with self._line() as line:
-            return self._state(line, port_number)
+        with SerialPort(self.device, self.deadline) as line:
+            return _state(line, port_number)
 
-    def _line(self) -> SerialPort:
-        return SerialPort(self.device, self.deadline)
 
-    @staticmethod
-    def _state(line: SerialPort, relay: int) -> State:
-        step = "reading the relays"
-        line.send(bytes([_GET_STATES]), step)
-        return State.ON if line.receive_exactly(1, step)[0] >> (relay - 1) & 1 else State.OFF
+class DevantechusbBase(PDUDriver):
+    """What drivers written for the existing daemon build on: ``port_count`` relays; accepts nothing.
+
+    Setting: ``device``, the serial line.
+    """
+
+    port_count = 0
+
+    def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
+        self.hostname = hostname
+        self.settings = settings
+        self.device = str(settings.get("device") or DevantechUSB.device.default)
+        super().__init__()
+
+    def port_interaction(self, command: str, port_number: Any) -> None:
+        relay = counted(port_number, self.port_count)
+        with SerialPort(self.device, current()) as line:
+            _switch(line, relay, State(command))
+
+    def port_status(self, port_number: Any) -> State:
+        relay = counted(port_number, self.port_count)
+        with SerialPort(self.device, current()) as line:
+            return _state(line, relay)
+
+
+def _switch(line: SerialPort, relay: int, wanted: State) -> None:
+    line.send(bytes([_ALL[wanted] + relay]), f"switching relay {relay}")
+    if _state(line, relay) is not wanted:
+        raise TransientError(f"{line.peer}: relay {relay} is not {wanted} after being switched")
+
+
+def _state(line: SerialPort, relay: int) -> State:
+    step = "reading the relays"
+    line.send(bytes([_GET_STATES]), step)
+    return State.ON if line.receive_exactly(1, step)[0] >> (relay - 1) & 1 else State.OFF

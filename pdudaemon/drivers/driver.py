@@ -42,6 +42,7 @@ __all__ = [
     "PDUOptions",
     "UnknownCommandException",
     "as_state",
+    "counted",
     "legacy",
     "numbered",
     "registered",
@@ -62,6 +63,14 @@ def numbered(port: str, most: int, least: int = 1) -> str:
     if not (port.isdecimal() and least <= int(port) <= most):
         raise ValueError(f"{port!r} is not a port: this PDU has {least} to {most}")
     return port
+
+
+def counted(port: Any, most: int) -> int:
+    """Return the number of a port from 1 on, for classes that get it as it was given. Raises: PermanentError."""
+    try:
+        return int(numbered(str(int(port)), most))
+    except ValueError:
+        raise PermanentError(f"there is no port {str(port)[:40]!r}: there are 1 to {most}") from None
 
 
 def as_state(said: object) -> State:

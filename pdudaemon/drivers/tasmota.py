@@ -15,10 +15,11 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import PDUDriver, counted, numbered
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
+from pdudaemon.transports.deadline import current
 from pdudaemon.transports.http import Client
 
 
@@ -44,30 +45,62 @@ class Tasmota(PDUDriver):
         return self._ask(port_number)
 
     def _ask(self, relay: int, wanted: str = "") -> State:
-        command = f"Power{relay} {wanted}".rstrip()
-        words = {"cmnd": command}
-        if self.username and self.password:
-            words |= {"user": self.username, "password": self.password}
-        query = urllib.parse.urlencode(words, quote_via=urllib.parse.quote)
         client = Client(self.ip or self.hostname, self.deadline)
-        response = client.request("GET", f"/cm?{query}", also=[401] if "user" in words else [])
-        if response.status == 401:
-            raise PermanentError(f"login refused by {response.source} (401)")
-        answer = response.json()
-        if not isinstance(answer, dict):
-            raise TransientError(f"{response.source}: the answer is no JSON object")
-        if "WARNING" in answer:
-            login = "Need user" in str(answer["WARNING"])
-            raise PermanentError(f"{response.source}: {'login refused' if login else answer['WARNING']}")
-        if answer.get("Command") in ("Unknown", "Error"):
-            raise PermanentError(f"{response.source}: the device does not know the command {command!r}")
-        said = answer.get(f"POWER{relay}", answer.get("POWER") if relay == 1 else None)
-        if said is None:
-            raise TransientError(f"{response.source}: the answer does not tell the state of relay {relay}")
-        try:
-            state = State(str(said).lower())
-        except ValueError:
-            raise PermanentError(f"{response.source}: the state is {said!r}; set StateText to OFF and ON") from None
-        if wanted and state != wanted:
-            raise TransientError(f"{response.source}: relay {relay} is {state} after being switched {wanted}")
-        return state
+        return _asked(client, self.username, self.password, relay, wanted)
+
+
+class TasmotaBase(PDUDriver):
+    """What drivers written for the existing daemon build on: ``port_count`` relays; accepts nothing.
+
+    Settings: ``ip``, if it is not the name of the PDU; ``username`` and ``password``.
+    """
+
+    port_count = 0
+
+    def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
+        self.hostname = hostname
+        self.settings = settings
+        self.ip = str(settings.get("ip") or hostname)
+        self.username = str(settings.get("username") or "")
+        self.password = str(settings.get("password") or "")
+        super().__init__()
+
+    def port_interaction(self, command: str, port_number: Any) -> None:
+        self._ask(port_number, State(command))
+
+    def port_status(self, port_number: Any) -> State:
+        return self._ask(port_number)
+
+    def _ask(self, port_number: Any, wanted: str = "") -> State:
+        relay = counted(port_number, self.port_count)
+        return _asked(Client(self.ip, current()), self.username, self.password, relay, wanted)
+
+
+def _asked(client: Client, username: str, password: str, relay: int, wanted: str) -> State:
+    """Ask a device for the state of a relay, having switched it first if it is ``wanted`` to be something."""
+    command = f"Power{relay} {wanted}".rstrip()
+    words = {"cmnd": command}
+    if username and password:
+        words |= {"user": username, "password": password}
+    query = urllib.parse.urlencode(words, quote_via=urllib.parse.quote)
+    response = client.request("GET", f"/cm?{query}", also=[401] if "user" in words else [])
+    if response.status == 401:
+        raise PermanentError(f"login refused by {response.source} (401)")
+    answer = response.json()
+    if not isinstance(answer, dict):
+        raise TransientError(f"{response.source}: the answer is no JSON object")
+    if "WARNING" in answer:
+        login = "Need user" in str(answer["WARNING"])
+        raise PermanentError(f"{response.source}: {'login refused' if login else answer['WARNING']}")
+    if answer.get("Command") in ("Unknown", "Error"):
+        raise PermanentError(f"{response.source}: the device does not know the command {command!r}")
+    said = answer.get(f"POWER{relay}", answer.get("POWER") if relay == 1 else None)
+    if said is None:
+        raise TransientError(f"{response.source}: the answer does not tell the state of relay {relay}")
+    try:
+        state = State(str(said).lower())
+    except ValueError:
+        raise PermanentError(f"{response.source}: the state is {said!r}; set StateText to OFF and ON") from None
+    if wanted and state != wanted:
+        raise TransientError(f"{response.source}: relay {relay} is {state} after being switched {wanted}")
+    return state

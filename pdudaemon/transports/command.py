@@ -126,8 +126,11 @@ def started(
     folder: str | None = None,
     apart: bool = False,
     terminal: int | None = None,
+    there: bool = False,
 ) -> Iterator[Program]:
     """Start a program; its process group is dead in the end. A ``terminal`` becomes its input and its controlling one.
+
+    ``there``: what it prints goes to that terminal as well.
 
     Raises: PermanentError when the program cannot be started; TransientError if it cannot be written into the held file
     what is held for it, or the daemon leaves just now.
@@ -143,7 +146,7 @@ def started(
                 command if isinstance(command, str) else [*leader, *command],
                 shell=isinstance(command, str),
                 stdin=subprocess.DEVNULL if terminal is None else terminal,
-                stdout=printed,
+                stdout=terminal if there else printed,
                 stderr=complained or subprocess.STDOUT,
                 cwd=folder,
                 start_new_session=not leader,

@@ -214,11 +214,16 @@ class Dialogue:
 
 def _expecter(hear: Callable[[], str]) -> Any:
     """Return a pexpect expecter that gets its text from ``hear``."""
-    try:
-        from pexpect.spawnbase import SpawnBase  # type: ignore[import-untyped]
-    except ImportError:
-        raise PermanentError("the Python package pexpect, which this driver needs, is not installed") from None
-    expecter = SpawnBase(timeout=None, encoding="latin-1")
+    expecter = pexpect().spawnbase.SpawnBase(timeout=None, encoding="latin-1")
     expecter.delayafterread = None
     expecter.read_nonblocking = lambda size, timeout: hear()
     return expecter
+
+
+def pexpect() -> Any:
+    """Return the package. Raises: PermanentError if it is not installed."""
+    try:
+        import pexpect.spawnbase  # type: ignore[import-untyped]
+    except ImportError:
+        raise PermanentError("the Python package pexpect, which this driver needs, is not installed") from None
+    return pexpect

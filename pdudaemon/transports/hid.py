@@ -30,7 +30,9 @@ _turn = threading.Lock()
 
 
 class HIDDevice:
-    """An attached device; open within ``with``. ``peer`` is what errors call it, ``release`` the device's version.
+    """An attached device; open within ``with``. ``peer`` is what errors call it, ``path`` what hidapi does.
+
+    ``release`` is the version of the device. What is done with it is bounded by ``deadline``.
 
     ``serial`` and ``product`` are what it says of itself, empty if that is nothing or not ours to read.
 
@@ -43,17 +45,17 @@ class HIDDevice:
         self.serial = str(info["serial_number"] or "")
         self.product = str(info["product_string"] or "")
         self.release = int(info["release_number"])
-        self._path: bytes = info["path"]
-        self.peer = f"HID device {self.id} at {self._path.decode(errors='replace')}"
+        self.path: bytes = info["path"]
+        self.peer = f"HID device {self.id} at {self.path.decode(errors='replace')}"
         self.patient = True
-        self._deadline = deadline
+        self.deadline = deadline
         self._library = library
         self._handle: Any = None
 
     def __enter__(self) -> Self:
         give_up = time.monotonic() + (RELEASE_SECONDS if self.patient else 0)
         while not self._opened():
-            if denied(_node(self._path.decode(errors="replace"))):
+            if denied(_node(self.path.decode(errors="replace"))):
                 raise no_access(self.peer)
             if time.monotonic() > give_up:
                 raise TransientError(f"cannot open {self.peer}: it was pulled out, or another program uses it")
@@ -110,17 +112,17 @@ class HIDDevice:
         return DeviceTimeout(f"no answer from {self.peer} at {step}")
 
     def _opened(self) -> bool:
-        with _one_at_a_time(self._deadline):
+        with _one_at_a_time(self.deadline):
             self._handle = self._library.device()
             try:
-                self._handle.open_path(self._path)
+                self._handle.open_path(self.path)
             except OSError:  # for whatever reason
                 return False
         return True
 
     def _seconds(self, step: str) -> float:
         try:
-            return self._deadline.remaining()
+            return self.deadline.remaining()
         except DeviceTimeout:
             raise self.silent(step) from None
 

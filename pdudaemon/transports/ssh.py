@@ -10,26 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import re
-import select
 import shutil
 import tempfile
 import time
 from dataclasses import dataclass, field
 
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
-from pdudaemon.transports import command
+from pdudaemon.transports import command, terminal
 from pdudaemon.transports.command import Output, Program
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.dialogue import PATIENCE, Dialogue, Seen
-from pdudaemon.transports.tcp import CHUNK, Stream, in_words
+from pdudaemon.transports.tcp import in_words
 
 HOST_KEYS = ("accept-new", "yes", "no")
 """What may be done about a host's key: learn an unknown one, want it known, ask nothing."""
 
 _OWN_FAILURE = 255
-_KEEPER = ("sh", "-c", 'trap "" HUP; "$@"; exit $?', "sh")
 _PROMPT_OF_HOST = re.compile(r"(?<![^\r\n])\S{0,60}[>#$](?=[ ]?\Z)")
 _PROMPTS = {"password": r"(?i)password[^\r\n]*:", "passphrase": r"(?i)passphrase[^\r\n]*:"}
 
@@ -81,13 +78,13 @@ def run(login: Login, text: str, deadline: Deadline, *, hold: int | None = None)
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(tempfile.NamedTemporaryFile())
         ssh = ["ssh", *_options(login, log.name, deadline), "--", login.host, text]
-        ours, its = _terminal()
+        ours, its = terminal.opened()
         stack.callback(os.close, ours)
         try:
-            program = stack.enter_context(command.started([*_KEEPER, *ssh], hold=hold, terminal=its))
+            program = stack.enter_context(command.started([*terminal.KEEPER, *ssh], hold=hold, terminal=its))
         finally:
             os.close(its)
-        dialogue = Dialogue(_Terminal(ours, peer, deadline), newline="\n")
+        dialogue = Dialogue(terminal.Terminal(ours, peer, deadline), newline="\n")
         answers = {"password": login.password, "passphrase": ""}
         while asked := _asked(dialogue, program, text, deadline):
             dialogue.line(answers[asked.name], repr(text), secret=True)
@@ -136,32 +133,3 @@ def _options(login: Login, log: str, deadline: Deadline) -> list[str]:
 def _failure(said: str, peer: str) -> DeviceError:
     kind, words = next((kind, words) for mark, kind, words in _FAILURES if re.search(mark, said))
     return kind(words.format(peer=peer, line=Output(_OWN_FAILURE, said).last_line))
-
-
-def _terminal() -> tuple[int, int]:
-    try:
-        return pty.openpty()
-    except OSError as error:
-        raise TransientError(f"no terminal for ssh: {error.strerror or error}") from None
-
-
-class _Terminal(Stream):
-    """Our end of a terminal; the stream ends when nobody holds the other end any more."""
-
-    def __init__(self, descriptor: int, peer: str, deadline: Deadline) -> None:
-        super().__init__(peer, deadline)
-        self._descriptor = descriptor
-
-    def send(self, data: bytes, step: str) -> None:
-        with self._told(step):
-            os.write(self._descriptor, data)
-
-    def _receive(self, step: str) -> bytes:
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
-        if not poll.poll(self._seconds(step) * 1000):
-            raise self._silent(step)
-        try:
-            return os.read(self._descriptor, CHUNK)
-        except OSError:  # Linux has EIO for the end of a terminal
-            return b""
