@@ -25,7 +25,7 @@ from pdudaemon.lanes import Lanes
 from pdudaemon.pdurunner import Box, PDURunner
 from pdudaemon.power import Action, Outlet, Phase, Reading, Request, State, Step, Target, together
 from pdudaemon.queries import Queries, Query, Seats
-from pdudaemon.store import Store
+from pdudaemon.store import Store, record_of
 from pdudaemon.timetable import Entry, Timetable
 from pdudaemon.transports import command
 
@@ -217,7 +217,9 @@ class Dispatcher:
     def records(self, most: int) -> list[dict[str, Any]]:
         """Return the newest requests as records, newest first. Raises: StoreError."""
         with self._lock:
-            return [self._lanes.described(record) for record in self._store.records(most)]
+            rows = self._store.rows(most)
+            live = [self._lanes.described({"id": row["id"]}) for row in rows]
+        return [record_of(row) | more for row, more in zip(rows, live, strict=True)]
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Return one record for each configured PDU, with the number of its requests accepted and not ended."""

@@ -215,12 +215,12 @@ class Store:
     def record(self, number: int) -> dict[str, Any]:
         """Return one request as a record for people. Raises also: NoSuchRequest."""
         for row in self._rows("WHERE id = ?", (number,)):
-            return _record(row)
+            return record_of(row)
         raise NoSuchRequest(f"there is no request {number}")
 
-    def records(self, most: int) -> list[dict[str, Any]]:
-        """Return the newest requests, newest first."""
-        return [_record(row) for row in self._rows("ORDER BY id DESC LIMIT ?", (most,))]
+    def rows(self, most: int) -> list[sqlite3.Row]:
+        """Return the newest requests, newest first, for `record_of`: that takes its time, and needs no lock."""
+        return [*self._rows("ORDER BY id DESC LIMIT ?", (most,))]
 
     def last_told(self, outlet: Outlet) -> tuple[State, float] | None:
         """Return what an outlet was last told to be and when; None if nothing is known of it.
@@ -336,7 +336,8 @@ def _request(row: sqlite3.Row) -> Request:
     )
 
 
-def _record(row: sqlite3.Row) -> dict[str, Any]:
+def record_of(row: sqlite3.Row) -> dict[str, Any]:
+    """Return a request as a record for people. Any thread, no lock."""
     return {
         "id": row["id"],
         "action": row["action"],

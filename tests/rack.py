@@ -94,11 +94,11 @@ class Rack:
         """Return a node with port 1 of some PDUs."""
         return Target("+".join(pdus), tuple(Outlet(pdu, "1") for pdu in pdus))
 
-    def hold(self, pdu: str) -> None:
+    def hold(self, pdu: str, port: str = "1") -> None:
         """Have a PDU be busy with a request until it is let go."""
         self.held[pdu] = threading.Event()
         self.begun[pdu].clear()
-        self.dispatcher.submit(Action.ON, self.target(pdu))
+        self.dispatcher.submit(Action.ON, self.dispatcher.config.target(pdu, port))
         assert self.begun[pdu].wait(60)
 
     def let_go(self, pdu: str) -> None:

@@ -6,16 +6,16 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pdudaemon import dispatcher as dispatcher_module
 from pdudaemon import lanes
 from pdudaemon.errors import Conflict, PDUDaemonError, StoreError
-from pdudaemon.power import Action, Request
+from pdudaemon.power import Action, Phase, Request
 from pdudaemon.store import Store
 from tests.process import eventually
 from tests.rack import Rack
@@ -107,12 +107,23 @@ def test_each_try_after_a_start_has_its_record_on_the_disk(
 # -- a debt that is handed on
 
 
-def test_a_reboot_that_waits_for_another_feed_keeps_the_debt_that_it_took_over(rack: Callable[..., Rack]) -> None:
+@pytest.mark.parametrize("already_waits", [False, True])
+def test_a_reboot_that_waits_for_another_feed_keeps_the_debt_that_it_took_over(
+    rack: Callable[..., Rack], already_waits: bool
+) -> None:
+    """Whether it comes when the on has failed, or was there before."""
     one = rack("a", "b")
-    first = owing(one, "a")
     one.hold("b")
-    later = one.dispatcher.submit(Action.REBOOT, one.target("a", "b"), 0)
-    assert one.state(first.id) == "superseded"
+    if already_waits:
+        one.refusing.add(("a", "on"))
+        first = one.dispatcher.submit(Action.REBOOT, one.target("a"), HOUR)
+        later = one.dispatcher.submit(Action.REBOOT, one.target("a", "b"), 0)
+        eventually(lambda: first.phase is Phase.ON)
+        one.dispatcher.hurry(first)
+    else:
+        first = owing(one, "a")
+        later = one.dispatcher.submit(Action.REBOOT, one.target("a", "b"), 0)
+    eventually(lambda: one.state(first.id) == "superseded" and later.repairs[0].backing_off)
     with pytest.raises(Conflict, match="still has to switch on"):
         eventually(lambda: one.dispatcher.cancel(later.id))
     assert one.stop()[-1].startswith(f"request {later.id}: reboot a+b: a port 1 is to be switched on ")
@@ -209,6 +220,27 @@ def test_an_off_that_is_due_ends_the_debt(rack: Callable[..., Rack], monkeypatch
     last = one.dispatcher.submit(Action.ON, one.target("a"))
     assert one.dispatcher.wait(last, 30)
     assert one.seen["a"] == "ffo"
+
+
+def test_no_on_for_a_debt_comes_after_the_off_that_ends_it(
+    rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The off is due while the PDU is busy, and so is the next try of the on, a little later; the other feed takes long."""
+    monkeypatch.setattr(lanes, "FIRST_BACK_OFF", 1.0)
+    one = rack("a", "b")
+    owing(one, "a")
+    one.hold("b", port="2")
+    later = one.dispatcher.submit(Action.OFF, one.target("a", "b"), 0.5)
+    repair = later.repairs[0]
+    eventually(lambda: repair.backing_off)
+    one.refusing.clear()
+    one.hold("a", port="2")
+    eventually(lambda: time.monotonic() > repair.at + 0.1)
+    one.let_go("a")
+    assert one.dispatcher.wait(one.dispatcher.submit(Action.ON, one.dispatcher.config.target("a", "3")), 30)
+    assert one.seen["a"] == "fofo" and not later.debts  # the on of port 2, the off, and the on of port 3
+    one.let_go("b")
+    assert one.dispatcher.wait(later, 30)
 
 
 def test_a_debt_that_nobody_can_pay_is_given_up_while_its_request_waits(
@@ -357,5 +389,5 @@ def test_a_clock_that_is_set_while_a_delay_runs_changes_nothing(rack: Callable[.
     one.clock.wall_off = 2 * HOUR
     one.let_go("a")
     eventually(lambda: one.state(early.id) == "waiting")
-    assert early.steps[0].at - dispatcher_module.time.monotonic() > HOUR / 2
+    assert early.steps[0].at - time.monotonic() > HOUR / 2
     one.dispatcher.cancel(early.id)
