@@ -10,7 +10,7 @@ from pdudaemon import access
 from pdudaemon.config import Config
 from pdudaemon.drivers import hooks, strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
-from pdudaemon.errors import ConfigError, DeviceError
+from pdudaemon.errors import ConfigError
 from pdudaemon.settings import declared
 from pdudaemon.transports.deadline import Deadline
 
@@ -75,7 +75,7 @@ def list_devices() -> int:
                 devices += 1
                 driven_by = device.settings.get("driver") or " or ".join(names)
                 print(f"{driven_by}: {json.dumps(device.settings)} {' '.join(device.model.split())}".rstrip())
-        except (DeviceError, ValueError) as error:
+        except ValueError as error:
             print(f"pdudaemon: {', '.join(names)}: {error}", file=sys.stderr)
     if not devices:
         print("pdudaemon: no device of a known kind was found", file=sys.stderr)

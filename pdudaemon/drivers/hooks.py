@@ -15,6 +15,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from pdudaemon.drivers.driver import Attached, PDUDriver, legacy
@@ -73,22 +74,23 @@ def traits(driver: type[PDUDriver], settings: Mapping[str, Any]) -> Traits:
 
 
 def canonical_port(driver: type[PDUDriver], port: str, settings: Mapping[str, Any]) -> str:
-    """Return the canonical spelling of a port. Raises: ValueError, in the driver's words if it refuses the port."""
+    """Return the canonical spelling of a port. Raises: ValueError, in the driver's words if it refuses the port.
 
-    def checked() -> str:
-        try:
-            found = _hook(driver, "canonical_port")(port, settings)
-        except ValueError as error:
-            raise _Refused(str(error)) from None
-        if not isinstance(found, str) or not found:
-            raise _wrong(found, "text")
-        return str(found)
-
-    return _asked("canonical_port", checked)
+    This one is called for each request, so it comes without what serves the others.
+    """
+    try:
+        found = driver.canonical_port(port, settings)
+    except ValueError as error:
+        raise ValueError(_asked("canonical_port", partial(str, error))) from None
+    except BaseException as error:
+        raise _failed("canonical_port", error) from error
+    if not isinstance(found, str) or not found:
+        raise _failed("canonical_port", _wrong(found, "text"))
+    return found
 
 
 def attached(driver: type[PDUDriver], deadline: Deadline) -> Iterator[Attached]:
-    """Yield the devices of a class that are attached to this machine. Raises: ValueError, DeviceError."""
+    """Yield the devices of a class that are attached to this machine. Raises: ValueError."""
 
     def following() -> Attached | None:
         device = next(found, None)
@@ -98,23 +100,23 @@ def attached(driver: type[PDUDriver], deadline: Deadline) -> Iterator[Attached]:
             json.dumps(dict(device.settings))
         return device
 
-    found = _asked("attached", lambda: iter(_hook(driver, "attached")(deadline)), meant=DeviceError)
-    while (device := _asked("attached", following, meant=DeviceError)) is not None:
+    found = _asked("attached", lambda: iter(_hook(driver, "attached")(deadline)), meant=(DeviceError,))
+    while (device := _asked("attached", following, meant=(DeviceError,))) is not None:
         yield device
 
 
-class _Refused(ValueError):
-    """What a hook is there to say."""
-
-
-def _asked(name: str, hook: Callable[[], T], meant: type[Exception] = _Refused) -> T:
-    """Return what a hook returns. Raises: ValueError, in one line, whatever it raises that is not ``meant``."""
+def _asked(name: str, hook: Callable[[], T], meant: tuple[type[DeviceError], ...] = ()) -> T:
+    """Return what a hook returns. Raises: ValueError, whatever it raises; what is ``meant``, in its own words."""
     try:
         return hook()
-    except meant:
-        raise
+    except meant as error:
+        raise ValueError(_asked(name, partial(str, error))) from None
     except BaseException as error:  # a plugin's own code: SystemExit and worse must not end the daemon either
-        raise ValueError(f"the driver fails at {name}: {described(error)}") from error
+        raise _failed(name, error) from error
+
+
+def _failed(name: str, error: BaseException) -> ValueError:
+    return ValueError(f"the driver fails at {name}: {described(error)}")
 
 
 def _hook(driver: type[PDUDriver], name: str) -> Callable[..., Any]:
@@ -126,4 +128,4 @@ def _hook(driver: type[PDUDriver], name: str) -> Callable[..., Any]:
 
 
 def _wrong(found: object, wanted: str) -> TypeError:
-    return TypeError(f"it returned {repr(found)[:80]}, which is no {wanted}")
+    return TypeError(f"it returned something of type {type(found).__name__!r}, not a {wanted}")

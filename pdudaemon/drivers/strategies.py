@@ -8,9 +8,11 @@ Whatever such a package does is a fault of the PDUs that it should drive.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
+import logging
 import pkgutil
 from collections.abc import Iterator
 
@@ -19,6 +21,10 @@ from pdudaemon.drivers import hooks
 from pdudaemon.drivers.driver import PDUDriver, registered
 from pdudaemon.errors import described
 from pdudaemon.settings import near
+
+log = logging.getLogger("pdud.drivers")
+
+_GROUP = "pdudaemon.driver"
 
 for _module in pkgutil.iter_modules(drivers.__path__, f"{drivers.__name__}."):
     if _module.name != __name__:
@@ -58,11 +64,24 @@ def find(name: str) -> type[PDUDriver]:
 def _plugins() -> dict[str, list[importlib.metadata.EntryPoint]]:
     """Return the installed entries by name; one that is found twice on the path, unchanged, counts once."""
     found: dict[str, list[importlib.metadata.EntryPoint]] = {}
-    for entry in importlib.metadata.entry_points(group="pdudaemon.driver"):
+    for entry in _entries():
         same = found.setdefault(entry.name, [])
         if all(entry.value != other.value for other in same):
             same.append(entry)
     return found
+
+
+def _entries() -> list[importlib.metadata.EntryPoint]:
+    """Return all installed entries; where a package has a file of them that cannot be read, those of the others."""
+    try:
+        return [*importlib.metadata.entry_points(group=_GROUP)]
+    except Exception as error:  # from the inside of the library: it is not made for such files
+        log.warning("the entry points of some package cannot be read: %s", described(error))
+    found: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    for package in importlib.metadata.distributions():
+        with contextlib.suppress(Exception):
+            found.setdefault(package.name, [*package.entry_points.select(group=_GROUP)])
+    return [entry for entries in found.values() for entry in entries]
 
 
 def _loaded(entry: importlib.metadata.EntryPoint) -> type[PDUDriver]:
