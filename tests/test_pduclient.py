@@ -208,6 +208,73 @@ def test_no_state(options: list[str], reply: bytes, said: str) -> None:
         assert ran == (127, f"Error sending command! 127.0.0.1:{daemon.port} replied: {said}\n", "")
 
 
+@pytest.mark.parametrize(
+    ("options", "reply"),
+    [
+        ([], b"nack: \x1b]0;owned\x07\x1b[2J\xc2\x9b1m\xe2\x80\xae\n"),
+        ([], b"\x1b[31mack\n"),
+        (["-H"], b"\x1b[2Jno HTTP\r\n"),
+        (["-H"], b"HTTP/1.0 503 \x1b[2J\r\n\r\n"),
+        (["-H"], b"HTTP/1.0 503 No\r\n\r\n\x1b[2J\x9b\x00\n\x1b[31m"),
+        (["-H"], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\x1b[2J\r\n"),
+        (["-H"], b"HTTP/1.1 200 OK\r\n\x1b[2J: x\r\nContent-Type: \x1b;;=\r\n\r\n\x1b[2J"),
+        (["-H"], b"HTTP/1.1 301 Moved\r\nLocation: \x1b[2J\r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("command", ["on", "status"])
+def test_what_a_server_says_does_the_terminal_no_harm(options: list[str], reply: bytes, command: str) -> None:
+    with OldDaemon(reply) as daemon:
+        ran = client(*outlet(daemon, command), *options)
+        assert ran.code in (0, 127) and len(ran.out.splitlines()) == 1 and ran.err == ""
+        assert ran.out[:-1].isprintable() and len(ran.out) < 2000
+
+
+class Flood(Device):
+    """Sends a beginning, and then the same for ever, or until nobody takes it any more."""
+
+    def __init__(self, beginning: bytes, rest: bytes) -> None:
+        super().__init__()
+        self.beginning = beginning
+        self.rest = rest * (65536 // len(rest))
+        self.sent = 0
+
+    def converse(self, connection: socket.socket) -> None:
+        self.receive(connection)
+        connection.sendall(self.beginning)
+        while not self.closing.is_set():
+            connection.sendall(self.rest)
+            self.sent += len(self.rest)
+
+
+@pytest.mark.parametrize(
+    ("options", "beginning", "rest"),
+    [
+        ([], b"", b"x"),
+        ([], b"", b"\n"),
+        (["-H"], b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+        (["-H"], b"HTTP/1.1 ", b"x"),
+        (["-H"], b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+        (["-H"], b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (["-H"], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n", b"x"),
+        (["-H"], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1;x\r\n\r\r\n"),
+    ],
+)
+def test_a_server_that_never_ends_is_left(options: list[str], beginning: bytes, rest: bytes) -> None:
+    with Flood(beginning, rest) as daemon:
+        ran = client(f"--daemon=127.0.0.1:{daemon.port}", "--alias=x", "--command=status", *options)
+        assert ran.code == 127 and len(ran.out.splitlines()) == 1 and len(ran.out) < 2000 and ran.err == ""
+        assert daemon.sent < 1 << 25
+
+
+def test_blank_is_not_given() -> None:
+    blank = ["--delay=", "--wait=", "--timeout=", "--alias=", "--delay", ""]
+    with OldDaemon(b"ack\n") as daemon:
+        assert client(*outlet(daemon, "on"), *blank) == (0, SENT, "")
+        address = f"--daemon=127.0.0.1:{daemon.port}"
+        assert client(address, "--hostname=", "--port= ", "--alias=b7", "--command=restart").code == 0
+        assert bytes(daemon.received) == b"pdu01 1 onb7 reboot"
+
+
 def test_endless_reply() -> None:
     with OldDaemon(*[b"x" * 4096] * 10000, pause=0) as daemon:
         ran = client(*outlet(daemon, "on"))
@@ -290,7 +357,7 @@ def test_missing_or_unknown(options: str, out: str) -> None:
 
 
 def test_seconds_are_checked_before_anything_is_sent() -> None:
-    words = ["nan", "inf", "-5", "1e3", "abc", "", "1s", "+5", "0x5", ".", "5 ", "\N{ARABIC-INDIC DIGIT THREE}"]
+    words = ["nan", "inf", "-5", "1e3", "abc", "1s", "+5", "0x5", ".", "5 ", "\N{ARABIC-INDIC DIGIT THREE}"]
     with OldDaemon(b"ack\n") as daemon:
         for option, word in [("--wait", "nan"), ("--timeout", "-5"), *(("--delay", word) for word in words)]:
             ran = client(*outlet(daemon, "on"), option, word)

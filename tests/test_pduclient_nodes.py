@@ -32,7 +32,7 @@ from pdudaemon.ranges import expanded
 from tests.peers.http import self_signed
 from tests.peers.openflight import TOKEN, End, PowerServer, StreamServer, commands, reply, result
 from tests.process import PDUCLIENT, ROOT, eventually
-from tests.test_pduclient import CLIENT, MISSING, USAGE, Ran
+from tests.test_pduclient import CLIENT, MISSING, USAGE, Flood, Ran
 
 PROGRAM = [sys.executable, "-I", "-S", str(CLIENT)]
 RECORDED = json.loads((ROOT / "tests" / "data" / "openflight.json").read_text())
@@ -616,6 +616,84 @@ def test_what_a_server_says_does_no_harm() -> None:
     with StreamServer(evil) as server:
         ran = ask(server, "status x")
         assert ran == (1, "a?[2Jb Unknown\n", "pduclient: a?[2Jb: first second ? (token) ?1m\n")
+
+
+LATE = "accepted as request 7, not done after 1 s: slow: the device has not answered yet; it goes on"
+
+
+def test_what_is_accepted_and_under_way_has_not_failed() -> None:
+    late = result("slow", "power_on", success=False, error=LATE, request=7, pending=True)
+    for answer in (StreamServer(late), PowerServer(commands(late))):
+        with answer as server:
+            assert ask(server, "on slow --timeout 1") == (1, "slow Under way\n", f"pduclient: slow: {LATE}\n")
+            assert ask(server, "on slow -f").out == "under way: slow\n"
+            ran = ask(server, "on slow --json")
+            expected = {"name": "slow", "ok": False, "result": "under way", "error": LATE, "request": 7}
+            assert (ran.code, json.loads(ran.out)["nodes"]) == (1, [expected])
+
+
+def test_json_has_the_requests_id_whatever_became_of_it() -> None:
+    results = [
+        result("a", "restart", request=1),
+        result("b", "restart", request=2, success=False, error="no"),
+        result("c", "restart", success=False, error="locked"),
+    ]
+    with StreamServer(*results) as server:
+        told = json.loads(ask(server, "restart a,b,c --json").out)["nodes"]
+        assert [each.get("request") for each in told] == [1, 2, None]
+        assert [each["result"] for each in told] == ["restarting", "failed to restart", "failed to restart"]
+        assert ask(server, "reboot a,b,c").out == ask(server, "restart a,b,c").out
+
+
+HOSTILE = [
+    {"data": [result("\x1b[2J" * 500, error="\x1b]0;x\x07" * 5000)]},
+    {"data": [result("1a" * 60000)] * 2},
+    {"data": [{"id": {"\x1b": 1}, "attributes": {"success": "\x1b[2J", "error": ["\x1b[2J"], "request": "\x1b[2J"}}]},
+    {"data": [{"id": "a", "attributes": []}]},
+    {"data": {"\x1b[2J": 1}},
+    {"data": None, "meta": 5},
+    {"data": [result("a")], "meta": {"missing-groups": ["\x1b[2J"], "count": 1e999}},
+    {"data": [], "meta": {"count": "9" * 5000}},
+    [],
+    "\x1b[2J",
+]
+
+
+@pytest.mark.parametrize("body", [*map(json.dumps, HOSTILE), "[" * 100000, '{"a":' * 100000, "9" * 5000, "\ufeff{}"])
+@pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson"])
+@pytest.mark.parametrize("words", ["status a", "list", "list -gv", "on a --json"])
+def test_a_server_that_means_harm(body: str, kind: str, words: str) -> None:
+    with PowerServer(reply(body, kind=kind)) as server:
+        ran = ask(server, words)
+        lines = [*ran.out.splitlines(), *ran.err.splitlines()]
+        assert ran.code in (0, 1, 2) and "Traceback" not in ran.err
+        assert all(line.isprintable() and len(line) < 4000 for line in lines)
+        assert len(ran.err.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("beginning", "rest"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", b"["),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[", b"[],"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n", b"x"),
+        (b'HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n{"meta":{"count":9e9}}\n', b" "),
+        (b"HTTP/1.1 404 No\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+)
+def test_an_answer_without_an_end_is_left(beginning: bytes, rest: bytes) -> None:
+    with Flood(beginning, rest) as server:
+        ran = run("status", "a", f"--url=http://127.0.0.1:{server.port}")
+        assert ran.code in (1, 2) and len(ran.err.splitlines()) == 1 and len(ran.err) < 2000, ran
+        assert server.sent < 1 << 25
+
+
+def test_blank_options_are_not_given() -> None:
+    with PowerServer(commands(result("a"))) as server:
+        ran = run("status", "a", "--timeout=", "--token=", "--url=", PDUCLIENT_URL=server.url, PDUCLIENT_TOKEN=TOKEN)
+        assert ran == (0, "a On\n", "") and server.asked == ["GET /?nodes=a"]
 
 
 def test_redirects_and_proxies_are_not_followed() -> None:
