@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`Answers`: waiting for what becomes of several requests and questions at a time.
+"""`Answers`: waiting for what becomes of requests and questions, and what can be said of a request that goes on.
 
 Called without the dispatcher's lock, which is taken here.
 """
@@ -12,75 +12,89 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from pdudaemon.errors import PDUDaemonError
-from pdudaemon.power import Outlet, Phase, Reading, Request
-from pdudaemon.queries import Query, Seats
+from pdudaemon.errors import Busy, NotDone, PDUDaemonError, RequestEnded, Stopping
+from pdudaemon.power import Action, Outlet, Phase, Reading, Request, Step
+from pdudaemon.queries import Query, Seat
 
 
 class Answers:
-    """``changed`` is notified whenever something may be settled; ``ask`` puts a question (told if there was a seat)."""
+    """``changed`` is notified whenever something may be settled; ``ask`` puts a question, or answers it with an error.
+
+    ``ahead`` tells which request one whose turn has not come waits for; it is called with the lock held.
+    """
 
     def __init__(
-        self, seats: Seats, lock: threading.Lock, changed: threading.Condition, ask: Callable[[Outlet, bool], Query]
+        self,
+        lock: threading.Lock,
+        changed: threading.Condition,
+        ask: Callable[[Outlet, Busy | None], Query],
+        ahead: Callable[[Request], Request | None],
     ) -> None:
-        self._seats = seats
         self._lock = lock
         self._changed = changed
         self._ask = ask
+        self._ahead = ahead
 
-    def outcome(self, request: Request) -> tuple[bool, PDUDaemonError | None]:
-        """Return whether a request has ended, and what there is to tell of it if it is not well."""
-        with self._lock:
-            ended = request.ended is not None
-            return ended, request.error if ended else request.trouble
-
-    def gather(
-        self, wanted: Collection[Request | Outlet], seconds: float
-    ) -> Iterator[tuple[Request | Outlet, Reading | PDUDaemonError | None]]:
-        """Yield the state of each outlet and what became of each request (None: done), as they come in.
-
-        After ``seconds`` nothing comes in any more. A PDU that too many wait for already is not waited for.
-        """
-        until = time.monotonic() + seconds
-        awaited = Counter(_pdus(wanted))
-        with self._seats.seat(awaited) as seated:
-            pending: dict[Request | Outlet, Request | Query] = {}
-            ready: list[Request | Outlet] = []
-            for each in wanted:
-                if isinstance(each, Outlet):
-                    pending[each] = self._ask(each, each.pdu in seated)
-                else:
-                    pending[each] = each
-                    if not seated.issuperset(_pdus([each])):
-                        ready.append(each)
-            queries = [each for each in pending.values() if isinstance(each, Query)]
-            try:
-                while ready or (pending and (ready := self._settled(pending, until))):
-                    jobs = [(each, pending.pop(each)) for each in ready]
-                    awaited.subtract(_pdus(ready))
-                    self._seats.leave(seated, {name for name in _pdus(ready) if not awaited[name]})
-                    ready = []
-                    for each, job in jobs:
-                        yield each, job.answer if isinstance(job, Query) else self._became(job)
-            finally:
-                with self._lock:
-                    for query in queries:
-                        query.callers -= 1
-
-    def _became(self, request: Request) -> PDUDaemonError | None:
-        """Return what became of a request that has settled, or is not waited for; None: done."""
+    def became(self, request: Request, seconds: float) -> PDUDaemonError | None:
+        """Return what is to be told of a request that was waited for so long; None: it has ended, and is done."""
         with self._lock:
             if request.ended is not None:
                 return request.error
             if request.trouble is not None:
                 return request.trouble
+            accepted = f"accepted as request {request.id}"
             if not request.settled.is_set():
-                so_far = "not waited for, as too many requests wait for it already"
-            elif request.phase is Phase.RESTART and request.started is not None:
-                so_far = "cut short, as the daemon is stopping"
-            else:
-                so_far = "but not done: the daemon is stopping, and resumes it when it starts again"
-            return PDUDaemonError(f"accepted as request {request.id}, {so_far}")
+                return NotDone(f"{accepted}, not done after {seconds:g} s: {self._so_far(request)}; it goes on")
+            if request.phase is Phase.RESTART and request.started is not None:
+                return RequestEnded(f"{accepted}, cut short, as the daemon is stopping")
+            return Stopping(f"{accepted}, but not done: the daemon is stopping, and resumes it when it starts again")
+
+    def _so_far(self, request: Request) -> str:
+        """Return in one line what is known of a request that has not ended. The lock is held."""
+        steps = [step for step in request.work if not step.ended]
+        errors = [error for error in (request.error, *(step.error for step in steps)) if error is not None]
+        if errors:
+            known = [error.told for error in errors]
+        elif steps:
+            known = [_standing(step) for step in steps if step.sent or step.at > time.monotonic()]
+        elif (ahead := self._ahead(request)) is not None:
+            known = [f"queued behind request {ahead.id}"]
+        else:
+            known = ["it has not begun"]
+        return " ".join("; ".join(dict.fromkeys(known)).split())
+
+    def gather(
+        self, wanted: Collection[Request | Outlet], seconds: float, seat: Seat
+    ) -> Iterator[tuple[Request | Outlet, Reading | PDUDaemonError | None]]:
+        """Yield the state of each outlet and what became of each request (None: done), as they come in.
+
+        After ``seconds`` nothing comes in any more. ``seat`` has room for the requests already; an outlet of a PDU
+        that too many wait for is answered so.
+        """
+        until = time.monotonic() + seconds
+        awaited = Counter(_pdus(wanted))
+        pending: dict[Request | Outlet, Request | Query] = {}
+        for each in wanted:
+            pending[each] = self._asked(each, seat) if isinstance(each, Outlet) else each
+        queries = [each for each in pending.values() if isinstance(each, Query)]
+        try:
+            while pending and (ready := self._settled(pending, until)):
+                jobs = [(each, pending.pop(each)) for each in ready]
+                awaited.subtract(_pdus(ready))
+                seat.leave({name for name in _pdus(ready) if not awaited[name]})
+                for each, job in jobs:
+                    yield (each, job.answer if isinstance(job, Query) else self.became(job, seconds))
+        finally:
+            with self._lock:
+                for query in queries:
+                    query.callers -= 1
+
+    def _asked(self, outlet: Outlet, seat: Seat) -> Query:
+        try:
+            seat.take([outlet.pdu])
+        except Busy as error:
+            return self._ask(outlet, error)
+        return self._ask(outlet, None)
 
     def _settled(self, pending: Mapping[Any, Request | Query], until: float) -> list[Request | Outlet]:
         """Wait until something is settled, or for a point in time; return for whom."""
@@ -96,6 +110,18 @@ class Answers:
         with self._lock:
             self._changed.wait_for(settled, left)
             return settled()
+
+
+def _standing(step: Step) -> str:
+    """Return what keeps a step that has not failed yet."""
+    if step.running:
+        return f"{step.outlet.pdu}: the device has not answered yet"
+    left = step.at - time.monotonic()
+    if left <= 0:
+        return f"{step.outlet.pdu}: the device is busy"
+    if step.request.action is Action.REBOOT:
+        return f"{step.outlet} is off, and is switched on in {left:.0f} s"
+    return f"waiting for its delay, for {left:.0f} s more"
 
 
 def _pdus(wanted: Iterable[Request | Outlet]) -> Iterator[str]:

@@ -8,12 +8,14 @@ not allow it; 75 the machine does not, which may pass by itself: an address, a p
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import logging.handlers
 import os
 import resource
 import signal
 import sys
+import tempfile
 import threading
 from dataclasses import replace
 from io import TextIOWrapper
@@ -24,12 +26,12 @@ from pdudaemon import __version__, access, config, configfile, environment, list
 from pdudaemon.config import LEVELS, PROTOCOLS, Config, DaemonOptions
 from pdudaemon.dispatcher import Dispatcher
 from pdudaemon.drivers.driver import PDUOptions
-from pdudaemon.errors import ConfigError, PDUDaemonError, RequestError, StoreError
-from pdudaemon.listener import order
+from pdudaemon.errors import ConfigError, Conflict, PDUDaemonError, RequestError, StoreError
+from pdudaemon.listener import WORDS, Order, order
 from pdudaemon.power import Action, Request
 from pdudaemon.service import News, Service, permitted, tell_faults
 from pdudaemon.settings import read
-from pdudaemon.store import MEMORY, Store
+from pdudaemon.store import MEMORY, Store, copied
 
 log = logging.getLogger("pdud")
 
@@ -137,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     drive.add_argument("--port", help="port of the PDU")
     drive.add_argument("--alias", help="alias in the configuration, instead of --hostname and --port")
     drive.add_argument("--request", metavar="|".join(Action), help="what to do")
+    drive.add_argument("--wait", metavar="SECONDS", help="how long to wait for the result (as long as it takes)")
     drive.add_argument("--delay", metavar="SECONDS", help="before an on or off; between the halves of a reboot (5)")
     drive.add_argument("--retries", metavar="N", help="tries in all, instead of the configuration's")
     drive.add_argument("--retry-delay", metavar="SECONDS", help="between two tries, instead of the configuration's")
@@ -228,14 +231,19 @@ def _store(path: str, history: int = 10000) -> Store:
 
 
 def _unfinished(store_path: str) -> int:
-    """Print the requests on record that have yet to switch something on; return 1 if there are any."""
+    """Print the requests on record that have yet to switch something on; return 1 if there are any.
+
+    The record is copied and then read, for a daemon that runs keeps it to itself. So a daemon that hangs, or speaks
+    only to who has a token, is no obstacle, and nothing keeps one from starting meanwhile.
+    """
     if not os.path.exists(store_path):
         return 0
-    store = _store(store_path)
-    try:
-        owed = [request for request in store.live() if request.must_switch_on]
-    finally:
-        store.close()
+    with tempfile.TemporaryDirectory(prefix="pdudaemon-") as folder:
+        store = Store(copied(store_path, folder))
+        try:
+            owed = [request for request in store.live() if request.must_switch_on]
+        finally:
+            store.close()
     for request in owed:
         print(f"{request}: still to be switched on")
     return 1 if owed else 0
@@ -259,9 +267,11 @@ def _serve(conf: Config, store_path: str, options: argparse.Namespace) -> int:
 def _drive(conf: Config, options: argparse.Namespace) -> int:
     """Carry out one request without a daemon; return 0 only if the device did it."""
     environment.keep()
-    words = {word: getattr(options, word) for word in ("hostname", "port", "alias", "delay")}
+    words = {word: getattr(options, word) or "" for word in WORDS}
     try:
-        asked = order(conf, options.request, {word: value for word, value in words.items() if value is not None})
+        asked = order(conf, options.request, words)
+        if asked.wait == 0:
+            raise RequestError("wait: there is no daemon that would go on: 0 is no time to do anything in")
         conf = _with_retries(conf, options)
     except RequestError as error:
         raise ConfigError(str(error)) from None
@@ -270,15 +280,15 @@ def _drive(conf: Config, options: argparse.Namespace) -> int:
     dispatcher.start()
     try:
         if asked.action is Action.STATUS:
-            reading = dispatcher.look(asked.target)
+            reading = dispatcher.look(asked.target, asked.wait)
             print(reading.state)
             if reading.mixed:
-                print(f"pdudaemon: {reading.mixed}", file=sys.stderr)
+                _tell(reading.mixed)
             return 0 if reading.source == "device" else 1
         request = dispatcher.submit(asked.action, asked.target, asked.delay, "the command line")
-        return _await(dispatcher, request, news)
+        return _await(dispatcher, request, news, asked)
     except PDUDaemonError as error:
-        print(f"pdudaemon: {error.told}", file=sys.stderr)
+        _tell(error.told)
         return 1
     finally:
         dispatcher.close(0)
@@ -287,7 +297,7 @@ def _drive(conf: Config, options: argparse.Namespace) -> int:
 def _with_retries(conf: Config, options: argparse.Namespace) -> Config:
     """Return the configuration with the command line's retries, and with nothing kept up after the last of them."""
     given = {"retries": options.retries, "retrydelay": options.retry_delay}
-    given = {key: value for key, value in given.items() if value is not None}
+    given = {key: value for key, value in given.items() if value}
     faults = read(PDUOptions, {"driver": "", **given})[1]
     if faults:
         raise ConfigError(*(f"--{'retries' if key == 'retries' else 'retry-delay'}: {faults[key]}" for key in faults))
@@ -295,23 +305,37 @@ def _with_retries(conf: Config, options: argparse.Namespace) -> Config:
     return replace(conf, pdus=pdus, daemon=DaemonOptions({**vars(conf.daemon), "give_up": 0}))
 
 
-def _await(dispatcher: Dispatcher, request: Request, news: News) -> int:
-    """Wait for the end of a request, or for a signal: a reboot under way then switches on at once."""
+def _await(dispatcher: Dispatcher, request: Request, news: News, asked: Order) -> int:
+    """Wait for the end of a request, of the wait, or for a signal: a reboot under way then switches on at once."""
 
     def tell() -> None:
         request.settled.wait()
         news.put(0)
 
     threading.Thread(target=tell, name="settled", daemon=True).start()
-    number = news.get()
+    wait = None if asked.wait is None else asked.wait + asked.postponed
+    number = news.within(wait)
     if number == 0:
         dispatcher.wait(request, 0)
         return 0
-    if request.action is Action.REBOOT and request.started is not None:
-        print("pdudaemon: interrupted, switching on at once", file=sys.stderr)
+    over = f"not done after {wait:g} s" if number is None else "interrupted"
+    with contextlib.suppress(Conflict):  # it is being carried out, or owes an on
+        dispatcher.cancel(request.id)
+    if request.started is None:
+        _tell(f"{over}: nothing was switched")
+    elif request.action is not Action.REBOOT:
+        _tell(f"{over}: it is not known whether the device acted")
+    else:
+        _tell(f"{over}, switching on at once")
         dispatcher.hurry(request)
         while news.get() != 0:
-            print("pdudaemon: waiting for the port to be on", file=sys.stderr)
+            _tell("waiting for the port to be on")
         if request.error is not None:
-            print(f"pdudaemon: {request.error.told}", file=sys.stderr)
-    return 128 + number
+            _tell(request.error.told)
+    return 1 if number is None else 128 + number
+
+
+def _tell(text: str) -> None:
+    """Say something on standard error, if it is read: who does not read it must not hear of success by that."""
+    with contextlib.suppress(OSError):
+        print(f"pdudaemon: {text}", file=sys.stderr, flush=True)

@@ -16,10 +16,21 @@ from pdudaemon.errors import RequestError
 from pdudaemon.nodes import Node
 from pdudaemon.power import Outlet, Target
 from pdudaemon.ranges import expanded
-from pdudaemon.settings import Options, Setting, choice, integer, near, networks, seconds, sites, text, without
+from pdudaemon.settings import Kind, Options, Setting, choice, integer, near, networks, seconds, sites, text, without
 
 PROTOCOLS = ("tcp", "http", "both")
 LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR")
+LONGEST_WAIT = 86400.0
+
+
+def _level(value: object) -> str:
+    """Take a level as the existing daemon does, to which a text that it does not know means ERROR."""
+    if isinstance(value, str) and value.strip() and value.upper() not in LEVELS:
+        return "ERROR"
+    return choice(*LEVELS).convert(value)
+
+
+level = Kind(" ".join(LEVELS), _level)
 
 
 class DaemonOptions(Options):
@@ -28,9 +39,9 @@ class DaemonOptions(Options):
     hostname = Setting(text, "127.0.0.1", "address to listen on; `0.0.0.0` or `::` for all")
     port = Setting(integer(0, 65535), 16421, "TCP port to listen on")
     listener = Setting(choice(*PROTOCOLS), "tcp", "protocol spoken there; `both` tells them apart by the first bytes")
-    logging_level = Setting(choice(*LEVELS), "INFO", "least level that is logged")
+    logging_level = Setting(level, "INFO", "least level that is logged; any other word means `ERROR`")
     dbname = Setting(text, "pdudaemon", "file of the store, below the state directory if relative")
-    wait = Setting(seconds(0, 3600), 60.0, "how long an answer waits for the result; 0: accepted is enough", unit="s")
+    wait = Setting(seconds(0, 3600), 600.0, "how long an answer waits for the result; 0: accepted is enough", unit="s")
     fsync = Setting(
         choice("reboot", "all"), "reboot", "what must be on the disk itself first: the off of a reboot, or all requests"
     )
@@ -41,8 +52,8 @@ class DaemonOptions(Options):
     max_delay = Setting(seconds(0, 86400), 3600.0, "longest `delay` of a request", unit="s")
     max_connections = Setting(integer(1, 100000), 1000, "connections at a time, of all listeners")
     client_timeout = Setting(seconds(0.1, 3600), 30.0, "time for a client to send a whole request", unit="s")
-    max_waiters = Setting(integer(0, 100000), 512, "requests that may wait for their result, in all")
-    max_waiters_per_pdu = Setting(integer(0, 100000), 32, "requests that may wait for their result, for one PDU")
+    max_waiters = Setting(integer(0, 100000), 512, "clients that may wait for a result, in all")
+    max_waiters_per_pdu = Setting(integer(0, 100000), 32, "clients that may wait for a result, of one PDU")
     max_queue = Setting(integer(1, 1000000), 1000, "requests accepted and not ended, for one PDU")
     history = Setting(integer(0, 10000000), 10000, "ended requests that are remembered")
     topology = Setting(text, "", "an OpenFlight Power `topology.yaml`, whose nodes, platforms and groups are added")
@@ -130,16 +141,23 @@ class Config:
         """Return the target that a node or an alias names. Raises: RequestError, saying what is wrong."""
         found = self.nodes.get(name)
         if found is None:
-            raise RequestError(f"there is no alias or node {name!r}{near(name, self.nodes)}")
+            group = "; it is the name of a group: pduclient -g, or groups=" if name in self.groups else ""
+            raise RequestError(f"there is no alias or node {name!r}{group or near(name, self.nodes)}")
         if found.fault:
             raise RequestError(f"{name!r} is disabled by its configuration: {found.fault}")
         return Target(str(found), found.feeds, self._lock(found.feeds), (name,), self)
 
     def current(self, target: Target) -> Target:
         """Return a target as it is here, wherever it was found. Raises: RequestError if there is none any more."""
+        if target.parts:
+            return Target.joined([self.current(part) for part in target.parts])
         if target.found_in is self or not target.words:
             return target
         return self.target(*target.words) if len(target.words) == 2 else self.node(*target.words)
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a node, alias or group of a name."""
+        return name in self.nodes or name in self.groups
 
     def restarts(self, outlet: Outlet) -> bool:
         """Whether a reboot of an outlet is the device's own restart."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pdudaemon import nodes, topology
-from pdudaemon.config import Config, DaemonOptions, ListenerOptions, PDUConfig, locked
+from pdudaemon.config import LEVELS, Config, DaemonOptions, ListenerOptions, PDUConfig, locked
 from pdudaemon.credentials import resolved, unseen
 from pdudaemon.drivers import hooks, strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
@@ -84,6 +84,9 @@ class _Reading:
         self._unknown("daemon", daemon_keys, [*known, "listeners"])
         values, wrong = read(DaemonOptions, daemon_keys)
         self.fatal += [f"{self.path}: daemon.{key}: {fault}" for key, fault in wrong.items()]
+        level = daemon_keys.get("logging_level")
+        if isinstance(level, str) and level.strip() and level.upper() not in LEVELS:
+            self.warnings.append(f"{self.path}: daemon.logging_level: {level!r} is no level: taken as ERROR")
         daemon = DaemonOptions(values)
         listeners = self._listeners(daemon_keys, daemon)
         added = self._topology(daemon.topology)

@@ -24,7 +24,7 @@ from pdudaemon.fleet import Fleet
 from pdudaemon.lanes import Lanes
 from pdudaemon.pdurunner import Box, PDURunner
 from pdudaemon.power import Action, Outlet, Phase, Reading, Request, State, Step, Target, together
-from pdudaemon.queries import Queries, Query, Seats
+from pdudaemon.queries import Queries, Query, Seat, Seats
 from pdudaemon.store import Store, record_of
 from pdudaemon.timetable import Entry, Timetable
 from pdudaemon.transports import command
@@ -51,7 +51,7 @@ class Dispatcher:
         self._lanes = Lanes(config.daemon, self._fleet.pdus, store, self._timetable, self._send, self._clock)
         self._queries = Queries(config.daemon, self._send)
         self._seats = Seats(config.daemon)
-        self._answers = Answers(self._seats, self._lock, self._came_home, self._asked)
+        self._answers = Answers(self._lock, self._came_home, self._asked, self._lanes.ahead)
         self._acting: dict[Box, Entry] = {}  # the boxes that act; the entry calls one stuck that is not back in time
         self._closing = False
         self._closed = False
@@ -114,22 +114,21 @@ class Dispatcher:
         log.debug("%s, delay %g s, accepted from %s", request, delay, client)
         return request
 
-    def wait(self, request: Request, seconds: float) -> bool:
-        """Wait for the result of a request. Return whether it was done; False: accepted, and the work goes on.
+    def seat(self) -> Seat:
+        """Return the place of a client that is going to wait: a context, in which it takes room at PDUs."""
+        return Seat(self._seats)
 
-        Returns False at once if too many wait already. Raises: why it failed.
+    def wait(self, request: Request, seconds: float) -> bool:
+        """Wait for the end of a request, in a seat. Return True: it is done.
+
+        Raises: why it failed; NotDone if it has not ended by then, and goes on.
         """
-        if seconds > 0 and not request.settled.is_set():
-            names = {outlet.pdu for outlet in request.target.outlets}
-            with self._seats.seat(names) as seated:
-                if seated == names:
-                    request.settled.wait(seconds)
         if not request.settled.is_set():
-            return False
-        ended, problem = self._answers.outcome(request)
+            request.settled.wait(seconds)
+        problem = self._answers.became(request, seconds)
         if problem is not None:
             raise problem
-        return ended
+        return True
 
     def status(self, outlet: Outlet, seconds: float | None = None) -> Reading:
         """Ask the device for the state of an outlet, for at most ``seconds`` (default: the PDU's ``timeout``).
@@ -158,12 +157,17 @@ class Dispatcher:
         return together([(outlet, answers.get(outlet) or late) for outlet in target.outlets])
 
     def gather(
-        self, wanted: Collection[Request | Outlet], seconds: float
+        self, wanted: Collection[Request | Outlet], seconds: float, seat: Seat | None = None
     ) -> Iterator[tuple[Request | Outlet, Reading | PDUDaemonError | None]]:
         """Yield the state of each outlet and what became of each request, as they come in: see `Answers.gather`."""
-        return self._answers.gather(wanted, seconds)
+        with seat or self.seat() as taken:
+            yield from self._answers.gather(wanted, seconds, taken)
 
-    def _asked(self, outlet: Outlet, seated: bool) -> Query:
+    def so_far(self, request: Request, seconds: float) -> PDUDaemonError | None:
+        """Return what is known of a request that was waited for so long; None: it is done."""
+        return self._answers.became(request, seconds)
+
+    def _asked(self, outlet: Outlet, refusal: Busy | None) -> Query:
         """Return the question for the state of an outlet; a refusal is an answer as well. Takes the lock."""
         try:
             with self._lock:
@@ -171,8 +175,8 @@ class Dispatcher:
                     told = self._store.last_told(outlet)
                     answer = Reading(told[0], "commanded", told[1]) if told else Reading(State.UNKNOWN, "none", None)
                     return Query(outlet, answer)
-                if not seated:
-                    return Query(outlet, Busy(f"{outlet.pdu}: too many requests wait for it already"))
+                if refusal is not None:
+                    return Query(outlet, refusal)
                 self._check_alive(outlet.pdu, DeviceTimeout)
                 return self._queries.ask(outlet)
         except PDUDaemonError as error:

@@ -117,6 +117,20 @@ class RequestEnded(PDUDaemonError):
     http_status = 503
 
 
+class NotDone(PDUDaemonError):
+    """An accepted request has not ended when its answer is due: it goes on."""
+
+    kind = "not-done"
+    http_status = 504
+
+
+class Stopping(NotDone):
+    """The daemon stops before an accepted request has ended, which stays on record for the next start."""
+
+    kind = "stopping"
+    http_status = 503
+
+
 class DeviceError(PDUDaemonError):
     """The device, or what stands between us and it, did not do what was asked. Raised as one of the two below."""
 

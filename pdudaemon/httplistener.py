@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """HTTP: the legacy routes, answered in plain text, and a small JSON API. `ROUTES` is all there is.
 
-A request for ``on``, ``off`` or ``reboot`` is answered 200 when it was accepted (and, within ``wait``, done), 503 with
-the reason when it was not accepted, 502 or 504 with the reason when the device failed. Errors are plain text on the
-legacy routes unless the client accepts JSON; everywhere else they are problem documents (RFC 9457).
+A request for ``on``, ``off`` or ``reboot`` is answered 200 when it is done (with ``wait=0``, when it is accepted), 503
+with the reason when it was not accepted, 502 or 504 with the reason when the device failed, and 504 also when it is
+not done within ``wait``. Errors are plain text on the legacy routes unless the client accepts JSON; everywhere else
+they are problem documents (RFC 9457).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from pdudaemon import browsers, openflight
-from pdudaemon.errors import Busy, Denied, PDUDaemonError, RequestError
+from pdudaemon.dispatcher import Dispatcher
+from pdudaemon.errors import Busy, Denied, NoSuchRequest, PDUDaemonError, RequestError, StoreError
 from pdudaemon.httpmessage import (
     Answer,
     Exchange,
@@ -32,28 +34,36 @@ from pdudaemon.httpmessage import (
     rendered,
 )
 from pdudaemon.intake import Intake
-from pdudaemon.listener import Listener, order
+from pdudaemon.listener import Listener, carry_out, order
 from pdudaemon.power import Outlet, Reading, Request, State
+from pdudaemon.settings import near
 
 log = logging.getLogger("pdud.http")
 
 FORM = "application/x-www-form-urlencoded"
 MOST_RECORDS = 1000
+API_WORDS = ("limit", "half")
 
 
 def control(exchange: Exchange, action: str) -> Answer:
-    """``/power/control/ACTION``: hostname and port, or alias; delay, wait."""
+    """``/power/control/ACTION``: hostname and port, or alias; delay, wait. Other words are ignored."""
     dispatcher = exchange.listener.dispatcher
     asked = order(dispatcher.config, action, exchange.words)
-    request = dispatcher.submit(asked.action, asked.target, asked.delay, exchange.client)
+    request, trouble = carry_out(dispatcher, asked, exchange.client)
     headers = {"X-Request-Id": str(request.id), "Location": f"/api/v1/requests/{request.id}"}
+    if trouble is not None:
+        return _problem(trouble, exchange.json, headers, {"request": request.id, **_feeds(request)})
+    if exchange.json:
+        return Answer(200, {**_record(dispatcher, request), **_feeds(request)}, headers)
+    return _plain(200, "OK - accepted request", headers)
+
+
+def _record(dispatcher: Dispatcher, request: Request) -> dict[str, Any]:
+    """Return the record of a request that is well, whether or not it can be read just now."""
     try:
-        dispatcher.wait(request, dispatcher.config.daemon.wait if asked.wait is None else asked.wait)
-        if exchange.json:
-            return Answer(200, {**dispatcher.record(request.id), **_feeds(request)}, headers)
-        return _plain(200, "OK - accepted request", headers)
-    except PDUDaemonError as error:
-        return _problem(error, exchange.json, headers, _feeds(request))
+        return dispatcher.record(request.id)
+    except (NoSuchRequest, StoreError):  # forgotten already, or the disk fails: neither makes it undone
+        return {"id": request.id, "action": request.action, "state": request.outcome or "accepted"}
 
 
 def _feeds(request: Request) -> dict[str, Any]:
@@ -96,7 +106,7 @@ def pdus(exchange: Exchange, _: str) -> Answer:
 
 def requests(exchange: Exchange, _: str) -> Answer:
     """``/api/v1/requests``: the newest requests, ``limit`` of them at most."""
-    limit = exchange.words.get("limit", "100")
+    limit = exchange.words.get("limit") or "100"
     if not (re.fullmatch("[0-9]{1,4}", limit) and 1 <= int(limit) <= MOST_RECORDS):
         raise Misdirected(400, f"limit: {limit[:20]!r} is not within 1 and {MOST_RECORDS}")
     return Answer(200, exchange.listener.dispatcher.records(int(limit)))
@@ -109,9 +119,10 @@ def one_request(exchange: Exchange, number: str) -> Answer:
 
 def cancel(exchange: Exchange, number: str) -> Answer:
     """``DELETE /api/v1/requests/ID``: end what has not started; ``half=on`` for the on half of a reboot."""
-    if exchange.words.get("half", "on") != "on":
-        raise Misdirected(400, f"half: {exchange.words['half']!r} is not on")
-    exchange.listener.dispatcher.cancel(int(number), exchange.words.get("half", ""))
+    half = exchange.words.get("half", "")
+    if half not in ("", "on"):
+        raise Misdirected(400, f"half: {half!r} is not on")
+    exchange.listener.dispatcher.cancel(int(number), half)
     return Answer(200, exchange.listener.dispatcher.record(int(number)))
 
 
@@ -128,7 +139,7 @@ def _reading(answer: Callable[[Exchange, str], Answer], *methods: str) -> dict[s
 ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
     (re.compile(path), methods)
     for path, methods in (
-        (r"/power/control/(on|off|reboot)", dict.fromkeys(("GET", "POST"), Route(control))),
+        (r"/power/control/(on|off|reboot|restart)", dict.fromkeys(("GET", "POST"), Route(control))),
         (r"/power/control/(?:get-)?(status)", _reading(status, "POST")),
         (r"/api/v1/(pdus)", _reading(pdus)),
         (r"/api/v1/(requests)", _reading(requests)),
@@ -198,24 +209,37 @@ def _routed(listener: Listener, client: str, head: Head, path: str, query: str, 
         route = methods[head.method]
         name = None if listener.access.by_token else listener.options.hostname
         browsers.check(head.headers, route.switches, listener.dispatcher.config.daemon.origins, name)
-        words = _words(head, query, body, path not in openflight.PATHS)
+        words = _words(head, query, body, path)
         streams = head.version != "HTTP/1.0" and head.method != "HEAD"
         accept = head.headers.get("accept", "") if streams else ""
         return route.answer(Exchange(listener, client, words, accept, head.accepts_json), match[1])
     raise Misdirected(404, f"there is nothing at {path!r}")
 
 
-def _words(head: Head, query: str, body: bytes, once: bool) -> dict[str, str]:
-    """Return the words of a query and a form; not ``once``: from any method, and the last counts."""
+def _words(head: Head, query: str, body: bytes, path: str) -> dict[str, str]:
+    """Return the words of a query and a form.
+
+    Of OpenFlight's, from any method, and the last counts. Of the legacy routes, as the existing daemon takes them: the
+    first that is not blank. A POST, which that one has not, and the API take no word twice, and the API none that it
+    does not know.
+    """
+    openflights = path in openflight.PATHS
     pairs = parse_qsl(query, keep_blank_values=True)
-    if body and (head.method in ("POST", "PATCH", "PUT") or not once):
+    if body and (head.method in ("POST", "PATCH", "PUT") or openflights):
         if head.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
             pairs += parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
-        elif once:
+        elif not openflights:
             raise RequestError(f"a body must be {FORM}")
-    words = dict(pairs)
-    if once and len(words) < len(pairs):
+    if openflights:
+        return dict(pairs)
+    pairs = [(word, value) for word, value in pairs if value.strip()]
+    words = dict(reversed(pairs))
+    api = path.startswith("/api/")
+    if len(words) < len(pairs) and (api or head.method == "POST"):
         raise RequestError("a parameter is given more than once")
+    for word in words if api else ():
+        if word not in API_WORDS:
+            raise Misdirected(400, f"nothing is known of {word!r}{near(word, API_WORDS)}")
     return words
 
 

@@ -149,7 +149,7 @@ class Lanes:
 
     def attempt_ended(self, step: Step, error: DeviceError | None) -> None:
         """Decide what follows an attempt: the end of the step, another attempt, or a debt to be kept up."""
-        step.running = False
+        step.running, step.error = False, error
         state = State.UNKNOWN if error is not None else State.OFF if step.action is Action.OFF else State.ON
         self._store.switched(step.request, step.outlet, state, self._clock.wall())
         if step.ended:  # while it acted
@@ -363,6 +363,11 @@ class Lanes:
         if self._disabled(outlet):
             return f"when {outlet.pdu} is not disabled any more"
         return f"when {'the off is done' if request.steps else 'its turn has come'}, at the next start"
+
+    def ahead(self, request: Request) -> Request | None:
+        """Return a request that one whose turn has not come waits for."""
+        heads = (self._lanes[outlet][0] for outlet in request.outlets if outlet in self._lanes)
+        return next((head for head in heads if head is not request), None)
 
     def described(self, record: dict[str, Any]) -> dict[str, Any]:
         """Add to a record of the store what only a live request knows."""

@@ -20,71 +20,93 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from pdudaemon.access import Access
-from pdudaemon.config import Config, ListenerOptions
+from pdudaemon.config import LONGEST_WAIT, Config, ListenerOptions
 from pdudaemon.dispatcher import Dispatcher
-from pdudaemon.errors import ConfigError, RequestError, Unavailable
+from pdudaemon.errors import ConfigError, PDUDaemonError, RequestError, Unavailable
 from pdudaemon.intake import Intake
-from pdudaemon.power import Action, Target
+from pdudaemon.power import Action, Request, Target
 from pdudaemon.settings import near, parse_seconds
 
 log = logging.getLogger("pdud.listener")
 
 REBOOT_DELAY = 5.0
-LONGEST_WAIT = 86400.0
 WORDS = ("hostname", "port", "alias", "delay", "wait")
+ACTIONS = {**{action.value: action for action in Action}, "get-status": Action.STATUS, "restart": Action.REBOOT}
+"""The words for an action, whichever way they come in."""
 
 LONG = 86400.0
 FRAGMENT_PATIENCE = 2.0  # seconds to wait for the rest of what may be the beginning of something
+_DIGITS = re.compile(r"\d+(?:_\d+)*")
 _HTTP = re.compile(rb"[A-Z]{1,20} (?:[/*]|(?i:https?://))")
 _HTTP_BEGINNING = re.compile(rb"[A-Z]{0,20}(?: (?:h?t?t?p?s?|https?:/?))?")
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a client asks for, checked. ``delay`` in seconds; ``wait`` None if the client did not say."""
+    """What a client asks for, checked. ``delay`` in seconds; ``wait`` None if the client did not say.
+
+    ``postponed`` is the delay if the client itself asked for it, 0 if not: nobody is told that this takes too long.
+    """
 
     action: Action
     target: Target
     delay: float
     wait: float | None
+    postponed: float = 0.0
 
 
 def order(config: Config, action: str, words: Mapping[str, str], *, numbers: bool = False) -> Order:
-    """Return the order for an action and the words that go with it (some of `WORDS`).
+    """Return the order for an action and the words that go with it: of `WORDS`, others are of no concern.
 
-    ``numbers``: a port of digits is a number, as drivers written for the existing daemon get it from the text protocol.
+    A blank word is as good as none. ``numbers``: a port of digits, as ``int`` takes them, is a number, as drivers
+    written for the existing daemon get it from the text protocol.
 
     Raises: RequestError, naming the word that is wrong.
     """
-    for word in words:
-        if word not in WORDS:
-            raise RequestError(f"nothing is known of {word!r}{near(word, WORDS)}")
-    try:
-        wanted = Action(action)
-    except ValueError:
-        raise RequestError(f"{action!r} is none of {', '.join(Action)}{near(action, list(Action))}") from None
+    wanted = ACTIONS.get(action)
+    if wanted is None:
+        raise RequestError(f"{action!r} is none of {', '.join(Action)}{near(action, ACTIONS)}")
     delay = duration(words, "delay", config.daemon.max_delay)
     wait = duration(words, "wait", LONGEST_WAIT)
-    if delay is None:
-        delay = REBOOT_DELAY if wanted is Action.REBOOT else 0.0
-    return Order(wanted, _target(config, words, numbers), delay, wait)
+    usual = REBOOT_DELAY if wanted is Action.REBOOT else 0.0
+    return Order(wanted, _target(config, words, numbers), usual if delay is None else delay, wait, delay or 0.0)
+
+
+def carry_out(dispatcher: Dispatcher, asked: Order, client: str) -> tuple[Request, PDUDaemonError | None]:
+    """Have an order accepted, and wait as long as is to be waited for its result.
+
+    Return the request, and what there is to tell instead of success: why it failed, or that it goes on. None: it is
+    done, or accepted if 0 seconds were to be waited. Raises: RequestError, StoreError: it was not accepted.
+    """
+    wait = dispatcher.config.daemon.wait if asked.wait is None else asked.wait
+    with dispatcher.seat() as seat:
+        if wait:
+            seat.take({outlet.pdu for outlet in asked.target.outlets})
+        request = dispatcher.submit(asked.action, asked.target, asked.delay, client)
+        if wait:
+            try:
+                dispatcher.wait(request, wait + asked.postponed)
+            except PDUDaemonError as trouble:
+                return request, trouble
+    return request, None
 
 
 def _target(config: Config, words: Mapping[str, str], numbers: bool) -> Target:
-    if words.get("alias"):
-        if words.get("hostname") or words.get("port"):
+    given = {word for word in ("hostname", "port", "alias") if words.get(word, "").strip()}
+    if "alias" in given:
+        if len(given) > 1:
             raise RequestError("give either alias, or hostname and port")
         return config.node(words["alias"])
     for word in ("hostname", "port"):
-        if not words.get(word):
+        if word not in given:
             raise RequestError(f"{word} is missing")
     port = words["port"]
-    return config.target(words["hostname"], int(port) if numbers and port.isascii() and port.isdecimal() else port)
+    return config.target(words["hostname"], int(port) if numbers and _DIGITS.fullmatch(port) else port)
 
 
 def duration(words: Mapping[str, str], word: str, most: float) -> float | None:
-    """Return the seconds that a word gives, None if it is not there. Raises: RequestError."""
-    if word not in words:
+    """Return the seconds that a word gives, None if it is not there, or blank. Raises: RequestError."""
+    if not words.get(word, "").strip():
         return None
     try:
         return parse_seconds(words[word], most)

@@ -4,13 +4,16 @@
 ``GET``, ``PATCH``, ``DELETE`` and ``PUT /?nodes=…&groups=…`` are status, on, off and restart; ``GET /nodes`` and ``GET
 /groups`` list what there is. The answer is 200 whatever became of the nodes: each has an entry that says so.
 
-Beyond the original: ``error`` and, for requests, ``request`` (the id) in each entry; ``meta`` with the groups that
-there are not; ``wait=`` seconds; and for who accepts ``application/x-ndjson`` a line for each node as soon as it is
-known, after one whose ``meta`` has their names in order.
+Beyond the original: ``error`` and, for requests, ``request`` (the id) in each entry, and ``pending`` (true) while that
+goes on; ``meta`` with the groups that there are not; ``wait=`` seconds; and for who accepts ``application/x-ndjson`` a
+line for each node as soon as it is known, after one whose ``meta`` has their names in order.
+
+A command switches each outlet once: nodes that share one are one request, and each is told what became of its own.
 """
 
 from __future__ import annotations
 
+import functools
 import html
 import itertools
 import json
@@ -18,12 +21,12 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from pdudaemon.config import Config
+from pdudaemon.config import LONGEST_WAIT, Config
 from pdudaemon.dispatcher import Dispatcher
-from pdudaemon.errors import Denied, DeviceTimeout, PDUDaemonError, RequestError
+from pdudaemon.errors import Denied, DeviceTimeout, Locked, NotDone, PDUDaemonError, RequestError, both
 from pdudaemon.httpmessage import Answer, Exchange, Route
-from pdudaemon.listener import LONGEST_WAIT, REBOOT_DELAY, duration
-from pdudaemon.power import Action, Outlet, Reading, Request, State, Target, together
+from pdudaemon.listener import REBOOT_DELAY, duration
+from pdudaemon.power import Action, Outcome, Outlet, Reading, Request, State, Target, together
 
 log = logging.getLogger("pdud.openflight")
 
@@ -38,6 +41,9 @@ LINES = "application/x-ndjson"
 _SAFE = {"X-Content-Type-Options": "nosniff"}
 _HTML = "text/html;charset=utf-8"
 _NAMES = {Action.ON: "power_on", Action.OFF: "power_off", Action.REBOOT: "restart", Action.STATUS: "status"}
+
+_BY_OUTLET = (Outcome.FAILED, Outcome.GIVEN_UP, Outcome.SUPERSEDED)
+"""How requests end whose every outlet has a result of its own."""
 
 NOT_FOUND = Answer(404, b"<h1>Not Found</h1>", _SAFE, _HTML)
 
@@ -86,7 +92,9 @@ def _command(action: Action) -> Route:
             return _not_understood(f"Unrecognised {word} syntax: {error}")
         wanted = list(dict.fromkeys(names + members))
         meta = {"missing-groups": missing + absent} if missing or absent else {}
-        entries = _carried_out(exchange, action, wanted, PATIENCE if wait is None else wait)
+        if wait is None:
+            wait = PATIENCE if action is Action.STATUS else min(PATIENCE, config.daemon.wait)
+        entries = _carried_out(exchange, action, wanted, wait)
         if LINES in exchange.accept:
             first: Entry = {"meta": {"count": len(wanted), "names": wanted, **meta}}
             return Answer(200, b"", dict(_SAFE), LINES, itertools.chain([first], entries))
@@ -109,24 +117,68 @@ def _carried_out(exchange: Exchange, action: Action, names: Collection[str], wai
     """Have requests accepted, and yield an entry for each node as soon as it is known what became of it."""
     dispatcher = exchange.listener.dispatcher
     targets: dict[str, Target] = {}
-    requests: dict[str, Request] = {}
     refused = []
-    delay = REBOOT_DELAY if action is Action.REBOOT else 0.0
     for name in names:
         try:
-            if len(names) > MOST_GUESSES and name not in dispatcher.config.nodes:
+            if len(names) > MOST_GUESSES and not dispatcher.config.knows(name):
                 raise RequestError(f"there is no alias or node {name!r}")
             targets[name] = dispatcher.config.node(name)
-            if action is not Action.STATUS:
-                requests[name] = dispatcher.submit(action, targets[name], delay, exchange.client)
+            if action is not Action.STATUS and targets[name].locked:
+                raise Locked(targets[name].locked)
         except PDUDaemonError as error:
             targets.pop(name, None)
-            if action is not Action.STATUS:
-                log.warning("%s %s from %s: %s", _NAMES[action], name, exchange.client, error)
-            refused.append(_entry(dispatcher.config, action, name, error))
+            refused.append(_refused(exchange, action, name, error))
     if action is Action.STATUS:
         return itertools.chain(refused, _states(dispatcher, targets, wait))
-    return itertools.chain(refused, _results(dispatcher, action, requests, wait))
+    told = _commanded(exchange, action, targets, wait)
+    next(told)  # by now all are accepted, or refused: the rest is told as it comes in
+    return itertools.chain(refused, told)
+
+
+def _refused(exchange: Exchange, action: Action, name: str, error: PDUDaemonError) -> Entry:
+    if action is not Action.STATUS:
+        log.warning("%s %s from %s: %s", _NAMES[action], name, exchange.client, error)
+    return _entry(exchange.listener.dispatcher.config, action, name, error)
+
+
+def _commanded(exchange: Exchange, action: Action, targets: Mapping[str, Target], wait: float) -> Iterator[Entry]:
+    """Yield an empty entry when all are accepted or refused, then one for each node. Takes its seat for all of that."""
+    dispatcher = exchange.listener.dispatcher
+    delay = REBOOT_DELAY if action is Action.REBOOT else 0.0
+    requests: dict[Request, list[str]] = {}
+    refused = []
+    with dispatcher.seat() as seat:
+        for names in _sharing(targets):
+            try:
+                whole = Target.joined([targets[name] for name in names])
+                if wait:
+                    seat.take({outlet.pdu for outlet in whole.outlets})
+                requests[dispatcher.submit(action, whole, delay, exchange.client)] = names
+            except PDUDaemonError as error:
+                refused += [_refused(exchange, action, name, error) for name in names]
+        yield {}
+        yield from refused
+        left = dict(requests)
+        for request, answer in dispatcher.gather([*requests], wait, seat) if wait else ():
+            if isinstance(request, Request):
+                trouble = answer if isinstance(answer, PDUDaemonError) else None
+                for name in left.pop(request):
+                    yield _result(dispatcher.config, action, name, targets[name], request, trouble)
+        for request, names in left.items():
+            trouble = dispatcher.so_far(request, wait) if wait else None
+            for name in names:
+                yield _result(dispatcher.config, action, name, targets[name], request, trouble)
+
+
+def _sharing(targets: Mapping[str, Target]) -> list[list[str]]:
+    """Return the names in order, those together that have outlets in common, if only by way of others."""
+    found: dict[Outlet, list[str]] = {}  # those that an outlet belongs to; a list is shared by all its outlets
+    for name, target in targets.items():
+        first, *others = {id(names): names for o in target.outlets if (names := found.get(o))}.values() or ([],)
+        for each in itertools.chain([name], *others):
+            first.append(each)
+            found.update(dict.fromkeys(targets[each].outlets, first))
+    return [*{id(names): names for names in found.values()}.values()]
 
 
 def _states(dispatcher: Dispatcher, targets: Mapping[str, Target], wait: float) -> Iterator[Entry]:
@@ -155,15 +207,15 @@ def _states(dispatcher: Dispatcher, targets: Mapping[str, Target], wait: float) 
         yield entry(name, DeviceTimeout(f"no answer within {wait:g} s"))
 
 
-def _results(dispatcher: Dispatcher, action: Action, requests: Mapping[str, Request], wait: float) -> Iterator[Entry]:
-    names = {request: name for name, request in requests.items()}
-    for request, answer in dispatcher.gather([*names], wait):
-        if isinstance(request, Request):
-            trouble = answer if isinstance(answer, PDUDaemonError) else None
-            yield _entry(dispatcher.config, action, names.pop(request), trouble, request)
-    for request, name in names.items():
-        late = DeviceTimeout(f"accepted as request {request.id}, but not done within {wait:g} s")
-        yield _entry(dispatcher.config, action, name, late, request)
+def _result(
+    config: Config, action: Action, name: str, target: Target, request: Request, trouble: PDUDaemonError | None
+) -> Entry:
+    """Return the entry for a node by what became of the request that it may share with others; None: done."""
+    told = [request.results[outlet] for outlet in target.outlets if outlet in request.results]
+    if trouble is not None and request.outcome in _BY_OUTLET and len(told) == len(target.outlets):
+        own = [error for error in told if error is not None]
+        trouble = functools.reduce(both, own) if own else None
+    return _entry(config, action, name, trouble, request)
 
 
 def _entry(
@@ -203,6 +255,7 @@ def _entry(
         **told,
         "error": error,
         **({"request": request.id} if request else {}),
+        **({"pending": True} if request and (isinstance(answer, NotDone) or request.ended is None) else {}),
     }
     return {"type": "commands", "id": name, "attributes": attributes}
 

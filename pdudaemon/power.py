@@ -77,6 +77,16 @@ class Target:
     locked: str = ""
     words: tuple[str] | tuple[str, str | int] | tuple[()] = field(default=(), compare=False)
     found_in: object = field(default=None, compare=False, repr=False)
+    parts: tuple[Target, ...] = field(default=(), compare=False)  # looked up one by one
+
+    @classmethod
+    def joined(cls, parts: Sequence[Target]) -> Target:
+        """Return one target that is all of some targets, each outlet once."""
+        if len(parts) == 1:
+            return parts[0]
+        outlets = dict.fromkeys(outlet for part in parts for outlet in part.outlets)
+        locked = next((part.locked for part in parts if part.locked), "")
+        return cls(", ".join(part.name for part in parts), tuple(outlets), locked, parts=tuple(parts))
 
 
 @dataclass(frozen=True)
@@ -153,6 +163,7 @@ class Step:
     them at ``failing_since``; ``at`` is when it is, or was, handed to the PDU's worker (both in monotonic seconds).
     ``repair``: an on besides the request's own steps, for a debt that it took over and cannot settle by these yet.
     ``promised``: the disk has the record of the off that this is.
+    ``error`` is why the last try failed.
     """
 
     request: Request
@@ -162,6 +173,7 @@ class Step:
     attempts: int = 0
     rounds: int = 0
     failing_since: float | None = None
+    error: PDUDaemonError | None = None
     at: float = 0.0
     timer: Timer | None = None
     promised: bool = False

@@ -3,15 +3,15 @@
 
 Those who ask the same before the question has been put share its answer; a question that nobody waits for any more is
 dropped unread. It stays in the queue until then, and is counted: there is room for ``max_queue`` of them for each PDU.
-`Seats` bounds how many threads may wait for a result, so that one dead PDU cannot take them all.
+`Seats` bounds how many clients may wait for a result, each of which takes a thread, so that one dead PDU cannot take
+them all.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 from pdudaemon.config import DaemonOptions
 from pdudaemon.errors import Busy, PDUDaemonError
@@ -80,28 +80,45 @@ class Seats:
 
     def __init__(self, options: DaemonOptions) -> None:
         self.options = options
-        self._lock = threading.Lock()
-        self._taken: Counter[str] = Counter()
-        self._all = 0
+        self.lock = threading.Lock()
+        self.taken: Counter[str] = Counter()
+        self.all = 0
 
-    @contextmanager
-    def seat(self, names: Iterable[str]) -> Iterator[set[str]]:
-        """Hold seats while waiting for some PDUs; yield those that had room, which is none if all room is taken."""
-        with self._lock:
-            room = self._all < self.options.max_waiters
-            seated = {name for name in names if room and self._taken[name] < self.options.max_waiters_per_pdu}
-            one = int(bool(seated))
-            self._all += one
-            self._taken.update(seated)
-        try:
-            yield seated
-        finally:
-            with self._lock:
-                self._all -= one
-                self._taken.subtract(seated)
 
-    def leave(self, seated: set[str], names: set[str]) -> None:
-        """Give up the seats at some PDUs, which are not waited for any more."""
-        with self._lock:
-            self._taken.subtract(seated & names)
-            seated -= names
+class Seat:
+    """The place of one client that waits, which counts once in all and once for each PDU that it waits for."""
+
+    def __init__(self, seats: Seats) -> None:
+        self._seats = seats
+        self._pdus: set[str] = set()
+
+    def __enter__(self) -> Seat:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave([*self._pdus])
+
+    def take(self, names: Iterable[str]) -> None:
+        """Take room at some PDUs, at all of them or at none. Raises: Busy, if too many wait already."""
+        seats, names = self._seats, {*names} - self._pdus
+        if not names:
+            return
+        with seats.lock:
+            if not self._pdus and seats.all >= seats.options.max_waiters:
+                raise Busy("too many requests wait for their results already")
+            for name in sorted(names):
+                if seats.taken[name] >= seats.options.max_waiters_per_pdu:
+                    raise Busy(f"{name}: too many requests wait for it already")
+            seats.all += not self._pdus
+            seats.taken.update(names)
+            self._pdus |= names
+
+    def leave(self, names: Iterable[str]) -> None:
+        """Give up the room at some PDUs, which are not waited for any more."""
+        seats, names = self._seats, self._pdus.intersection(names)
+        if not names:
+            return
+        with seats.lock:
+            self._pdus -= names
+            seats.all -= not self._pdus
+            seats.taken.subtract(names)

@@ -245,6 +245,8 @@ def read(owner: type, given: Mapping[str, object]) -> tuple[dict[str, Any], dict
             try:
                 values[name] = setting.kind.convert(value)
             except ValueError as error:
+                if isinstance(value, str) and not value.strip() and not setting.required:
+                    continue  # blank is not given
                 wanted = f"is not usable as given (which must not be shown); wanted: {setting.kind.says}"
                 faults[name] = wanted if setting.secret else str(error)
         elif setting.required:

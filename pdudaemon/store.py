@@ -15,9 +15,11 @@ StoreError.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -65,6 +67,8 @@ ALTER TABLE request DROP COLUMN owed;
 
 _TRIM_EVERY = 64
 LINGER = 1.0  # seconds for which the lock of a daemon that is dead may still be held
+_LOG_HEADER = 32  # bytes, with a salt: https://sqlite.org/fileformat2.html#walformat
+_COPIES = 20
 
 
 class Store:
@@ -283,6 +287,37 @@ def _locked(path: str) -> int:
                 continue
             os.close(descriptor)
             raise StoreError(f"the store is in use by another pdudaemon: {path}") from None
+
+
+def copied(path: str, folder: str) -> str:
+    """Copy a store, which a daemon may be writing to, as it is at one moment; return the path of the copy.
+
+    Needs no lock: what is appended to the log meanwhile does no harm, since the last whole commit counts. But file and
+    log are not of one moment if the log was begun anew in between, which its header tells: they are copied again then.
+    Raises: StoreError.
+    """
+    try:
+        for number in range(_COPIES):
+            copy = os.path.join(folder, str(number))
+            before = _log_header(path)
+            shutil.copyfile(path, copy)
+            if before is not None:
+                with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+                    shutil.copyfile(f"{path}-wal", f"{copy}-wal")
+            if _log_header(path) == before:
+                return copy
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from None
+    raise StoreError(f"{path}: changes too fast to be read")
+
+
+def _log_header(path: str) -> bytes | None:
+    """Return what is another whenever the log is begun anew; None if there is no log."""
+    try:
+        with open(f"{path}-wal", "rb") as log:
+            return log.read(_LOG_HEADER)
+    except FileNotFoundError:
+        return None
 
 
 def _sync_folder(path: str) -> None:

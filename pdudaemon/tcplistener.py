@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The legacy text protocol: ``hostname port command [delay]``, answered by ``ack`` or ``nack: reason``.
 
-An alias takes the place of hostname and port (``board7 reboot``), and ``wait=SECONDS`` may follow. ``status`` is
-answered by ``on``, ``off`` or ``unknown``.
+An alias takes the place of hostname and port (``board7 reboot``); ``delay=SECONDS`` and ``wait=SECONDS`` may follow.
+``status`` is answered by ``on``, ``off`` or ``unknown``.
 
 Old clients send no newline. With one, the text is taken line by line; without one, a text that is a whole request is
 taken at once, the beginning of one is given time to go on, and what cannot become one is refused at once. After the
@@ -20,14 +20,16 @@ from collections.abc import Iterator
 
 from pdudaemon.errors import PDUDaemonError, RequestError
 from pdudaemon.intake import Intake
-from pdudaemon.listener import FRAGMENT_PATIENCE, Listener, order
+from pdudaemon.listener import ACTIONS, FRAGMENT_PATIENCE, Listener, carry_out, order
 from pdudaemon.power import Action
 from pdudaemon.settings import parse_seconds
 
 log = logging.getLogger("pdud.tcp")
 
 LONGEST = 1024
-_LAST_WORD = re.compile(r"[0-9]*\.?[0-9]*|w(a(i(t(=[0-9]*\.?[0-9]*)?)?)?)?")
+FORM = "not a request: hostname port command [delay]"
+_NAMED = re.compile("(wait|delay)=(.*)")
+_LAST_WORD = re.compile(r"[0-9]*\.?[0-9]*|w(a(i(t(=[0-9]*\.?[0-9]*)?)?)?)?|d(e(l(a(y(=[0-9]*\.?[0-9]*)?)?)?)?)?")
 
 
 def speak(listener: Listener, connection: socket.socket, intake: Intake, client: str) -> None:
@@ -36,7 +38,7 @@ def speak(listener: Listener, connection: socket.socket, intake: Intake, client:
         with listener.crowd.answering():
             answer = _answer(listener, text, client)
             connection.sendall(f"{answer}\n".encode())
-        if not _complete(text):
+        if not _has_form(text):
             return
         intake.begin()
 
@@ -56,7 +58,8 @@ def _texts(intake: Intake) -> Iterator[str]:
                 return
             continue
         text = unread.decode(errors="replace")
-        if unread and (_complete(text) or not _may_go_on(text)):
+        whole = _has_form(text) and not text.endswith("=")
+        if unread and (whole or not _may_go_on(text)):
             yield text
             return
         try:
@@ -77,8 +80,9 @@ def _answer(listener: Listener, text: str, client: str) -> str:
         asked = order(dispatcher.config, *_words(text), numbers=True)
         if asked.action is Action.STATUS:
             return str(dispatcher.look(asked.target, asked.wait).state)
-        request = dispatcher.submit(asked.action, asked.target, asked.delay, client)
-        dispatcher.wait(request, dispatcher.config.daemon.wait if asked.wait is None else asked.wait)
+        _, trouble = carry_out(dispatcher, asked, client)
+        if trouble is not None:
+            raise trouble
         return "ack"
     except PDUDaemonError as error:
         log.warning("nack to %s: %s", client, error)
@@ -89,19 +93,22 @@ def _words(text: str) -> tuple[str, dict[str, str]]:
     """Return the action and the other words of a text. Raises: RequestError if it is not of the form."""
     given = text.split()
     if not _readable(text, given):
-        raise RequestError("not a request: hostname port command [delay]")
-    words = {}
-    if given and given[-1].startswith("wait="):
-        words["wait"] = given.pop()[len("wait=") :]
-    if len(given) in (3, 4) and (given[2] in list(Action) or given[1] not in list(Action)):
+        raise RequestError(FORM)
+    words: dict[str, str] = {}
+    while given and (named := _NAMED.fullmatch(given[-1])) and named[1] not in words:
+        words[named[1]] = named[2]
+        given.pop()
+    if len(given) in (3, 4) and (given[2] in ACTIONS or given[1] not in ACTIONS):
         words["hostname"], words["port"] = given[:2]
         action, *delay = given[2:]
-    elif len(given) in (2, 3) and given[1] in list(Action):
+    elif len(given) in (2, 3) and given[1] in ACTIONS:
         words["alias"] = given[0]
         action, *delay = given[1:]
     else:
-        raise RequestError("not a request: hostname port command [delay]")
+        raise RequestError(FORM)
     if delay:
+        if words.get("delay"):
+            raise RequestError("two delays are given")
         words["delay"] = delay[0]
     return action, words
 
@@ -110,15 +117,15 @@ def _readable(text: str, words: list[str]) -> bool:
     return len(text) <= LONGEST and all(word.isprintable() for word in words)
 
 
-def _complete(text: str) -> bool:
-    """Whether a text is a whole request as far as its form goes."""
+def _has_form(text: str) -> bool:
+    """Whether a text has the form of a request."""
     try:
         action, words = _words(text)
         for word in ("delay", "wait"):
-            parse_seconds(words.get(word, "0"))
+            parse_seconds(words.get(word) or "0")
     except (RequestError, ValueError):
         return False
-    return action in list(Action)
+    return action in ACTIONS
 
 
 def _may_go_on(text: str) -> bool:
@@ -129,9 +136,8 @@ def _may_go_on(text: str) -> bool:
     if len(given) < 3:
         return True
     last_is_open = not text[-1].isspace()
-    actions = list(Action)
     if len(given) == 3 and last_is_open:
-        return given[1] in actions or any(action.startswith(given[2]) for action in actions)
-    if given[2] not in actions and given[1] not in actions:
+        return given[1] in ACTIONS or any(action.startswith(given[2]) for action in ACTIONS)
+    if given[2] not in ACTIONS and given[1] not in ACTIONS:
         return False
-    return len(given) <= 5 and (not last_is_open or bool(_LAST_WORD.fullmatch(given[-1])))
+    return len(given) <= 6 and (not last_is_open or bool(_LAST_WORD.fullmatch(given[-1])))

@@ -127,3 +127,10 @@ def test_a_reader_that_has_seen_enough_is_no_fault(program: Daemon) -> None:
     process.stdout.close()
     assert (process.stderr.read(), process.wait(20)) == (b"", 0)
     process.stderr.close()
+
+
+def test_a_failure_that_nobody_reads_is_one(program: Daemon) -> None:
+    process = program.spawn(*"--drive --hostname deaf --port 1 --request on".split(), stderr=-1)
+    assert process.stderr is not None
+    process.stderr.close()
+    assert process.wait(20) == 1
