@@ -356,6 +356,15 @@ def test_a_class_that_cannot_work_fails_when_it_is_defined(
     assert words in str(caught.value) and "Mine" in str(caught.value)
 
 
+def test_a_class_that_uses_a_hook_of_ours_declares_as_we_do(daemon: Callable[..., Daemon]) -> None:
+    started = installed(
+        daemon, "defaults = None\n\n@classmethod\ndef canonical_port(cls, port, settings):\n    return port"
+    )
+    started.start()
+    assert "`defaults` is None; it must be a dict" in started.power("on", "pdu", 1).text
+    assert started.power("on", "other", 1).status == 200
+
+
 def test_a_setting_may_not_hide_what_a_base_has() -> None:
     with pytest.raises(TypeError, match="'login' is a setting"):
         type("Mine", (SNMPDriver,), {"login": Setting(text, "", "x")})

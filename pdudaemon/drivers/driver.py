@@ -278,12 +278,16 @@ def legacy(driver: type[PDUDriver]) -> bool:
 
 
 def _declares_ours(driver: type[PDUDriver]) -> bool:
-    bases = [base for base in driver.__mro__ if base is not PDUDriver and issubclass(base, PDUDriver)]
     return (
         bool(declared(driver))
-        or any("canonical_port" in vars(base) for base in bases)
-        or any(base in registered.values() for base in bases)
+        or _defines(driver, "canonical_port")
+        or any(base in registered.values() for base in driver.__mro__)
     )
+
+
+def _defines(driver: type[PDUDriver], name: str) -> bool:
+    """Whether a class, or a base of it before `PDUDriver`, has something of its own by a name."""
+    return any(name in vars(base) for base in driver.__mro__ if base not in (PDUDriver, object))
 
 
 def _words(driver: type[PDUDriver]) -> Iterable[str]:
@@ -292,10 +296,9 @@ def _words(driver: type[PDUDriver]) -> Iterable[str]:
 
 
 def _decides_alone(driver: type[PDUDriver]) -> bool:
-    """Whether a third-party class says what it accepts and declares no settings: its attributes are its own then."""
-    ours = driver.__module__.startswith(f"{__package__}.")
-    accepts = any("accepts" in vars(base) for base in driver.__mro__ if base not in (PDUDriver, object))
-    return accepts and not ours and not declared(driver)
+    """Whether a third-party class says what it accepts and nothing else of ours: its attributes are its own."""
+    ours = driver.__module__.startswith(f"{__package__}.") or declared(driver) or _defines(driver, "canonical_port")
+    return _defines(driver, "accepts") and not ours
 
 
 def _mistake(driver: type[PDUDriver]) -> str:
