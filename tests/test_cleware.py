@@ -58,7 +58,7 @@ def test_each_port_of_each_version_of_the_switch4(release: int):
 @pytest.mark.parametrize("seven_bit", [False, True])
 @pytest.mark.parametrize("release", [0x06, 0x07])
 def test_each_port_of_each_version_of_the_switch8(release: int, seven_bit: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("pdudaemon.drivers.cleware._ANSWER_SECONDS", 0.03)
+    monkeypatch.setattr("pdudaemon.drivers.cleware._ANSWER_SECONDS", 0.1)
     device = Switch8(release=release, seven_bit=seven_bit)
     with hid.attached(device):
         check_ports(ClewareContact, device)

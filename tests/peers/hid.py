@@ -142,7 +142,9 @@ def attached(*gadgets: Gadget) -> Iterator[None]:
             gadget.reads += 1
             if gadget.reads % 2 == 0 and gadget.mood is not Mood.DEAF:
                 return []  # some devices send an empty packet after each report
-            while time.monotonic() < end:
+            late = False
+            while not late:
+                late = time.monotonic() >= end  # what is there is read even so, however busy the machine is
                 if gadget.mood is Mood.GONE:
                     raise OSError("read error")
                 threading.Event().wait(0.004 if gadget.mood is Mood.SLOW else 0.001)
