@@ -64,7 +64,11 @@ class Change(NamedTuple):
 def main() -> int:
     """Return 1 if a release broke something, else 0."""
     subprocess.run([sys.executable, "-m", "venv", "--clear", FOLDER], check=True)
-    pip("setuptools", "--editable", ".[all,test,dist,lint]")
+    try:
+        pip("--upgrade", "--upgrade-strategy=eager", "setuptools", "--editable", ".[all,test,dist,lint]")
+    except subprocess.CalledProcessError:
+        print("newest: BROKEN: the newest of what setup.cfg asks for cannot be installed")
+        return 1
     changes = changed(pins(LOCK.read_text()), installed())
     if not changes:
         print("newest: no release is newer than the pinned ones: there is nothing to try")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -395,3 +396,16 @@ def test_a_page_whose_name_leads_here_reads_and_switches_nothing(lab: Daemon, br
     for way in ("fetch", "fetch of POST", "form of POST", "link"):
         browser.open(f"http://rebound.example:{lab.port}/healthz")
         assert not Visit(lab, browser, "rebound.example").have(way), way
+
+
+def test_a_page_cannot_speak_the_text_protocol(
+    daemon: Callable[..., Daemon], tmp_path: Path, browser: Chromium, site: Site
+) -> None:
+    outlets = tmp_path / "outlets"
+    text = daemon({"pdu01": {"driver": "dummy", "file": str(outlets)}}, listener="tcp")
+    browser.open(f"http://evil.example:{site.port}/")
+    send = """return fetch(arguments[0], {method: 'POST', mode: 'no-cors', body: 'pdu01 1 on\\n'.repeat(9)})
+        .then(() => true, () => true)"""
+    assert browser.run(send, f"http://localhost:{text.port}/")
+    eventually(lambda: "nack to" in text.log_text())
+    assert text.tcp("pdu01 2 on\n") == "ack\n" and json.loads(outlets.read_text()) == {"2": "on"}
