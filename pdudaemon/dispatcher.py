@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pdudaemon.answers import Answers
 from pdudaemon.clock import Clock
@@ -34,6 +34,13 @@ log = logging.getLogger("pdud.dispatcher")
 STUCK_GRACE = 5.0  # seconds past its deadline before an action counts as stuck
 THREAD_PAUSE = 1.0  # seconds before asking again for a thread that the machine would not give
 LEAVE_GRACE = 1.0  # seconds for threads to come home once nothing is awaited from them any more
+
+
+class Pulse(NamedTuple):
+    """What ails the daemon, empty if it is well: ``hangs`` until it is started anew, or the ``store`` takes nothing."""
+
+    hangs: str = ""
+    store: str = ""
 
 
 class Dispatcher:
@@ -240,24 +247,31 @@ class Dispatcher:
                 for pdu in self._fleet.pdus.values()
             ]
 
-    @property
-    def turning(self) -> bool:
-        """Whether the thread that every PDU depends on is alive."""
-        return self._timetable.turning
-
-    def pulse(self, seconds: float) -> str:
-        """Return what does not turn any more, empty if all is well. A worker that is busy, or stuck, is well."""
+    def pulse(self, seconds: float) -> Pulse:
+        """Return what is not well, within some seconds whatever it is. A worker that is busy, or stuck, is well."""
+        until = time.monotonic() + seconds
         turned = threading.Event()
+        refused: list[str] = []
+
+        def turn() -> None:
+            try:
+                self._store.probe()
+            except StoreError as error:
+                refused.append(str(error))
+            turned.set()
+
+        if not self._timetable.turning:
+            return Pulse("the timetable has stopped")
         if not self._lock.acquire(timeout=seconds):
-            return "the dispatcher does not turn"
+            return Pulse("the dispatcher does not turn")
         try:
             dead = [str(runner) for runner in self._fleet.runners.values() if runner.dead]
-            self._timetable.at(time.monotonic(), turned.set)
+            self._timetable.at(time.monotonic(), turn)  # where it holds up nobody who asks how we are
         finally:
             self._lock.release()
-        if not turned.wait(seconds):
-            return "the timetable does not turn"
-        return f"{', '.join(dead)} has died" if dead else ""
+        if not turned.wait(max(0.0, until - time.monotonic())):
+            return Pulse("the timetable does not turn")
+        return Pulse(f"{', '.join(dead)} has died" if dead else "", "".join(refused))
 
     def summary(self) -> str:
         """Return how things are, in one line."""

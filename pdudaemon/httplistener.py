@@ -43,6 +43,7 @@ log = logging.getLogger("pdud.http")
 FORM = "application/x-www-form-urlencoded"
 MOST_RECORDS = 1000
 API_WORDS = ("limit", "half")
+PULSE = 3.0  # seconds within which a daemon that is well says so
 
 
 def control(exchange: Exchange, action: str) -> Answer:
@@ -127,9 +128,9 @@ def cancel(exchange: Exchange, number: str) -> Answer:
 
 
 def health(exchange: Exchange, _: str) -> Answer:
-    """``/healthz``: whether the daemon turns. A dead PDU is no illness of the daemon's."""
-    turning = exchange.listener.dispatcher.turning
-    return _plain(200, "ok") if turning else _plain(503, "the timetable has stopped")
+    """``/healthz``: whether the daemon turns and its store takes requests. A dead PDU is no illness of its."""
+    ailing = "; ".join(filter(None, exchange.listener.dispatcher.pulse(PULSE)))
+    return _plain(503, ailing) if ailing else _plain(200, "ok")
 
 
 def _reading(answer: Callable[[Exchange, str], Answer], *methods: str) -> dict[str, Route]:

@@ -16,6 +16,7 @@ from pdudaemon.environment import own
 log = logging.getLogger("pdud.notify")
 
 LONGEST_STATUS = 1000
+LONGEST_BEAT = 10.0  # seconds; also without a service manager: the store may be taken away from us
 
 
 class Notifier:
@@ -30,14 +31,12 @@ class Notifier:
         self._told = time.monotonic()
 
     @property
-    def beat(self) -> float | None:
-        """In how many seconds there is something to tell again: each half of the watchdog's time; None: never.
+    def beat(self) -> float:
+        """In how many seconds it is to be seen again whether all is well, and told: within half the watchdog's time.
 
         A reload in between puts nothing off: whoever reloads often must not starve the watchdog.
         """
-        if not self._address:
-            return None
-        interval = min(self._watchdog / 2, 30.0) if self._watchdog else 30.0
+        interval = min(self._watchdog / 2, LONGEST_BEAT) if self._watchdog else LONGEST_BEAT
         return max(0.0, self._told + interval - time.monotonic())
 
     def ready(self, status: str) -> None:

@@ -125,12 +125,14 @@ class Service:
         self._stop()
 
     def _beat(self) -> None:
-        wrong = self._dispatcher.pulse(PULSE)
-        if wrong:
-            log.critical("%s: the watchdog is not fed", wrong)
-            self._notifier.status(wrong)
-        else:
-            self._notifier.alive(self._dispatcher.summary())
+        pulse = self._dispatcher.pulse(PULSE)
+        if pulse.hangs:
+            log.critical("%s: the watchdog is not fed", pulse.hangs)
+            self._notifier.status(pulse.hangs)
+            return
+        if pulse.store:  # a new start would not help: it needs the store, and this daemon still knows what is owed
+            log.critical("no request is accepted: %s", pulse.store)
+        self._notifier.alive("; ".join(filter(None, (pulse.store, self._dispatcher.summary()))))
 
     def _reload(self, reread: Callable[[], Config], news: News) -> None:
         log.info("SIGHUP: reading the configuration again")

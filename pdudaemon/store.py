@@ -10,7 +10,7 @@ What each outlet was last told to be is a table of its own, which history has no
 commit that says so of the request, and it is read once, at the start.
 
 Apart from `sync` and `path`, callers hold the dispatcher's lock. Every method is one transaction and raises
-StoreError.
+StoreError. Before the file is opened it is looked at as a whole: see `storecheck`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,22 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
+import math
 import os
 import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from pdudaemon import storecheck, storefiles
 from pdudaemon.errors import NoSuchRequest, PDUDaemonError, StoreError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, State, Target
+
+log = logging.getLogger("pdud.store")
 
 VERSION = 2
 MEMORY = ":memory:"
@@ -69,6 +74,7 @@ _TRIM_EVERY = 64
 LINGER = 1.0  # seconds for which the lock of a daemon that is dead may still be held
 _LOG_HEADER = 32  # bytes, with a salt: https://sqlite.org/fileformat2.html#walformat
 _COPIES = 20
+_PHASES = {Action.ON: (Phase.ON,), Action.OFF: (Phase.OFF,), Action.REBOOT: tuple(Phase)}
 
 
 class Store:
@@ -81,18 +87,67 @@ class Store:
         self._told: dict[Outlet, tuple[State, float]] = {}
         self._ends = 0
         self._wal: int | None = None
+        self._files: Mapping[str, storefiles.Identity] = {}  # as they were opened
+        self._shut = False  # between two files: see `stay`
         self._file = None if path == MEMORY else _locked(path)
         try:
-            # The dispatcher's lock is what makes this one connection safe to share.
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.row_factory = sqlite3.Row
-            self._prepare()
+            if self._file is not None and storecheck.made_whole(path, _fresh(), _check):
+                os.close(self._file)
+                self._file = _locked(path)
+            self._open()
+            storecheck.set_aside(self._db, path, _check)
             self._read_told()
+        except (sqlite3.Error, OSError, StoreError) as error:
             if self._file is not None:
-                self._wal = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-                _sync_folder(path)
+                os.close(self._file)
+            raise error if isinstance(error, StoreError) else self._error(error) from None
+
+    def _open(self) -> None:
+        # The dispatcher's lock is what makes this one connection safe to share.
+        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self._db.row_factory = sqlite3.Row
+        self._prepare()
+        if self._file is not None:
+            descriptor = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            if self._wal is None:
+                self._wal = descriptor
+            else:  # in one step, since somebody may be about to `sync`
+                os.dup2(descriptor, self._wal, inheritable=False)
+                os.close(descriptor)
+            _sync_folder(self.path)
+            self._files = storefiles.present(self.path)
+
+    def _error(self, error: sqlite3.Error | OSError) -> StoreError:
+        return StoreError(f"{self.path}: {storefiles.why(self.path, error)}")
+
+    def stay(self) -> None:
+        """Write the files anew if they were removed or replaced, before anything is said of what is in them."""
+        trouble = storefiles.gone(self._files)
+        if not trouble or self._file is None:
+            return
+        try:
+            if not self._shut:
+                log.critical("%s under the running daemon: the store is written anew", trouble)
+                new = storefiles.copied(self._db, self.path)
+                aside = storefiles.cleared(self.path, self._files)
+                new.replace(self.path)
+                log.critical("%s: nothing is lost%s", self.path, aside and f"; what was there is kept as {aside}")
+                self._shut = True
+                self._db.close()
+                Path(f"{self.path}-wal").unlink(missing_ok=True)
+            file = _locked(self.path)
+            os.dup2(file, self._file, inheritable=False)
+            os.close(file)
+            self._open()
+            self._shut = False
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{path}: {error}") from None
+            why = storefiles.why(self.path, error)
+            raise StoreError(f"{trouble}, and the store cannot be written anew: {why}") from None
+
+    def probe(self) -> None:
+        """Find out whether something can be written."""
+        self.catch_up()
+        self._write(f"PRAGMA user_version={VERSION}", ())
 
     def _prepare(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -104,6 +159,8 @@ class Store:
         self._db.execute("PRAGMA busy_timeout=1000")
         if version == 0:
             self._db.executescript(f"BEGIN; {_TABLE} {_TOLD} PRAGMA user_version={VERSION}; COMMIT;")
+            self._db.execute("PRAGMA wal_checkpoint")  # so that what it all hangs on is not in the log alone
+            self._db.execute(f"PRAGMA user_version={VERSION}")
         elif version == 1:
             self._migrate()
         else:  # a write, so that a file which cannot be written is told at the start
@@ -117,8 +174,9 @@ class Store:
             for row in self._db.execute("SELECT * FROM request ORDER BY id DESC"):
                 found = _told_by(row)
                 if found is not None:
-                    for outlet in _outlets(row["all_outlets"]):
-                        told.setdefault(outlet, found)
+                    with contextlib.suppress(ValueError, TypeError):  # a row without sense, seen to later
+                        for outlet in _outlets(row["all_outlets"]):
+                            told.setdefault(outlet, found)
             self._db.executemany(
                 "INSERT INTO told VALUES (?, ?, ?, ?)", [(*outlet, *found) for outlet, found in told.items()]
             )
@@ -134,17 +192,19 @@ class Store:
         told = "SELECT CAST(pdu AS BLOB), CAST(port AS BLOB), state, time FROM told"
         for pdu, port, state, when in self._db.execute(told):
             outlet = Outlet(pdu.decode(errors="surrogatepass"), port.decode(errors="surrogatepass"))
-            self._told[outlet] = State(state), when
+            with contextlib.suppress(ValueError):  # else nothing is known of it
+                self._told[outlet] = State(state), float(when)
 
     def _write(self, statement: str, values: Sequence[object]) -> int:
         """Commit one statement, which is a transaction by itself; return the id of the row that it added."""
+        self.stay()
         try:
             return self._db.execute(statement, values).lastrowid or 0
         except UnicodeEncodeError:  # half a character, in a name that a token has, say
             whole = [each.encode("utf-8", "replace").decode() if isinstance(each, str) else each for each in values]
             return self._write(statement, whole)
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from None
+            raise self._error(error) from None
 
     def add(self, request: Request) -> int:
         """Commit an accepted request; return its id."""
@@ -243,14 +303,15 @@ class Store:
             try:
                 os.fdatasync(self._wal)
             except OSError as error:
-                raise StoreError(f"{self.path}: {error}") from None
+                raise self._error(error) from None
 
     def close(self) -> None:
         """Close the file and let the next daemon have it."""
         try:
+            self.stay()
             self._db.close()
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from None
+            raise self._error(error) from None
         finally:
             for descriptor in (self._wal, self._file):
                 if descriptor is not None:
@@ -261,7 +322,7 @@ class Store:
         try:
             yield from self._db.execute(f"SELECT * FROM {table} {condition}", values)
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from None
+            raise self._error(error) from None
 
 
 def _locked(path: str) -> int:
@@ -275,7 +336,7 @@ def _locked(path: str) -> int:
         Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
-        raise StoreError(f"the store cannot be opened: {error.strerror}: {path}") from None
+        raise StoreError(f"the store cannot be opened: {storefiles.why(path, error)}: {path}") from None
     give_up = time.monotonic() + LINGER
     while True:
         try:
@@ -332,6 +393,34 @@ def _sync_folder(path: str) -> None:
 def _spelled(outlets: Collection[Outlet]) -> str:
     """Return outlets as they are kept: a PDU and a port, and how that was given where the driver wants to know."""
     return json.dumps([outlet if outlet.given is None else (*outlet, outlet.given) for outlet in outlets])
+
+
+def _fresh() -> bytes:
+    """Return a store with nothing in it."""
+    with contextlib.closing(sqlite3.connect(MEMORY)) as database:
+        database.executescript(f"{_TABLE} {_TOLD} PRAGMA user_version={VERSION};")
+        return database.serialize()
+
+
+def _check(row: sqlite3.Row) -> None:
+    """Raises: ValueError, TypeError, LookupError if a row makes no sense."""
+    request = _request(cast(sqlite3.Row, {**dict(row), "latest": 0.0}))
+    for value in tuple(row):
+        if isinstance(value, bytes) or (isinstance(value, str) and value.encode().decode() != value):
+            raise ValueError("what should be text is none")
+    times = [request.delay, request.accepted, request.accepted_uptime, *(when for _, when in request.switched.values())]
+    perhaps = (request.started, request.off_ended, request.off_ended_uptime, row["ended"])
+    times += [each for each in perhaps if each is not None]
+    if not all(isinstance(each, int | float) and math.isfinite(each) and each >= 0 for each in times):
+        raise ValueError("a time is none")
+    every = request.target.outlets
+    some = {*request.outlets} | request.debts | {*request.switched}
+    if not every or not some <= {*every} or not all(isinstance(word, str) for outlet in every for word in outlet):
+        raise ValueError("its outlets are none")
+    if request.phase not in _PHASES.get(request.action, ()):
+        raise ValueError(f"{request.action} and {request.phase} do not go together")
+    if (row["ended"] is None) != (row["outcome"] is None):
+        raise ValueError("it has ended and has not")
 
 
 def _outlets(text: str) -> list[Outlet]:

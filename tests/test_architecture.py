@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "pdudaemon"
 
 FLOORS = [
     {"clock", "environment", "errors", "power", "ranges", "settings", "sharedfiles", "__init__"},
-    {"store", "transports", "notify", "credentials"},
+    {"store", "storecheck", "storefiles", "walfile", "transports", "notify", "credentials"},
     {"drivers"},
     {
         "config",

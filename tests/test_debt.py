@@ -212,6 +212,8 @@ def test_what_a_full_disk_did_not_take_is_written_before_anything_else(
         )
         refused = started.power("on", "pdu", 1)
         assert refused.status == 503 and "store.db" in refused.text
+        health = started.http("/healthz")
+        assert health.status == 503 and "store.db: File too large: " in health.text
         cancelled = started.http("/api/v1/requests/2", "DELETE")
         assert cancelled.status == 503 and "store.db" in cancelled.text
     assert started.power("on", "pdu", 1).status == 200

@@ -14,7 +14,8 @@ import pytest
 
 from pdudaemon.notify import Notifier
 from tests.plugins import recorded
-from tests.process import Daemon, Reply, eventually, in_parallel
+from tests.process import Daemon, Reply, eventually, in_parallel, install_plugin
+from tests.test_debt import full_disk
 
 
 class Manager:
@@ -123,6 +124,49 @@ def test_nothing_unfinished(daemon: Callable[..., Daemon]) -> None:
     started.stop()
     told = started.run("--unfinished")
     assert (told.returncode, told.stdout) == (0, "")
+
+
+HOLDS_THE_LOCK = """
+import gc
+from pdudaemon.dispatcher import Dispatcher
+from pdudaemon.drivers.driver import PDUDriver
+
+class Holder(PDUDriver):
+    models = {"holder": None}
+    def port_interaction(self, command, port):
+        next(each for each in gc.get_objects() if isinstance(each, Dispatcher))._lock.acquire()
+"""
+
+
+def test_health_is_what_the_watchdog_asks(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    """A dispatcher that hangs with its lock held is neither fed nor said to be well, and holds up no answer."""
+    systemd = Manager(str(tmp_path / "notify"))
+    started = daemon({"pdu": {"driver": "holder"}}, start=False)
+    started.environment |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
+    install_plugin(started.plugins, "holder", HOLDS_THE_LOCK, {"holder": "Holder"})
+    started.start()
+    assert started.http("/healthz").text == "ok\n"
+    started.power("on", "pdu", 1, wait=0)
+    for reply in in_parallel([lambda: started.http("/healthz")] * 5):
+        assert (reply.status, reply.text) == (503, "the dispatcher does not turn\n")
+    assert systemd.heard("STATUS=the dispatcher does not turn")
+    systemd.socket.close()
+
+
+def test_a_store_that_takes_nothing_is_told_but_no_reason_to_be_killed(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    """The daemon knows what is owed, and the next one could not start."""
+    systemd = Manager(str(tmp_path / "notify"))
+    started = daemon({"pdu": {"driver": "dummy"}}, start=False)
+    started.environment |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
+    started.start()
+    with full_disk(started):
+        eventually(lambda: started.http("/healthz").status == 503)  # as soon as its log must grow
+        fed = eventually(lambda: (last := systemd.heard("WATCHDOG=1")[-1])["STATUS"].startswith("/") and last)
+        assert "store.db: File too large: " in fed["STATUS"] and "0 requests not ended" in fed["STATUS"]
+    assert started.http("/healthz").status == 200
+    systemd.socket.close()
 
 
 @pytest.mark.real_program
