@@ -247,15 +247,18 @@ class Dispatcher:
                 for pdu in self._fleet.pdus.values()
             ]
 
-    def pulse(self, seconds: float) -> Pulse:
-        """Return what is not well, within some seconds whatever it is. A worker that is busy, or stuck, is well."""
+    def pulse(self, seconds: float, thoroughly: bool = False) -> Pulse:
+        """Return what is not well, within some seconds whatever it is. A worker that is busy, or stuck, is well.
+
+        ``thoroughly``: the store is written to, which whoever asks by himself must not do for ever on an idle machine.
+        """
         until = time.monotonic() + seconds
         turned = threading.Event()
         refused: list[str] = []
 
         def turn() -> None:
             try:
-                self._store.probe()
+                self._store.probe(thoroughly)
             except StoreError as error:
                 refused.append(str(error))
             turned.set()

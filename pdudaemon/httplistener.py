@@ -129,7 +129,7 @@ def cancel(exchange: Exchange, number: str) -> Answer:
 
 def health(exchange: Exchange, _: str) -> Answer:
     """``/healthz``: whether the daemon turns and its store takes requests. A dead PDU is no illness of its."""
-    ailing = "; ".join(filter(None, exchange.listener.dispatcher.pulse(PULSE)))
+    ailing = "; ".join(filter(None, exchange.listener.dispatcher.pulse(PULSE, thoroughly=True)))
     return _plain(503, ailing) if ailing else _plain(200, "ok")
 
 

@@ -89,6 +89,7 @@ class Store:
         self._wal: int | None = None
         self._files: Mapping[str, storefiles.Identity] = {}  # as they were opened
         self._shut = False  # between two files: see `stay`
+        self._refused = False
         self._file = None if path == MEMORY else _locked(path)
         try:
             if self._file is not None and storecheck.made_whole(path, _fresh(), _check):
@@ -144,10 +145,12 @@ class Store:
             why = storefiles.why(self.path, error)
             raise StoreError(f"{trouble}, and the store cannot be written anew: {why}") from None
 
-    def probe(self) -> None:
-        """Find out whether something can be written."""
+    def probe(self, thoroughly: bool) -> None:
+        """Find out whether the store is well: by a write where ``thoroughly``, or if the last one was refused."""
+        self.stay()
         self.catch_up()
-        self._write(f"PRAGMA user_version={VERSION}", ())
+        if thoroughly or self._refused:
+            self._write(f"PRAGMA user_version={VERSION}", ())
 
     def _prepare(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -198,8 +201,11 @@ class Store:
     def _write(self, statement: str, values: Sequence[object]) -> int:
         """Commit one statement, which is a transaction by itself; return the id of the row that it added."""
         self.stay()
+        self._refused = True
         try:
-            return self._db.execute(statement, values).lastrowid or 0
+            row = self._db.execute(statement, values).lastrowid or 0
+            self._refused = False
+            return row
         except UnicodeEncodeError:  # half a character, in a name that a token has, say
             whole = [each.encode("utf-8", "replace").decode() if isinstance(each, str) else each for each in values]
             return self._write(statement, whole)
