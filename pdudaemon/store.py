@@ -89,7 +89,8 @@ class Store:
         self._wal: int | None = None
         self._files: Mapping[str, storefiles.Identity] = {}  # as they were opened
         self._shut = False  # between two files: see `stay`
-        self._refused = False
+        self._trouble = ""  # the last that was logged
+        self._refused = False  # the last write
         self._file = None if path == MEMORY else _locked(path)
         try:
             if self._file is not None and storecheck.made_whole(path, _fresh(), _check):
@@ -126,9 +127,11 @@ class Store:
         trouble = storefiles.gone(self._files)
         if not trouble or self._file is None:
             return
+        if trouble != self._trouble:
+            log.critical("%s under the running daemon: the store is written anew", trouble)
+        self._trouble = trouble
         try:
             if not self._shut:
-                log.critical("%s under the running daemon: the store is written anew", trouble)
                 new = storefiles.copied(self._db, self.path)
                 aside = storefiles.cleared(self.path, self._files)
                 new.replace(self.path)
@@ -140,7 +143,7 @@ class Store:
             os.dup2(file, self._file, inheritable=False)
             os.close(file)
             self._open()
-            self._shut = False
+            self._shut, self._trouble = False, ""
         except (sqlite3.Error, OSError) as error:
             why = storefiles.why(self.path, error)
             raise StoreError(f"{trouble}, and the store cannot be written anew: {why}") from None

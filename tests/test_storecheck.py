@@ -372,7 +372,7 @@ def test_a_store_that_was_taken_away_is_written_anew(
                 assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("other",)]
 
 
-def test_a_store_that_cannot_be_written_anew_accepts_nothing(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_anew_accepts_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "folder" / "store"
     store = Store(str(path))
     begun(store, 1)
@@ -384,6 +384,7 @@ def test_a_store_that_cannot_be_written_anew_accepts_nothing(tmp_path: Path) -> 
         with pytest.raises(StoreError):
             store.probe(thoroughly=False)
     path.parent.unlink()
+    assert len(said(caplog).splitlines()) == 1
     store.probe(thoroughly=False)
     store.close()
     assert ports(path) == [1]
