@@ -35,7 +35,7 @@ from pdudaemon.httpmessage import (
 )
 from pdudaemon.intake import Intake
 from pdudaemon.listener import Listener, carry_out, order
-from pdudaemon.power import Outlet, Reading, Request, State
+from pdudaemon.power import Outcome, Outlet, Reading, Request, State
 from pdudaemon.settings import near
 
 log = logging.getLogger("pdud.http")
@@ -43,6 +43,8 @@ log = logging.getLogger("pdud.http")
 FORM = "application/x-www-form-urlencoded"
 MOST_RECORDS = 1000
 API_WORDS = ("limit", "half")
+ALSO = {"/power/control/restart": "/power/control/reboot"}
+"""Other names of paths."""
 PULSE = 3.0  # seconds within which a daemon that is well says so
 
 
@@ -55,16 +57,16 @@ def control(exchange: Exchange, action: str) -> Answer:
     if trouble is not None:
         return _problem(trouble, exchange.json, headers, {"request": request.id, **_feeds(request)})
     if exchange.json:
-        return Answer(200, {**_record(dispatcher, request), **_feeds(request)}, headers)
+        return Answer(200, {**_record(dispatcher, request.id, request.outcome), **_feeds(request)}, headers)
     return _plain(200, "OK - accepted request", headers)
 
 
-def _record(dispatcher: Dispatcher, request: Request) -> dict[str, Any]:
-    """Return the record of a request that is well, whether or not it can be read just now."""
+def _record(dispatcher: Dispatcher, number: int, outcome: Outcome | None) -> dict[str, Any]:
+    """Return the record of a request of which all is well, whether or not it can be read just now."""
     try:
-        return dispatcher.record(request.id)
+        return dispatcher.record(number)
     except (NoSuchRequest, StoreError):  # forgotten already, or the disk fails: neither makes it undone
-        return {"id": request.id, "action": request.action, "state": request.outcome or "accepted"}
+        return {"id": number, "state": outcome or "accepted"}
 
 
 def _feeds(request: Request) -> dict[str, Any]:
@@ -124,7 +126,7 @@ def cancel(exchange: Exchange, number: str) -> Answer:
     if half not in ("", "on"):
         raise Misdirected(400, f"half: {half!r} is not on")
     exchange.listener.dispatcher.cancel(int(number), half)
-    return Answer(200, exchange.listener.dispatcher.record(int(number)))
+    return Answer(200, _record(exchange.listener.dispatcher, int(number), Outcome.CANCELLED))
 
 
 def health(exchange: Exchange, _: str) -> Answer:
@@ -140,7 +142,7 @@ def _reading(answer: Callable[[Exchange, str], Answer], *methods: str) -> dict[s
 ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
     (re.compile(path), methods)
     for path, methods in (
-        (r"/power/control/(on|off|reboot|restart)", dict.fromkeys(("GET", "POST"), Route(control))),
+        (r"/power/control/(on|off|reboot)", dict.fromkeys(("GET", "POST"), Route(control))),
         (r"/power/control/(?:get-)?(status)", _reading(status, "POST")),
         (r"/api/v1/(pdus)", _reading(pdus)),
         (r"/api/v1/(requests)", _reading(requests)),
@@ -181,6 +183,7 @@ def speak(listener: Listener, connection: socket.socket, intake: Intake, client:
 
 def _answered(listener: Listener, client: str, head: Head, body: bytes) -> Answer:
     path, _, query = head.target.partition("?")
+    path = ALSO.get(path, path)
     try:
         try:
             client = listener.permit(client, head.headers.get("authorization", ""))
