@@ -79,7 +79,7 @@ lock:  ## pin the newest releases that setup.cfg allows, in share/requirements*.
 	echo setuptools | compile share/requirements.txt --extra all --constraint share/requirements-test.txt setup.cfg -; \
 	echo snmpsim==1.2.2 pysmi cryptography | tr ' ' '\n' | compile share/requirements-snmpsim.txt -
 
-bench: .venv/test  ## measure, against bare servers and the released daemon
+bench: .venv/test  ## measure, against bare servers, the released daemon and BENCH_BASE, a commit; BENCH=long takes an hour
 	$(VENV)/python -m tests.bench
 
 clean:  ## remove what the other targets made

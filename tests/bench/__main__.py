@@ -15,48 +15,86 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import hung, latency, nodes, peers, snmp, start, throughput, transports
+from tests.bench import (
+    badclients,
+    cost,
+    hung,
+    idle,
+    instantnodes,
+    lasttold,
+    latency,
+    machine,
+    memory,
+    nodes,
+    peers,
+    polling,
+    slowdisk,
+    snmp,
+    start,
+    throughput,
+    transports,
+    waiting,
+)
 from tests.bench.report import Bench
 
-MEASURES = {
-    each.__name__.rpartition(".")[2]: each for each in (throughput, latency, snmp, transports, hung, nodes, start)
+PARTS = {
+    each.__name__.rpartition(".")[2]: each
+    for each in (
+        throughput,
+        idle,
+        cost,
+        slowdisk,
+        lasttold,
+        polling,
+        badclients,
+        hung,
+        instantnodes,
+        nodes,
+        start,
+        memory,
+        waiting,
+        latency,
+        snmp,
+        transports,
+    )
 }
 
 
 def main() -> int:
     """Run as the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description=__doc__, epilog=f"Parts: {', '.join(PARTS)}."
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="run these alone")
     parser.add_argument("--quick", action="store_true", help="one short round, for a look")
-    parser.add_argument("--only", choices=MEASURES, action="append", help="leave out the others")
+    parser.add_argument(
+        "--long",
+        action="store_true",
+        default=os.environ.get("BENCH") == "long",
+        help="a million requests, a hundred thousand clients (also: BENCH=long)",
+    )
     options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # every server is stopped on the way out
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pdudaemon-bench-") as folder:
-        bench = Bench(Path(folder), options.quick)
+        bench = Bench(Path(folder), options.quick, options.long)
         peers.released_program()
-        print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}; medians of {bench.rounds} round(s)")
-        for name in options.only or MEASURES:
-            print(f"\n== {name}: {(MEASURES[name].__doc__ or '').strip()}")
-            print(f"fsync p50 {_fsync(bench.folder):.2f} ms, load {os.getloadavg()[0]:.1f}", flush=True)
+        peers.earlier_source()
+        print(f"{machine.described()}; medians of {bench.rounds} round(s)")
+        for name in options.parts or PARTS:
+            print(f"\n== {name}: {(PARTS[name].__doc__ or '').strip()}")
+            print(f"[{machine.state(bench.folder)}]", flush=True)
             try:
-                MEASURES[name].measure(bench)
+                PARTS[name].measure(bench)
             except (peers.Crashed, OSError, queue.Empty) as error:
                 bench.fail(f"{name}: {type(error).__name__}: {error}")
-    print(f"\n{time.monotonic() - begin:.0f} s; {bench.judged.count(True)} of {len(bench.judged)} targets reached")
-    print(*bench.failures, sep="\n", end="")
+        print(f"\n[{machine.state(bench.folder)}]")
+    missed = [line for line, good in bench.judged if not good]
+    print(f"{time.monotonic() - begin:.0f} s; {len(bench.judged) - len(missed)} of {len(bench.judged)} targets reached")
+    print(*missed, *bench.failures, sep="\n")
     return 1 if bench.failures else 0
-
-
-def _fsync(folder: Path) -> float:
-    """Return how long it takes here to get a page on the disk itself: the median, in milliseconds."""
-    times = []
-    with (folder / "fsync").open("wb", buffering=0) as file:
-        for _ in range(51):
-            file.write(b"x" * 4096)
-            begin = time.monotonic()
-            os.fsync(file.fileno())
-            times.append(time.monotonic() - begin)
-    return sorted(times)[25] * 1000
 
 
 if __name__ == "__main__":

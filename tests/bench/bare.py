@@ -8,12 +8,13 @@ clients, no log, and each answer sent in one piece (else Nagle's algorithm alone
 from __future__ import annotations
 
 import http.server
+import resource
 import socketserver
 import sys
 
 
 class Http(http.server.BaseHTTPRequestHandler):
-    """Answers every GET as a daemon does that has accepted something."""
+    """Answers every GET as a daemon does that has accepted something, and ``/used`` by what the process has used."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1
@@ -21,6 +22,9 @@ class Http(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = b"OK - accepted request\n"
+        if self.path == "/used":
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            body = f"{used.ru_utime + used.ru_stime} {used.ru_nvcsw}".encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))

@@ -57,8 +57,8 @@ def measure(bench: Bench) -> None:
         servers.append(("released", theirs[0], theirs[1]))
         for peer, http, tcp in servers:
             if http is not None and tcp is not None:
-                ways[f"{peer}, TCP"] = partial(_fresh, tcp, load.tcp_text("pdu"))
-                ways[f"{peer}, fresh HTTP"] = partial(_fresh, http, load.http_text("pdu"))
+                ways[f"{peer}, TCP"] = partial(fresh, tcp, load.tcp_text("pdu"))
+                ways[f"{peer}, fresh HTTP"] = partial(fresh, http, load.http_text("pdu"))
                 ways[f"{peer}, keep-alive HTTP"] = partial(
                     load.ask, enter(closing(http.connect())), load.http_text("pdu")
                 )
@@ -87,6 +87,7 @@ def take_turns(
         bench.add_times(way, what, each)
 
 
-def _fresh(server: Server, text: bytes) -> bytes:
+def fresh(server: Server, text: bytes) -> bytes:
+    """Ask on a connection of its own."""
     with server.connect() as connection:
         return load.ask(connection, text)

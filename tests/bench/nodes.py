@@ -34,7 +34,7 @@ def measure(bench: Bench) -> None:
         with peers.ours(bench.folder / f"nodes-{round_}", {}, topology=json.dumps(topology)) as our:
             for row in ROWS:
                 begin = time.monotonic()
-                entries = _asked(our, f"/?nodes=node[000-{NODES - 1}]")
+                entries = asked(our, f"/?nodes=node[000-{NODES - 1}]")
                 took = time.monotonic() - begin
                 bench.add(row, "ours", s=took, ratio=took / IDEAL)
                 if [entry["id"] for entry in entries if entry["attributes"].get("running")] != names:
@@ -46,9 +46,10 @@ def measure(bench: Bench) -> None:
         bench.judge(f"status of {NODES} nodes, {row}, per ideal", bench.values[row, "ours", "ratio"], most=1.3)
 
 
-def _asked(server: peers.Server, path: str) -> list[Any]:
+def asked(server: peers.Server, path: str) -> list[Any]:
+    """Return the entries of an answer to OpenFlight's route."""
     with server.connect() as connection:
-        answer = load.ask(connection, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        answer = load.ask(connection, load.http_get(path))
     return list(json.loads(answer.partition(b"\r\n\r\n")[2])["data"])
 
 

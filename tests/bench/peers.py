@@ -2,19 +2,23 @@
 """The servers that are compared, each a process of its own on a free loopback port, killed by its own pid at the end.
 
 The released pdudaemon is a black box: installed from the package index into an environment of its own, given a
-configuration and asked. It speaks one protocol a process and answers when the job is done.
+configuration and asked. It speaks one protocol a process and answers when the job is done. "Before" is an earlier
+commit of ours, run by the same interpreter. Both are put into the user's cache once.
 """
 
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import socket
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,23 +29,11 @@ from tests.ports import free_ports
 from tests.process import ROOT, Daemon, install_plugin
 
 RELEASE = "1.1.1"
+BASE = "96bed7f"
 START_BOUND = 60.0
 
-# A driver by the contract that both daemons share, for a device that takes no time.
-INSTANT = """
-from pdudaemon.drivers.driver import PDUDriver
-
-class Instant(PDUDriver):
-    def __init__(self, hostname, settings):
-        super().__init__()
-
-    @classmethod
-    def accepts(cls, drivername):
-        return drivername == "instant"
-
-    def port_interaction(self, command, port_number):
-        pass
-"""
+DEVICES = {"instant": "Instant", "stamp": "Stamp", "meter": "Meter", "gate": "Gate"}
+"""The drivers of the plugin: configuration word -> class."""
 
 
 class Crashed(Exception):
@@ -78,13 +70,31 @@ def bare(protocol: str) -> AbstractContextManager[Server]:
     return running([sys.executable, "-m", "tests.bench.bare", protocol, str(port)], port, protocol)
 
 
-def ours(folder: Path, pdus: dict[str, Any], **settings: Any) -> AbstractContextManager[Server]:
-    """Run our daemon as a user would, for both protocols on one port."""
-    folder.mkdir()
+def ours(
+    folder: Path,
+    pdus: dict[str, Any],
+    *,
+    source: Path = ROOT,
+    environment: Mapping[str, str] | None = None,
+    under: Sequence[str] = (),
+    **settings: Any,
+) -> AbstractContextManager[Server]:
+    """Run our daemon as a user would, for both protocols on one port.
+
+    What the folder has of an earlier run is kept. ``under`` is the beginning of a command that runs another one.
+    """
+    folder.mkdir(exist_ok=True)
     (port,) = free_ports()
-    daemon = Daemon(folder, pdus, logging_level="INFO", port=port, **settings)
-    install_plugin(daemon.plugins, "instantdriver", INSTANT, {"instant": "Instant"})
-    return running(daemon.command(f"--logfile={daemon.log}"), port, "http", daemon.plugins)
+    daemon = Daemon(folder, pdus, **{"logging_level": "INFO", "port": port, **settings})
+    _install_devices(daemon.plugins)
+    command = [*under, *daemon.command(f"--logfile={daemon.log}")]
+    return running(command, port, "http", daemon.plugins, source, environment)
+
+
+def before(folder: Path, pdus: dict[str, Any], **settings: Any) -> AbstractContextManager[Server | None]:
+    """Run our daemon as it was; None where that cannot be had."""
+    source = earlier_source()
+    return nullcontext() if source is None else ours(folder, pdus, source=source, **settings)
 
 
 def released(folder: Path, pdus: dict[str, Any], protocol: str) -> AbstractContextManager[Server | None]:
@@ -92,18 +102,21 @@ def released(folder: Path, pdus: dict[str, Any], protocol: str) -> AbstractConte
     if (program := released_program()) is None:
         return nullcontext()
     folder.mkdir()
-    install_plugin(folder, "instantdriver", INSTANT, {"instant": "Instant"})
+    _install_devices(folder)
     (port,) = free_ports()
     section = {"hostname": "127.0.0.1", "port": port, "listener": protocol, "logging_level": "INFO"}
     (folder / "conf").write_text(json.dumps({"daemon": section, "pdus": pdus}))
     return running([str(program), f"--conf={folder / 'conf'}", f"--logfile={folder / 'log'}"], port, protocol, folder)
 
 
+def _install_devices(folder: Path) -> None:
+    install_plugin(folder, "benchdevices", (Path(__file__).parent / "plugin.py").read_text(), DEVICES)
+
+
 @functools.cache
 def released_program() -> Path | None:
     """Install the released daemon unless it is there; print why if that cannot be done."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pdudaemon-bench"
-    place = cache / f"pdudaemon-{RELEASE}"
+    place = _cache() / f"pdudaemon-{RELEASE}"
     program = place / "bin" / "pdudaemon"
     if program.exists():
         return program
@@ -113,16 +126,45 @@ def released_program() -> Path | None:
         try:
             subprocess.run(step, capture_output=True, text=True, timeout=300, check=True)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            print(f"it cannot be installed, going on without it: {error}\n{error.stderr!s}")
+            print(f"it cannot be installed (Debian: it needs libsystemd-dev, pkg-config and gcc): {error.stderr!s}")
+            print("going on without it")
             return None
     return program
 
 
+@functools.cache
+def earlier_source() -> Path | None:
+    """Take the commit that ``BENCH_BASE`` names out of the repository, unless it is there; print why if it cannot."""
+    name = os.environ.get("BENCH_BASE") or BASE
+    try:
+        commit = _git("rev-parse", "--verify", f"{name}^{{commit}}").decode().strip()
+        place = _cache() / f"ours-{commit}"
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+                with tarfile.open(fileobj=io.BytesIO(_git("archive", commit, "pdudaemon"))) as archive:
+                    archive.extractall(Path(folder) / "source")
+                os.rename(Path(folder) / "source", place)  # whole or not at all
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"going on without our commit {name}: {error}")
+        return None
+    print(f"before: our commit {commit[:12]}")
+    return place
+
+
+def _git(*arguments: str) -> bytes:
+    return subprocess.run(["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, timeout=60, check=True).stdout
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pdudaemon-bench"
+
+
 @contextmanager
-def process(command: Sequence[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program, and kill it at the end. Raises: Crashed, if it has ended before."""
+def process(command: Sequence[str], folder: Path = ROOT, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program in a folder, and kill it at the end. Raises: Crashed, if it has ended before."""
     begun = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, **environment}, stderr=subprocess.DEVNULL, start_new_session=True
+        command, cwd=folder, env={**os.environ, **environment}, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
         yield begun
@@ -134,11 +176,18 @@ def process(command: Sequence[str], **environment: str) -> Iterator[subprocess.P
 
 
 @contextmanager
-def running(command: Sequence[str], port: int, protocol: str, plugins: Path = ROOT) -> Iterator[Server]:
+def running(
+    command: Sequence[str],
+    port: int,
+    protocol: str,
+    plugins: Path = ROOT,
+    source: Path = ROOT,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
     """Run a server and wait until it answers a request that switches nothing."""
     text = load.http_text("nobody") if protocol == "http" else load.tcp_text("nobody")
     begin = time.monotonic()
-    with process(command, PYTHONPATH=str(plugins)) as begun:
+    with process(command, source, PYTHONPATH=str(plugins), **(environment or {})) as begun:
         while True:
             try:
                 with socket.create_connection(("127.0.0.1", port), timeout=START_BOUND) as connection:

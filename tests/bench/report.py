@@ -16,12 +16,17 @@ from pathlib import Path
 
 @dataclass
 class Bench:
-    """One run, in a folder on the disk that the store uses. ``values`` has one a round, by (row, peer, metric)."""
+    """One run, in a folder on the disk that the store uses. ``values`` has one a round, by (row, peer, metric).
+
+    ``quick`` is for a look; ``long`` has no part scaled down. ``judged`` has a line for each target, and whether it was
+    reached.
+    """
 
     folder: Path
     quick: bool
+    long: bool = False
     failures: list[str] = field(default_factory=list)
-    judged: list[bool] = field(default_factory=list)
+    judged: list[tuple[str, bool]] = field(default_factory=list)
     values: defaultdict[tuple[str, str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
 
     @property
@@ -46,17 +51,23 @@ class Bench:
     def table(self, rows: Sequence[str], peers: Sequence[str], metrics: Sequence[str]) -> None:
         """Print the medians over the rounds."""
         width = max(map(len, rows)) + 2
-        print(" " * width + "".join(f"{peer:>{8 * len(metrics)}}" for peer in peers))
-        print(" " * width + "".join(f"{metric:>8}" for _ in peers for metric in metrics))
+        cell = max(8, *(len(metric) + 2 for metric in metrics), *(len(peer) // len(metrics) + 2 for peer in peers))
+        print(" " * width + "".join(f"{peer:>{cell * len(metrics)}}" for peer in peers))
+        print(" " * width + "".join(f"{metric:>{cell}}" for _ in peers for metric in metrics))
         for row in rows:
             values = (self.values.get((row, peer, metric)) for peer in peers for metric in metrics)
             cells = ("-" if value is None else _written(statistics.median(value)) for value in values)
-            print(f"{row:{width}}" + "".join(f"{cell:>8}" for cell in cells))
+            print(f"{row:{width}}" + "".join(f"{each:>{cell}}" for each in cells))
 
     def ratios(self, row: str, metric: str, peer: str, other: str) -> list[float]:
         """Return the ratio of two peers in each round; none if one of them was not measured."""
         pairs = zip(self.values[row, peer, metric], self.values[row, other, metric], strict=False)
         return [one / another if another else float("inf") for one, another in pairs]
+
+    def between(self, row: str, other: str, peer: str, metric: str) -> list[float]:
+        """Return the ratio of two rows of one peer in each round."""
+        pairs = zip(self.values[row, peer, metric], self.values[other, peer, metric], strict=False)
+        return [one / another for one, another in pairs]
 
     def judge(self, what: str, values: Sequence[float], *, least: float = 0.0, most: float = float("inf")) -> None:
         """Hold the median against its target, and print the rounds beside it."""
@@ -66,8 +77,9 @@ class Bench:
             return
         good = least <= statistics.median(values) <= most
         rounds = f"{_written(statistics.median(values)):>8}  ({' '.join(map(_written, values))})"
-        print(f"  {what:55} target {target:8} {rounds:32} {'OK' if good else 'MISSED'}", flush=True)
-        self.judged.append(good)
+        line = f"  {what:55} target {target:8} {rounds:32} {'OK' if good else 'MISSED'}"
+        print(line, flush=True)
+        self.judged.append((line, good))
 
 
 def _written(value: float) -> str:
