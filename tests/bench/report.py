@@ -69,9 +69,9 @@ class Bench:
         pairs = zip(self.values[row, peer, metric], self.values[other, peer, metric], strict=False)
         return [one / another for one, another in pairs]
 
-    def judge(self, what: str, values: Sequence[float], *, least: float = 0.0, most: float = float("inf")) -> None:
+    def judge(self, what: str, values: Sequence[float], *, least: float = -math.inf, most: float = math.inf) -> None:
         """Hold the median against its target, and print the rounds beside it."""
-        target = f">= {least:g}" if least else f"<= {most:g}"
+        target = f">= {least:g}" if least > -math.inf else f"<= {most:g}"
         if not values:
             print(f"  {what:55} target {target:8} not measured")
             return

@@ -47,21 +47,21 @@ def measure(bench: Bench) -> None:
     }
     with _descriptors(count + 1000):
         for round_ in range(1 if bench.long else bench.rounds):
-            with gate.open() as file, peers.ours(bench.folder / f"waiting-{round_}", pdus, **bounds) as server:
+            with (
+                gate.open() as file,
+                peers.ours(bench.folder / f"waiting-{round_}", pdus, **bounds) as server,
+                closing(Waiters(server, file.fileno())) as waiters,
+            ):
                 resident, kernel, begin = server.resident, _kernel_memory(), time.monotonic()
-                with closing(Waiters(server, file.fileno())) as waiters:
-                    waiters.ask(count)
-                    asked, resident, kernel = (
-                        time.monotonic() - begin,
-                        server.resident - resident,
-                        _kernel_memory() - kernel,
-                    )
-                    begin = time.monotonic()
-                    waiters.hear()
-                    heard = time.monotonic() - begin
+                waiters.ask(count)
+                bench.add(row, "ours", ask_s=time.monotonic() - begin, kernelMiB=_kernel_memory() - kernel)
+                grown = server.resident - resident
+                bench.add(row, "ours", MiB=grown, KiB_each=grown * 1024 / count)
+                begin = time.monotonic()
+                waiters.hear()
+                bench.add(row, "ours", hear_s=time.monotonic() - begin)
             told = waiters.told
-            bench.add(row, "ours", ask_s=asked, hear_s=heard, MiB=resident, KiB_each=resident * 1024 / count)
-            bench.add(row, "ours", kernelMiB=kernel, right=told["right"] / count)
+            bench.add(row, "ours", right=told["right"] / count)
             print(f"{row}: {', '.join(f'{what} {number}' for what, number in told.items())}")
             if told["no answer"]:
                 bench.fail(f"{told['no answer']} of {count} waiting clients were not answered")
