@@ -231,22 +231,41 @@ def _store(path: str, history: int = 10000) -> Store:
 
 
 def _unfinished(store_path: str) -> int:
-    """Print the requests on record that have yet to switch something on; return 1 if there are any.
+    """Print the requests on record that have yet to switch something on; return 1 if there are any, or may be.
 
     The record is copied and then read, for a daemon that runs keeps it to itself. So a daemon that hangs, or speaks
     only to who has a token, is no obstacle, and nothing keeps one from starting meanwhile.
     """
     if not os.path.exists(store_path):
         return 0
+    heard = _Heard(logging.CRITICAL)
+    logging.basicConfig(handlers=[heard])
     with tempfile.TemporaryDirectory(prefix="pdudaemon-") as folder:
-        store = Store(copied(store_path, folder))
+        copy = copied(store_path, folder)
         try:
-            owed = [request for request in store.live() if request.must_switch_on]
-        finally:
-            store.close()
+            store = Store(copy)
+            try:
+                owed = [request for request in store.live() if request.must_switch_on]
+            finally:
+                store.close()
+        except StoreError as error:
+            raise StoreError(str(error).replace(copy, store_path)) from None
     for request in owed:
         print(f"{request}: still to be switched on")
-    return 1 if owed else 0
+    for line in heard.lines:  # the store is damaged; what of it is kept is a copy's
+        print(f"pdudaemon: {line.replace(copy, store_path).partition('; it is kept as ')[0]}", file=sys.stderr)
+    return 1 if owed or heard.lines else 0
+
+
+class _Heard(logging.Handler):
+    """Keeps what is logged, for who tells it in other words."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
 
 
 def _serve(conf: Config, store_path: str, options: argparse.Namespace) -> int:

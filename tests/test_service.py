@@ -189,6 +189,16 @@ def test_what_is_unfinished_is_told_while_the_daemon_runs(daemon: Callable[..., 
     assert started.tcp("pdu 4 on") == "ack\n" and started.stop() == 0
 
 
+def test_a_damaged_store_is_not_one_with_nothing_unfinished(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"pdu": {"driver": "dummy"}}, start=False)
+    started.db.write_bytes(bytes(range(256)) * 80)
+    told = started.run("--unfinished")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert f"{started.db}: the store is damaged" in told.stderr and "MAY BE OFF" in told.stderr
+    assert "/tmp/pdudaemon-" not in told.stderr and "kept as" not in told.stderr
+    assert started.db.read_bytes() == bytes(range(256)) * 80
+
+
 def test_what_may_pass_by_itself_ends_with_another_status(daemon: Callable[..., Daemon]) -> None:
     """So that systemd tries again: see RestartPreventExitStatus in the unit."""
     one = daemon({}, start=False)
