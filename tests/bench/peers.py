@@ -30,7 +30,7 @@ from tests.process import ROOT, Daemon, install_plugin
 
 RELEASE = "1.1.1"
 BASE = "96bed7f"
-START_BOUND = 60.0
+START_BOUND = 180.0
 
 DEVICES = {"instant": "Instant", "stamp": "Stamp", "meter": "Meter", "gate": "Gate"}
 """The drivers of the plugin: configuration word -> class."""
