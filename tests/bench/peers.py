@@ -145,7 +145,7 @@ def earlier_source() -> Path | None:
                 with tarfile.open(fileobj=io.BytesIO(_git("archive", commit, "pdudaemon"))) as archive:
                     archive.extractall(Path(folder) / "source")
                 os.rename(Path(folder) / "source", place)  # whole or not at all
-    except (OSError, subprocess.CalledProcessError) as error:
+    except (OSError, subprocess.SubprocessError) as error:
         print(f"going on without our commit {name}: {error}")
         return None
     print(f"before: our commit {commit[:12]}")

@@ -61,13 +61,11 @@ class Bench:
 
     def ratios(self, row: str, metric: str, peer: str, other: str) -> list[float]:
         """Return the ratio of two peers in each round; none if one of them was not measured."""
-        pairs = zip(self.values[row, peer, metric], self.values[row, other, metric], strict=False)
-        return [one / another if another else float("inf") for one, another in pairs]
+        return _ratios(self.values[row, peer, metric], self.values[row, other, metric])
 
     def between(self, row: str, other: str, peer: str, metric: str) -> list[float]:
         """Return the ratio of two rows of one peer in each round."""
-        pairs = zip(self.values[row, peer, metric], self.values[other, peer, metric], strict=False)
-        return [one / another for one, another in pairs]
+        return _ratios(self.values[row, peer, metric], self.values[other, peer, metric])
 
     def judge(self, what: str, values: Sequence[float], *, least: float = -math.inf, most: float = math.inf) -> None:
         """Hold the median against its target, and print the rounds beside it."""
@@ -80,6 +78,10 @@ class Bench:
         line = f"  {what:55} target {target:8} {rounds:32} {'OK' if good else 'MISSED'}"
         print(line, flush=True)
         self.judged.append((line, good))
+
+
+def _ratios(ones: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [one / other if other else math.inf for one, other in zip(ones, others, strict=False)]
 
 
 def _written(value: float) -> str:
