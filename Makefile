@@ -32,12 +32,12 @@ run: .venv/ready  ## start the daemon on loopback with demonstration PDUs; Ctrl-
 	@exec $(VENV)/pdudaemon --conf share/pdudaemon.conf
 
 # Tests wait more than they work, hence more workers than processors.
-test: .venv/test  ## run every test; or some, at once and in one process: make test TESTS=tests/test_order.py
+test: .venv/test  ## run every test; or some, at once and in one process: make test TESTS=tests/engine/test_order.py
 	env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/bytecode \
 		$(VENV)/python -m pytest -q $(or $(TESTS),-n 8 --dist loadgroup)
 
 test-newest: .venv/test  ## test a part on the newest release of everything, and say which one broke what
-	$(VENV)/python -m tests.newest
+	$(VENV)/python -m tests.support.newest
 
 test-peers: .venv/test  ## test against Home Assistant, a Kasa simulator, AWS and Redfish (downloads about 1 GB once)
 	$(VENV)/python -m tests.peers_slow
@@ -68,7 +68,7 @@ format: .venv/test  ## bring the source into form
 	$(VENV)/ruff format $(STYLE) $(SOURCE)
 
 docs: .venv/test  ## write the tables of the documentation anew, from the declarations
-	$(VENV)/python -m tests.docs
+	$(VENV)/python -m tests.support.docs
 
 lock:  ## pin the newest releases that setup.cfg allows, in share/requirements*.txt
 	@set -e; folder=$$(mktemp --directory); trap 'rm -rf "$$folder"' EXIT; \

@@ -22,16 +22,19 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from pdudaemon import __version__, access, config, configfile, environment, listing, sharedfiles, topology
-from pdudaemon.config import LEVELS, PROTOCOLS, Config, DaemonOptions
-from pdudaemon.dispatcher import Dispatcher
+from pdudaemon import __version__, environment, listing, sharedfiles
+from pdudaemon.config import model as config
+from pdudaemon.config import reader, topology
+from pdudaemon.config.model import LEVELS, PROTOCOLS, Config, DaemonOptions
 from pdudaemon.drivers.driver import PDUOptions
+from pdudaemon.engine.dispatcher import Dispatcher
+from pdudaemon.engine.store import MEMORY, Store, copied
 from pdudaemon.errors import ConfigError, Conflict, PDUDaemonError, RequestError, StoreError
-from pdudaemon.listener import WORDS, Order, order
 from pdudaemon.power import Action, Request
+from pdudaemon.server import access
+from pdudaemon.server.listener import WORDS, Order, order
 from pdudaemon.service import News, Service, permitted, tell_faults
 from pdudaemon.settings import read
-from pdudaemon.store import MEMORY, Store, copied
 
 log = logging.getLogger("pdud")
 
@@ -89,7 +92,7 @@ def _config(options: argparse.Namespace) -> Config:
         path = ""
         secret = access.OPENFLIGHT if access.OPENFLIGHT.exists() else config.state_folder() / "jwt_secret"
         given = {"listener": "http", "port": OPENFLIGHT_PORT, "jwt_secret_file": str(secret), **given}
-    return configfile.load(path, given, checking=options.check or options.check_start)
+    return reader.load(path, given, checking=options.check or options.check_start)
 
 
 def _token(conf: Config, days: int, name: str) -> int:

@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 import sys
 
-from pdudaemon import access
-from pdudaemon.config import Config
+from pdudaemon.config.model import Config
 from pdudaemon.drivers import hooks, strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
 from pdudaemon.errors import ConfigError
+from pdudaemon.server import access
 from pdudaemon.settings import declared
 from pdudaemon.transports.deadline import Deadline
 

@@ -16,14 +16,15 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from pdudaemon import __version__, access, httplistener, tcplistener
-from pdudaemon.access import Access
-from pdudaemon.config import Config, ListenerOptions
-from pdudaemon.dispatcher import Dispatcher
+from pdudaemon import __version__
+from pdudaemon.config.model import Config, ListenerOptions
+from pdudaemon.engine.dispatcher import Dispatcher
+from pdudaemon.engine.store import Store
 from pdudaemon.errors import PDUDaemonError
-from pdudaemon.listener import Crowd, Hands, Listener
 from pdudaemon.notify import Notifier
-from pdudaemon.store import Store
+from pdudaemon.server import access, httplistener, tcplistener
+from pdudaemon.server.access import Access
+from pdudaemon.server.listener import Crowd, Hands, Listener
 
 log = logging.getLogger("pdud")
 

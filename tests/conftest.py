@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.process import Daemon
+from tests.support.process import Daemon
 
 # A suite in the background of a script is told to ignore Ctrl-C; the programs that it starts must not inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

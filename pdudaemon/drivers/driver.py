@@ -192,7 +192,7 @@ class PDUDriver:
     def pool(cls, settings: Mapping[str, Any]) -> tuple[str, int] | None:
         """Name the pool of PDUs that this one is in and how many of them may act at a time; None: any number may.
 
-        One that has been at it for some seconds does not count any more: see `pdudaemon.pool`.
+        One that has been at it for some seconds does not count any more: see `pdudaemon.engine.pool`.
         """
         return None
 

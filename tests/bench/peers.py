@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import load
-from tests.ports import free_ports
-from tests.process import ROOT, Daemon, install_plugin
+from tests.support.ports import free_ports
+from tests.support.process import ROOT, Daemon, install_plugin
 
 RELEASE = "1.1.1"
 BASE = "96bed7f"

@@ -21,7 +21,7 @@ from pdudaemon.drivers import strategies
 from tests.bench import load, peers
 from tests.bench.latency import take_turns
 from tests.bench.report import Bench
-from tests.ports import free_ports
+from tests.support.ports import free_ports
 
 TIMES = "SNMP SET, ms"
 OID = "1.3.6.1.4.1.99999.1.1.0"

@@ -15,7 +15,7 @@ from pdudaemon.drivers.driver import registered
 from tests.bench import peers
 from tests.bench.peers import Server
 from tests.bench.report import Bench
-from tests.docs import example
+from tests.support.docs import example
 
 ROW = "1000 PDUs"
 MIXED = "1000 mixed PDUs"

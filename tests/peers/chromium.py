@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.peers.http import listening
-from tests.ports import free_ports
+from tests.support.ports import free_ports
 
 OPTIONS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.ports import free_ports
-from tests.process import eventually
+from tests.support.ports import free_ports
+from tests.support.process import eventually
 
 USERNAME, PASSWORD = "pdu", "secretpw"
 

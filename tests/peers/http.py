@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.fakes.device import Device, Mood
-from tests.ports import free_ports
-from tests.process import eventually
+from tests.devices.device import Device, Mood
+from tests.support.ports import free_ports
+from tests.support.process import eventually
 
 
 class Request(NamedTuple):

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.ports import free_ports
-from tests.process import eventually
+from tests.support.ports import free_ports
+from tests.support.process import eventually
 
 CIPHER = 3
 _PRESENCE_PING = bytes.fromhex("0600ff06000011be80000000")

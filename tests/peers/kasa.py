@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers.http import listening
-from tests.ports import free_ports
+from tests.support.ports import free_ports
 
 SCRIPT = """
 const [folder, model, port] = process.argv.slice(1);

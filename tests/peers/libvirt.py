@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.process import eventually
+from tests.support.process import eventually
 
 DOMAIN = "test"
 """The one domain that there is; it runs at first."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.peers.http import listening
-from tests.ports import free_ports
+from tests.support.ports import free_ports
 
 COILS = 64
 

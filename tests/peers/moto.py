@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.peers.http import listening
-from tests.ports import free_ports
+from tests.support.ports import free_ports
 
 REGION = "eu-west-1"
 

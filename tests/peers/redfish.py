@@ -21,7 +21,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.peers.http import listening, self_signed
-from tests.ports import free_ports
+from tests.support.ports import free_ports
 
 SYSTEM = "11111111-1111-1111-1111-111111111111"
 

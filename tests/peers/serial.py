@@ -19,9 +19,9 @@ from typing import Self
 
 import pytest
 
-from tests.fakes.device import Device, Mood
+from tests.devices.device import Device, Mood
 from tests.peers.http import listening
-from tests.ports import free_ports
+from tests.support.ports import free_ports
 
 DATA = Path(__file__).parent.parent / "data"
 

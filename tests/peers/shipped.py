@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tests.process import ROOT, Daemon
+from tests.support.process import ROOT, Daemon
 
 SHIPPED = ROOT / "share" / "topology.yaml"
 VERBS = {"status": "GET", "on": "PATCH", "off": "DELETE", "restart": "PUT"}

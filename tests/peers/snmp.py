@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.fakes import snmp as wire
+from tests.devices import snmp as wire
 from tests.peers import snmp_outlets
-from tests.ports import free_ports
-from tests.process import eventually
+from tests.support.ports import free_ports
+from tests.support.process import eventually
 
 AUTH, PRIV = "authpass12345", "privpass12345"
 SNMPD_USERS = {

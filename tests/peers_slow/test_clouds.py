@@ -13,7 +13,7 @@ import pytest
 from tests.peers.moto import REGION, moto
 from tests.peers.redfish import sushy
 from tests.peers.shipped import Cluster
-from tests.process import Daemon, eventually
+from tests.support.process import Daemon, eventually
 
 Make = Callable[..., Daemon]
 

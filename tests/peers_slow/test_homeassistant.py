@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon import configfile
-from pdudaemon.dispatcher import Dispatcher
+from pdudaemon.config import reader
+from pdudaemon.engine.dispatcher import Dispatcher
+from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import Action, State
-from pdudaemon.store import MEMORY, Store
 from tests.peers.homeassistant import HomeAssistant, homeassistant
 
 
@@ -28,7 +28,7 @@ def dispatcher(server: HomeAssistant, tmp_path: Path) -> Iterator[Dispatcher]:
     home = {"driver": "home-assistant-http", "hostname": "127.0.0.1", "port": server.port, "retries": 1}
     pdus = {"home": {**home, "api_key": server.token}, "stranger": {**home, "api_key": "eyJ.no.token"}}
     (tmp_path / "conf").write_text(json.dumps({"pdus": pdus}))
-    conf = configfile.load(str(tmp_path / "conf"))
+    conf = reader.load(str(tmp_path / "conf"))
     assert not conf.faults and not conf.warnings
     one = Dispatcher(conf, Store(MEMORY), tmp_path)
     one.start()

@@ -13,7 +13,7 @@ from pdudaemon.drivers.tplink import TPLink
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
-from tests.fakes.tplink import plain, scrambled
+from tests.devices.tplink import plain, scrambled
 from tests.peers.kasa import simulator
 
 

@@ -19,7 +19,7 @@ import tty
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.process import eventually
+from tests.support.process import eventually
 
 CONTROLLERS = 8
 _GADGETS = Path("/sys/kernel/config/usb_gadget")

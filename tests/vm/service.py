@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.process import Daemon, eventually
+from tests.support.process import Daemon, eventually
 
 CONF = Path("/etc/pdudaemon/pdudaemon.conf")
 STATE = Path("/var/lib/pdudaemon")

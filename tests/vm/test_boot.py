@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import ROOT, eventually
+from tests.support.process import ROOT, eventually
 from tests.vm.base import FORMER
 from tests.vm.service import CONF, STATE, Service, apt, run, systemctl
 

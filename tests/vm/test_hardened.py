@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import acme, numato
+from tests.devices import acme, numato
 from tests.peers.ipmi import CIPHER, ipmi_sim
 from tests.peers.ssh import keygen, sshd
-from tests.process import eventually
+from tests.support.process import eventually
 from tests.vm import boards
 from tests.vm.gadgets import Cable, load_modules
 from tests.vm.service import CONF, STATE, Service, run, systemctl

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.fakes import devantechusb, numato
-from tests.process import ROOT, Daemon, eventually
+from tests.devices import devantechusb, numato
+from tests.support.process import ROOT, Daemon, eventually
 from tests.vm import boards
 from tests.vm.gadgets import Cable, Gadget, load_modules
 

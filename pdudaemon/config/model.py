@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: MIT
+"""What a configuration amounts to: the options of the daemon and its listeners, the PDUs, nodes and groups."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pdudaemon.config.nodes import Node
+from pdudaemon.drivers import hooks
+from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
+from pdudaemon.drivers.hooks import Traits
+from pdudaemon.errors import RequestError
+from pdudaemon.power import Outlet, Target
+from pdudaemon.ranges import expanded
+from pdudaemon.settings import Kind, Options, Setting, choice, integer, near, networks, seconds, sites, text, without
+
+PROTOCOLS = ("tcp", "http", "both")
+LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR")
+LONGEST_WAIT = 86400.0
+
+
+def _level(value: object) -> str:
+    """Take a level as the existing daemon does, to which a text that it does not know means ERROR."""
+    if isinstance(value, str) and value.strip() and value.upper() not in LEVELS:
+        return "ERROR"
+    return choice(*LEVELS).convert(value)
+
+
+level = Kind(" ".join(LEVELS), _level)
+
+
+class DaemonOptions(Options):
+    """The ``daemon`` section. The last group are bounds: what is beyond one is refused or answered early, and told."""
+
+    hostname = Setting(text, "127.0.0.1", "address to listen on; `0.0.0.0` or `::` for all")
+    port = Setting(integer(0, 65535), 16421, "TCP port to listen on")
+    listener = Setting(choice(*PROTOCOLS), "tcp", "protocol spoken there; `both` tells them apart by the first bytes")
+    logging_level = Setting(level, "INFO", "least level that is logged; any other word means `ERROR`")
+    dbname = Setting(text, "pdudaemon", "file of the store, below the state directory if relative")
+    wait = Setting(seconds(0, 3600), 600.0, "how long an answer waits for the result; 0: accepted is enough", unit="s")
+    fsync = Setting(
+        choice("reboot", "all"), "reboot", "what must be on the disk itself first: the off of a reboot, or all requests"
+    )
+    resume_age = Setting(
+        seconds(0, 86400 * 365), 600.0, "an on or off overdue by more than this is not resumed at a start", unit="s"
+    )
+    give_up = Setting(seconds(0, 86400 * 365), 3600.0, "how long a failing on half of a reboot is kept up", unit="s")
+    max_delay = Setting(seconds(0, 86400), 3600.0, "longest `delay` of a request", unit="s")
+    max_connections = Setting(integer(1, 100000), 1000, "connections at a time, of all listeners")
+    client_timeout = Setting(seconds(0.1, 3600), 30.0, "time for a client to send a whole request", unit="s")
+    max_waiters = Setting(integer(0, 100000), 512, "clients that may wait for a result, in all")
+    max_waiters_per_pdu = Setting(integer(0, 100000), 32, "clients that may wait for a result, of one PDU")
+    max_queue = Setting(integer(1, 1000000), 1000, "requests accepted and not ended, for one PDU")
+    history = Setting(integer(0, 10000000), 10000, "ended requests that are remembered")
+    topology = Setting(text, "", "an OpenFlight Power `topology.yaml`, whose nodes, platforms and groups are added")
+    jwt_secret_file = Setting(
+        text, "", "with it every request needs a token signed with the secret in this file, which is made if missing"
+    )
+    origins = Setting(
+        sites, (), "origins such as `http://wiki:8080` whose pages may switch; names by which browsers may come here"
+    )
+
+
+class ListenerOptions(Options):
+    """One entry of ``daemon.listeners``, which replaces ``hostname``, ``port`` and ``listener``."""
+
+    protocol = Setting(choice(*PROTOCOLS), "tcp", "protocol spoken there", required=True)
+    hostname = Setting(text, "127.0.0.1", "address to listen on")
+    port = Setting(integer(0, 65535), 16421, "TCP port to listen on")
+    allow = Setting(networks, (), "networks from where the text protocol may be spoken, if not from everywhere")
+
+
+@dataclass(frozen=True)
+class PDUConfig:
+    """One entry of ``pdus``. ``fault`` says why it is disabled; ``driver`` is then None."""
+
+    name: str
+    settings: Mapping[str, Any]
+    options: PDUOptions
+    driver: type[PDUDriver] | None
+    secrets: tuple[str, ...] = ()
+    fault: str = ""
+    traits: Traits = field(default_factory=Traits)
+
+    @property
+    def driver_name(self) -> str:
+        return str(self.settings.get("driver", ""))
+
+    @property
+    def readable(self) -> bool:
+        """Whether the state of its ports can be read from the device."""
+        return self.traits.reads_state
+
+    def outlet(self, port: str | int) -> Outlet:
+        """Return the outlet that a port, spelled in any way, names. Raises: RequestError if there is none."""
+        if self.driver is None:
+            raise RequestError(f"{self.name}: disabled by its configuration: {self.fault}")
+        try:
+            canonical = hooks.canonical_port(self.driver, str(port), self.settings)
+        except ValueError as error:
+            raise RequestError(f"{self.name}: {without(self.secrets, str(error))}") from None
+        return Outlet(self.name, canonical, port if legacy(self.driver) else None)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of a configuration. ``faults`` and ``warnings`` are lines for people, of what did not prevent it.
+
+    ``nodes`` holds the aliases as well. ``locked`` are single outlets; a PDU can be locked as a whole besides.
+    """
+
+    path: str
+    daemon: DaemonOptions
+    listeners: tuple[ListenerOptions, ...]
+    pdus: Mapping[str, PDUConfig]
+    nodes: Mapping[str, Node]
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    locked: frozenset[Outlet] = frozenset()
+    faults: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def secret_file(self) -> Path | None:
+        """The file with the secret of tokens; None: none are asked for."""
+        name = self.daemon.jwt_secret_file
+        return Path(self.path).parent / os.path.expandvars(name) if name else None
+
+    def target(self, hostname: str, port: str | int) -> Target:
+        """Return the target that a PDU's name and a port name. Raises: RequestError, saying what is wrong."""
+        pdu = self.pdus.get(hostname)
+        if pdu is None:
+            raise RequestError(f"there is no PDU {hostname!r}{near(hostname, self.pdus)}")
+        outlet = pdu.outlet(port)
+        return Target(str(outlet), (outlet,), self._lock((outlet,)), (hostname, port), self)
+
+    def node(self, name: str) -> Target:
+        """Return the target that a node or an alias names. Raises: RequestError, saying what is wrong."""
+        found = self.nodes.get(name)
+        if found is None:
+            group = "; it is the name of a group: pduclient -g, or groups=" if name in self.groups else ""
+            raise RequestError(f"there is no alias or node {name!r}{group or near(name, self.nodes)}")
+        if found.fault:
+            raise RequestError(f"{name!r} is disabled by its configuration: {found.fault}")
+        return Target(str(found), found.feeds, self._lock(found.feeds), (name,), self)
+
+    def current(self, target: Target) -> Target:
+        """Return a target as it is here, wherever it was found. Raises: RequestError if there is none any more."""
+        if target.parts:
+            return Target.joined([self.current(part) for part in target.parts])
+        if target.found_in is self or not target.words:
+            return target
+        return self.target(*target.words) if len(target.words) == 2 else self.node(*target.words)
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a node, alias or group of a name."""
+        return name in self.nodes or name in self.groups
+
+    def restarts(self, outlet: Outlet) -> bool:
+        """Whether a reboot of an outlet is the device's own restart."""
+        pdu = self.pdus.get(outlet.pdu)
+        return pdu is not None and pdu.traits.restarts
+
+    def named(self, names: str, groups: str = "") -> tuple[list[str], list[str]]:
+        """Return the nodes that texts of ranges and of groups name, and the groups that there are not.
+
+        A node that nobody knows is returned as well. Raises: ValueError.
+        """
+        missing: list[str] = []
+
+        def members(group: str) -> tuple[str, ...]:
+            if group not in self.groups:
+                missing.append(group)
+            return self.groups.get(group, ())
+
+        found = expanded(names, members)
+        for group in expanded(groups):
+            found += members(group)
+        return list(dict.fromkeys(found)), missing
+
+    def _lock(self, outlets: Iterable[Outlet]) -> str:
+        for outlet in outlets:
+            if outlet in self.locked or self.pdus[outlet.pdu].options.locked is True:
+                return f"{outlet} is locked by the configuration"
+        return ""
+
+
+def locked(pdus: Mapping[str, PDUConfig], nodes: Mapping[str, Node]) -> Iterator[Outlet]:
+    """Yield the outlets that are locked one by one: those of locked nodes, and the locked ports of PDUs."""
+    for node in nodes.values():
+        if node.locked:
+            yield from node.feeds
+    for pdu in pdus.values():
+        if isinstance(pdu.options.locked, tuple):
+            yield from map(pdu.outlet, pdu.options.locked)
+
+
+def state_folder() -> Path:
+    """Return where a relative ``dbname`` lives: systemd's state directory, else the user's own by XDG."""
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    home = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state") / "pdudaemon"

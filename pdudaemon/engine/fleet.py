@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""`Fleet`: the runners of all PDUs, and what they share: a box for PDUs that are one device, a pool for those of which
+only some may act at a time.
+
+Made before the start; after that everything is called with the dispatcher's lock held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from weakref import WeakValueDictionary
+
+from pdudaemon.config.model import PDUConfig
+from pdudaemon.engine.pool import Pool
+from pdudaemon.engine.runner import Box, PDURunner
+
+log = logging.getLogger("pdud.dispatcher")
+
+
+def _file_name(name: str) -> str:
+    """Return the name of a file for any name, which has at most 255 bytes and is not that of a folder."""
+    quoted = quote(name, safe="")
+    if len(quoted) > 200:
+        return f"{quoted[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
+
+
+def _box_name(pdu: PDUConfig) -> str:
+    return pdu.options.lock or pdu.name
+
+
+class Fleet:
+    """``pdus`` and ``runners`` by name: those configured, and those not any more that have not ended what they have.
+
+    A PDU that is disabled has no runner, and one that a reload disables is as before until it has ended what it has.
+    ``begin`` and ``end`` are what each runner calls; ``locks`` is the folder for the lock files of the boxes, None for
+    none.
+    """
+
+    def __init__(
+        self, pdus: Mapping[str, PDUConfig], locks: Path | None, begin: Callable[..., Any], end: Callable[..., Any]
+    ) -> None:
+        self.pdus: dict[str, PDUConfig] = {}
+        self.runners: dict[str, PDURunner] = {}
+        self.boxes: WeakValueDictionary[str, Box] = WeakValueDictionary()  # as long as a worker has to do with one
+        self._users: Counter[str] = Counter()  # of the boxes, by name
+        self._pools: dict[tuple[str, int], Pool] = {}
+        self._locks = locks
+        self._begin = begin
+        self._end = end
+        self._configured: Mapping[str, PDUConfig] = pdus
+        self.change(pdus)
+
+    def change(self, pdus: Mapping[str, PDUConfig]) -> None:
+        """Have these PDUs from now on; one that has changed is another from its next action on."""
+        self._configured = pdus
+        for name, pdu in pdus.items():
+            if pdu.driver is None and name in self.runners:
+                continue
+            former, self.pdus[name] = self.pdus.get(name), pdu
+            if pdu.driver is None:
+                continue
+            self._users[_box_name(pdu)] += 1
+            if former is not None:
+                self._part(former)
+            if name not in self.runners:
+                self.runners[name] = PDURunner(pdu, self._box(pdu), self._pool(pdu), self._begin, self._end)
+            elif former != pdu:
+                self.runners[name].change(pdu, self._box(pdu), self._pool(pdu))
+                log.info("%s: its configuration has changed", name)
+
+    def let_go(self, name: str, load: int) -> None:
+        """Part with a PDU that is not configured any more, or disabled, unless there is something left for it to do."""
+        if load or name not in self.pdus or self._usable(name):
+            return
+        runner = self.runners.pop(name, None)
+        if runner is not None:
+            runner.stop()
+        self._part(self.pdus[name])
+        if name in self._configured:
+            self.pdus[name] = self._configured[name]
+        else:
+            del self.pdus[name]
+            log.info("%s is not configured any more, and has gone", name)
+
+    def state(self, name: str) -> str:
+        """Return ``ready``, ``stuck``, ``leaving`` or ``disabled``."""
+        if name not in self.runners:
+            return "disabled"
+        if self.runners[name].box.stuck:
+            return "stuck"
+        return "ready" if self._usable(name) else "leaving"
+
+    def stuck(self) -> list[str]:
+        """Return the names of those of which an action does not come back."""
+        return sorted(name for name, runner in self.runners.items() if runner.box.stuck)
+
+    def sharing(self, box: Box) -> set[str]:
+        """Return the names of those that are one device."""
+        return {name for name, runner in self.runners.items() if runner.box is box}
+
+    def _usable(self, name: str) -> bool:
+        return name in self._configured and self._configured[name].driver is not None
+
+    def _box(self, pdu: PDUConfig) -> Box:
+        name = _box_name(pdu)
+        box = self.boxes.get(name)
+        if box is None:
+            box = self.boxes[name] = Box(None if self._locks is None else self._locks / _file_name(name))
+        box.remember()
+        return box
+
+    def _part(self, pdu: PDUConfig) -> None:
+        """Forget the box that a PDU had, unless it had none or others have it as well."""
+        if pdu.driver is None:
+            return
+        name = _box_name(pdu)
+        self._users[name] -= 1
+        if not self._users[name]:
+            del self._users[name]
+            box = self.boxes.get(name)
+            if box is not None:
+                box.forget()
+
+    def _pool(self, pdu: PDUConfig) -> AbstractContextManager[Any]:
+        pool = pdu.traits.pool
+        return nullcontext() if pool is None else self._pools.setdefault(pool, Pool(pool[1]))

@@ -1,0 +1,390 @@
+# SPDX-License-Identifier: MIT
+"""Configuration: old files unchanged, all faults at once, and what a fault disables."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdudaemon import listing
+from pdudaemon.config import model as config
+from pdudaemon.config import reader
+from pdudaemon.errors import ConfigError, RequestError
+from tests.support.process import Daemon, eventually
+
+OLD = """{
+  "daemon": {"hostname": "0.0.0.0", "port": "16421", "dbname": "pdudaemon", "logging_level": "DEBUG"},
+  "pdus": {
+    "192.168.10.2": {"driver": "localcmdline", "cmd_on": "echo '%s on' >> /tmp/pdu", "cmd_off": "echo '%s off' >> /tmp/pdu"},
+    "nothing": {"driver": "localcmdline"},
+    "patient": {"driver": "localcmdline", "retries": "10", "retrydelay": 1}
+  },
+  "aliases": {"board": {"hostname": "192.168.10.2", "port": 0}, "other": {"hostname": "patient", "port": "a1"}}
+}"""
+
+
+def load(tmp_path: Path, whole: Any, **overrides: Any) -> config.Config:
+    """Load a configuration given as text or as an object."""
+    path = tmp_path / "pdudaemon.conf"
+    path.write_text(whole if isinstance(whole, str) else json.dumps(whole))
+    return reader.load(str(path), overrides)
+
+
+def faults(tmp_path: Path, whole: Any) -> tuple[str, ...]:
+    """Return the fatal faults of a configuration, without the path."""
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, whole)
+    return tuple(fault.removeprefix(str(tmp_path / "pdudaemon.conf")) for fault in caught.value.faults)
+
+
+def test_an_old_file_is_read_unchanged(tmp_path: Path) -> None:
+    conf = load(tmp_path, OLD)
+    assert not conf.faults and not conf.warnings
+    (listener,) = conf.listeners
+    assert (listener.hostname, listener.port, listener.protocol) == ("0.0.0.0", 16421, "tcp")
+    assert conf.pdus["patient"].options.retries == 10
+    assert conf.pdus["nothing"].options.retries == 5 and conf.pdus["nothing"].options.retrydelay == 5
+    assert [str(outlet) for outlet in conf.node("board").outlets] == ["192.168.10.2 port 0"]
+
+
+def test_command_line_overrides(tmp_path: Path) -> None:
+    assert load(tmp_path, OLD, listener="http").listeners[0].protocol == "http"
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    whole = {
+        "daemon": {"port": 70000, "wait": "nan", "listener": "htp", "logging_level": True},
+        "pdus": {"a": {"driver": "dumy"}, "b": {"driver": "dummy", "outlets": 0}, "c": []},
+        "aliases": {"x": {"hostname": "aa", "port": 1}},
+    }
+    assert faults(tmp_path, whole) == (
+        ": daemon.port: 70000 is not within 0 and 65535",
+        ": daemon.listener: 'htp' is none of tcp, http, both; did you mean 'http'?",
+        ": daemon.logging_level: True is none of DEBUG, INFO, WARN, WARNING, ERROR",
+        ": daemon.wait: 'nan' is not a number of seconds",
+        ": pdus.a.driver: there is no driver 'dumy'; did you mean 'dummy'?",
+        ": pdus.b.outlets: 0 is not within 1 and 10000",
+        ": pdus.c: must be a JSON object",
+        ": aliases.x: there is no PDU 'aa'; did you mean 'a'?",
+    )
+
+
+@pytest.mark.parametrize(
+    ("whole", "fault"),
+    [
+        ('{"pdus": {,}}', ":1:11: not valid JSON: Expecting property name enclosed in double quotes"),
+        ("", ":1:1: not valid JSON: Expecting value"),
+        ("[]", ": must be a JSON object with the sections daemon, pdus and aliases"),
+        ("[" * 100000, ": not usable JSON: nested too deeply"),
+        ('{"daemon": []}', ": daemon: must be a JSON object"),
+        ('{"pdu": {}}', ": pdus: is missing; did you mean 'pdu'?"),
+        ('{"pdus": {}, "pdus": {}}', ": pdus: stands there more than once"),
+        ('{"daemon": {"port": 1, "port": 2}, "pdus": {}}', ": daemon.port: stands there more than once"),
+        ('{"daemon": {"listeners": []}, "pdus": {}}', ": daemon.listeners: must be a list of at least one listener"),
+        (
+            '{"daemon": {"listeners": [{}]}, "pdus": {}}',
+            ": daemon.listeners[0].protocol: is missing: protocol spoken there",
+        ),
+        ('{"daemon": {"wait": 1e999}, "pdus": {}}', ": daemon.wait: inf is not within 0 and 3600 seconds"),
+        (f'{{"daemon": {{"wait": {"9" * 400}}}, "pdus": {{}}}}', ": daemon.wait: inf is not within 0 and 3600 seconds"),
+        (
+            f'{{"daemon": {{"wait": {"9" * 5000}}}, "pdus": {{}}}}',
+            ": daemon.wait: inf is not within 0 and 3600 seconds",
+        ),
+        (f'{{"daemon": {{"port": -{"9" * 5000}}}, "pdus": {{}}}}', ": daemon.port: -inf is not a whole number"),
+        (
+            '{"daemon": {"jwt_secret_file": "a\\u0000"}}',
+            ": daemon.jwt_secret_file: 'a\\x00' has a character that nothing can be told",
+        ),
+        (
+            '{"daemon": {"topology": "a\\u0000"}}',
+            ": daemon.topology: 'a\\x00' has a character that nothing can be told",
+        ),
+        (
+            '{"daemon": {"listeners": [{"protocol": "tcp", "port": 1, "port": 2}]}, "pdus": {}}',
+            ": daemon.listeners[0].port: stands there more than once",
+        ),
+    ],
+)
+def test_fatal_faults(tmp_path: Path, whole: str, fault: str) -> None:
+    assert fault in faults(tmp_path, whole)
+
+
+def test_a_faulty_entry_disables_itself_alone(tmp_path: Path) -> None:
+    conf = load(
+        tmp_path,
+        '{"pdus": {"good": {"driver": "dummy"}, "bad": {"driver": "dummy", "retries": -1}, "none": {},'
+        ' "twice": {"driver": "dummy"}, "twice": {"driver": "dummy"}, "blind": {"driver": "localcmdline", "verify": "true"}},'
+        ' "aliases": {"a": {"hostname": "bad", "port": 1}, "b": {"hostname": "good", "port": 9}, "c": {"hostname": "good"}}}',
+    )
+    assert conf.target("good", "03").outlets[0].port == "3"
+    for name, why in {
+        "bad": "retries: -1 is not within",
+        "none": "driver: is missing",
+        "twice": "more than once",
+        "blind": "verify: the state of this PDU cannot be read",
+    }.items():
+        with pytest.raises(RequestError, match=why):
+            conf.target(name, "1")
+    for name in "abc":
+        with pytest.raises(RequestError, match="disabled"):
+            conf.node(name)
+    assert len(conf.faults) == 7
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ('"locked": 5', "locked: 5 is neither true, false nor a list of ports"),
+        ('"locked": [9]', "locked: '9' is not a port: this PDU has 1 to 8"),
+        (f'"locked": [{"9" * 5000}]', "locked: [inf] is neither true, false nor a list of ports"),
+        (f'"timeout": {"9" * 400}', "timeout: inf is not within 0.1 and 3600 seconds"),
+    ],
+)
+def test_nothing_in_a_file_is_more_than_a_fault(tmp_path: Path, keys: str, fault: str) -> None:
+    conf = load(tmp_path, f'{{"pdus": {{"a": {{"driver": "dummy", {keys}}}, "b": {{"driver": "dummy"}}}}}}')
+    assert [line.partition(": ")[2].removeprefix("pdus.a").lstrip(".: ") for line in conf.faults] == [fault]
+    assert conf.target("b", "1")
+
+
+def test_what_is_nested_deeply_is_a_fault(tmp_path: Path) -> None:
+    """Of the whole file, or of the PDU where Python's JSON goes deeper than the rest of it."""
+    nested = '{"x": ' * 3000 + "1" + "}" * 3000
+    try:
+        told = load(tmp_path, f'{{"pdus": {{"a": {{"driver": "dummy", "x": {nested}}}}}}}').faults
+    except ConfigError as error:
+        told = error.faults
+    (fault,) = told
+    assert "nested too deeply" in fault
+
+
+def test_names_with_half_a_character(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    feed = {"hostname": "pdu", "port": 1}
+    half = "a\ud800"
+    sections = {
+        "aliases": {half: feed},
+        "nodes": {half: feed, "n": {**feed, half: 1}},
+        "groups": {half: "n", "g": half},
+    }
+    conf = load(
+        tmp_path, {"pdus": {half: {"driver": "dummy"}, "pdu": {"driver": "dummy", half: 1}}, **sections, half: 1}
+    )
+    assert listing.check(conf) == 2
+    lines = [line.partition(": ")[2] for line in capsys.readouterr().out.encode().decode().splitlines()]
+    assert lines == [
+        *(f"{section}.a\\ud800: has half a character" for section in ("pdus", "aliases", "nodes", "groups")),
+        r"groups.g: 'a\ud800' is no name: letters, digits and _ . - only",
+        *(rf"{place}a\ud800: nothing is known of this key" for place in ("pdus.pdu.", "nodes.n.", "")),
+    ]
+    assert [*conf.pdus] == ["pdu"] and [*conf.nodes] == ["n"] and not conf.groups
+
+
+def test_null_is_not_set_and_digits_are_a_text(tmp_path: Path) -> None:
+    pdu = {"driver": "devantech_eth008", "ip": "192.0.2.1", "password": None}
+    conf = load(tmp_path, {"pdus": {"a": pdu, "b": {**pdu, "password": 1234}}})
+    assert not conf.faults
+    assert [conf.pdus[name].settings.get("password", "") for name in "ab"] == ["", 1234]
+    assert load(tmp_path, {"pdus": {"t": {"driver": "tasmota", "port_count": None}}}).target("t", "1").outlets
+
+
+@pytest.mark.parametrize("password", [["x-secret"], 1.5, True, "x-secret\ud800"])
+def test_a_secret_that_is_none_is_told_without_its_value(tmp_path: Path, password: object) -> None:
+    conf = load(tmp_path, {"pdus": {"a": {"driver": "devantech_eth008", "ip": "192.0.2.1", "password": password}}})
+    (fault,) = conf.faults
+    assert "pdus.a.password: is not usable as given (which must not be shown); wanted: text" in fault
+
+
+def test_unknown_keys_are_warnings_with_a_near_match(tmp_path: Path) -> None:
+    conf = load(tmp_path, {"daemon": {"wiat": 1}, "pdus": {"a": {"driver": "dummy", "retrys": 1}}, "alias": {}})
+    assert not conf.faults
+    assert [warning.partition(": ")[2] for warning in conf.warnings] == [
+        "daemon.wiat: nothing is known of this key; did you mean 'wait'?",
+        "pdus.a.retrys: nothing is known of this key; did you mean 'retries'?",
+        "alias: nothing is known of this key; did you mean 'aliases'?",
+    ]
+
+
+@pytest.mark.parametrize("state", [{"STATE_DIRECTORY": "{}/a:/other"}, {"XDG_STATE_HOME": "{}"}, {"HOME": "{}"}])
+def test_a_relative_store_lives_in_the_state_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: dict[str, str]
+) -> None:
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in state.items():
+        monkeypatch.setenv(name, value.format(tmp_path))
+    expected = {"STATE_DIRECTORY": "a", "XDG_STATE_HOME": "pdudaemon", "HOME": ".local/state/pdudaemon"}
+    assert config.state_folder() == tmp_path / expected[next(iter(state))]
+
+
+@pytest.mark.real_program
+def test_the_daemon_refuses_to_start_in_words(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    """Never a traceback, never a process that runs and does not listen: exit code 2, or 75 if it may pass, and what is wrong."""
+    broken = daemon({}, start=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for whole, arguments, words in (
+            ("{", (), "pdudaemon.conf:1:2: not valid JSON"),
+            (
+                {"daemon": {"port": port}, "pdus": {}},
+                (),
+                f"cannot listen on 127.0.0.1 port {port}: Address already in use",
+            ),
+            ({"daemon": {"hostname": "no.such.host.invalid"}, "pdus": {}}, (), "cannot listen on no.such.host.invalid"),
+            ({"pdus": {}}, ("--dbfile=/proc/no/store",), "the store cannot be opened: No such file or directory"),
+            ({"pdus": {}}, (f"--dbfile={tmp_path}",), "the store cannot be opened: Is a directory"),
+            ({"pdus": {}}, (f"--dbfile={broken.conf}",), "file is not a database"),
+            ({"pdus": {}}, ("--conf=/no/such/file",), "/no/such/file: cannot be read: No such file or directory"),
+            ({"pdus": {}}, ("--logfile=/no/such/file",), "cannot log to /no/such/file: No such file"),
+        ):
+            broken.configure(whole)
+            ended = broken.run(*arguments)
+            assert ended.returncode == (75 if "listen on" in words or "--dbfile" in str(arguments) else 2), ended
+            assert words in ended.stderr and "Traceback" not in ended.stderr, ended.stderr
+
+
+def test_check_is_strict(daemon: Callable[..., Daemon]) -> None:
+    checked = daemon({"a": {"driver": "dummy", "outlets": "x"}}, {"b": {"hostname": "c", "port": 1}}, start=False)
+    ended = checked.run("--check")
+    assert ended.returncode == 2
+    assert "pdus.a.outlets: 'x' is not a whole number" in ended.stdout and "aliases.b" in ended.stdout
+    checked.configure({"pdus": {"a": {"driver": "dummy", "typo": 1}}})
+    ended = checked.run("--check")
+    assert ended.returncode == 0 and "pdus.a.typo" in ended.stdout and "no faults" in ended.stdout
+    assert not checked.db.exists()
+
+
+def test_warnings_are_told_beside_what_prevents_the_start(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"a": {"driver": "dummy", "typo": 1}, "b": {"driver": "dumy"}}, start=False, wait="x", wiat=1)
+    for arguments in ((), ("--check",), ("--check-start",)):
+        ended = started.run(*arguments)
+        assert ended.returncode == 2
+        for told in ("daemon.wait: 'x'", "daemon.wiat: nothing", "pdus.a.typo: nothing", "pdus.b.driver: there is no"):
+            assert told in ended.stderr, ended
+
+
+def test_all_is_told_beside_a_secret_or_an_address_that_prevents_the_start(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"a": {"driver": "dummy", "typo": 1}, "b": {"driver": "dumy"}}, start=False)
+    for key, value in {"hostname": "127.0..1", "jwt_secret_file": "/dev/null/x"}.items():
+        started.configure({**started.settings, "daemon": {**started.settings["daemon"], key: value}})
+        ended = started.run()
+        assert ended.returncode == 2 and str(value) in ended.stderr
+        assert "pdus.a.typo" in ended.stderr and "pdus.b.driver" in ended.stderr
+
+
+def test_check_start_fails_for_what_prevents_a_start_alone(daemon: Callable[..., Daemon]) -> None:
+    checked = daemon({"a": {"driver": "dumy"}}, {"b": {"hostname": "c", "port": 1}}, start=False)
+    assert checked.run("--check").returncode == 2
+    ended = checked.run("--check-start")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    secret = checked.folder / "secret"
+    secret.write_text("")
+    secret.chmod(0o600)
+    checked.settings["daemon"]["jwt_secret_file"] = "secret"
+    for whole, fault in (("{", "not valid JSON"), (checked.settings, "holds no secret")):
+        checked.configure(whole)
+        ended = checked.run("--check-start")
+        assert ended.returncode == 2 and fault in ended.stderr, ended
+
+
+def test_a_credential_that_only_the_service_can_see_is_no_fault(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    secret = {"credential": "apc"}
+    values = {"driver": "platform", "power_on": "true", "values": {"word": secret}}
+    checked = daemon(
+        {
+            "snmp": {"driver": "apc7952", "password": secret},
+            "typed": {"driver": "dummy", "outlets": secret},
+            "p": values,
+        },
+        start=False,
+    )
+    for arguments in (("--check",), ("--check-start",)):
+        assert checked.run(*arguments).returncode == 0
+    told = checked.run("--check").stdout
+    for key in ("snmp.password", "typed.outlets", "p.values"):
+        assert f"pdus.{key}: only the service can see this credential" in told
+    assert "3 PDUs" in told and "no faults" in told
+    checked.start()
+    assert "only the service can see the credential 'apc'" in checked.power("on", "snmp", 1).text
+    checked.stop()
+    checked.environment["CREDENTIALS_DIRECTORY"] = str(tmp_path)  # that of the service: what is not there is a fault
+    assert "the credential 'apc' cannot be read" in checked.run("--check").stdout
+    checked.environment.clear()
+    checked.configure({"pdus": {"snmp": {"driver": "snmpv1", "community": {"credential": "../apc"}}}})
+    assert checked.run("--check").returncode == 2
+
+
+def test_a_foreign_table_in_an_old_store_is_left_alone(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"pdu": {"driver": "dummy"}}, start=False)
+    with sqlite3.connect(started.db) as old:
+        old.execute("CREATE TABLE pdu_queue (id INTEGER PRIMARY KEY, hostname TEXT, port INTEGER, request TEXT)")
+        old.execute("INSERT INTO pdu_queue VALUES (1, 'pdu', 1, 'on')")
+    old.close()
+    started.start()
+    assert started.power("on", "pdu", 1).status == 200
+    started.stop()
+    with sqlite3.connect(started.db) as after:
+        assert after.execute("SELECT * FROM pdu_queue").fetchall() == [(1, "pdu", 1, "on")]
+    after.close()
+
+
+@pytest.mark.real_program
+def test_log_levels_and_the_journal(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"pdu": {"driver": "dummy", "typo": 1}, "bad": {}}, start=False, logging_level="DEBUG")
+    for arguments, shown in (((), True), (("--loglevel", "WARN"), False), (("--loglevel=WARNING", "--journal"), False)):
+        process = started.spawn(*arguments, stderr=-1)
+        assert process.stderr is not None
+        lines = [process.stderr.readline().decode() for _ in range(2)]
+        process.terminate()
+        rest = process.stderr.read().decode()
+        process.stderr.close()
+        assert process.wait() == 0
+        assert ("has started" in rest) is shown
+        if "--journal" in arguments:
+            assert lines[0].startswith("<3>pdud: ") and lines[1].startswith("<4>pdud: ")
+
+
+def test_a_log_that_cannot_be_written_goes_to_standard_error_until_it_can(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    """A log that raised would end the worker in the middle of a request."""
+    started = daemon({"pdu": {"driver": "dummy"}}, start=False)
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    log = folder / "log"
+    with started.log.open("wb") as stderr:
+        started.process = started.spawn(f"--logfile={log}", stderr=stderr)
+    found = eventually(
+        lambda: log.exists() and re.search(r"listening on \S+:(\d+) .* has started", log.read_text(), re.S)
+    )
+    started.port = int(found[1])
+    for number, spoil in enumerate((lambda: shutil.rmtree(folder), lambda: folder.write_text("no folder")), 1):
+        spoil()
+        assert started.power("on", "pdu", number).status == started.power("off", "pdu", number).status == 200
+        assert re.search(rf"DEBUG pdud.*port {number}", started.log_text())
+    folder.unlink()
+    folder.mkdir()
+    assert started.power("on", "pdu", 7).status == 200
+    assert "port 7" in log.read_text() and "port 7" not in started.log_text()
+    log.rename(folder / "log.1")
+    assert started.power("on", "pdu", 8).status == 200 and "port 8" in log.read_text()
+    assert started.stop() == 0 and "Traceback" not in started.log_text()
+
+
+def test_several_listeners(daemon: Callable[..., Daemon]) -> None:
+    listeners = [{"protocol": word, "port": 0} for word in ("tcp", "http", "both")]
+    started = daemon({"pdu": {"driver": "dummy"}}, listeners=listeners)
+    ports = {word: int(port) for port, word in re.findall(r"listening on \S+:(\d+) \((\w+)\)", started.log_text())}
+    started.port = ports["tcp"]
+    assert started.tcp("pdu 1 on") == "ack\n"
+    started.port = ports["http"]
+    assert started.power("off", "pdu", 1).status == 200
+    started.port = ports["both"]
+    assert started.tcp("pdu 1 status") == started.power("status", "pdu", 1).text == "off\n"

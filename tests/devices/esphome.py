@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""A device with ESPHome's web_server: the REST API, as ESPHome's documentation and source have it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.devices.device import Case, Mood
+from tests.devices.shelly import challenge, let_in
+from tests.peers.http import Answer, Request, WebDevice
+
+NAMES = ["esphome-http"]
+MOODS = [*Mood]
+PORTS_ARE_NAMES = True  # of any letters, blanks within them
+
+USERNAME, PASSWORD = "admin", "esp: home"
+REALM = "Login Required"
+ACTIONS = {"turn_on": "on", "turn_off": "off"}
+
+
+class ESPHome(WebDevice):
+    """A device with a switch by object id, one by name and one on a sub-device.
+
+    ``scheme`` is the login that the build knows: ``Basic`` (ESP-IDF), ``Digest`` (Arduino), or none. ``lag`` is how
+    many readings still tell the old state; ``value`` whether they have that key.
+    """
+
+    def __init__(self, mood: Mood = Mood.WELL, scheme: str = "") -> None:
+        super().__init__(mood)
+        self.scheme = scheme
+        self.outlets = {"relay_1": "off", "a b": "off", "strip/Relay 2": "off"}
+        self.lag = 0
+        self.value = True
+        self._still: dict[str, list[str]] = {}
+
+    def answer(self, request: Request) -> Answer:
+        if self.scheme and not self._let_in(request):
+            basic = Answer(401, headers=(f'WWW-Authenticate: Basic realm="{REALM}"',))
+            return challenge(REALM, "MD5") if self.scheme == "Digest" else basic
+        if request.method == "POST" and "content-length" not in request.headers:
+            return Answer(411)
+        if "?" in request.target or not request.target.startswith("/switch/"):
+            return Answer(404)
+        name = urllib.parse.unquote(request.target.removeprefix("/switch/"))
+        action = name.rpartition("/")[2]
+        if action in ACTIONS:  # by GET as well: old firmware does not mind
+            return self._switch(name.removesuffix(f"/{action}"), ACTIONS[action])
+        if request.method != "GET" or name not in self.outlets:
+            return Answer(404)
+        still = self._still.get(name)
+        state = still.pop() if still else self.outlets[name]
+        said = {"id": f"switch-{name}", "state": state.upper(), **({"value": state == "on"} if self.value else {})}
+        return Answer(200, json.dumps(said, separators=(",", ":")), ("Content-Type: application/json",))
+
+    def _switch(self, name: str, state: str) -> Answer:
+        if name not in self.outlets or self.mood is Mood.REFUSING:
+            return Answer(404)
+        self._still[name] = [self.outlets[name]] * self.lag
+        self.outlets[name] = state
+        return Answer(200)
+
+    def _let_in(self, request: Request) -> bool:
+        password = "changed" if self.mood is Mood.WRONG_PASSWORD else PASSWORD
+        if self.scheme == "Digest":
+            return let_in(request, REALM, "MD5", USERNAME, password)
+        expected = "Basic " + base64.b64encode(f"{USERNAME}:{password}".encode()).decode()
+        return request.headers.get("authorization") == expected
+
+
+@contextmanager
+def case(name: str, mood: Mood) -> Iterator[Case]:
+    """Run a device that knows Digest."""
+    bad = ".. ../1 x/.. x//y /x x/ x/y/z %2e%2e/x x%00y x/turn_on".split(" ")
+    with ESPHome(mood, "Digest") as device:
+        settings = {
+            "driver": name,
+            "ip": "127.0.0.1",
+            "port": str(device.port),
+            "username": USERNAME,
+            "password": PASSWORD,
+        }
+        yield Case(device, "esp", settings, [*device.outlets], bad, [PASSWORD])

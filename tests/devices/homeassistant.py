@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""A Home Assistant server: states and services of its REST API, as its documentation has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.devices.device import Case, Mood
+from tests.peers.http import Answer, Request, WebDevice
+
+NAMES = ["home-assistant-http"]
+MOODS = [*Mood]
+
+API_KEY = "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJ4In0.c2lnbmF0dXJl"
+
+
+class HomeAssistant(WebDevice):
+    """Switches by object id; their states are on, off, unavailable and unknown."""
+
+    def __init__(self, mood: Mood = Mood.WELL) -> None:
+        super().__init__(mood)
+        self.outlets = {"lab1": "off", "rack_2": "off"}
+        self.obeys = True
+
+    def answer(self, request: Request) -> Answer:
+        key = "changed" if self.mood is Mood.WRONG_PASSWORD else API_KEY
+        if request.headers.get("authorization") != f"Bearer {key}":
+            return Answer(401, "401: Unauthorized")
+        entity = request.target.removeprefix("/api/states/switch.")
+        if request.method == "GET" and entity != request.target:
+            if entity not in self.outlets:
+                return self._json({"message": "Entity not found."}, 404)
+            return self._json(self._entity(entity))
+        action = request.target.removeprefix("/api/services/switch/turn_")
+        if request.method != "POST" or action not in ("on", "off"):
+            return Answer(404, "404: Not Found")
+        if self.mood is Mood.REFUSING:
+            return self._json({"message": "Bad request"}, 400)
+        try:
+            domain, _, entity = json.loads(request.body)["entity_id"].partition(".")
+        except (ValueError, KeyError):
+            return self._json({"message": "Data should be valid JSON."}, 400)
+        if domain != "switch" or self.outlets.get(entity, "unavailable") in ("unavailable", action) or not self.obeys:
+            return self._json([])
+        self.outlets[entity] = action
+        return self._json([self._entity(entity)])
+
+    def _entity(self, name: str) -> dict[str, object]:
+        return {"entity_id": f"switch.{name}", "state": self.outlets[name], "attributes": {}}
+
+    @staticmethod
+    def _json(said: object, status: int = 200) -> Answer:
+        return Answer(status, json.dumps(said, separators=(",", ":")), ("Content-Type: application/json",))
+
+
+@contextmanager
+def case(name: str, mood: Mood) -> Iterator[Case]:
+    """Run a server with two switches."""
+    with HomeAssistant(mood) as device:
+        settings = {"driver": name, "hostname": "127.0.0.1", "port": str(device.port), "api_key": API_KEY}
+        bad = ["light.lab1", "lab-1", "switch.", "switch.switch.lab1", "lab1/../x", "lab1?x"]
+        yield Case(device, "home", settings, [*device.outlets], bad, [API_KEY])

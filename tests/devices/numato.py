@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""Numato USB relay modules behind a real pty: echo, answer, prompt, as Numato's manuals have it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.devices.device import Case, Mood
+from tests.peers.serial import PtyDevice
+
+NAMES = [f"NumatoUSB{count}" for count in (1, 2, 4, 8, 16, 32, 64)]
+MOODS = [Mood.WELL, Mood.DEAF, Mood.GARBLED, Mood.SLOW, Mood.BUSY]
+
+
+class Module(PtyDevice):
+    """One module. Relays have an id from 0: a hexadecimal digit; 0 to V with 32 relays; two digits with 64."""
+
+    def __init__(self, relays: int, mood: Mood = Mood.WELL) -> None:
+        super().__init__(mood)
+        self.relays = relays
+        self.outlets = {str(number): "off" for number in range(1, relays + 1)}
+        self.stuck = False  # takes orders and switches nothing
+        self.typed = ""
+        self.end = "\r\n" if relays == 64 else "\n\r"
+
+    def heard(self, data: bytes) -> None:
+        for character in data.decode("latin-1"):
+            if character != "\r":
+                self.typed += character
+                continue
+            line, self.typed = self.typed, ""
+            self.sessions += line == ""
+            if self.mood is Mood.GARBLED:
+                self.send(b"\xfe\x81?" + self.end.encode() + b">")
+                continue
+            answer = self.command(line)
+            said = line + self.end + (answer + self.end if answer else "") + ">"
+            self.send(said.encode())
+
+    def command(self, line: str) -> str:
+        """Carry out a command and return its answer, which most have not."""
+        if line == "ver":
+            return "A0M09.01"
+        if line == "id get":
+            return "00000000"
+        if line == "relay readall":
+            bits = sum(1 << index for index, state in enumerate(self.outlets.values()) if state == "on")
+            return f"{bits:0{max(2, self.relays // 4)}x}"
+        found = re.fullmatch(r"relay (on|off|read) ([0-9]{2}|[0-9a-zA-Z])", line)
+        if not found or (len(found[2]) == 2) != (self.relays == 64):
+            return ""
+        index = int(found[2], {64: 10, 32: 32}.get(self.relays, 16))
+        port = str(index + 1)
+        if port in self.outlets and found[1] != "read" and not self.stuck:
+            self.outlets[port] = found[1]
+        return self.outlets.get(port, "") if found[1] == "read" else ""
+
+
+@contextmanager
+def case(name: str, mood: Mood) -> Iterator[Case]:
+    """Run a module."""
+    relays = int(name.removeprefix("NumatoUSB"))
+    with Module(relays, mood) as device:
+        settings = {"driver": name, "device": device.path}
+        yield Case(device, "bench", settings, [*device.outlets], ["0", str(relays + 1), "a"])

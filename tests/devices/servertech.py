@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""A Switched PRO2: JAWS, the JSON API of Server Technology, over HTTP or TLS."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.devices.device import Case, Mood
+from tests.peers.http import Answer, Request, WebDevice
+
+NAMES = ["servertechpro2"]
+MOODS = [*Mood]
+
+PASSWORD = "admn:pro2"
+
+
+class Switched(WebDevice):
+    """A PDU with two cords. It wants the header against forged requests. ``done``: how it answers an order."""
+
+    def __init__(self, mood: Mood = Mood.WELL, done: int = 204, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(mood, f"admn:{'changed' if mood is Mood.WRONG_PASSWORD else PASSWORD}")
+        self.outlets = {f"A{cord}{number}": "off" for cord in "AB" for number in range(1, 13)}
+        self.done = done
+        self.tls = tls
+        self.stuck = False
+        self.odd: dict[str, object] = {}  # outlet -> a state that is neither on nor off
+
+    def converse(self, connection: socket.socket) -> None:
+        if self.tls is None:
+            super().converse(connection)
+            return
+        with self.tls.wrap_socket(connection, server_side=True) as secured:
+            super().converse(secured)
+
+    def answer(self, request: Request) -> Answer:
+        found = re.fullmatch(r"/jaws/(control|monitor)/outlets/(\w+)", request.target)
+        if not found or found[2] not in self.outlets:
+            return Answer(404)
+        outlet = found[2]
+        if (request.method, found[1]) == ("GET", "monitor"):
+            state = self.odd.get(outlet, self.outlets[outlet].capitalize())
+            told = {"id": outlet, "name": f"Outlet{outlet[2:]}", "state": state}
+            return Answer(200, json.dumps(told, separators=(",", ":")), ("Content-Type: application/json",))
+        if (request.method, found[1]) != ("PATCH", "control"):
+            return Answer(405)
+        if self.mood is Mood.REFUSING:
+            return Answer(403)
+        if not request.headers.get("x-csrf") or request.headers.get("content-type") != "application/json":
+            return Answer(400)
+        if not self.stuck:
+            self.outlets[outlet] = {"on": "on", "off": "off"}[json.loads(request.body)["control_action"]]
+        return Answer(self.done)
+
+
+@contextmanager
+def case(name: str, mood: Mood) -> Iterator[Case]:
+    """Run a PDU, without TLS."""
+    with Switched(mood) as device:
+        settings = {"driver": name, "ip": f"127.0.0.1:{device.port}", "username": "admn", "password": PASSWORD}
+        yield Case(device, "rack", settings, [*device.outlets], ["0", "1", "A", "AA/1", "AA1:", ".."], [PASSWORD])

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""What must hold for every driver, whatever mood its device is in: one test over all names, through the real engine."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import logging
+import pkgutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdudaemon.config import reader
+from pdudaemon.drivers import strategies
+from pdudaemon.engine.dispatcher import Dispatcher
+from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, RequestError, TransientError
+from pdudaemon.power import Action, State
+from tests import devices
+from tests.devices.device import Case, Mood
+from tests.support.process import eventually, nothing_left_behind
+
+FAMILIES = [
+    module
+    for found in pkgutil.iter_modules(devices.__path__)
+    if hasattr(module := importlib.import_module(f"tests.devices.{found.name}"), "NAMES")
+]
+NAMES = {name: family for family in FAMILIES for name in family.NAMES}
+MOODS = [
+    pytest.param(name, mood, id=f"{name}-{mood}")
+    for name, family in NAMES.items()
+    for mood in Mood
+    if mood in family.MOODS
+]
+PATIENT = 15.0
+TIMEOUT = {Mood.DEAF: 0.2, Mood.BUSY: 1.0, Mood.GARBLED: 1.0}
+HANDS = {"on": Action.ON, "off": Action.OFF}
+
+
+class Bench:
+    """One fake, one dispatcher with that one PDU, and everything that was logged."""
+
+    def __init__(self, case: Case, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture) -> None:
+        self.case = case
+        self.device = case.device
+        self._dispatcher = dispatcher
+        self._caplog = caplog
+        self._told: list[str] = []
+
+    def switch(self, action: str, port: str) -> None:
+        """Switch a port. Raises: why it failed."""
+        target = self._dispatcher.config.target(self.case.hostname, port)
+        try:
+            assert self._dispatcher.wait(self._dispatcher.submit(HANDS[action], target), 30)
+        except DeviceError as error:
+            self._told.append(str(error))
+            raise
+
+    def status(self, port: str) -> State:
+        """Read the state of a port. Raises: why it failed."""
+        outlet = self._dispatcher.config.target(self.case.hostname, port).outlets[0]
+        try:
+            reading = self._dispatcher.status(outlet, 30)
+        except DeviceError as error:
+            self._told.append(str(error))
+            raise
+        assert reading.source == "device"
+        return reading.state
+
+    def be_patient(self) -> None:
+        """Give each action from now on the time that an answer takes on a busy machine; the driver stays as it is."""
+        vars(self._dispatcher.config.pdus[self.case.hostname].options)["timeout"] = PATIENT
+
+    def shown(self) -> str:
+        """Return all that users and logs were shown."""
+        return "\n".join([*self._told, self._caplog.text])
+
+
+@contextmanager
+def bench(name: str, mood: Mood, tmp_path: Path, caplog: pytest.LogCaptureFixture, **settings: Any) -> Iterator[Bench]:
+    """Run a fake in a mood, and a dispatcher for it."""
+    caplog.set_level(logging.DEBUG)
+    with NAMES[name].case(name, mood) as case:
+        pdu = {"retries": 1, "timeout": TIMEOUT.get(mood, PATIENT), **case.settings, **settings}
+        path = tmp_path / "conf"
+        path.write_text(json.dumps({"pdus": {case.hostname: pdu}}))
+        conf = reader.load(str(path))
+        assert not conf.faults and not conf.warnings, (conf.faults, conf.warnings)
+        dispatcher = Dispatcher(conf, Store(MEMORY), tmp_path)
+        dispatcher.start()
+        try:
+            yield Bench(case, dispatcher, caplog)
+        finally:
+            assert dispatcher.close(5) == ([], [])
+
+
+def test_every_driver_has_a_fake() -> None:
+    assert {*strategies.names()} - {"dummy", "localcmdline", "platform"} == {*NAMES}
+
+
+@pytest.mark.parametrize(("name", "mood"), MOODS)
+def test_in_every_mood(name: str, mood: Mood, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with bench(name, mood, tmp_path, caplog) as at:
+        ports = [at.case.ports[0], at.case.ports[-1]]
+        if mood in (Mood.WELL, Mood.SLOW):
+            works(at, ports)
+        else:
+            fails(at, mood, ports[-1])
+        for secret in at.case.secrets:
+            assert secret not in at.shown()
+
+
+def works(at: Bench, ports: list[str]) -> None:
+    """Check on, off, and status, also after the outlet was changed behind the driver's back."""
+    for port in ports:
+        others = {other: state for other, state in at.device.outlets.items() if other != port}
+        for action in ("on", "off", "on"):
+            at.switch(action, f"0{port}" if port.isdecimal() else port)
+            assert at.device.outlets[port] == action
+            assert at.status(port) == action
+        assert {other: state for other, state in at.device.outlets.items() if other != port} == others
+        at.device.outlets[port] = "off"
+        assert at.status(port) is State.OFF
+        at.device.outlets[port] = "on"
+        assert at.status(port) is State.ON
+
+
+def fails(at: Bench, mood: Mood, port: str) -> None:
+    """Check that each failure is of the right kind, in time and in words, and that the device is well again after it."""
+    kind = {Mood.DEAF: DeviceTimeout, Mood.WRONG_PASSWORD: PermanentError, Mood.REFUSING: PermanentError}.get(
+        mood, TransientError
+    )
+    before = dict(at.device.outlets)
+    wanted = "on" if before[port] == "off" else "off"
+    start = time.monotonic()
+    with pytest.raises(kind) as caught:
+        at.switch(wanted, port)
+    assert time.monotonic() - start < TIMEOUT.get(mood, PATIENT) + 5
+    assert str(caught.value).startswith(f"{at.case.hostname}: ") and "\n" not in str(caught.value)
+    if mood is not Mood.GARBLED:  # what answers nonsense may have acted
+        assert at.device.outlets == before
+    if mood in (Mood.REFUSING, Mood.WRONG_PASSWORD):  # a device may refuse to switch and yet tell
+        with contextlib.suppress(kind):
+            assert at.status(port) == before[port]
+    else:
+        with pytest.raises(kind):
+            at.status(port)
+    if mood in (Mood.DEAF, Mood.GARBLED, Mood.REFUSING):  # the others do not depend on the device alone
+        at.device.mood = Mood.WELL
+        at.be_patient()
+        eventually(lambda: well_again(at, wanted, port))
+        assert at.device.outlets[port] == wanted
+
+
+def well_again(at: Bench, action: str, port: str) -> bool:
+    """Whether the device does as it is told; one that was left with a session may need a moment."""
+    try:
+        at.switch(action, port)
+    except TransientError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bad_port_is_refused_before_any_byte(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with bench(name, Mood.WELL, tmp_path, caplog) as at:
+        assert at.case.bad_ports
+        odd = [] if getattr(NAMES[name], "PORTS_ARE_NAMES", False) else ["a b", "$(id)", "../1"]
+        for port in [*at.case.bad_ports, *odd, "", "1\n2"]:
+            with pytest.raises(RequestError):
+                at.switch("on", port)
+        assert not at.device.received and not at.device.sessions
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_verify_and_a_reboot(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with bench(name, Mood.WELL, tmp_path, caplog, verify=True) as at:
+        port = at.case.ports[0]
+        at.switch("off", port)
+        assert at.device.outlets[port] == "off"
+        at.switch("on", port)
+        assert at.device.outlets[port] == "on"
+
+
+@pytest.mark.parametrize("name", [family.NAMES[0] for family in FAMILIES])
+def test_nothing_is_left_behind(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No thread and no descriptor, after successes and failures. What is kept for good is made by the first action."""
+    with bench(name, Mood.WELL, tmp_path, caplog) as at:
+        port = at.case.ports[0]
+        at.switch("on", port)
+        with nothing_left_behind():
+            for _ in range(5):
+                at.switch("off", port)
+                at.status(port)

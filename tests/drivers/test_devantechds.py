@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""Devantech dS boards: the conversation against driver and fake, every relay, and what the board may answer."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from pdudaemon.drivers.devantechds import DevantechDS
+from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.transports.deadline import Deadline
+from tests.devices import devantechds
+from tests.devices.devantechds import Board
+from tests.devices.device import Mood
+from tests.peers.serial import Scripted, conversation
+
+SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("devantech_ds378")]
+
+
+def driver(device: Any, name: str = "devantech_ds378", seconds: float = 30) -> DevantechDS:
+    made = DevantechDS("relays", {"driver": name, "ip": "127.0.0.1", "port": device.port})
+    made.deadline = Deadline(seconds)
+    return made
+
+
+def test_the_conversation_against_the_driver():
+    with Scripted(SAMPLE) as device:
+        driver(device).port_on(2)
+    assert device.played == len(SAMPLE)
+    assert bytes(device.received) == b"".join(asked for asked, _ in SAMPLE)
+
+
+def test_the_conversation_against_the_fake():
+    with Board("devantech_ds378") as device:
+        with socket.create_connection(("127.0.0.1", device.port), 5) as client:
+            for asked, said in SAMPLE:
+                client.sendall(asked)
+                assert client.recv(100) == said
+        assert device.outlets["2"] == "on"
+
+
+@pytest.mark.parametrize("name", devantechds.NAMES)
+def test_each_relay_of_each_board(name: str):
+    with Board(name) as device:
+        board = driver(device, name)
+        for port in map(int, device.outlets):
+            expected = {**device.outlets, str(port): "on"}
+            board.port_on(port)
+            assert device.outlets == expected
+            assert board.port_status(port) is State.ON
+        for port in map(int, device.outlets):
+            board.port_off(port)
+            assert board.port_status(port) is State.OFF
+            device.outlets[str(port)] = "on"
+            assert board.port_status(port) is State.ON
+
+
+def test_a_refusal():
+    with Board("devantech_ds378", Mood.REFUSING) as device:
+        with pytest.raises(PermanentError, match=rf"^127.0.0.1:{device.port} refused switching relay 8 \(0x01\)$"):
+            driver(device).port_on(8)
+        assert driver(device).port_status(8) is State.OFF
+
+
+def test_a_relay_that_does_not_follow():
+    with Board("devantech_ds2824") as device:
+        device.stuck = True
+        with pytest.raises(TransientError, match=f"^127.0.0.1:{device.port}: relay 24 is not on after switching"):
+            driver(device, "devantech_ds2824").port_on(24)
+
+
+@pytest.mark.parametrize("mood", [Mood.GARBLED, Mood.BUSY, Mood.GONE, Mood.DEAF])
+def test_trouble(mood: Mood):
+    with Board("devantech_ds378", mood) as device:
+        for act in (DevantechDS.port_on, DevantechDS.port_off, DevantechDS.port_status):
+            with pytest.raises(TransientError, match=f"127.0.0.1:{device.port}") as caught:
+                act(driver(device, seconds=0.3), 8)
+            assert isinstance(caught.value, DeviceTimeout) == (mood is Mood.DEAF)
+
+
+def test_the_address_is_by_default_the_name_from_the_factory():
+    assert DevantechDS("relays", {"driver": "devantech_ds378"}).ip == "dS2824"

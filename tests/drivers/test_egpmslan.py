@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""EnerGenie strips: the vector of the arithmetic, the conversation against driver and fake, sessions, passwords."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from pdudaemon.drivers import egpmslan
+from pdudaemon.drivers.egpmslan import EGPMSLAN, Cipher
+from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.transports.deadline import Deadline
+from tests.devices.device import Mood
+from tests.devices.egpmslan import CODES, PASSWORD, Strip
+from tests.peers.serial import Scripted, conversation
+from tests.support.process import eventually
+
+SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("egpms")]
+VECTOR = Cipher(b"1       ", bytes.fromhex("12345678"))
+
+
+def driver(device: Any, seconds: float = 30, **settings: Any) -> EGPMSLAN:
+    given = {"driver": "egpms", "port": device.port, "password": PASSWORD, **settings}
+    made = EGPMSLAN("127.0.0.1", given)
+    made.deadline = Deadline(seconds)
+    return made
+
+
+def test_the_vector():
+    assert VECTOR.solution() == bytes.fromhex("E429D822")
+    assert bytes(map(VECTOR.encoded, [0x11, 0x22, 0x22, 0x11])) == bytes.fromhex("AEFDFDAE")
+    assert bytes(map(VECTOR.encoded, [0x04, 0x04, 0x01, 0x04])) == bytes.fromhex("1B1B1E1B")
+    for byte in range(256):
+        for task in ("00000000", "ffffffff", "12345678", "80ff017f"):
+            cipher = Cipher("pässwörd".encode()[:8], bytes.fromhex(task))
+            assert cipher.decoded(cipher.encoded(byte)) == byte
+
+
+def test_the_conversation_against_the_driver():
+    with Scripted(SAMPLE) as device:
+        driver(device, password="1").port_on(2)
+        eventually(lambda: device.played == len(SAMPLE))
+    assert bytes(device.received) == b"".join(asked for asked, _ in SAMPLE)
+
+
+def test_the_conversation_against_the_fake():
+    with Strip(password="1") as device:
+        device.outlets.update({"1": "on", "4": "on"})
+        with socket.create_connection(("127.0.0.1", device.port), 5) as client:
+            for asked, said in SAMPLE:
+                client.sendall(asked)
+                assert not said or client.recv(100) == said
+            assert client.recv(100) == b""
+        assert device.outlets == {"1": "on", "2": "on", "3": "off", "4": "on"}
+        assert device.ended == 1
+
+
+@pytest.mark.parametrize("version", CODES)
+def test_each_socket_of_each_firmware(version: str):
+    with Strip(version=version) as device:
+        for port in (1, 2, 3, 4):
+            expected = {**device.outlets, str(port): "on"}
+            driver(device).port_on(port)
+            assert device.outlets == expected
+            assert driver(device).port_status(port) is State.ON
+        for port in (1, 2, 3, 4):
+            driver(device).port_off(port)
+            assert driver(device).port_status(port) is State.OFF
+            device.outlets[str(port)] = "on"
+            assert driver(device).port_status(port) is State.ON
+        eventually(lambda: device.ended == device.sessions)
+
+
+@pytest.mark.parametrize("password", ["1", "", "12345678", "123456789", "pässwörd"])
+def test_passwords_are_padded_and_cut(password: str):
+    with Strip(password=password) as device:
+        driver(device, password=password).port_on(1)
+        assert device.outlets["1"] == "on"
+
+
+def test_a_wrong_password(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(egpmslan, "PATIENCE", 0.2)
+    with Strip() as device:
+        why = f"^no answer from 127.0.0.1:{device.port} to the password: it is probably wrong$"
+        for act in (EGPMSLAN.port_on, EGPMSLAN.port_status):
+            with pytest.raises(PermanentError, match=why):
+                act(driver(device, password="guess"), 1)
+        eventually(lambda: device.ended == 2)
+        assert device.outlets["1"] == "off"
+
+
+def test_silence_at_the_password_that_ends_with_the_deadline():
+    with Strip(Mood.WRONG_PASSWORD) as device, pytest.raises(DeviceTimeout, match=r"at the password within 0.3 s$"):
+        driver(device, 0.3).port_on(1)
+
+
+def test_a_session_that_is_not_over_yet():
+    with Strip(ignores=2) as device:
+        start = time.monotonic()
+        driver(device).port_on(4)
+        assert device.outlets["4"] == "on" and time.monotonic() - start < 20
+        assert device.received.startswith(b"\x11\x11\x11")
+        assert device.sessions == 1
+
+
+def test_a_session_that_lasts_for_as_long_as_the_strip_waits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", 0.05)
+    with Strip(ignores=40) as device:
+        driver(device).port_on(4)
+        assert device.outlets["4"] == "on" and device.sessions == 1
+
+
+def test_another_session_that_stays():
+    with Strip(Mood.BUSY) as device:
+        with pytest.raises(DeviceTimeout, match=f"127.0.0.1:{device.port} at the beginning of a session within 0.7 s$"):
+            driver(device, 0.7).port_on(4)
+        assert bytes(device.received) == b"\x11\x11"
+
+
+def test_a_socket_that_does_not_follow():
+    with Strip() as device:
+        device.stuck = True
+        with pytest.raises(TransientError, match=f"^127.0.0.1:{device.port}: socket 3 is not on after switching"):
+            driver(device).port_on(3)
+
+
+def test_states_that_are_none():
+    with Strip(Mood.GARBLED) as device:
+        with pytest.raises(TransientError, match=f"^127.0.0.1:{device.port} tells a state that is none: 0x77$"):
+            driver(device).port_status(1)
+        eventually(lambda: device.ended == 1)
+
+
+@pytest.mark.parametrize("mood", [Mood.GONE, Mood.DEAF])
+def test_trouble(mood: Mood):
+    with Strip(mood) as device:
+        for act in (EGPMSLAN.port_on, EGPMSLAN.port_off, EGPMSLAN.port_status):
+            with pytest.raises(TransientError, match=f"127.0.0.1:{device.port}") as caught:
+                act(driver(device, 0.3), 1)
+            assert isinstance(caught.value, DeviceTimeout) == (mood is Mood.DEAF)
+            assert PASSWORD not in str(caught.value)

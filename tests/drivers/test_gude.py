@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""Gude's console: the conversations against driver and fake, its habits, logins, and the web interface beside it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pdudaemon.drivers.gude import Gude
+from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.transports import dialogue, tcp
+from pdudaemon.transports.deadline import Deadline
+from tests.devices.device import Mood
+from tests.devices.gude import EPC, PASSWORD, StatusPage
+from tests.peers.http import ScriptedWeb
+from tests.peers.serial import Scripted, conversation
+from tests.support.process import eventually
+
+SAMPLES = ["gude1202_on_3", "gude1202_status_3"]
+
+
+def sample(name: str) -> list[tuple[bytes, bytes]]:
+    return [(asked.encode(), said.encode()) for asked, said in conversation(name)]
+
+
+def driver(device: Any, seconds: float = 30, **settings: Any) -> Gude:
+    made = Gude("127.0.0.1", {"driver": "gude1202", "telnetport": device.port, **settings})
+    made.deadline = Deadline(seconds)
+    return made
+
+
+@pytest.mark.parametrize(("name", "act"), [*zip(SAMPLES, (Gude.port_on, Gude.port_status), strict=True)])
+def test_the_conversation_against_the_driver(name: str, act: Callable[[Gude, int], State | None]):
+    with Scripted(sample(name)) as device:
+        assert act(driver(device), 3) in (None, State.ON)
+    assert bytes(device.received) == b"".join(asked for asked, _ in sample(name))
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_conversation_against_the_fake(name: str):
+    with EPC() as device:
+        device.greeting = ""
+        device.echo = "_on_" in name
+        device.outlets["3"] = "off" if device.echo else "on"
+        with socket.create_connection(("127.0.0.1", device.port), 5) as client:
+            answers = client.makefile("rb")
+            asked, said = sample(name)[0]
+            client.sendall(asked)
+            assert answers.read(len(said)) == said
+            client.sendall(sample(name)[1][0])
+            answers.read()
+        assert (device.outlets["3"], device.logouts) == ("on", 1)
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        {},
+        {"greeting": ""},
+        {"greeting": "OK? 1 ON\r\n>", "echo": False},
+        {"echo": False, "numeric": True},
+        {"numeric": True, "pushes": "#port 3 1\r\n"},
+        {"pushes": "#port 3 OFF\r\n#port 2 ON\r\n#port 4 state OK.\r\n"},
+        {"negotiation": b"\xff\xfb\x03\xff\xfb\x01"},
+    ],
+)
+def test_habits(different: dict[str, Any]):
+    with EPC() as device:
+        vars(device).update(different)
+        for port in (3, 12):
+            driver(device).port_on(port)
+            assert [n for n, state in device.outlets.items() if state == "on"] == [str(port)]
+            assert driver(device).port_status(port) is State.ON
+            driver(device).port_off(port)
+            assert driver(device).port_status(port) is State.OFF
+        assert device.logouts == device.sessions == 8
+
+
+def test_an_echo_and_a_push_are_no_answer(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tcp, "FAREWELL_SECONDS", 0.1)
+    for said in ("port 3 state set 1\r\n", "#OK.\r\n#port 3 ON\r\n>", "port 3 OK.\r\n"):
+        with Scripted([(b"port 3 state set 1\r\n", said.encode()), (b"never", b"")]) as device:
+            with pytest.raises(
+                DeviceTimeout, match=r"^not what was expected from \S+ at 'port 3 state set 1' within 0.2 s"
+            ):
+                driver(device, 0.2).port_on(3)
+            eventually(lambda device=device: device.received.endswith(b"quit\r"))
+
+
+def test_refusals():
+    with EPC(Mood.REFUSING) as device:
+        with pytest.raises(PermanentError) as caught:
+            driver(device).port_on(3)
+        assert str(caught.value) == f"127.0.0.1:{device.port} refused 'port 3 state set 1': ERR. not allowed"
+        assert device.outlets["3"] == "off"
+        assert device.logouts == 1
+
+
+@pytest.mark.parametrize("echo", [True, False])
+def test_logins(echo: bool):
+    with EPC() as device:
+        device.login, device.echo = True, echo
+        login = {"username": "pdudaemon", "password": PASSWORD}
+        driver(device, **login).port_on(3)
+        assert driver(device, **login).port_status(3) is State.ON
+        for given in ({**login, "password": "other"}, {**login, "username": "other"}):
+            with pytest.raises(PermanentError, match=rf"^login refused by 127.0.0.1:{device.port}$"):
+                driver(device, **given).port_off(3)
+        with pytest.raises(
+            PermanentError, match=rf"^127.0.0.1:{device.port} requires a login: username and password are to be set$"
+        ):
+            driver(device).port_off(3)
+        assert device.outlets["3"] == "on"
+
+
+def test_a_login_that_is_not_asked_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(dialogue, "PATIENCE", 0.1)
+    for greeting in ("", "hello\r\n>"):
+        with EPC() as device:
+            device.greeting = greeting
+            driver(device, username="pdudaemon", password=PASSWORD).port_on(3)
+            assert device.outlets["3"] == "on"
+            assert PASSWORD.encode() not in device.received
+
+
+def test_the_web_interface_where_the_console_cannot_show():
+    with EPC() as device, StatusPage(device) as page:
+        device.shows = False
+        device.outlets["5"] = "on"
+        assert driver(device, httpport=str(page.port)).port_status(5) is State.ON
+        assert driver(device, httpport=page.port).port_status(6) is State.OFF
+        assert device.logouts == 2
+        page.login = f"pdudaemon:{PASSWORD}"
+        login = {"httpport": page.port, "username": "pdudaemon", "password": PASSWORD}
+        assert driver(device, **login).port_status(5) is State.ON
+
+
+@pytest.mark.parametrize("body", ["{}", '{"outputs":[]}', '{"outputs":[{"state":7}]}', "[1]", "<html>"])
+def test_web_pages_that_do_not_tell(body: str):
+    with EPC() as device, ScriptedWeb([("GET /statusjsn.js?components=1", f"200 {body}")]) as page:
+        device.shows = False
+        with pytest.raises(TransientError, match=rf"^127.0.0.1:{page.port} at GET /statusjsn.js: the answer "):
+            driver(device, httpport=page.port).port_status(1)
+
+
+def test_what_the_console_said_is_told_where_the_web_interface_fails_too():
+    with EPC() as device, ScriptedWeb([("GET /statusjsn.js?components=1", "404 ")]) as page:
+        device.shows = False
+        with pytest.raises(PermanentError) as caught:
+            driver(device, httpport=page.port).port_status(1)
+        web = f"127.0.0.1:{page.port} at GET /statusjsn.js: answered 404 Not Found"
+        console = f"127.0.0.1:{device.port} refused 'port 1 state show': ERR. unknown command"
+        assert str(caught.value) == f"{web}; {console}"
+
+
+@pytest.mark.parametrize("port", ["0", "13", "-1", "1;2", "on", ""])
+def test_bad_ports(port: str):
+    assert Gude.canonical_port("012", {"driver": "gude1202"}) == "12"
+    with pytest.raises(ValueError, match=r"is not a port"):
+        Gude.canonical_port(port, {"driver": "gude1202"})

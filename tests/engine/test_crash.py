@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: MIT
+"""kill -9 and SIGTERM at every boundary and at random: nothing acknowledged is lost, and no board stays off.
+
+Judged by what the outlets saw. After the last start each outlet must have seen its acknowledged requests, in order,
+each at least once; those not acknowledged may have been carried out, in their place, or not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import random
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pdudaemon.engine.store import Store
+from tests.support.plugins import assert_no_overlap, language, read_record, recorded
+from tests.support.process import Daemon, eventually
+
+
+def all_ended(daemon: Daemon) -> bool:
+    """Whether no request is live."""
+    return all(record["ended"] for record in daemon.http("/api/v1/requests?limit=1000").json)
+
+
+def restarted(daemon: Daemon) -> None:
+    """Wait for the death that was arranged, start again, and wait until all work is done."""
+    assert daemon.process is not None
+    daemon.process.wait(20)
+    daemon.start()
+    eventually(lambda: all_ended(daemon), 60)
+
+
+def ask(daemon: Daemon, text: str) -> bool:
+    """Send a request; return whether it was acknowledged before the connection broke."""
+    try:
+        return daemon.tcp(text) == "ack\n"
+    except OSError:
+        return False
+
+
+# For a reboot the store is written twice on the way: when its off is about to start, and when that has ended.
+BOUNDARIES = [
+    ("before", "add", 1),
+    ("after", "add", 1),
+    ("before", "progress", 1),
+    ("after", "progress", 1),
+    ("before", "sync", 1),
+    ("after", "sync", 1),
+    ("before", "port_interaction", 1),
+    ("after", "port_interaction", 1),
+    ("before", "progress", 2),
+    ("after", "progress", 2),
+    ("before", "port_interaction", 2),
+    ("after", "port_interaction", 2),
+    ("before", "progress", 3),
+    ("after", "progress", 3),
+]
+
+
+@pytest.mark.parametrize(("when", "call", "count"), BOUNDARIES)
+@pytest.mark.parametrize("wait", ["0", "30"])
+def test_killed_at_a_boundary_of_a_reboot(
+    daemon: Callable[..., Daemon], when: str, call: str, count: int, wait: str
+) -> None:
+    started, plugin = recorded(daemon, {"pdu": {}})
+    assert ask(started, "pdu 1 on")
+    assert ask(started, "pdu 2 on")
+    plugin.kill_at(when, call, count)
+    acked = ask(started, f"pdu 1 reboot 0.2 wait={wait}")
+    restarted(started)
+    seen = plugin.by_outlet()
+    assert language([("on", True), ("reboot", acked)]).fullmatch(seen["pdu", "1"]), seen
+    assert seen["pdu", "2"] == "o"
+    assert ask(started, "pdu 1 off")
+    assert plugin.by_outlet()["pdu", "1"] == seen["pdu", "1"] + "f"
+
+
+@pytest.mark.parametrize(("when", "call", "count"), [each for each in BOUNDARIES[:8] if each[1] != "sync"])
+@pytest.mark.parametrize("action", ["on", "off"])
+def test_killed_at_a_boundary_of_a_switch(
+    daemon: Callable[..., Daemon], when: str, call: str, count: int, action: str
+) -> None:
+    started, plugin = recorded(daemon, {"pdu": {}})
+    plugin.kill_at(when, call, count)
+    acked = ask(started, f"pdu 1 {action} wait=0")
+    restarted(started)
+    seen = plugin.by_outlet()["pdu", "1"]
+    assert language([(action, acked)]).fullmatch(seen), seen
+
+
+@pytest.mark.real_program
+def test_killed_in_the_delay_of_a_reboot(daemon: Callable[..., Daemon]) -> None:
+    started, plugin = recorded(daemon, {"pdu": {}})
+    assert ask(started, "pdu 1 reboot 1.5 wait=0")
+    assert ask(started, "pdu 1 off wait=0")
+    eventually(lambda: plugin.by_outlet()["pdu", "1"] == "f")
+    started.kill()
+    restarted(started)
+    assert plugin.by_outlet()["pdu", "1"] == "fof"
+    off, on, _ = plugin.seen("end")
+    assert 1.5 <= on.time - off.time < 15
+
+
+def test_killed_in_a_retry_pause(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    fails = tmp_path / "fails"
+    fails.touch()
+    started, plugin = recorded(daemon, {"pdu": {"fails": str(fails), "retries": 2, "retrydelay": 1}})
+    assert ask(started, "pdu 1 off wait=0")
+    assert ask(started, "pdu 1 on wait=0")
+    eventually(lambda: plugin.seen("refused"))
+    started.kill()
+    restarted(started)
+    assert plugin.by_outlet()["pdu", "1"] == "fo"
+
+
+@pytest.mark.long
+def test_the_on_half_is_kept_up_when_the_device_refuses_after_the_crash(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    """The first round fails at once, the next comes 30 s later: then it is on, and the later off has its turn."""
+    refuses = tmp_path / "refuses"
+    started, plugin = recorded(daemon, {"pdu": {"refuses": str(refuses)}})
+    plugin.kill_at("after", "port_interaction")
+    assert not ask(started, "pdu 1 reboot 0")
+    refuses.touch()
+    assert started.process is not None
+    started.process.wait(20)
+    started.start()
+    eventually(lambda: len(plugin.seen("refused")) >= 2)  # the off, done once more, and the on
+    (request,) = started.http("/api/v1/requests").json
+    assert request["state"] == "waiting" and "may be off" in request["reason"], request
+    started.stop(signal.SIGTERM)  # and one more start in between
+    started.start()
+    refuses.unlink()
+    eventually(lambda: plugin.by_outlet()["pdu", "1"].endswith("o"), 60)
+    eventually(lambda: all_ended(started))
+
+
+def test_no_overlap_with_a_command_that_outlived_the_daemon(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    started = daemon({"pdu": slow_command(record, 1.5)})
+    assert ask(started, "pdu 1 off wait=0")
+    assert ask(started, "pdu 2 on wait=0")
+    eventually(lambda: len(read_record(record)) == 1)
+    started.kill()
+    restarted(started)
+    seen = read_record(record)
+    assert_no_overlap(seen)
+    assert [(each.command, each.port) for each in seen if each.what == "end"] == [
+        ("off", "1"),
+        ("off", "1"),
+        ("on", "2"),
+    ]
+
+
+def slow_command(record: Path, seconds: float) -> dict[str, object]:
+    """Return a PDU of commands that take their time and write down when they begin and end."""
+
+    def line(what: str, action: str) -> str:
+        return f"echo 0 {what} {action} pdu %s >> {record}"
+
+    return {
+        "driver": "localcmdline",
+        "retrydelay": 0,
+        **{f"cmd_{a}": f"{line('begin', a)}; sleep {seconds}; {line('end', a)}" for a in ("on", "off")},
+    }
+
+
+def test_a_lock_left_for_a_moment_to_a_command_of_the_dead_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with path.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        threading.Timer(0.2, held.close).start()
+        Store(str(path)).close()
+
+
+def test_a_client_that_resets_its_connection_changes_nothing(daemon: Callable[..., Daemon]) -> None:
+    started, plugin = recorded(daemon, {"pdu": {"takes": 0.3}})
+    for text in (b"pdu 1 reboot 0.3", b"GET /power/control/reboot?hostname=pdu&port=2&delay=0.3 HTTP/1.1\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", started.port)) as connection:
+            connection.sendall(text)
+            eventually(lambda: plugin.seen("begin"))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    eventually(lambda: set(plugin.by_outlet().items()) == {(("pdu", "1"), "fo"), (("pdu", "2"), "fo")})
+
+
+CHAINS = 10
+KILLS = 200
+PORTS = 3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(CHAINS))
+def test_killed_at_random_moments_under_load(daemon: Callable[..., Daemon], seed: int) -> None:
+    """The seeds' chains together are killed 200 times; SIGTERM takes its turn now and then."""
+    chance = random.Random(seed)
+    started, plugin = recorded(daemon, {"pdu0": {"takes": 0.002}, "pdu1": {"takes": 0.02}}, max_queue=100000)
+    record = started.folder / "commands"
+    started.settings["pdus"]["pdu"] = slow_command(record, 0.03)
+    started.configure(started.settings)
+    outlets = [(pdu, str(port)) for pdu in ("pdu0", "pdu1", "pdu") for port in range(PORTS)]
+    asked: dict[tuple[str, str], list[tuple[str, bool]]] = {outlet: [] for outlet in outlets}
+    stopping = threading.Event()
+    started.stop()
+
+    def client(outlet: tuple[str, str], chance: random.Random) -> None:
+        while not stopping.wait(chance.uniform(0.02, 0.2)):
+            action = chance.choice(["on", "off", "reboot 0", "reboot 0.05"])
+            acked = ask(started, f"{outlet[0]} {outlet[1]} {action} wait=0")
+            asked[outlet].append((action.split()[0], acked))
+
+    for number in range(KILLS // CHAINS):
+        started.start()
+        stopping.clear()
+        clients = [threading.Thread(target=client, args=(o, random.Random(chance.random()))) for o in outlets]
+        for thread in clients:
+            thread.start()
+        stopping.wait(chance.uniform(0.0, 0.4))
+        if number % 10 == 9:
+            started.stop(signal.SIGTERM)
+        else:
+            started.kill()
+        stopping.set()
+        for thread in clients:
+            thread.join(60)
+    started.start()
+    eventually(lambda: all_ended(started), 90)
+    seen = dict.fromkeys(outlets, "")
+    for each in itertools.chain(plugin.seen("end"), (each for each in read_record(record) if each.what == "end")):
+        seen[each.pdu, each.port] += "o" if each.command == "on" else "f"
+    assert sum(acked for requests in asked.values() for _, acked in requests) > KILLS // CHAINS
+    for outlet in outlets:
+        assert language(asked[outlet]).fullmatch(seen[outlet]), (outlet, asked[outlet], seen[outlet])
+    assert_no_overlap(read_record(record))
+    for pdu in ("pdu0", "pdu1"):
+        assert_no_overlap_of_one_life([each for each in plugin.seen() if each.pdu == pdu])
+
+
+def assert_no_overlap_of_one_life(seen: list[object]) -> None:
+    """Check the recorder's lines: an action that a death cut off has no end, so two begins may follow each other."""
+    depth = 0
+    for each in seen:
+        depth = 1 if each.what == "begin" else depth - 1  # type: ignore[attr-defined]
+        assert depth >= 0, each

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""`PDURunner` with a dispatcher behind it: whatever a driver does, what it was to do ends, and the PDU goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdudaemon.config import reader
+from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.engine import dispatcher
+from pdudaemon.engine.dispatcher import Dispatcher
+from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.errors import DeviceError, DeviceTimeout, PDUDaemonError, PermanentError, TransientError
+from pdudaemon.power import Action, State
+from tests.support.process import eventually
+from tests.support.rack import Rack
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+    __repr__ = __str__
+
+
+class Wordless(TransientError):
+    def __str__(self) -> str:
+        return 3  # type: ignore[return-value]
+
+
+class Private(PermanentError):
+    def __init__(self) -> None:
+        self.private = object()  # type: ignore[assignment]
+
+
+class Loud(BaseException):
+    pass
+
+
+class Cut(OSError):
+    @property
+    def strerror(self) -> str:  # type: ignore[override]
+        raise Loud
+
+
+RAISED = [Speechless(), Wordless(), Private(), Loud("x"), Cut(), KeyboardInterrupt(), SystemExit(3), GeneratorExit()]
+
+
+@pytest.fixture
+def switching(tmp_path: Path) -> Iterator[tuple[Dispatcher, list[BaseException]]]:
+    """A dispatcher of one PDU, and a list of what its driver raises, one after another."""
+    raised: list[BaseException] = []
+
+    class Failing(PDUDriver):
+        def port_interaction(self, command: str, port_number: Any) -> None:
+            if raised:
+                raise raised.pop()
+
+        def port_status(self, port_number: Any) -> State:
+            self.port_interaction("status", port_number)
+            return State.ON
+
+        def _bombout(self) -> None:
+            raise Loud
+
+    (tmp_path / "conf").write_text(json.dumps({"pdus": {"pdu": {"driver": "dummy", "retries": 1, "retrydelay": 0}}}))
+    config = reader.load(str(tmp_path / "conf"))
+    config = replace(config, pdus={"pdu": replace(config.pdus["pdu"], driver=Failing)})
+    one = Dispatcher(config, Store(MEMORY))
+    one.start()
+    yield one, raised
+    one.close(0)
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("action", [Action.ON, Action.STATUS])
+def test_whatever_a_driver_raises_is_the_end_of_that_action_alone(
+    switching: tuple[Dispatcher, list[BaseException]], error: BaseException, action: Action
+) -> None:
+    one, raised = switching
+    raised.append(error)
+    target = one.config.target("pdu", "1")
+    kind = PermanentError if isinstance(error, PermanentError) else TransientError
+    with pytest.raises(kind, match=r"^pdu: "):
+        if action is Action.STATUS:
+            one.look(target)
+        else:
+            one.wait(one.submit(action, target), 30)
+    assert one.wait(one.submit(Action.ON, target), 30)
+    assert one.snapshot()[0]["state"] == "ready" and one.pulse(10) == ""
+
+
+@pytest.mark.parametrize("where", ["_begin", "_act", "_told"])
+def test_a_fault_of_our_own_ends_the_action_as_well(
+    switching: tuple[Dispatcher, list[BaseException]], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    one, raised = switching
+    target = one.config.target("pdu", "1")
+    assert one.wait(one.submit(Action.ON, target), 30)
+    runner = one._fleet.runners["pdu"]
+    original = getattr(runner, where)
+
+    def fault(*arguments: Any) -> Any:
+        monkeypatch.setattr(runner, where, original)
+        raise AssertionError("a fault of ours")
+
+    raised.append(ValueError("x"))
+    monkeypatch.setattr(runner, where, fault)
+    with pytest.raises(DeviceError):
+        one.wait(one.submit(Action.ON, target), 30)
+    raised.clear()
+    assert one.wait(one.submit(Action.ON, target), 30)
+
+
+def test_a_stuck_action_is_noticed_by_its_own_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by that of an earlier action of the same device, which had more time."""
+    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.2)
+    shared = {"lock": "device"}
+    rack = Rack(tmp_path, {"slow": {**shared, "timeout": 3000}, "quick": {**shared, "timeout": 0.3}})
+    assert rack.dispatcher.wait(rack.dispatcher.submit(Action.ON, rack.target("slow")), 30)
+    rack.hold("quick")
+    request = rack.dispatcher.submit(Action.ON, rack.target("slow"))
+    with pytest.raises(DeviceTimeout, match="quick, slow: stuck"):
+        rack.dispatcher.wait(request, 60)
+    rack.let_go("quick")
+    eventually(lambda: [pdu["state"] for pdu in rack.dispatcher.snapshot()] == ["ready", "ready"])
+    rack.stop()
+
+
+def test_a_reload_that_lowers_the_time_out_counts_from_the_next_action(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.2)
+    rack = Rack(tmp_path, {"pdu": {"timeout": 3000}})
+    assert rack.dispatcher.wait(rack.dispatcher.submit(Action.ON, rack.target("pdu")), 30)
+    rack.pdus["pdu"]["timeout"] = 0.3
+    rack.dispatcher.reload(rack.config())
+    rack.hold("pdu")
+    eventually(lambda: rack.dispatcher.snapshot()[0]["state"] == "stuck")
+    rack.let_go("pdu")
+    rack.stop()
+
+
+def test_actions_leave_nothing_in_the_timetable(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, {"pdu": {}})
+    for _ in range(300):
+        assert rack.dispatcher.wait(rack.dispatcher.submit(Action.ON, rack.target("pdu")), 30)
+    assert len(rack.dispatcher._timetable._heap) < 150 and not rack.dispatcher._acting
+    rack.stop()
+
+
+def test_there_is_an_end_to_what_waits_in_the_queue_of_a_busy_worker(tmp_path: Path) -> None:
+    """Questions that nobody waits for any more, and steps that have been cancelled, stay there until it is free."""
+    rack = Rack(tmp_path, {"pdu": {"outlets": 1000}}, max_queue=20)
+    rack.hold("pdu")
+    outlets = [rack.dispatcher.config.target("pdu", str(port)) for port in range(2, 102)]
+    refused = 0
+    for target in outlets:
+        answers = [answer for _, answer in rack.dispatcher.gather(target.outlets, 0)]
+        refused += any("its queue is full" in str(answer) for answer in answers)
+    assert refused == 80
+    for target in outlets:
+        try:
+            rack.dispatcher.cancel(rack.dispatcher.submit(Action.ON, target).id)
+        except PDUDaemonError as error:
+            assert "its queue is full" in str(error)
+    assert rack.dispatcher._fleet.runners["pdu"].waiting <= 40
+    rack.let_go("pdu")
+    eventually(lambda: not rack.dispatcher._fleet.runners["pdu"].waiting)
+    (answer,) = (answer for _, answer in rack.dispatcher.gather(outlets[0].outlets, 30))
+    assert "its queue is full" not in str(answer)
+    rack.stop()

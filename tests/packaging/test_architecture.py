@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""What must be true of the source itself: imports go downward only, and files stay small."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent.parent / "pdudaemon"
+
+FLOORS = ["words", "transports", "drivers", "config", "engine", "server", "program"]
+WORDS = {"__init__", "environment", "errors", "power", "ranges", "settings", "sharedfiles"}
+THIRD_PARTY = {"pysnmp", "pexpect", "serial", "cryptography", "hid", "usb", "yaml", "jwt"}
+ELSEWHERE = {"topology": {"yaml"}, "access": {"jwt"}}  # packages that are at home in a module outside transports
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def floor(module: str) -> int:
+    """Return the floor of a module, by the first part of its name within the package."""
+    name = module.split(".")[1] if "." in module else "__init__"
+    return FLOORS.index("words" if name in WORDS else name if name in FLOORS else "program")
+
+
+def name_of(path: Path) -> str:
+    """Return the dotted name of a source file."""
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+
+
+def imports(path: Path, top_level: bool = False) -> Iterator[str]:
+    """Yield the modules that a file imports."""
+    tree = ast.parse(path.read_text())
+    for node in ast.iter_child_nodes(tree) if top_level else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            whole = node.module or ""
+            for alias in node.names:
+                is_module = (PACKAGE.parent / whole.replace(".", "/") / f"{alias.name}.py").exists()
+                yield f"{whole}.{alias.name}" if is_module else whole
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_downward(path: Path) -> None:
+    here = name_of(path)
+    for other in imports(path):
+        if other == "pdudaemon" or other.startswith("pdudaemon."):
+            assert floor(other) <= floor(here), f"{here} imports {other} from a floor above"
+
+
+def test_no_imports_in_a_circle() -> None:
+    graph = {name_of(path): {i for i in imports(path) if i.startswith("pdudaemon.")} for path in MODULES}
+    done: set[str] = set()
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, " -> ".join((*way, module))
+        if module not in done:
+            for other in graph.get(module, ()):
+                visit(other, (*way, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_third_party_packages_are_imported_in_transports_at_first_use(path: Path) -> None:
+    for top_level in (True, False):
+        used = {name.split(".")[0] for name in imports(path, top_level)} & THIRD_PARTY
+        used -= set() if top_level else ELSEWHERE.get(path.stem, set())
+        assert not used or (path.parent.name == "transports" and not top_level), used
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_every_file_has_its_licence_line_and_says_what_it_is(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith("# SPDX-License-Identifier: MIT\n")
+    assert ast.get_docstring(ast.parse(text))
+
+
+def test_pduclient_stands_alone() -> None:
+    client = PACKAGE.parent / "pduclient"
+    assert {name.split(".")[0] for name in imports(client)} <= sys.stdlib_module_names

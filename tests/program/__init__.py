@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Tests of the program: its options, signals, and ways to run."""

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""``pdudaemon --list-devices``, and the udev rules for what it lists."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pdudaemon.cli import main
+from pdudaemon.drivers import strategies
+from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.settings import declared, read
+from pdudaemon.transports import serialport
+from tests.devices import cleware, energenieusb, vusbhid, ykush
+from tests.devices.device import Mood
+from tests.peers import hid, usb
+from tests.support.docs import ROOT, source
+
+DRIVERS = {strategies.find(name) for name in strategies.names()}
+NOTHING = "pdudaemon: no device of a known kind was found\n"
+
+
+class Machine:
+    """The trees /sys and /dev of a machine, with serial lines in them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder in ("sys/class/tty", "dev/serial/by-id"):
+            (root / folder).mkdir(parents=True)
+
+    def line(self, name: str, usb_id: str, product: str | None, below: str = "", by_id: str = "") -> None:
+        """Add a serial line; ``below`` is what the kernel's driver puts between it and the interface."""
+        vendor, _, kind = usb_id.partition(":")
+        device = self.root / "sys/devices/usb1" / f"1-{name}"
+        interface = device / f"1-{name}:1.0" / below
+        interface.mkdir(parents=True)
+        for file, text in (("idVendor", vendor), ("idProduct", kind), ("product", product)):
+            if text is not None:
+                (device / file).write_text(f"{text}\n")
+        self.bare_line(name, interface)
+        if by_id:
+            (self.root / "dev/serial/by-id" / by_id).symlink_to(f"../../{name}")
+
+    def bare_line(self, name: str, device: Path | None) -> None:
+        """Add a serial line that may have a device of any kind."""
+        (self.root / "sys/class/tty" / name).mkdir()
+        (self.root / "dev" / name).touch()
+        if device is not None:
+            device.mkdir(parents=True, exist_ok=True)
+            (self.root / "sys/class/tty" / name / "device").symlink_to(device)
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setattr(serialport, "_TTYS", tmp_path / "sys/class/tty")
+    monkeypatch.setattr(serialport, "_DEV", tmp_path / "dev")
+    return Machine(tmp_path)
+
+
+def listed(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], list[str]]:
+    """Return what is printed, and what on standard error."""
+    assert main(["--list-devices"]) == 0
+    captured = capsys.readouterr()
+    return captured.out.splitlines(), captured.err.splitlines()
+
+
+def test_every_family(machine: Machine, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    machine.bare_line("tty1", None)
+    machine.bare_line("ttyS0", tmp_path / "sys/devices/platform/serial8250")
+    machine.line("ttyACM0", "2a19:0c05", "Numato Lab 8 Channel USB Relay Module", by_id="usb-Numato_8-if00")
+    machine.line("ttyACM1", "2a19:0800", "Numato Lab 8 Channel USB GPIO Module")
+    machine.line("ttyACM2", "04d8:ffee", "USB-RLY08B")
+    machine.line("ttyUSB0", "0403:6001", "FT232R USB UART", below="ttyUSB0")
+    with (
+        hid.attached(ykush.Board("YKUSH3"), cleware.Switch4(shared=True), cleware.Switch8(serial=77)),
+        usb.attached(energenieusb.Strip(), vusbhid.Joystick(), vusbhid.Board(4)),
+    ):
+        out, err = listed(capsys)
+    assert err == []
+    assert out == [
+        'ClewareUsbSwitch4: {"driver": "ClewareUsbSwitch4", "serial": 407123} USB-Switch',
+        'ClewareUsbSwitch8: {"driver": "ClewareUsbSwitch8", "serial": 77} USB-Switch',
+        'EG-PMS: {"driver": "EG-PMS", "device": "01:01:51:a4:c3"} SIS-PM',
+        f'NumatoUSB8: {{"driver": "NumatoUSB8", "device": "{tmp_path}/dev/serial/by-id/usb-Numato_8-if00"}}'
+        " Numato Lab 8 Channel USB Relay Module",
+        'YKUSH3: {"driver": "YKUSH3", "serial": "YK20345"} YKUSH3',
+        f'devantech_USB-RLY08B: {{"driver": "devantech_USB-RLY08B", "device": "{tmp_path}/dev/ttyACM2"}} USB-RLY08B',
+        'vusbhid: {"driver": "vusbhid", "serial": "BITFT"} USBRelay4',
+    ]
+    for line in out:
+        settings = json.loads(line[line.index("{") : line.index("}") + 1])
+        driver = strategies.find(settings["driver"])
+        assert not read(driver, settings)[1] and {*settings} <= {*declared(driver), "driver"}
+
+
+def test_a_serial_line_that_does_not_say_what_it_is(
+    machine: Machine, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    machine.line("ttyACM3", "2a19:0001", None)
+    machine.line("ttyACM4", "2a19:0002", "Numato Lab 3 Channel\nthing")
+    with hid.attached(), usb.attached():
+        out, err = listed(capsys)
+    names = "NumatoUSB1 or NumatoUSB2 or NumatoUSB4 or NumatoUSB8 or NumatoUSB16 or NumatoUSB32 or NumatoUSB64"
+    assert out == [
+        f'{names}: {{"device": "{tmp_path}/dev/ttyACM3"}}',
+        f'{names}: {{"device": "{tmp_path}/dev/ttyACM4"}} Numato Lab 3 Channel thing',
+    ]
+    assert err == []
+
+
+def test_a_serial_line_below_a_driver_of_its_own(machine: Machine):
+    machine.line("ttyUSB1", "2A19:0001".lower(), "X", below="ttyUSB1/tty")
+    assert [*serialport.attached(["2a19:0001"])] == [(str(machine.root / "dev/ttyUSB1"), "X")]
+    assert [*serialport.attached(["2a19:0002", "2a1:*"])] == []
+
+
+def test_nothing_attached(capsys: pytest.CaptureFixture[str]):
+    with hid.attached(), usb.attached(vusbhid.Joystick("Gamepad")):
+        assert main(["--list-devices"]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", NOTHING)
+
+
+def test_what_cannot_be_asked_is_told_and_the_others_are_listed(capsys: pytest.CaptureFixture[str]):
+    with (
+        hid.attached(ykush.Board("YKUSH", "YK1", Mood.WRONG_PASSWORD), ykush.Board("YKUSH", "YK2")),
+        usb.attached(
+            vusbhid.Board(2, "AAAAA", Mood.WRONG_PASSWORD),
+            vusbhid.Board(2, "BBBBB", Mood.WRONG_PASSWORD),
+            vusbhid.Board(2),
+            energenieusb.Strip(),
+        ),
+    ):
+        out, err = listed(capsys)
+    assert [line.partition(":")[0] for line in out] == ["EG-PMS", "YKUSH", "vusbhid"]
+    assert len(err) == 2
+    assert re.match(
+        r"pdudaemon: YKUSH, YKUSHXS, YKUSH3: no access to HID device 04d8:f2f7 at \S+: 60-pdudaemon", err[0]
+    )
+    assert re.match(r"pdudaemon: vusbhid: no access to .*; no access to USB device 16c0:05df \(bus", err[1])
+
+
+def test_without_a_package_the_others_are_listed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    with usb.attached(vusbhid.Board(2)):
+        monkeypatch.setitem(sys.modules, "hid", None)
+        out, err = listed(capsys)
+    assert out == ['vusbhid: {"driver": "vusbhid", "serial": "BITFT"} USBRelay2']
+    names = ("ClewareUsbSwitch4", "ClewareUsbSwitch8", "YKUSH, YKUSHXS, YKUSH3")
+    assert err == [
+        f"pdudaemon: {name}: HID devices need the Python package hidapi (Debian: python3-hid)" for name in names
+    ]
+
+
+# -- the udev rules
+
+RULES = [
+    line
+    for line in (ROOT / "share" / "60-pdudaemon.rules").read_text().splitlines()
+    if line and not line.startswith("#")
+]
+TOKEN = re.compile(r'(SUBSYSTEM|ATTR\{\w+\}|ATTRS\{\w+\}|ENV\{\w+\}|GROUP|MODE)(==|=)"([^"]+)"')
+
+
+def test_each_rule_is_well_formed():
+    for rule in RULES:
+        for token in rule.split(", "):
+            match = TOKEN.fullmatch(token)
+            assert match, rule
+            compares = match[1].startswith(("SUBSYSTEM", "ATTR"))
+            assert match[2] == ("==" if compares else "="), rule
+        assert 'GROUP="pdudaemon", MODE="0660"' in rule or "ID_MM_DEVICE_IGNORE" in rule
+    udevadm = shutil.which("udevadm")
+    if udevadm and "verify" in subprocess.run([udevadm, "--help"], capture_output=True, text=True).stdout:
+        subprocess.run([udevadm, "verify", str(ROOT / "share" / "60-pdudaemon.rules")], check=True)
+
+
+@pytest.mark.parametrize("driver", sorted((each for each in DRIVERS if each.usb_ids), key=lambda each: each.__name__))
+def test_each_device_has_its_rule(driver: type[PDUDriver]):
+    text = "".join(
+        source(each.__module__) for each in driver.__mro__ if each.__module__.startswith("pdudaemon.drivers")
+    )
+    nodes = {"serialport": {"tty"}, "hid": {"usb", "hidraw"}, "usb": {"usb"}}
+    needed = next(
+        (kinds for transport, kinds in nodes.items() if f"import {transport}\n" in text), {"usb"}
+    )  # what imports none runs a program that uses libusb
+    for usb_id in driver.usb_ids:
+        vendor, _, product = usb_id.partition(":")
+        for kind in needed:
+            keys = "ATTR" if kind == "usb" else "ATTRS"
+            wanted = f'SUBSYSTEM=="{kind}", {keys}{{idVendor}}=="{vendor}", '
+            wanted += f'{keys}{{idProduct}}=="{product}", ' if product != "*" else ""
+            assert wanted + 'GROUP="pdudaemon", MODE="0660"' in RULES, (usb_id, kind)

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""The tables of the documentation, written from the declarations: ``python -m tests.support.docs`` (``make docs``)."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from pdudaemon.config.model import DaemonOptions, ListenerOptions
+from pdudaemon.drivers import strategies
+from pdudaemon.drivers.driver import PDUDriver, PDUOptions, registered
+from pdudaemon.settings import Setting, declared
+
+ROOT = Path(__file__).parent.parent.parent
+assert strategies.names()  # importing that module is what registers the drivers
+
+
+def settings_table(owner: type) -> str:
+    """Return a table of the settings that a class declares."""
+    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for setting in declared(owner).values():
+        default = "(required)" if setting.required else f"`{shown(setting.default)}`"
+        rows.append(f"| `{setting.name}` | {taken(setting)} | {default} | {setting.help} |")
+    return "\n".join(rows)
+
+
+def taken(setting: Setting[Any]) -> str:
+    """Return what a setting takes."""
+    return f"{setting.kind.says} {setting.unit}".rstrip()
+
+
+def shown(value: object) -> str:
+    """Return a default as a configuration file would have it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | dict | tuple):
+        return json.dumps(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def families() -> str:
+    """Return a section for each family of drivers: names, docstring, transport, how status is read, settings."""
+    return "\n".join(_family(module, names) for module, names in _modules())
+
+
+def index() -> str:
+    """Return a table with a row for each family."""
+    rows = ["| drivers | maker and models | transport | status | tested |", "|---|---|---|---|---|"]
+    for module, names in _modules():
+        facts = _facts(module)
+        words = ", ".join(f"`{name}`" for name in names)
+        rows.append(
+            f"| {words} | {facts['']} | {_transports(module)} | {_status(module)} | {facts.get('Tested', 'by every test')} |"
+        )
+    return "\n".join(rows)
+
+
+def _modules() -> list[tuple[str, list[str]]]:
+    modules: dict[str, list[str]] = {}
+    for name in sorted(registered, key=str.lower):
+        modules.setdefault(registered[name].__module__, []).append(name)
+    return sorted(modules.items())
+
+
+def _facts(module: str) -> dict[str, str]:
+    """Return what a driver's docstring says, by its headings; the first paragraph by an empty one, others by numbers."""
+    found: dict[str, str] = {}
+    blocks = [each for each in (sys.modules[module].__doc__ or "").strip().split("\n\n") if not each.startswith("    ")]
+    for number, block in enumerate(blocks):
+        parts = re.findall(r"^(Source|Tested|Quirks): (.*?)(?=^\w+: |\Z)", block, re.MULTILINE | re.DOTALL)
+        for name, fact in parts or [(str(number or ""), block)]:
+            found[name] = " ".join(fact.split()).replace("``", "`")
+    return found
+
+
+def _transports(module: str) -> str:
+    bases = {base.__module__ for name in registered for base in registered[name].__mro__ if _of(name, module)}
+    used = {
+        found
+        for base in sorted(bases - {"pdudaemon.drivers.driver"})
+        if base.startswith("pdudaemon.drivers.")
+        for found in re.findall(r"from pdudaemon\.transports(?:\.(\w+)| import (\w+))", source(base))
+    }
+    return ", ".join(sorted({package or word for package, word in used} - {"deadline", "snmpmessage"})) or "none"
+
+
+def _of(name: str, module: str) -> bool:
+    return registered[name].__module__ == module
+
+
+def _status(module: str) -> str:
+    drivers = [registered[name] for name in registered if _of(name, module)]
+    if all(driver.port_status is PDUDriver.port_status for driver in drivers):
+        return "what it was last told to be"
+    depends = any("reads_state" in vars(driver) for driver in drivers)
+    return "read from the device" + (", if the settings say how" if depends else "")
+
+
+def _family(module: str, names: list[str]) -> str:
+    driver, facts = registered[names[0]], _facts(module)
+    lines = [f"## {', '.join(f'`{name}`' for name in names)}", ""]
+    lines += [f"{fact}\n" for name, fact in facts.items() if not name or name.isdecimal()]
+    lines += [f"- Transport: {_transports(module)}", f"- Status: {_status(module)}"]
+    lines += [f"- {name}: {facts[name]}" for name in ("Source", "Tested", "Quirks") if name in facts]
+    lines += ["", "```", example(module), "```"]
+    lines += ["", settings_table(driver), ""] if declared(driver) else []
+    return "\n".join(lines)
+
+
+def example(module: str) -> str:
+    """Return the configuration that a driver's docstring shows."""
+    found = re.search(r'^    ".*\n(?:(?:    .*)?\n)*', f"{sys.modules[module].__doc__}\n", re.MULTILINE)
+    assert found, f"{module} shows no configuration"
+    return textwrap.dedent(found[0]).strip()
+
+
+def source(module: str) -> str:
+    """Return the source of a module."""
+    return Path(sys.modules[module].__file__ or "").read_text()
+
+
+def roff_settings(owner: type) -> str:
+    """Return a list of the settings that a class declares, for a manual page."""
+    lines = [".Bl -tag -width 6n -compact"]
+    for setting in declared(owner).values():
+        words = [taken(setting)]
+        if setting.required or setting.default != "":
+            words.append("required" if setting.required else f"default {shown(setting.default)}")
+        lines.append(f'.It Cm {setting.name} No "({roff_literal("; ".join(words))})"')
+        lines.append(roff(f"{setting.help[0].upper()}{setting.help[1:]}."))
+    return "\n".join([*lines, ".El"])
+
+
+def roff_families() -> str:
+    """Return a section for each family of drivers, for a manual page."""
+    return "\n".join(_roff_family(module, names) for module, names in _modules())
+
+
+def _roff_family(module: str, names: list[str]) -> str:
+    facts = _facts(module)
+    texts = [fact for name, fact in facts.items() if not name or name.isdecimal()]
+    texts += [f"Quirks: {facts['Quirks']}"] if "Quirks" in facts else []
+    lines = [f".Ss {roff_literal(' '.join(names))}", "\n.Pp\n".join(map(roff, texts))]
+    lines += [".Bd -literal", roff_literal(narrow(example(module))), ".Ed"]
+    lines += [".Pp", roff_settings(registered[names[0]])] if declared(registered[names[0]]) else []
+    return "\n".join(lines)
+
+
+def narrow(fragment: str, width: int = 74) -> str:
+    """Return the members of a JSON object with no line longer than this, where they can be broken."""
+    if all(len(line) <= width for line in fragment.splitlines()):
+        return fragment
+    lines: list[str] = []
+    for name, entry in json.loads(f"{{{fragment}}}").items():
+        whole = f"{json.dumps(name)}: {json.dumps(entry)},"
+        if len(whole) <= width:
+            lines.append(whole)
+            continue
+        lines.append(f"{json.dumps(name)}: {{")
+        for key, value in entry.items():
+            member = f"{json.dumps(key)}: {json.dumps(value)},"
+            if not lines[-1].startswith("    ") or len(lines[-1]) + len(member) >= width:
+                lines.append(f"    {member}")
+            else:
+                lines[-1] += f" {member}"
+        lines[-1] = lines[-1].removesuffix(",")
+        lines.append("},")
+    return "\n".join(lines).removesuffix(",")
+
+
+def roff(text: str) -> str:
+    """Return a text, with literal words between backquotes, as a manual page has it: a line for each sentence."""
+    parts = text.split("`")
+    parts[1::2] = map(_bold, parts[1::2])
+    parts[::2] = [part.replace("\\", "\\e") for part in parts[::2]]
+    sentences = re.split(r"(?<=[.;:]) (?=[A-Z\\])", "".join(parts))
+    return "\n".join(_begun(line) for each in sentences for line in textwrap.wrap(each, 78, break_on_hyphens=False))
+
+
+def _bold(words: str) -> str:
+    return rf"\fB{' '.join(_UNBROKEN + roff_literal(word) for word in words.split(' '))}\fR"
+
+
+def roff_literal(text: str) -> str:
+    """Return a text of which each character is to be shown as it is, and can be copied from the page."""
+    escaped = "".join(ROFF.get(character, character) for character in text)
+    return "\n".join(map(_begun, escaped.split("\n")))
+
+
+def _begun(line: str) -> str:
+    return rf"\&{line}" if line.startswith((".", "'")) else line
+
+
+_UNBROKEN = r"\%"  # a word that begins so is not hyphenated
+ROFF = {"\\": r"\e", "-": r"\-", '"': r"\(dq", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti"}
+
+TABLES = {
+    "README.md": {
+        "daemon": lambda: settings_table(DaemonOptions),
+        "listeners": lambda: settings_table(ListenerOptions),
+        "pdus": lambda: settings_table(PDUOptions),
+    },
+    "share/drivers.md": {"index": index, "drivers": families},
+    "share/man/pdudaemon.conf.5": {
+        "daemon": lambda: roff_settings(DaemonOptions),
+        "listeners": lambda: roff_settings(ListenerOptions),
+        "pdus": lambda: roff_settings(PDUOptions),
+        "drivers": roff_families,
+    },
+}
+
+
+def rewritten(page: str) -> str:
+    """Return a page with its tables, each between a comment ``table NAME`` and a comment ``end``, as they should be."""
+    text = (ROOT / page).read_text()
+    mark = "<!-- {} -->" if page.endswith(".md") else '.\\" {}'
+    for name, table in TABLES[page].items():
+        begin, end = (re.escape(mark.format(word)) for word in (f"table {name}", "end"))
+        text, count = re.subn(
+            rf"(^{begin}\n).*?(^{end}$)",
+            lambda m, t=table: m[1] + t() + "\n" + m[2],
+            text,
+            count=1,
+            flags=re.DOTALL | re.MULTILINE,
+        )
+        assert count == 1, f"{page} has no table {name}"
+    return text
+
+
+if __name__ == "__main__":
+    for each in TABLES:
+        (ROOT / each).write_text(rewritten(each))

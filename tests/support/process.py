@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT
+"""The daemon as a process of its own, on a free loopback port, and small clients for it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.support.forkserver import Process, Program
+
+ROOT = Path(__file__).parent.parent.parent
+START_BOUND = 20.0
+PDUDAEMON = Program("pdudaemon.cli", folder=ROOT)
+PDUCLIENT = Program(str(ROOT / "pduclient"), "-I", "-S")
+
+
+class Reply(NamedTuple):
+    """An HTTP answer."""
+
+    status: int
+    text: str
+    headers: dict[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+class Daemon:
+    """A daemon with a configuration of its own. ``plugins`` is a folder for installed third-party drivers.
+
+    ``topology`` and ``secret`` are texts: of an OpenFlight topology, and of the secret by which tokens are signed.
+    With a ``token`` set, HTTP requests carry it. ``real`` starts the program itself, not a fork of one that is loaded.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        pdus: dict[str, Any],
+        aliases: dict[str, Any] | None = None,
+        nodes: dict[str, Any] | None = None,
+        groups: dict[str, Any] | None = None,
+        topology: str = "",
+        secret: str = "",
+        **settings: Any,
+    ) -> None:
+        self.folder = folder
+        self.log = folder / "log"
+        self.plugins = folder / "plugins"
+        self.plugins.mkdir(exist_ok=True)
+        self.conf = folder / "pdudaemon.conf"
+        self.db = folder / "store.db"
+        self.environment: dict[str, str] = {}
+        self.process: subprocess.Popen[bytes] | Process | None = None
+        self.real = False
+        self.port = 0
+        self.token = ""
+        for name, key, text in (("topology.yaml", "topology", topology), ("secret", "jwt_secret_file", secret)):
+            if text:
+                (folder / name).write_text(text)
+                (folder / name).chmod(0o600)
+                settings[key] = name
+        section = {"hostname": "127.0.0.1", "port": 0, "listener": "both", "logging_level": "DEBUG", **settings}
+        self.settings = {"daemon": section, "pdus": pdus, "aliases": aliases or {}}
+        self.settings |= {"nodes": nodes or {}, "groups": groups or {}}
+        self.configure(self.settings)
+
+    def configure(self, whole: Any) -> None:
+        """Write the configuration."""
+        self.conf.write_text(whole if isinstance(whole, str) else json.dumps(whole, indent=1))
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of the daemon."""
+        return [sys.executable, "-m", "pdudaemon", f"--conf={self.conf}", f"--dbfile={self.db}", *arguments]
+
+    def spawn(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes] | Process:
+        """Start the program, without waiting for anything."""
+        path = os.pathsep.join([str(ROOT), str(self.plugins)])
+        environment = {**os.environ, "PYTHONPATH": path, "XDG_STATE_HOME": str(self.folder)}
+        environment |= {"PYTHONDONTWRITEBYTECODE": "1", **self.environment}  # plugins come and go
+        command = self.command(*arguments)
+        if self.real:
+            return subprocess.Popen(command, env=environment, cwd=ROOT, **options)
+        return PDUDAEMON.start(command[3:], environment, ROOT, **options)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the program to its end."""
+        process = self.spawn(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out.decode(), err.decode())
+
+    def start(self) -> None:
+        """Start the daemon and return when it listens."""
+        offset = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self.process = self.spawn(stdout=log, stderr=log)
+        give_up = time.monotonic() + START_BOUND
+        started = r"listening on \S+:(\d+) .* has started"
+        while not (found := re.search(started, self.log.read_bytes()[offset:].decode(), re.DOTALL)):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < give_up, self.log.read_text()
+            time.sleep(0.01)
+        self.port = int(found[1])
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 15.0) -> int:
+        """Send a signal and return the exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        """kill -9, if it runs at all."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def http(self, path: str, method: str = "GET", body: str | None = None, **headers: str) -> Reply:
+        """Make one HTTP request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        if self.token:
+            headers.setdefault("Authorization", f"Bearer {self.token}")
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            response = connection.getresponse()
+            return Reply(response.status, response.read().decode(), dict(response.getheaders()))
+        finally:
+            connection.close()
+
+    def power(self, action: str, pdu: str, port: Any, **words: Any) -> Reply:
+        """Ask for an action by the legacy HTTP route."""
+        query = "".join(f"&{name}={value}" for name, value in words.items())
+        return self.http(f"/power/control/{action}?hostname={pdu}&port={port}{query}")
+
+    def tcp(self, text: str | bytes, seconds: float = 60.0) -> str:
+        """Send a text as old clients do and return all that comes back."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as connection:
+            connection.sendall(text.encode() if isinstance(text, str) else text)
+            received = b""
+            while more := connection.recv(4096):
+                received += more
+        return received.decode()
+
+    def outlets(self) -> dict[str, str]:
+        """Return the outlets of the dummy PDU that keeps them in the file ``outlets`` of the daemon's folder."""
+        return dict(json.loads((self.folder / "outlets").read_text()))
+
+    def log_text(self) -> str:
+        """Return what the daemon has logged so far, over all its runs."""
+        return self.log.read_text()
+
+
+def eventually(condition: Any, seconds: float = 20.0) -> Any:
+    """Return what ``condition`` returns, as soon as that is true; fail after some seconds."""
+    give_up = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < give_up, "did not happen in time"
+        time.sleep(0.02)
+    return found
+
+
+@contextmanager
+def nothing_left_behind() -> Iterator[None]:
+    """Check that what is done meanwhile leaves no descriptor and no thread; what a fake device has may take a moment."""
+    before = _held()
+    yield
+    eventually(lambda: all(now <= then for now, then in zip(_held(), before, strict=True)))
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no file be written to meanwhile, as if there were no room on the disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def _held() -> tuple[int, int]:
+    return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+
+def in_parallel(calls: list[Callable[[], Any]]) -> list[Any]:
+    """Make all calls at a time; return what they return, in order."""
+    results: list[Any] = [None] * len(calls)
+
+    def make(number: int) -> None:
+        results[number] = calls[number]()
+
+    threads = [threading.Thread(target=make, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results
+
+
+def install_plugin(folder: Path, name: str, source: str, entries: dict[str, str]) -> None:
+    """Install a package with drivers: a module and its entry points, as pip would leave them."""
+    (folder / f"{name}.py").write_text(source)
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir(exist_ok=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    lines = "".join(f"{word} = {name}:{cls}\n" for word, cls in entries.items())
+    (info / "entry_points.txt").write_text(f"[pdudaemon.driver]\n{lines}")

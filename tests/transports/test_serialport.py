@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""Serial lines: a real pty, ser2net before it, and the URLs of pyserial."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import sys
+import time
+import tty
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.serialport import SerialPort
+from tests.devices.device import Mood
+from tests.peers.serial import PtyDevice, Scripted, ser2net
+from tests.support.ports import free_ports
+from tests.support.process import nothing_left_behind
+
+
+class Echo(PtyDevice):
+    """Says everything back, in capitals."""
+
+    def heard(self, data: bytes) -> None:
+        self.send(data.upper())
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Any:
+    with nothing_left_behind():
+        yield
+
+
+def test_a_pty():
+    with Echo() as device, SerialPort(device.path, Deadline(30)) as line:
+        line.send(b"ab\r\x00\xff>", "a step")
+        assert line.receive_exactly(2, "a step") == b"AB"
+        assert line.receive_until(b">", "a step") == b"\r\x00\xff>"
+
+
+def test_a_slow_device():
+    with Echo(Mood.SLOW) as device, SerialPort(device.path, Deadline(30), baudrate=921600) as line:
+        line.send(b"relay read 1\n", "a step")
+        assert line.receive_line("a step") == b"RELAY READ 1"
+
+
+def test_what_came_before_is_not_read():
+    with Echo() as device:
+        device.send(b"left over")
+        time.sleep(0.05)
+        with SerialPort(device.path, Deadline(30)) as line:
+            line.send(b"x", "a step")
+            assert line.receive("a step") == b"X"
+
+
+def test_silence_ends_with_the_deadline():
+    with Echo(Mood.DEAF) as device, SerialPort(device.path, Deadline(0.3)) as line:
+        begun = time.monotonic()
+        with pytest.raises(DeviceTimeout, match=f"^no answer from {device.path} at the prompt within 0.3 s$"):
+            line.receive_until(b">", "the prompt")
+        assert time.monotonic() - begun < 20
+
+
+def test_a_line_that_takes_nothing():
+    device, terminal = pty.openpty()
+    tty.setraw(terminal)
+    try:
+        with SerialPort(os.ttyname(terminal), Deadline(0.3)) as line, pytest.raises(DeviceTimeout, match="at sending"):
+            line.send(b"x" * 100_000, "sending")
+    finally:
+        os.close(device)
+        os.close(terminal)
+
+
+def test_pulled_out(tmp_path: Path):
+    device, terminal = pty.openpty()
+    path = str(tmp_path / "relay")  # the terminal's own name may be that of another test's in a moment
+    os.symlink(os.ttyname(terminal), path)
+    with SerialPort(path, Deadline(30)) as line:
+        os.close(terminal)
+        os.close(device)
+        os.unlink(path)
+        with pytest.raises(TransientError, match=f"^connection to {path} lost at a step: "):
+            line.receive_exactly(1, "a step")
+    with pytest.raises(TransientError, match=f"^cannot open {path}: No such file or directory$"):
+        SerialPort(path, Deadline(30)).__enter__()
+
+
+def test_in_use_by_another():
+    with Echo() as device:
+        other = os.open(device.path, os.O_RDWR | os.O_NOCTTY)
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(TransientError, match=f"^{device.path} is in use by another program$"):
+            SerialPort(device.path, Deadline(30)).__enter__()
+        os.close(other)
+        with SerialPort(device.path, Deadline(30)), pytest.raises(TransientError, match="in use"):
+            SerialPort(device.path, Deadline(30)).__enter__()
+        SerialPort(device.path, Deadline(30)).__enter__().__exit__()
+
+
+@pytest.mark.parametrize("url", ["foo://127.0.0.1:1", "socket://127.0.0.1", "/dev/null", "socket://127.0.0.1:port"])
+def test_no_serial_line(url: str):
+    with pytest.raises((PermanentError, TransientError), match=f"^cannot open {url}: "):
+        SerialPort(url, Deadline(30)).__enter__()
+
+
+def test_nobody_listens():
+    (port,) = free_ports()
+    for scheme in ("socket", "rfc2217"):
+        url = f"{scheme}://127.0.0.1:{port}"
+        with pytest.raises(TransientError, match=f"^cannot open {url}: Connection refused$"):
+            SerialPort(url, Deadline(30)).__enter__()
+
+
+def test_loop():
+    with SerialPort("loop://", Deadline(30)) as line:
+        line.send(b"xyz", "a step")
+        assert line.receive_exactly(3, "a step") == b"xyz"
+
+
+def test_socket():
+    with (
+        Scripted([(b"ping", b"pong")]) as device,
+        SerialPort(f"socket://127.0.0.1:{device.port}", Deadline(30)) as line,
+    ):
+        line.send(b"ping", "a step")
+        assert line.receive_exactly(4, "a step") == b"pong"
+        with pytest.raises(TransientError, match=r"lost at a step: .*disconnected"):
+            line.receive_exactly(1, "a step")
+
+
+@pytest.mark.parametrize("scheme", ["socket", "rfc2217"])
+def test_ser2net(tmp_path: Path, scheme: str):
+    with Echo() as device, ser2net(tmp_path, device.path) as (rfc2217, plain):
+        url = f"socket://127.0.0.1:{plain}"
+        if scheme == "rfc2217":
+            url = f"rfc2217://127.0.0.1:{rfc2217}?ign_set_control"
+        with SerialPort(url, Deadline(10), baudrate=19200) as line:
+            line.send(b"a\xffb\r", "a step")
+            assert line.receive_until(b"\r", "a step") == b"A\xffB\r"
+
+
+def test_without_pyserial(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "serial", None)
+    with pytest.raises(PermanentError, match="need the Python package pyserial"):
+        SerialPort("loop://", Deadline(30)).__enter__()
