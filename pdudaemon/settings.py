@@ -179,11 +179,21 @@ class Secret(str):
 class Setting(Generic[T]):
     """A class attribute that declares one setting; read on an instance, it is the value in force.
 
+    ``obsolete``: why it means nothing any more; the key is still accepted, with whatever value, and warned of.
+
     Raises: ValueError for a default that the setting itself would refuse; empty stands for: not given.
     """
 
     def __init__(
-        self, kind: Kind[T], default: T, help: str, *, unit: str = "", secret: bool = False, required: bool = False
+        self,
+        kind: Kind[T],
+        default: T,
+        help: str,
+        *,
+        unit: str = "",
+        secret: bool = False,
+        required: bool = False,
+        obsolete: str = "",
     ) -> None:
         self.kind = kind
         self.default = default
@@ -191,6 +201,7 @@ class Setting(Generic[T]):
         self.unit = unit
         self.secret = secret
         self.required = required
+        self.obsolete = obsolete
         self.name = ""
         if kind.steady and not (required or default is None or default in ("", ())):  # those mean: not given
             self._check_default()
@@ -245,7 +256,7 @@ def read(owner: type, given: Mapping[str, object]) -> tuple[dict[str, Any], dict
             try:
                 values[name] = setting.kind.convert(value)
             except ValueError as error:
-                if isinstance(value, str) and not value.strip() and not setting.required:
+                if setting.obsolete or (isinstance(value, str) and not value.strip() and not setting.required):
                     continue  # blank is not given
                 wanted = f"is not usable as given (which must not be shown); wanted: {setting.kind.says}"
                 faults[name] = wanted if setting.secret else str(error)

@@ -34,7 +34,7 @@ level = Kind(" ".join(LEVELS), _level)
 
 
 class DaemonOptions(Options):
-    """The ``daemon`` section. The last group are bounds: what is beyond one is refused or answered early, and told."""
+    """The ``daemon`` section. What is beyond a bound (``max_…``) is refused or answered early, in words."""
 
     hostname = Setting(text, "127.0.0.1", "address to listen on; `0.0.0.0` or `::` for all")
     port = Setting(integer(0, 65535), 16421, "TCP port to listen on")
@@ -50,11 +50,17 @@ class DaemonOptions(Options):
     )
     give_up = Setting(seconds(0, 86400 * 365), 3600.0, "how long a failing on half of a reboot is kept up", unit="s")
     max_delay = Setting(seconds(0, 86400), 3600.0, "longest `delay` of a request", unit="s")
-    max_connections = Setting(integer(1, 100000), 1000, "connections at a time, of all listeners")
+    max_connections = Setting(integer(1, 1000000), 1000, "connections at a time, of all listeners")
+    max_connections_per_address = Setting(
+        integer(0, 1000000), 0, "connections at a time from one address; 0: a quarter of `max_connections`"
+    )
     client_timeout = Setting(seconds(0.1, 3600), 30.0, "time for a client to send a whole request", unit="s")
-    max_waiters = Setting(integer(0, 100000), 512, "clients that may wait for a result, in all")
-    max_waiters_per_pdu = Setting(integer(0, 100000), 32, "clients that may wait for a result, of one PDU")
     max_queue = Setting(integer(1, 1000000), 1000, "requests accepted and not ended, for one PDU")
+    max_queue_per_address = Setting(
+        integer(0, 1000000),
+        0,
+        "requests of one address accepted and not ended, for one PDU; 0: a quarter of `max_queue`, at least 1",
+    )
     history = Setting(integer(0, 10000000), 10000, "ended requests that are remembered")
     topology = Setting(text, "", "an OpenFlight Power `topology.yaml`, whose nodes, platforms and groups are added")
     jwt_secret_file = Setting(
@@ -63,6 +69,8 @@ class DaemonOptions(Options):
     origins = Setting(
         sites, (), "origins such as `http://wiki:8080` whose pages may switch; names by which browsers may come here"
     )
+    max_waiters = Setting(integer(0, 100000), 512, "", obsolete="waiting costs no thread")
+    max_waiters_per_pdu = Setting(integer(0, 100000), 32, "", obsolete="waiting costs no thread")
 
 
 class ListenerOptions(Options):

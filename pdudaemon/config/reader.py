@@ -82,6 +82,9 @@ class _Reading:
         daemon_keys.update(overrides)
         known = declared(DaemonOptions)
         self._unknown("daemon", daemon_keys, [*known, "listeners"])
+        for key in daemon_keys:
+            if key in known and known[key].obsolete:
+                self.warnings.append(f"{self.path}: daemon.{key}: means nothing any more: {known[key].obsolete}")
         values, wrong = read(DaemonOptions, daemon_keys)
         self.fatal += [f"{self.path}: daemon.{key}: {fault}" for key, fault in wrong.items()]
         level = daemon_keys.get("logging_level")

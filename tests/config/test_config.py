@@ -212,6 +212,30 @@ def test_unknown_keys_are_warnings_with_a_near_match(tmp_path: Path) -> None:
     ]
 
 
+def test_an_obsolete_key_is_accepted_with_any_value_and_warned_of(tmp_path: Path) -> None:
+    conf = load(tmp_path, {"daemon": {"max_waiters_per_pdu": "many", "max_waiters": 3}, "pdus": {}})
+    assert not conf.faults
+    assert sorted(warning.partition(": ")[2] for warning in conf.warnings) == [
+        "daemon.max_waiters: means nothing any more: waiting costs no thread",
+        "daemon.max_waiters_per_pdu: means nothing any more: waiting costs no thread",
+    ]
+
+
+def test_the_bounds_of_one_address_follow_those_of_all_unless_they_are_given(tmp_path: Path) -> None:
+    given = {"max_connections": 1000000, "max_connections_per_address": 1000000, "max_queue_per_address": "1000000"}
+    daemon = load(tmp_path, {"daemon": given, "pdus": {}}).daemon
+    assert (daemon.max_connections, daemon.max_connections_per_address) == (1000000, 1000000)
+    assert daemon.max_queue_per_address == 1000000
+    daemon = load(tmp_path, {"pdus": {}}).daemon
+    assert (daemon.max_connections_per_address, daemon.max_queue_per_address) == (0, 0)
+    wrong = {"max_connections": 1000001, "max_connections_per_address": -1, "max_queue_per_address": 1000001}
+    assert faults(tmp_path, {"daemon": wrong, "pdus": {}}) == (
+        ": daemon.max_connections: 1000001 is not within 1 and 1000000",
+        ": daemon.max_connections_per_address: -1 is not within 0 and 1000000",
+        ": daemon.max_queue_per_address: 1000001 is not within 0 and 1000000",
+    )
+
+
 @pytest.mark.parametrize("state", [{"STATE_DIRECTORY": "{}/a:/other"}, {"XDG_STATE_HOME": "{}"}, {"HOME": "{}"}])
 def test_a_relative_store_lives_in_the_state_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: dict[str, str]

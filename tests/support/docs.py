@@ -22,10 +22,26 @@ assert strategies.names()  # importing that module is what registers the drivers
 def settings_table(owner: type) -> str:
     """Return a table of the settings that a class declares."""
     rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
-    for setting in declared(owner).values():
+    for setting in documented(owner):
         default = "(required)" if setting.required else f"`{shown(setting.default)}`"
         rows.append(f"| `{setting.name}` | {taken(setting)} | {default} | {setting.help} |")
+    rows += [f"| {', '.join(f'`{name}`' for name in names)} | | | {why} |" for why, names in obsolete(owner).items()]
     return "\n".join(rows)
+
+
+def documented(owner: type) -> list[Setting[Any]]:
+    """Return the settings of a class that mean something."""
+    return [setting for setting in declared(owner).values() if not setting.obsolete]
+
+
+def obsolete(owner: type) -> dict[str, list[str]]:
+    """Return the names of the settings that mean nothing any more, by what is to be said of them."""
+    found: dict[str, list[str]] = {}
+    for setting in declared(owner).values():
+        if setting.obsolete:
+            why = f"accepted, but means nothing any more: {setting.obsolete}"
+            found.setdefault(why, []).append(setting.name)
+    return found
 
 
 def taken(setting: Setting[Any]) -> str:
@@ -128,13 +144,20 @@ def source(module: str) -> str:
 def roff_settings(owner: type) -> str:
     """Return a list of the settings that a class declares, for a manual page."""
     lines = [".Bl -tag -width 6n -compact"]
-    for setting in declared(owner).values():
+    for setting in documented(owner):
         words = [taken(setting)]
         if setting.required or setting.default != "":
             words.append("required" if setting.required else f"default {shown(setting.default)}")
         lines.append(f'.It Cm {setting.name} No "({roff_literal("; ".join(words))})"')
-        lines.append(roff(f"{setting.help[0].upper()}{setting.help[1:]}."))
+        lines.append(roff(sentence(setting.help)))
+    for why, names in obsolete(owner).items():
+        lines += [f".It Cm {' , '.join(names)}", roff(sentence(why))]
     return "\n".join([*lines, ".El"])
+
+
+def sentence(text: str) -> str:
+    """Return a text with a capital and a full stop."""
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def roff_families() -> str:
