@@ -28,7 +28,7 @@ from pdudaemon.transports.deadline import Deadline
 from tests.bench.latency import take_turns
 from tests.bench.report import Bench
 from tests.devices import devantecheth, gude, modbustcp, netio4, netiojson, numato, snmp, tasmota
-from tests.devices.device import Case, Mood
+from tests.devices.base.device import Case, Mood
 
 TIMES = "on or off, ms"
 OVER = {  # what a row is called -> family, driver, the setting that says where

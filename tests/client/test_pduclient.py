@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 
-from tests.devices.device import Device
+from tests.devices.base.device import Device
 from tests.peers.formerclient import former_client
 from tests.support.process import PDUCLIENT, ROOT, Daemon, eventually
 

@@ -30,8 +30,8 @@ import pytest
 
 from pdudaemon.ranges import expanded
 from tests.client.test_pduclient import CLIENT, MISSING, USAGE, Flood, Ran
-from tests.peers.http import self_signed
-from tests.peers.openflight import TOKEN, End, PowerServer, StreamServer, commands, reply, result
+from tests.devices.openflight import TOKEN, End, PowerServer, StreamServer, commands, reply, result
+from tests.support.certificate import self_signed
 from tests.support.process import PDUCLIENT, ROOT, eventually
 
 PROGRAM = [sys.executable, "-I", "-S", str(CLIENT)]

@@ -6,13 +6,13 @@ The GPIOs are files in a folder; probe N has number 489 + 2 * (N - 1).
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.devices.device import Case, Mood, StandIn
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.program import SSH, StandIn, first_in_path
 
 NAMES = ["acme"]
 MOODS = [*Mood]
@@ -39,40 +39,6 @@ case $1 in
     ;;
 *) echo "sh: $1: not found" >&2; exit 127 ;;
 esac
-"""
-
-SSH = """\
-#!/bin/sh
-# ssh, to the device beside it: messages go to the file of -E, a password is asked for on the terminal.
-here=$(dirname "$0")
-printf '%s\\n' "$*" >>"$here/received"
-log=/dev/stderr
-while [ "$1" != -- ]; do
-    case $1 in
-    -E) log=$2; shift 2 ;;
-    -o | -p | -l) shift 2 ;;
-    *) shift ;;
-    esac
-done
-host=$2
-shift 2
-fail() { echo "$1" >>"$log"; exit 255; }
-case $(cat "$here/mood") in
-deaf) exec sleep 60 ;;
-gone) fail "ssh: connect to host $host port 22: Connection refused" ;;
-busy) fail "kex_exchange_identification: Connection closed by remote host" ;;
-garbled) fail "kex_exchange_identification: banner line contains invalid characters" ;;
-slow) sleep 0.1 ;;
-esac
-if [ -s "$here/password" ]; then
-    stty -echo </dev/tty
-    printf "%s's password: " "$host" >/dev/tty
-    read -r given </dev/tty
-    if [ "$given" != "$(cat "$here/password")" ] || [ "$(cat "$here/mood")" = "wrong password" ]; then
-        fail "root@$host: Permission denied (publickey,password)."
-    fi
-fi
-exec "$here/device" "$*"
 """
 
 
@@ -108,17 +74,6 @@ class Acme(StandIn):
         self.outlets = Outlets(folder)
         (folder / "device").write_text(DEVICE)
         (folder / "device").chmod(0o755)
-
-
-@contextmanager
-def first_in_path(folder: Path) -> Iterator[None]:
-    """Let programs be found in a folder before all others."""
-    path = os.environ["PATH"]
-    os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
-    try:
-        yield
-    finally:
-        os.environ["PATH"] = path
 
 
 @contextmanager

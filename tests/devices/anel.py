@@ -8,8 +8,8 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.device import Case, Mood
-from tests.peers.http import Answer, Request, WebDevice
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.web import Answer, Request, WebDevice
 
 NAMES = ["anel_netpwrctrlhome", "anel_netpwrctrladv", "anel_netpwrctrlio", "anel_netpwrctrlpro"]
 MOODS = [*Mood]

@@ -7,15 +7,16 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.apcmenu import Console, Left
-from tests.devices.device import Case, Mood
+from tests.devices.apcmenu import APC
+from tests.devices.base.console import Left
+from tests.devices.base.device import Case, Mood
 
 OUTLETS = 24
 NAMES = ["apc8959"]
 MOODS = [*Mood]
 
 
-class APCCommandLine(Console):
+class APCCommandLine(APC):
     """``olOn``, ``olOff``, ``olStatus`` with a number or ``all``, and ``exit``. Its first prompt waits for a key."""
 
     def session(self) -> None:

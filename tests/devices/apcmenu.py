@@ -6,66 +6,24 @@ The entry after the last outlet stands for all of them, and works.
 
 from __future__ import annotations
 
-import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.devices.device import Case, Device, Mood
+from tests.devices.base.console import Console, Left
+from tests.devices.base.device import Case, Mood
 
 ESC = "\x1b"
 PAGE = 22  # lines
 MAIN_END = ["", "<ESC>- Main Menu, <ENTER>- Refresh"]
 
 
-class Left(Exception):
-    """The client has logged out."""
-
-
-class Console(Device):
-    """A console of APC: the login, the echo, and the one session that it keeps for a while when a client just goes."""
+class APC(Console):
+    """What APC's consoles share: the login, and how they are reached."""
 
     username = "apc"
     password = "apc-secret"
-    keep = 60.0  # seconds
-    negotiation = b""
-
-    def __init__(self, outlets: int, mood: Mood = Mood.WELL) -> None:
-        super().__init__(mood)
-        self.outlets = {str(number): "off" for number in range(1, outlets + 1)}
-        self.logouts = 0
-        self._taken_until = 0.0
-
-    def converse(self, connection: socket.socket) -> None:
-        if self.mood is Mood.BUSY or time.monotonic() < self._taken_until:
-            return
-        if self.mood is Mood.GARBLED:
-            while True:
-                connection.sendall(b"\x7e\x00\x9d~{" * 1000)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.terminal = Terminal(self, connection)
-        if self.negotiation:
-            connection.sendall(self.negotiation)
-        self.log_in()
-        with self.lock:
-            self._taken_until = float("inf")
-        try:
-            self.session()
-        except Left:
-            self.logouts += 1
-            self._taken_until = 0.0
-        except OSError:
-            self._taken_until = time.monotonic() + self.keep
-            raise
-
-    def send(self, connection: socket.socket, data: bytes) -> None:
-        """Send; slowly, but not as slowly as a short answer could be: there are many screens to a dialogue."""
-        piece = 41 if self.mood is Mood.SLOW else len(data)
-        for start in range(0, len(data), piece):
-            connection.sendall(data[start : start + piece])
-            self.closing.wait(0.002 if self.mood is Mood.SLOW else 0)
 
     def log_in(self) -> None:
         while True:
@@ -78,9 +36,6 @@ class Console(Device):
             if (name, password) == (self.username, self.password) and self.mood is not Mood.WRONG_PASSWORD:
                 return
 
-    def session(self) -> None:
-        raise NotImplementedError
-
     @contextmanager
     def case(self, name: str) -> Iterator[Case]:
         """Start it and say how it is reached."""
@@ -89,49 +44,6 @@ class Console(Device):
             settings = {"driver": name, "telnetport": self.port, "username": self.username, "password": self.password}
             bad = ["0", str(last + 1), str(last + 2), "-1", "1;4", "x"]
             yield Case(self, "127.0.0.1", settings, [*self.outlets], bad, [self.password])
-
-
-class Terminal:
-    """The keys of one client, with their echo."""
-
-    echoes = True
-
-    def __init__(self, device: Device, connection: socket.socket) -> None:
-        self._device = device
-        self._connection = connection
-        self._keys = bytearray()
-        self._return = False
-
-    def write(self, text: str) -> None:
-        self._device.send(self._connection, text.encode())
-
-    def key(self) -> str:
-        """Return the next key; telnet's own bytes and what follows a carriage return are passed over."""
-        while True:
-            byte = self._byte()
-            if byte == 0xFF:
-                if self._byte() in range(0xFB, 0xFF):
-                    self._byte()
-            elif not (self._return and byte in b"\n\0"):
-                self._return = byte == 13
-                return chr(byte)
-
-    def line(self, stars: bool = False, keys: str = "") -> str:
-        """Return the next line; or one of ``keys`` at once, if it is the first."""
-        text = ""
-        while (key := self.key()) != "\r":
-            if not text and key in keys:
-                return key
-            text += key
-            if self.echoes:
-                self.write("*" if stars else key)
-        self.write("\r\n")
-        return text
-
-    def _byte(self) -> int:
-        while not self._keys:
-            self._keys += self._device.receive(self._connection)
-        return self._keys.pop(0)
 
 
 @dataclass(frozen=True)
@@ -217,7 +129,7 @@ NAMES = [*PERSONALITIES]
 MOODS = [*Mood]
 
 
-class APCMenu(Console):
+class APCMenu(APC):
     """The menus. A screen shows itself, takes a line, and may show another; ESC ends it."""
 
     def __init__(self, personality: Personality, mood: Mood = Mood.WELL) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.devices.device import Case, Mood, StandIn
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.program import StandIn
 
 NAMES = ["bcu"]
 MOODS = [Mood.WELL, Mood.DEAF, Mood.REFUSING, Mood.GARBLED, Mood.SLOW, Mood.BUSY, Mood.GONE]

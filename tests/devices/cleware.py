@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.device import Case, Mood
-from tests.peers import hid
+from tests.devices.base import hid
+from tests.devices.base.device import Case, Mood
 
 NAMES = ["ClewareUsbSwitch4", "ClewareUsbSwitch8"]
 MOODS = [Mood.WELL, Mood.DEAF, Mood.WRONG_PASSWORD, Mood.GARBLED, Mood.SLOW, Mood.BUSY, Mood.GONE]

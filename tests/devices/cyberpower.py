@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.devices.device import Case, Mood
+from tests.devices.base.device import Case, Mood
 from tests.devices.snmp import (
     BAD_VALUE,
     COMMUNITY,

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.device import Case, Device, Mood
+from tests.devices.base.device import Case, Device, Mood
 
 NAMES = [
     "devantech_eth002",

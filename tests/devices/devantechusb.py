@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.device import Case, Mood
-from tests.peers.serial import PtyDevice
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.pty import PtyDevice
 
 RELAYS = {
     "devantech_USB-RLY02": 2,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from unittest import mock
 
 from pdudaemon.drivers import egpmslan
-from tests.devices.device import Case, Device, Mood
+from tests.devices.base.device import Case, Device, Mood
 
 NAMES = ["egpms"]
 MOODS = [Mood.WELL, Mood.DEAF, Mood.WRONG_PASSWORD, Mood.GARBLED, Mood.SLOW, Mood.GONE]

@@ -9,9 +9,8 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.device import Case, Mood
-from tests.devices.shelly import challenge, let_in
-from tests.peers.http import Answer, Request, WebDevice
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.web import Answer, Request, WebDevice, challenge, let_in
 
 NAMES = ["esphome-http"]
 MOODS = [*Mood]

@@ -4,34 +4,16 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.apcmenu import Console, Left, Terminal
-from tests.devices.device import Case, Mood
-from tests.peers.http import Answer, Request, WebDevice
+from tests.devices.base.console import Left, Terminals
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.web import Answer, Request, WebDevice
 
 NAMES = ["gude1202"]
 MOODS = [*Mood]
 PASSWORD = "gude-secret"
-
-
-class Terminals(Console):
-    """A console whose sessions have a terminal each: a client may come while the last one's login is still refused."""
-
-    def __init__(self, outlets: int, mood: Mood = Mood.WELL) -> None:
-        super().__init__(outlets, mood)
-        self._own = threading.local()
-
-    @property
-    def terminal(self) -> Terminal:
-        terminal: Terminal = self._own.terminal
-        return terminal
-
-    @terminal.setter
-    def terminal(self, terminal: Terminal) -> None:
-        self._own.terminal = terminal
 
 
 class EPC(Terminals):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.devices import cyberpower
-from tests.devices.device import Case, Mood
+from tests.devices.base.device import Case, Mood
 
 NAMES = ["ip9258"]
 MOODS = cyberpower.MOODS

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.device import Case, Mood
-from tests.peers.http import Answer, Request, WebDevice
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.web import Answer, Request, WebDevice
 
 NAMES = ["LindyIPowerClassic8"]
 MOODS = [mood for mood in Mood if mood is not Mood.REFUSING]

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.device import Case, Device, Mood
+from tests.devices.base.device import Case, Device, Mood
 
 NAMES = ["netio4"]
 MOODS = [*Mood]

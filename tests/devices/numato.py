@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.device import Case, Mood
-from tests.peers.serial import PtyDevice
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.pty import PtyDevice
 
 NAMES = [f"NumatoUSB{count}" for count in (1, 2, 4, 8, 16, 32, 64)]
 MOODS = [Mood.WELL, Mood.DEAF, Mood.GARBLED, Mood.SLOW, Mood.BUSY]

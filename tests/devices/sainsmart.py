@@ -8,8 +8,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.device import Case, Mood
-from tests.peers.http import Answer, Request, WebDevice
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.web import Answer, Request, WebDevice
 
 NAMES = ["sainsmart"]
 MOODS = [Mood.WELL, Mood.DEAF, Mood.GARBLED, Mood.SLOW, Mood.BUSY, Mood.GONE]

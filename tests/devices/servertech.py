@@ -10,8 +10,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.device import Case, Mood
-from tests.peers.http import Answer, Request, WebDevice
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.web import Answer, Request, WebDevice
 
 NAMES = ["servertechpro2"]
 MOODS = [*Mood]

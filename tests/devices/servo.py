@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.device import Case, Mood
-from tests.peers.http import Answer, Request, WebDevice
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.web import Answer, Request, WebDevice
 
 NAMES = ["SERVO"]
 MOODS = [Mood.WELL, Mood.DEAF, Mood.REFUSING, Mood.GARBLED, Mood.SLOW, Mood.BUSY, Mood.GONE]

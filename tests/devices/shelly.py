@@ -1,47 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""A Shelly Pro 4PM: RPC over HTTP, as Shelly's documentation has it; and the server's side of Digest (RFC 7616)."""
+"""A Shelly Pro 4PM: RPC over HTTP, as Shelly's documentation has it."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.devices.device import Case, Mood
-from tests.peers.http import Answer, Request, WebDevice
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.web import Answer, Request, WebDevice, challenge, let_in
 
 NAMES = ["shelly_gen2"]
 MOODS = [*Mood]
 
 PASSWORD = 'sh"elly\\:1'
 SOURCE = "shellypro4pm-f008d1d8b8b8"
-NONCE = "60dc0fb0"
-
-
-def challenge(realm: str, algorithm: str) -> Answer:
-    """Return the 401 that asks for a login by Digest."""
-    words = f'qop="auth", realm="{realm}", nonce="{NONCE}", algorithm={algorithm}'
-    return Answer(401, headers=(f"WWW-Authenticate: Digest {words}",))
-
-
-def let_in(request: Request, realm: str, algorithm: str, username: str, password: str) -> bool:
-    """Whether a request has the login that `challenge` asks for."""
-    scheme, _, words = request.headers.get("authorization", "").partition(" ")
-    said = {
-        name: re.sub(r"\\(.)", r"\1", quoted) or plain
-        for name, quoted, plain in re.findall(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))', words)
-    }
-
-    def digest(*parts: str) -> str:
-        return hashlib.new(algorithm.replace("-", ""), ":".join(parts).encode()).hexdigest()
-
-    ha1, ha2 = digest(username, realm, password), digest(request.method, request.target)
-    expected = digest(ha1, NONCE, said.get("nc", ""), said.get("cnonce", ""), "auth", ha2)
-    right = {"username": username, "realm": realm, "nonce": NONCE, "uri": request.target, "response": expected}
-    return scheme == "Digest" and {name: said.get(name) for name in right} == right
 
 
 class Shelly(WebDevice):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
-from tests.devices.device import Case, Device, Mood
+from tests.devices.base.device import Case, Device, Mood
 
 NAMES = ["snmpv1", "snmpv2c", "snmpv3"]
 MOODS = [mood for mood in Mood if mood is not Mood.GONE]  # a UDP port that nobody has is as silent as a deaf agent

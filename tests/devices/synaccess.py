@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.apcmenu import Left
-from tests.devices.device import Case, Mood
-from tests.devices.gude import Terminals
+from tests.devices.base.console import Left, Terminals
+from tests.devices.base.device import Case, Mood
 
 NAMES = ["synnetbooter"]
 MOODS = [*Mood]

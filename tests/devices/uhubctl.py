@@ -11,9 +11,8 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.devices.acme import first_in_path
-from tests.devices.bcu import StandIn
-from tests.devices.device import Case, Mood
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.program import StandIn, first_in_path
 
 NAMES = ["uhubctl"]
 MOODS = [Mood.WELL, Mood.DEAF, Mood.REFUSING, Mood.GARBLED, Mood.SLOW, Mood.BUSY, Mood.GONE]

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.devices.device import Case, Mood
-from tests.peers import hid
+from tests.devices.base import hid
+from tests.devices.base.device import Case, Mood
 
 PORTS = {"YKUSH": 3, "YKUSHXS": 1, "YKUSH3": 4}
 PRODUCTS = {"YKUSH": 0xF2F7, "YKUSHXS": 0xF0CD, "YKUSH3": 0xF11B}

@@ -14,8 +14,8 @@ from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
 from tests.devices import acme
-from tests.devices.device import Case, Mood
-from tests.peers.serial import conversation
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.scripted import conversation
 from tests.peers.ssh import sshd
 
 SAMPLE = conversation("acme_probe_2")

@@ -15,9 +15,9 @@ from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
 from tests.devices.anel import PASSWORD, USERNAME, Anel
-from tests.devices.device import Mood
-from tests.peers.http import ScriptedWeb
-from tests.peers.serial import conversation
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import conversation
+from tests.devices.base.web import ScriptedWeb
 
 SAMPLE = conversation("anel")
 HOME, PRO, ADV = "anel_netpwrctrlhome", "anel_netpwrctrlpro", "anel_netpwrctrladv"

@@ -21,8 +21,8 @@ from pdudaemon.power import State
 from pdudaemon.transports import dialogue, telnet
 from pdudaemon.transports.deadline import Deadline
 from tests.devices import apccli, apcmenu
-from tests.devices.device import Mood
-from tests.peers.serial import Scripted, conversation
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import Scripted, conversation
 from tests.support.process import eventually
 
 

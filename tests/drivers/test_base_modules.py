@@ -20,8 +20,8 @@ from pdudaemon.power import Action
 from pdudaemon.transports.console import Console
 from pdudaemon.transports.deadline import Deadline, begin
 from tests.devices import acme, apcmenu, cleware, devantecheth, devantechusb, tasmota, ykush
-from tests.devices.device import Device, Mood
-from tests.peers import hid
+from tests.devices.base import hid
+from tests.devices.base.device import Device, Mood
 from tests.support.process import Daemon, install_plugin
 
 HEAD = """

@@ -13,9 +13,9 @@ from pdudaemon.drivers.bcu import BCU
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import conversation
 from tests.devices.bcu import Board
-from tests.devices.device import Mood
-from tests.peers.serial import conversation
 
 SAMPLE = conversation("bcu")
 WHOLE = {"id": "3-7.1", "board": "imx8mpevk", "bootmode": "emmc"}

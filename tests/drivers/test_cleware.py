@@ -13,10 +13,10 @@ from pdudaemon.drivers.cleware import Cleware, ClewareContact, ClewareSwitch
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
+from tests.devices.base import hid
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import conversation
 from tests.devices.cleware import SERIAL, Switch4, Switch8
-from tests.devices.device import Mood
-from tests.peers import hid
-from tests.peers.serial import conversation
 from tests.support.process import in_parallel
 
 

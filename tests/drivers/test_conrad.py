@@ -11,9 +11,9 @@ from pdudaemon.drivers.conrad import Conrad
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.conrad import GET_OPTION, SET_OPTION, SET_SINGLE, Cascade, frame
-from tests.devices.device import Mood
-from tests.peers.serial import Scripted, conversation
 
 ACTS = [("on", Conrad.port_on), ("off", Conrad.port_off), ("status", Conrad.port_status)]
 

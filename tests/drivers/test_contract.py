@@ -23,7 +23,7 @@ from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, RequestError, TransientError
 from pdudaemon.power import Action, State
 from tests import devices
-from tests.devices.device import Case, Mood
+from tests.devices.base.device import Case, Mood
 from tests.support.process import eventually, nothing_left_behind
 
 FAMILIES = [

@@ -13,9 +13,9 @@ from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
 from tests.devices import devantecheth
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.devantecheth import Board
-from tests.devices.device import Mood
-from tests.peers.serial import Scripted, conversation
 
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("devantech_eth008")]
 

@@ -14,9 +14,10 @@ from pdudaemon.power import State
 from pdudaemon.transports import serialport
 from pdudaemon.transports.deadline import Deadline
 from tests.devices import devantechusb
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.devantechusb import Module
-from tests.devices.device import Mood
-from tests.peers.serial import Scripted, conversation, ser2net
+from tests.peers.ser2net import ser2net
 
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("devantech_usb_rly08b")]
 NAME = "devantech_USB-RLY08B"

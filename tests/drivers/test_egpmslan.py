@@ -14,9 +14,9 @@ from pdudaemon.drivers.egpmslan import EGPMSLAN, Cipher
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
-from tests.devices.device import Mood
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.egpmslan import CODES, PASSWORD, Strip
-from tests.peers.serial import Scripted, conversation
 from tests.support.process import eventually
 
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("egpms")]

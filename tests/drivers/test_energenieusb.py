@@ -15,10 +15,10 @@ from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports import usb as transport
 from pdudaemon.transports.deadline import Deadline
-from tests.devices.device import Mood
+from tests.devices.base import usb
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import conversation
 from tests.devices.energenieusb import ID, Strip
-from tests.peers import usb
-from tests.peers.serial import conversation
 
 SAMPLE = conversation("energenie_usb")
 

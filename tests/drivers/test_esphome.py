@@ -12,10 +12,10 @@ from pdudaemon.drivers.esphome import ESPHome as Driver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
-from tests.devices.device import Mood
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import conversation
+from tests.devices.base.web import ScriptedWeb
 from tests.devices.esphome import PASSWORD, USERNAME, ESPHome
-from tests.peers.http import ScriptedWeb
-from tests.peers.serial import conversation
 
 SAMPLE = conversation("esphome")
 LOGIN = {"username": USERNAME, "password": PASSWORD}

@@ -14,10 +14,10 @@ from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports import dialogue, tcp
 from pdudaemon.transports.deadline import Deadline
-from tests.devices.device import Mood
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import Scripted, conversation
+from tests.devices.base.web import ScriptedWeb
 from tests.devices.gude import EPC, PASSWORD, StatusPage
-from tests.peers.http import ScriptedWeb
-from tests.peers.serial import Scripted, conversation
 from tests.support.process import eventually
 
 SAMPLES = ["gude1202_on_3", "gude1202_status_3"]

@@ -19,10 +19,11 @@ from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import read
 from pdudaemon.transports.deadline import Deadline
-from tests.devices.device import Mood
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import conversation
+from tests.devices.base.web import ScriptedWeb
 from tests.devices.homeassistant import API_KEY, HomeAssistant
-from tests.peers.http import ScriptedWeb, self_signed
-from tests.peers.serial import conversation
+from tests.support.certificate import self_signed
 
 SAMPLE = conversation("homeassistant")
 

@@ -13,10 +13,10 @@ from pdudaemon.drivers.intellinet import Intellinet as Driver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
-from tests.devices.device import Mood
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import conversation
+from tests.devices.base.web import ScriptedWeb
 from tests.devices.intellinet import PASSWORD, Intellinet
-from tests.peers.http import ScriptedWeb
-from tests.peers.serial import conversation
 
 SAMPLE = conversation("intellinet")
 

@@ -13,10 +13,10 @@ from pdudaemon.drivers.modbustcp import ModbusTCP
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
-from tests.devices.device import Mood
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.modbustcp import Board
 from tests.peers.modbus import COILS, pymodbus
-from tests.peers.serial import Scripted, conversation
 
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("modbustcp")]
 

@@ -17,9 +17,9 @@ from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports import tcp
 from pdudaemon.transports.deadline import Deadline
-from tests.devices.device import Mood
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.netio4 import PASSWORD, KShell
-from tests.peers.serial import Scripted, conversation
 from tests.support.process import eventually
 
 SAMPLES = ["netio4_on_2", "netio4_status_2"]

@@ -14,9 +14,10 @@ from pdudaemon.errors import DeviceTimeout, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
 from tests.devices import numato
-from tests.devices.device import Mood
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.numato import Module
-from tests.peers.serial import Scripted, conversation, ser2net
+from tests.peers.ser2net import ser2net
 
 SAMPLE = [(asked.encode(), said.encode()) for asked, said in conversation("numato_usb4")]
 

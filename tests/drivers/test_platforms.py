@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from pdudaemon.config import reader
-from tests.peers.http import Answer, Request, WebDevice
+from tests.devices.base.web import Answer, Request, WebDevice
 from tests.peers.ipmi import BMC, CIPHER, ipmi_sim
 from tests.peers.libvirt import DOMAIN, libvirtd
 from tests.peers.shipped import SHIPPED, VERBS, Cluster

@@ -18,9 +18,9 @@ from pdudaemon.drivers.servo import Servo
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
+from tests.devices.base.scripted import conversation
+from tests.devices.base.web import ScriptedWeb
 from tests.devices.servo import Servod, fault, value
-from tests.peers.http import ScriptedWeb
-from tests.peers.serial import conversation
 
 SAMPLE = conversation("servo")
 GET = [asked for asked, _ in SAMPLE][1]

@@ -20,10 +20,10 @@ from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
 from tests.devices import cyberpower, ip9258
 from tests.devices import snmp as wire
+from tests.devices.base.scripted import conversation
 from tests.devices.cyberpower import Outlets
 from tests.devices.ip9258 import IP9258
 from tests.peers import snmp as peers
-from tests.peers.serial import conversation
 from tests.support.ports import free_ports
 from tests.transports.test_snmp import numbered, request_of
 

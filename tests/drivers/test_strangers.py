@@ -14,12 +14,12 @@ from pdudaemon.errors import PermanentError
 from pdudaemon.transports import dialogue
 from pdudaemon.transports.deadline import Deadline
 from tests.devices import apccli, apcmenu
-from tests.devices.apcmenu import Console
-from tests.devices.device import Device
+from tests.devices.base.console import Console, Left
+from tests.devices.base.device import Device
+from tests.devices.base.scripted import Scripted
 from tests.devices.gude import EPC
 from tests.devices.netio4 import KShell
 from tests.devices.synaccess import NetBooter
-from tests.peers.serial import Scripted
 
 MENUS = [*apcmenu.PERSONALITIES]
 SECONDS = 30.0
@@ -58,7 +58,7 @@ class OldCommands(apccli.APCCommandLine):
     def session(self) -> None:
         while (line := self.terminal.line()) != "exit":
             self.terminal.write(f"{'E101' if line else ''}\r\nAPC> ")
-        raise apcmenu.Left
+        raise Left
 
 
 class Renamed(apccli.APCCommandLine):
@@ -68,7 +68,7 @@ class Renamed(apccli.APCCommandLine):
         self.terminal.write("\r\nAOS v6.8.2\r\n\r\napc>")
         while (line := self.terminal.line()) != "quit":
             self.terminal.write(f"{'E101: Command Not Found' if line else ''}\r\napc>")
-        raise apcmenu.Left
+        raise Left
 
 
 @pytest.mark.parametrize("name", MENUS)

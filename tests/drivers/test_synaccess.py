@@ -14,9 +14,9 @@ from pdudaemon.power import State
 from pdudaemon.transports import dialogue
 from pdudaemon.transports.deadline import Deadline
 from tests.devices import synaccess
-from tests.devices.device import Mood
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.synaccess import PASSWORD
-from tests.peers.serial import Scripted, conversation
 
 SAMPLE = [(asked.encode(), said.encode()) for asked, said in conversation("synnetbooter_on_2")]
 TABLE = "Port | Name       |Status\n\r   1 |    Outlet1 |   OFF|   2 |    Outlet2 |   ON |\r\n"

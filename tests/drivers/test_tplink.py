@@ -14,9 +14,9 @@ from pdudaemon.drivers.tplink import TPLink
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
-from tests.devices.device import Mood
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.tplink import DEVICE_ID, Plug, plain, scrambled
-from tests.peers.serial import Scripted, conversation
 from tests.support.process import Daemon
 
 STRIP = ("Plug 1", "Plug 2", "Küche", "2", "Plug 2")

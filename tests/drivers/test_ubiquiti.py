@@ -17,9 +17,9 @@ from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
 from tests.devices import ubiquiti
-from tests.devices.device import Case, Mood
+from tests.devices.base.device import Case, Mood
+from tests.devices.base.scripted import conversation
 from tests.devices.ubiquiti import PASSWORD, MPower
-from tests.peers.serial import conversation
 from tests.peers.ssh import Server, keygen, sshd
 from tests.peers.telnet import account
 from tests.transports.test_ssh import OLD

@@ -18,10 +18,10 @@ from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import read
 from pdudaemon.transports.deadline import Deadline
-from tests.devices.acme import first_in_path
-from tests.devices.device import Mood
+from tests.devices.base.device import Mood
+from tests.devices.base.program import first_in_path
+from tests.devices.base.scripted import conversation
 from tests.devices.uhubctl import Hub
-from tests.peers.serial import conversation
 
 SAMPLE = conversation("uhubctl_2")
 HEAD = "status for hub 1-2.4.4 [05e3:0610 GenesysLogic USB2.1 Hub]\n"

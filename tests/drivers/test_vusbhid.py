@@ -12,10 +12,10 @@ from pdudaemon.drivers.vusbhid import VUSBHID
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
-from tests.devices.device import Mood
+from tests.devices.base import usb
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import conversation
 from tests.devices.vusbhid import Board, Joystick
-from tests.peers import usb
-from tests.peers.serial import conversation
 
 SAMPLE = conversation("vusbhid")
 

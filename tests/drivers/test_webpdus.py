@@ -25,13 +25,14 @@ from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
 from tests.devices import ip9850, lindy, servertech, ubus
+from tests.devices.base.scripted import conversation
+from tests.devices.base.web import Answer, Request, ScriptedWeb, WebDevice
 from tests.devices.ip9850 import IPPower
 from tests.devices.lindy import IPower
 from tests.devices.sainsmart import RelayBoard
 from tests.devices.servertech import Switched
 from tests.devices.ubus import Switch
-from tests.peers.http import Answer, Request, ScriptedWeb, WebDevice, self_signed
-from tests.peers.serial import conversation
+from tests.support.certificate import self_signed
 
 
 def driver(device: Any, name: str, seconds: float = 30, **settings: Any) -> PDUDriver:

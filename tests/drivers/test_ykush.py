@@ -19,10 +19,10 @@ from pdudaemon.transports import hid as transport
 from pdudaemon.transports import usb
 from pdudaemon.transports.deadline import Deadline
 from tests.devices import ykush
-from tests.devices.device import Mood
+from tests.devices.base import hid
+from tests.devices.base.device import Mood
+from tests.devices.base.scripted import conversation
 from tests.devices.ykush import Board
-from tests.peers import hid
-from tests.peers.serial import conversation
 
 SAMPLE = conversation("ykush")
 

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable
 
 from tests.devices import snmp as wire
-from tests.devices.device import Device
+from tests.devices.base.device import Device
 from tests.support.docs import ROOT
 from tests.support.process import Daemon, install_plugin
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.peers.http import listening
+from tests.peers.server import listening
 from tests.support.ports import free_ports
 
 OPTIONS = (

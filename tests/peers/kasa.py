@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.http import listening
+from tests.peers.server import listening
 from tests.support.ports import free_ports
 
 SCRIPT = """

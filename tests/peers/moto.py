@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.peers.http import listening
+from tests.peers.server import listening
 from tests.support.ports import free_ports
 
 REGION = "eu-west-1"

@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.peers.http import listening, self_signed
+from tests.peers.server import listening
+from tests.support.certificate import self_signed
 from tests.support.ports import free_ports
 
 SYSTEM = "11111111-1111-1111-1111-111111111111"

@@ -18,8 +18,8 @@ from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.settings import declared, read
 from pdudaemon.transports import serialport
 from tests.devices import cleware, energenieusb, vusbhid, ykush
-from tests.devices.device import Mood
-from tests.peers import hid, usb
+from tests.devices.base import hid, usb
+from tests.devices.base.device import Mood
 from tests.support.docs import ROOT, source
 
 DRIVERS = {strategies.find(name) for name in strategies.names()}

@@ -19,8 +19,11 @@ from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports import http
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, tls
-from tests.devices.device import Mood
-from tests.peers.http import Answer, Lighttpd, Request, WebDevice, lighttpd, listening, self_signed
+from tests.devices.base.device import Mood
+from tests.devices.base.web import Answer, Request, WebDevice
+from tests.peers.lighttpd import Lighttpd, lighttpd
+from tests.peers.server import listening
+from tests.support.certificate import self_signed
 from tests.support.ports import free_ports
 from tests.support.process import nothing_left_behind
 

@@ -17,8 +17,10 @@ import pytest
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.serialport import SerialPort
-from tests.devices.device import Mood
-from tests.peers.serial import PtyDevice, Scripted, ser2net
+from tests.devices.base.device import Mood
+from tests.devices.base.pty import PtyDevice
+from tests.devices.base.scripted import Scripted
+from tests.peers.ser2net import ser2net
 from tests.support.ports import free_ports
 from tests.support.process import nothing_left_behind
 

@@ -32,7 +32,7 @@ from pdudaemon.transports import snmpengine
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.snmp import OID, Agent, Community, Syntax, User
 from tests.devices import snmp as wire
-from tests.devices.device import Mood
+from tests.devices.base.device import Mood
 from tests.peers import snmp as peers
 from tests.peers.snmp import AUTH, PRIV, Snmpd, snmpd, snmpsim
 from tests.support.ports import free_ports

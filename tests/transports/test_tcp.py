@@ -14,7 +14,7 @@ import pytest
 from pdudaemon.errors import DeviceTimeout, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.tcp import LIMIT, Connection
-from tests.devices.device import Device, Mood
+from tests.devices.base.device import Device, Mood
 from tests.support.process import nothing_left_behind
 
 

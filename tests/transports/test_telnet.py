@@ -16,8 +16,8 @@ from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports import dialogue, telnet
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.dialogue import Dialogue, Login
-from tests.devices.device import Device
-from tests.peers.serial import Scripted
+from tests.devices.base.device import Device
+from tests.devices.base.scripted import Scripted
 from tests.peers.telnet import Account, Inetd, account, telnetd
 from tests.support.process import eventually
 

@@ -10,7 +10,7 @@ import struct
 from enum import StrEnum
 from typing import Any
 
-from tests.peers.http import WebDevice
+from tests.devices.base.web import WebDevice
 
 TOKEN = "s3cret.token.value"
 

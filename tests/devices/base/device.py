@@ -7,7 +7,6 @@ import socket
 import threading
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Self
 
 
@@ -100,39 +99,6 @@ class Device:
                 self.converse(connection)
             except OSError:
                 pass  # the client has gone, or the test is over
-
-
-class StandIn:
-    """A program in a folder, which reads its mood from the file ``mood`` and writes its arguments to ``received``."""
-
-    def __init__(self, folder: Path, name: str, text: str, mood: Mood = Mood.WELL) -> None:
-        self.folder = folder
-        self.mood = mood
-        self.program = folder / name
-        self.program.write_text(text)
-        self.program.chmod(0o755)
-
-    @property
-    def mood(self) -> Mood:
-        return Mood((self.folder / "mood").read_text())
-
-    @mood.setter
-    def mood(self, mood: Mood) -> None:
-        (self.folder / "mood").write_text(mood)
-
-    @property
-    def received(self) -> bytes:
-        """The arguments that it was called with, a line for each call."""
-        log = self.folder / "received"
-        return log.read_bytes() if log.exists() else b""
-
-    @property
-    def calls(self) -> list[str]:
-        return self.received.decode().splitlines()
-
-    @property
-    def sessions(self) -> int:
-        return len(self.calls)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from tests.devices.device import Mood
+from tests.devices.base.device import Mood
 
 _ports = itertools.count(1)
 

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""Devices that are reached by a program: one that stands in for it, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.devices.base.device import Mood
+
+SSH = """\
+#!/bin/sh
+# ssh, to the device beside it: messages go to the file of -E, a password is asked for on the terminal.
+here=$(dirname "$0")
+printf '%s\\n' "$*" >>"$here/received"
+log=/dev/stderr
+while [ "$1" != -- ]; do
+    case $1 in
+    -E) log=$2; shift 2 ;;
+    -o | -p | -l) shift 2 ;;
+    *) shift ;;
+    esac
+done
+host=$2
+shift 2
+fail() { echo "$1" >>"$log"; exit 255; }
+case $(cat "$here/mood") in
+deaf) exec sleep 60 ;;
+gone) fail "ssh: connect to host $host port 22: Connection refused" ;;
+busy) fail "kex_exchange_identification: Connection closed by remote host" ;;
+garbled) fail "kex_exchange_identification: banner line contains invalid characters" ;;
+slow) sleep 0.1 ;;
+esac
+if [ -s "$here/password" ]; then
+    stty -echo </dev/tty
+    printf "%s's password: " "$host" >/dev/tty
+    read -r given </dev/tty
+    if [ "$given" != "$(cat "$here/password")" ] || [ "$(cat "$here/mood")" = "wrong password" ]; then
+        fail "root@$host: Permission denied (publickey,password)."
+    fi
+fi
+exec "$here/device" "$*"
+"""
+
+
+class StandIn:
+    """A program in a folder, which reads its mood from the file ``mood`` and writes its arguments to ``received``."""
+
+    def __init__(self, folder: Path, name: str, text: str, mood: Mood = Mood.WELL) -> None:
+        self.folder = folder
+        self.mood = mood
+        self.program = folder / name
+        self.program.write_text(text)
+        self.program.chmod(0o755)
+
+    @property
+    def mood(self) -> Mood:
+        return Mood((self.folder / "mood").read_text())
+
+    @mood.setter
+    def mood(self, mood: Mood) -> None:
+        (self.folder / "mood").write_text(mood)
+
+    @property
+    def received(self) -> bytes:
+        """The arguments that it was called with, a line for each call."""
+        log = self.folder / "received"
+        return log.read_bytes() if log.exists() else b""
+
+    @property
+    def calls(self) -> list[str]:
+        return self.received.decode().splitlines()
+
+    @property
+    def sessions(self) -> int:
+        return len(self.calls)
+
+
+@contextmanager
+def first_in_path(folder: Path) -> Iterator[None]:
+    """Let programs be found in a folder before all others."""
+    path = os.environ["PATH"]
+    os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = path
