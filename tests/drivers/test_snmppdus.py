@@ -19,16 +19,14 @@ from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
 from tests.devices import cyberpower, ip9258
-from tests.devices import snmp as wire
+from tests.devices.base import snmp as fake
 from tests.devices.base.scripted import conversation
-from tests.devices.cyberpower import Outlets
-from tests.devices.ip9258 import IP9258
 from tests.peers import snmp as peers
 from tests.support.ports import free_ports
-from tests.transports.test_snmp import numbered, request_of
+from tests.support.snmpmessage import numbered, request_of
 
-NAMES = [*cyberpower.NAMES, *ip9258.NAMES]
-FAKES: dict[str, type[Outlets]] = {**dict.fromkeys(cyberpower.NAMES, Outlets), "ip9258": IP9258}
+TABLES = {**cyberpower.TABLES, **ip9258.TABLES}
+NAMES = [*TABLES]
 SAMPLES = [("cyberpower81001", "cyberpower_off_2", "off"), ("ip9258", "ip9258_on_2", "on")]
 
 CYBERPOWER = """\
@@ -73,7 +71,7 @@ while read -r command; do
 done
 """
 DEVICES = {  # driver -> base, what tells the outlet of an object, community, an object to ask for
-    "cyberpower81001": ("1.3.6.1.4.1.3808", CYBERPOWER, "private", f"{cyberpower.STATE}1"),
+    "cyberpower81001": ("1.3.6.1.4.1.3808", CYBERPOWER, "private", cyberpower.STATE.format(n=1)),
     "ip9258": ("1.3.6.1.4.1.92", AVIOSYS, "public", "1.3.6.1.4.1.92.58.2.1.0"),
 }
 
@@ -113,8 +111,8 @@ def test_the_conversation_against_the_driver(name: str, data: str, action: str):
 
 @pytest.mark.parametrize(("name", "data", "action"), SAMPLES)
 def test_the_conversation_against_the_fake(name: str, data: str, action: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(wire, "COMMUNITY", "public" if name == "ip9258" else "private")
-    with FAKES[name]() as agent, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+    monkeypatch.setattr(fake, "COMMUNITY", "public" if name == "ip9258" else "private")
+    with fake.Agent(table=TABLES[name]) as agent, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.settimeout(5)
         agent.outlets["2"] = "on" if action == "off" else "off"
         for asked, said in messages(data):
@@ -125,28 +123,34 @@ def test_the_conversation_against_the_fake(name: str, data: str, action: str, mo
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_outlet_by_version_1(name: str):
-    with FAKES[name]() as agent:
+    with fake.Agent(table=TABLES[name]) as agent:
         for port in [*range(1, 9), "3"]:
-            driver(name, agent.port, community=wire.COMMUNITY).handle("on", port)
+            driver(name, agent.port, community=fake.COMMUNITY).handle("on", port)
             assert [n for n, state in agent.outlets.items() if state == "on"] == [str(port)]
-            driver(name, agent.port, community=wire.COMMUNITY).handle("off", port)
+            driver(name, agent.port, community=fake.COMMUNITY).handle("off", port)
         assert {*agent.versions} == {0}
         agent.outlets["8"] = "on"
-        assert driver(name, agent.port, community=wire.COMMUNITY).handle("status", 8) is State.ON
+        assert driver(name, agent.port, community=fake.COMMUNITY).handle("status", 8) is State.ON
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_state_that_lags(name: str):
-    with FAKES[name](lag=2) as agent:
-        driver(name, agent.port, community=wire.COMMUNITY).handle("on", 5)
+    with fake.Agent(table=TABLES[name], lag=2) as agent:
+        driver(name, agent.port, community=fake.COMMUNITY).handle("on", 5)
         assert agent.outlets["5"] == "on"
-    with FAKES[name](lag=100) as agent, pytest.raises(TransientError, match=r"^port 5 is still off after on$"):
-        driver(name, agent.port, 0.5, community=wire.COMMUNITY).handle("on", 5)
+    with (
+        fake.Agent(table=TABLES[name], lag=100) as agent,
+        pytest.raises(TransientError, match=r"^port 5 is still off after on$"),
+    ):
+        driver(name, agent.port, 0.5, community=fake.COMMUNITY).handle("on", 5)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_silence_to_a_wrong_community(name: str):
-    with FAKES[name]() as agent, pytest.raises(DeviceTimeout, match=r"a wrong community is not answered either"):
+    with (
+        fake.Agent(table=TABLES[name]) as agent,
+        pytest.raises(DeviceTimeout, match=r"a wrong community is not answered either"),
+    ):
         driver(name, agent.port, 0.3, community="sesame").handle("on", 5)
     assert agent.outlets["5"] == "off"
 

@@ -8,7 +8,7 @@ import socket
 import tomllib
 from collections.abc import Callable
 
-from tests.devices import snmp as wire
+from tests.devices.base import snmp
 from tests.devices.base.device import Device
 from tests.support.docs import ROOT
 from tests.support.process import Daemon, install_plugin
@@ -74,25 +74,13 @@ def test_the_class_of_the_page_drives_its_device(daemon: Callable[..., Daemon]) 
         assert "secret" not in started.log_text()
 
 
-class MyBrand(wire.Agent):
-    """The agent that the page describes: control in column 4, state in column 5, with a pending state in between."""
-
-    def respond(self, pdu: wire.PDU, version: int) -> wire.PDU:
-        column, port = pdu.name.removeprefix("1.3.6.1.4.1.99999.1.2.1.").split(".")
-        if port not in self.outlets or (column, pdu.tag) not in (("4", wire.SET), ("5", wire.GET)):
-            return pdu.answered(wire.NO_ACCESS)
-        if pdu.tag == wire.SET:
-            self.outlets[port] = {1: "on", 2: "off"}[wire.number(pdu.value[1])]
-            self.pending = True
-            return pdu.answered()
-        pending, self.pending = self.pending, False
-        state = 9 if pending else {"on": 7, "off": 8}[self.outlets[port]]
-        return pdu.answered(0, (wire.INTEGER, bytes([state])))
+MYBRAND = "1.3.6.1.4.1.99999.1.2.1"
+TABLE = snmp.Table(f"{MYBRAND}.4.{{n}}", status=f"{MYBRAND}.5.{{n}}", states={7: "on", 8: "off"}, pending=9)
 
 
 def test_the_row_of_the_page_drives_an_agent(daemon: Callable[..., Daemon]) -> None:
-    with MyBrand() as agent:
-        settings = {"driver": "mybrand-8", "community": wire.COMMUNITY, "snmpport": agent.port}
+    with snmp.Agent(table=TABLE, lag=1) as agent:
+        settings = {"driver": "mybrand-8", "community": snmp.COMMUNITY, "snmpport": agent.port}
         started = daemon({"127.0.0.1": settings}, start=False)
         install(started)
         started.start()

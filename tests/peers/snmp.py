@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.devices import snmp as wire
 from tests.peers import snmp_outlets
+from tests.support import snmpmessage as wire
 from tests.support.ports import free_ports
 from tests.support.process import eventually
 
@@ -74,7 +74,7 @@ def snmpd(folder: Path, port: int = 0, engine: str = "", boots: int = 1) -> Iter
     (folder / "kept" / "snmpd.conf").write_text(f"engineBoots {boots}\n")
     environment = {**os.environ, "SNMP_PERSISTENT_DIR": str(folder / "kept"), "SNMPCONFPATH": str(folder), "MIBS": ""}
     command = [program, "-f", "-Lf", str(folder / "log"), "-C", "-c", str(folder / "snmpd.conf"), "-I", "-smux"]
-    with _running(command, environment, folder, port, "public", f"{wire.SPDU_OUTLET_CTL}.1"):
+    with _running(command, environment, folder, port, "public", f"{snmp_outlets.SPDU[1:]}.1"):
         yield Snmpd(port, folder)
 
 
@@ -97,7 +97,7 @@ def snmpsim(folder: Path) -> Iterator[int]:
     (port,) = free_ports(1, socket.SOCK_DGRAM)
     data = folder / "data"
     data.mkdir(parents=True)
-    lines = [f"{wire.SPDU_OUTLET_CTL}.{n}|2:writecache|value=2" for n in range(1, 9)]
+    lines = [f"{snmp_outlets.SPDU[1:]}.{n}|2:writecache|value=2" for n in range(1, 9)]
     for name in ("private", "self"):  # a community's data, and those of users without a context
         (data / f"{name}.snmprec").write_text("\n".join([*lines, ""]))
     me = pwd.getpwuid(os.geteuid()).pw_name
@@ -111,7 +111,7 @@ def snmpsim(folder: Path) -> Iterator[int]:
     for name, (auth, priv) in SNMPSIM_USERS.items():
         command += [f"--v3-user={name}", f"--v3-auth-key={AUTH}", f"--v3-auth-proto={auth}"]
         command += [f"--v3-priv-key={PRIV}", f"--v3-priv-proto={priv}"]
-    with _running(command, {**os.environ}, folder, port, "private", f"{wire.SPDU_OUTLET_CTL}.1"):
+    with _running(command, {**os.environ}, folder, port, "private", f"{snmp_outlets.SPDU[1:]}.1"):
         yield port
 
 

@@ -31,12 +31,15 @@ from pdudaemon.power import State
 from pdudaemon.transports import snmpengine
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.snmp import OID, Agent, Community, Syntax, User
-from tests.devices import snmp as wire
+from tests.devices import snmp as outlets
+from tests.devices.base import snmp as fake
 from tests.devices.base.device import Mood
 from tests.peers import snmp as peers
 from tests.peers.snmp import AUTH, PRIV, Snmpd, snmpd, snmpsim
+from tests.support import snmpmessage as wire
 from tests.support.ports import free_ports
 from tests.support.process import ROOT, Daemon, eventually
+from tests.support.snmpmessage import numbered, request_of
 
 E = "1.3.6.1.4.1"
 CTL = f"{E}.318.1.1.4.4.2.1.3"
@@ -208,7 +211,7 @@ def test_a_restarted_agent_and_another_one_at_the_same_address(tmp_path: Path) -
 
 
 def test_silence_ends_with_the_patience_and_with_the_deadline() -> None:
-    with wire.Agent(Mood.DEAF) as deaf:
+    with fake.Agent(Mood.DEAF) as deaf:
         for patience, seconds in ((0.4, 10), (10, 0.4)):
             begun = time.monotonic()
             with pytest.raises(DeviceTimeout, match=r"within 0\.4 s"):
@@ -220,15 +223,15 @@ def test_silence_ends_with_the_patience_and_with_the_deadline() -> None:
 
 
 def test_lost_messages_are_sent_again() -> None:
-    with wire.Agent(lose=3) as agent:
-        switch(at(agent.port, Community(wire.COMMUNITY), 1.2), 1)
+    with fake.Agent(lose=3) as agent:
+        switch(at(agent.port, Community(fake.COMMUNITY), 1.2), 1)
         assert agent.outlets["1"] == "on"
         assert agent.sessions == 4
 
 
 def test_an_answer_to_the_first_of_them_counts() -> None:
-    with wire.Agent(late=1.3) as agent:  # the answer to the second comes too late
-        switch(at(agent.port, Community(wire.COMMUNITY), 1.5), 1)
+    with fake.Agent(late=1.3) as agent:  # the answer to the second comes too late
+        switch(at(agent.port, Community(fake.COMMUNITY), 1.5), 1)
 
 
 @pytest.fixture
@@ -249,15 +252,15 @@ def slow_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "login",
     [
-        Community(wire.COMMUNITY, "1"),
-        Community(wire.COMMUNITY),
-        User(wire.USER, wire.PASSPHRASE, "", "USM_AUTH_HMAC96_SHA"),
+        Community(fake.COMMUNITY, "1"),
+        Community(fake.COMMUNITY),
+        User(fake.USER, fake.PASSPHRASE, "", "USM_AUTH_HMAC96_SHA"),
     ],
     ids=["1", "2c", "3"],
 )
 def test_the_first_question_of_a_process_has_all_its_time(login: Community | User) -> None:
     """The time of the agent, and of the action, begins when there is an engine to ask with."""
-    with wire.Agent(late=0.1) as agent:
+    with fake.Agent(late=0.1) as agent:
         deadline = Deadline(2.0)
         at(agent.port, login, 2.0).set(f"{CTL}.1", 1, Syntax.INTEGER, deadline)
         assert agent.outlets["1"] == "on"
@@ -266,7 +269,7 @@ def test_the_first_question_of_a_process_has_all_its_time(login: Community | Use
 
 @pytest.mark.usefixtures("slow_engines")
 def test_a_deaf_agent_is_asked_at_intervals_however_long_the_engine_took() -> None:
-    with wire.Agent(Mood.DEAF) as deaf:
+    with fake.Agent(Mood.DEAF) as deaf:
         begun = time.monotonic()
         with pytest.raises(DeviceTimeout, match=r"within 1 s"):
             switch(at(deaf.port, patience=1.0), 1)
@@ -277,9 +280,9 @@ def test_a_deaf_agent_is_asked_at_intervals_however_long_the_engine_took() -> No
 @pytest.mark.usefixtures("slow_engines")
 def test_nobody_pays_for_the_engines_of_others() -> None:
     """Each user of SNMPv3 has an engine, and all are made on one thread: whoever is first waits for the last as well."""
-    users = [User(wire.USER, passphrase, "", "USM_AUTH_HMAC96_SHA") for passphrase in ("the first one", "the second")]
-    with wire.Agent(late=0.1, passphrase="the first one") as agent, ThreadPoolExecutor(3) as workers:
-        logins = [*users, Community(wire.COMMUNITY)]
+    users = [User(fake.USER, passphrase, "", "USM_AUTH_HMAC96_SHA") for passphrase in ("the first one", "the second")]
+    with fake.Agent(late=0.1, passphrase="the first one") as agent, ThreadPoolExecutor(3) as workers:
+        logins = [*users, Community(fake.COMMUNITY)]
         asked = [
             workers.submit(switch, at(agent.port, login, 2.0), outlet) for outlet, login in enumerate(logins, start=1)
         ]
@@ -289,9 +292,9 @@ def test_nobody_pays_for_the_engines_of_others() -> None:
 
 
 def test_a_deaf_agent_delays_nobody_else() -> None:
-    with wire.Agent(Mood.DEAF) as deaf, wire.Agent() as well, ThreadPoolExecutor(9) as workers:
+    with fake.Agent(Mood.DEAF) as deaf, fake.Agent() as well, ThreadPoolExecutor(9) as workers:
         waiting = workers.submit(switch, at(deaf.port, patience=1.5), 1)
-        agent = at(well.port, Community(wire.COMMUNITY))
+        agent = at(well.port, Community(fake.COMMUNITY))
         list(workers.map(lambda number: switch(agent, 1 + number % 8, 1 + number // 8 % 2), range(80)))
         assert not waiting.done()
         assert len([pdu for pdu in well.pdus if pdu.tag == wire.SET]) == 80
@@ -300,25 +303,25 @@ def test_a_deaf_agent_delays_nobody_else() -> None:
 
 
 def test_two_users_of_one_name() -> None:
-    with wire.Agent(passphrase="the first passphrase") as first, wire.Agent(passphrase="the second one") as second:
+    with fake.Agent(passphrase="the first passphrase") as first, fake.Agent(passphrase="the second one") as second:
         for _ in range(2):
             for agent, passphrase in ((first, "the first passphrase"), (second, "the second one")):
-                switch(at(agent.port, User(wire.USER, passphrase, "", "USM_AUTH_HMAC96_SHA")), 1)
+                switch(at(agent.port, User(fake.USER, passphrase, "", "USM_AUTH_HMAC96_SHA")), 1)
         with pytest.raises(PermanentError, match="wrongDigest"):
-            switch(at(first.port, User(wire.USER, "the second one", "", "USM_AUTH_HMAC96_SHA")), 1)
+            switch(at(first.port, User(fake.USER, "the second one", "", "USM_AUTH_HMAC96_SHA")), 1)
 
 
 def test_ipv6() -> None:
     try:
-        agent = wire.Agent(host="::1")
+        agent = fake.Agent(host="::1")
     except OSError:
         pytest.skip("no IPv6 on this machine")
     with agent:
-        switch(Agent("::1", agent.port, Community(wire.COMMUNITY), 5), 1)
+        switch(Agent("::1", agent.port, Community(fake.COMMUNITY), 5), 1)
         with pytest.raises(PermanentError, match=re.escape(f"[::1]:{agent.port} refused")):
-            switch(Agent("::1", agent.port, Community(wire.COMMUNITY), 5), 99)
+            switch(Agent("::1", agent.port, Community(fake.COMMUNITY), 5), 99)
         row = {"oid": f"{CTL}.*", "onsetting": 1, "offsetting": 2}
-        in_brackets = driver("snmpv2c", "[::1]", community=wire.COMMUNITY, snmpport=agent.port, **row)
+        in_brackets = driver("snmpv2c", "[::1]", community=fake.COMMUNITY, snmpport=agent.port, **row)
         in_brackets.handle("on", 2)
         assert agent.outlets["2"] == "on"
         with pytest.raises(PermanentError, match=re.escape(f"[::1]:{agent.port} refused")) as told:
@@ -334,9 +337,9 @@ def test_a_name_that_is_not_known(host: str) -> None:
 
 @pytest.mark.parametrize("version", ["1", "2c"])
 def test_a_community_beyond_ascii_is_sent_as_utf_8(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "COMMUNITY", "gemeinschäft€")
-    with wire.Agent() as agent:
-        switch(at(agent.port, Community(wire.COMMUNITY, version)), 1)
+    monkeypatch.setattr(fake, "COMMUNITY", "gemeinschäft€")
+    with fake.Agent() as agent:
+        switch(at(agent.port, Community(fake.COMMUNITY, version)), 1)
         assert agent.outlets["1"] == "on"
 
 
@@ -351,7 +354,7 @@ def test_passphrases_beyond_ascii_are_sent_as_utf_8(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("user", [User("me", "short"), User("me", AUTH, "short")], ids=["auth", "priv"])
 def test_a_login_that_pysnmp_does_not_take_is_told_of_each_time(user: User) -> None:
-    with wire.Agent() as agent:
+    with fake.Agent() as agent:
         for _ in range(3):
             with pytest.raises(TransientError, match="wrongValueError") as told:
                 switch(at(agent.port, user, 1.0), 1)
@@ -359,14 +362,14 @@ def test_a_login_that_pysnmp_does_not_take_is_told_of_each_time(user: User) -> N
         assert not agent.sessions
 
 
-class Untrue(wire.Agent):
+class Untrue(fake.Agent):
     """Confirms what was not asked for."""
 
     def respond(self, pdu: wire.PDU, version: int) -> wire.PDU:
         return pdu.answered(0, (wire.INTEGER, b"\x07"))
 
 
-class Elsewhere(wire.Agent):
+class Elsewhere(fake.Agent):
     """Answers of another object."""
 
     def respond(self, pdu: wire.PDU, version: int) -> wire.PDU:
@@ -377,9 +380,9 @@ class Elsewhere(wire.Agent):
     ("kind", "words"),
     [(Untrue, f"answered 7 to SET {CTL}.1 = 1"), (Elsewhere, f"gave no value at SET {CTL}.1")],
 )
-def test_what_is_not_confirmed_is_not_done(kind: type[wire.Agent], words: str) -> None:
+def test_what_is_not_confirmed_is_not_done(kind: type[fake.Agent], words: str) -> None:
     with kind() as agent, pytest.raises(TransientError, match=words):
-        switch(at(agent.port, Community(wire.COMMUNITY)), 1)
+        switch(at(agent.port, Community(fake.COMMUNITY)), 1)
 
 
 def run_without(module: str, port: int, home: Path, then: str = "") -> subprocess.CompletedProcess[str]:
@@ -423,9 +426,9 @@ def test_no_mib_is_looked_for_and_the_process_ends_quietly(net_snmp: Snmpd, tmp_
 # The drivers
 
 
-@pytest.mark.parametrize("name", wire.NAMES)
+@pytest.mark.parametrize("name", outlets.NAMES)
 def test_on_off_status(name: str) -> None:
-    with wire.case(name, Mood.WELL) as case:
+    with outlets.case(name, Mood.WELL) as case:
         made = driver(hostname=case.hostname, name=case.settings.pop("driver"), **case.settings)
         made.handle("on", 3)
         assert case.device.outlets == {str(n): "on" if n == 3 else "off" for n in range(1, 9)}
@@ -441,7 +444,7 @@ def test_on_off_status(name: str) -> None:
     ("name", "given", "sent"), [("snmpv1", {}, 1), ("snmpv1", {"version": "1"}, 0), ("snmpv2c", {}, 1)]
 )
 def test_the_version_that_is_sent(name: str, given: Mapping[str, Any], sent: int) -> None:
-    with wire.case(name, Mood.WELL) as case:
+    with outlets.case(name, Mood.WELL) as case:
         made = driver(hostname=case.hostname, name=case.settings.pop("driver"), **case.settings, **given)
         made.handle("on", 3)
         assert case.device.versions == [sent]
@@ -454,20 +457,6 @@ def sample() -> list[tuple[bytes, bytes]]:
     """The conversation of the facts sheet: community private, outlet 3 is SET to 1 and read."""
     steps = json.loads((ROOT / "tests" / "data" / "snmp_v2c.json").read_text())
     return [(bytes.fromhex(step["tx"]), bytes.fromhex(step["rx"])) for step in steps]
-
-
-def numbered(message: bytes, request: bytes) -> bytes:
-    """Return a message with another request id: the one thing in it that differs each time."""
-    ((_, content),) = wire.parts(message)
-    version, community, (tag, pdu) = wire.parts(content)
-    _, *rest = wire.parts(pdu)
-    inner = wire.tlv(wire.INTEGER, request) + b"".join(wire.tlv(*part) for part in rest)
-    return wire.sequence(wire.tlv(*version), wire.tlv(*community), wire.tlv(tag, inner))
-
-
-def request_of(message: bytes) -> bytes:
-    ((_, content),) = wire.parts(message)
-    return wire.parts(wire.parts(content)[2][1])[0][1]
 
 
 def test_the_sample_conversation_and_the_driver() -> None:
@@ -492,8 +481,8 @@ def test_the_sample_conversation_and_the_driver() -> None:
 
 
 def test_the_sample_conversation_and_the_fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "COMMUNITY", "private")
-    with wire.Agent() as agent, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+    monkeypatch.setattr(fake, "COMMUNITY", "private")
+    with fake.Agent() as agent, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.settimeout(5)
         for asked, reply in sample():
             asking.sendto(asked, ("127.0.0.1", agent.port))
@@ -701,8 +690,8 @@ def test_ports(settings: dict[str, Any], good: dict[str, str], bad: list[str]) -
 
 
 def test_one_object_has_one_port(daemon: Callable[..., Daemon]) -> None:
-    with wire.Agent() as agent:
-        settings = {"driver": "snmpv1", "community": wire.COMMUNITY, "snmpport": agent.port}
+    with fake.Agent() as agent:
+        settings = {"driver": "snmpv1", "community": fake.COMMUNITY, "snmpport": agent.port}
         settings |= {"oid": f".{CTL}.3", "onsetting": 1, "offsetting": 2}
         started = daemon({"127.0.0.1": settings, "127.0.0.2": {**settings, "locked": [7]}})
         assert started.power("on", "127.0.0.1", "board").status == 200
@@ -772,6 +761,34 @@ def test_the_shapes_of_rows(net_snmp: Snmpd, name: str, port: int | str, outlet:
     assert made.handle("status", port) is State.OFF
 
 
+EATON = f"{E}.534.6.6.7.6.6.1"
+TABLES = {  # the same, typed from the facts sheets
+    "eaton_epdu": fake.Table(
+        on=(f"{EATON}.4.{{n}}", 0),
+        off=(f"{EATON}.3.{{n}}", 0),
+        status=f"{EATON}.2.{{n}}",
+        states={1: "on", 0: "off"},
+        pending=3,
+        ports={"1": "0.1", "0.7": "0.7"},
+    ),
+    "apc_rpdu2": fake.Table(f"{RPDU2_CONTROL}.{{n}}", status=f"{RPDU2_STATUS}.{{n}}", states={2: "on", 1: "off"}),
+    "gauge": fake.Table(f"{E}.99999.7.{{n}}", off=0, kind=wire.UNSIGNED),
+    "shifted": fake.Table(f"{E}.99999.7.{{n}}", off=0, kind=wire.UNSIGNED, ports={"0": "1", "7": "8"}),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_shapes_of_rows_and_the_agent_by_their_tables(name: str) -> None:
+    with fake.Agent(table=TABLES[name], lag=1 if name == "eaton_epdu" else 0) as agent:
+        made = by_row(name, agent.port, community=fake.COMMUNITY)
+        for port in agent.outlets:
+            for state in ("on", "off", "on"):
+                made.handle(state, port)
+                assert agent.outlets[port] == state
+                assert made.handle("status", port) is State(state)
+                assert [*agent.outlets.values()].count("on") == [*agent.outlets].index(port) + (state == "on")
+
+
 def test_a_pending_state_is_read_until_it_has_settled(net_snmp: Snmpd) -> None:
     made = by_row("eaton_epdu", net_snmp.port)
     made.handle("off", 6)
@@ -792,7 +809,7 @@ def test_an_outlet_that_the_string_does_not_have(net_snmp: Snmpd) -> None:
             made.handle(action, 9)
 
 
-class Absent(wire.Agent):
+class Absent(fake.Agent):
     """Has one string, in which its second outlet is absent."""
 
     def respond(self, pdu: wire.PDU, version: int) -> wire.PDU:
@@ -802,7 +819,7 @@ class Absent(wire.Agent):
 
 def test_an_outlet_that_is_absent() -> None:
     with Absent() as agent:
-        made = by_row("digipower", agent.port, community=wire.COMMUNITY)
+        made = by_row("digipower", agent.port, community=fake.COMMUNITY)
         with pytest.raises(PermanentError, match="outlet 2 cannot be switched: the device has '-1' for it"):
             made.handle("on", 2)
         assert made.handle("status", 2) is State.UNKNOWN

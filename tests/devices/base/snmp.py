@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: MIT
+"""An SNMP agent with the outlets of any device, by a table of facts: v1, v2c, and v3 with signed messages (RFC 3414).
+
+A fake for some rows of a family is their tables: ``TABLES = {"brand-8": Table(...)}``, ``NAMES = [*TABLES]``,
+``MOODS = snmp.MOODS`` and ``case = snmp.case_of(TABLES)``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from tests.devices.base.device import Case, Device, Mood
+from tests.support.snmpmessage import (
+    AUTHORIZATION_ERROR,
+    BAD_VALUE,
+    COUNTER,
+    GENERAL_ERROR,
+    INTEGER,
+    NO_ACCESS,
+    NO_SUCH_INSTANCE,
+    NO_SUCH_NAME,
+    NOT_WRITABLE,
+    NULL,
+    OCTETS,
+    PDU,
+    REPORT,
+    RESOURCE_UNAVAILABLE,
+    SET,
+    WRONG_TYPE,
+    WRONG_VALUE,
+    integer,
+    message,
+    number,
+    parts,
+    sequence,
+    tlv,
+)
+
+MOODS = [Mood.WELL, Mood.DEAF, Mood.REFUSING, Mood.GARBLED, Mood.SLOW, Mood.BUSY]  # a wrong community is as silence
+PATIENT = 6.0
+
+COMMUNITY = "pr1vate-c0mmunity"
+USER, PASSPHRASE = "pdudaemon", "correct horse battery"
+USM_STATS = "1.3.6.1.6.3.15.1.1"
+UNSUPPORTED_LEVEL, NOT_IN_TIME_WINDOW, UNKNOWN_USER, UNKNOWN_ENGINE, WRONG_DIGEST = 1, 2, 3, 4, 5
+
+Value = int | str
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a facts sheet says of a device's outlets. In an OID, ``{n}`` is the outlet's index.
+
+    ``control`` is SET to ``on`` or ``off``; where each has an object of its own, they are (OID, value). ``status`` is
+    what is read, if that is another object; ``states`` what its values mean, if they are not those that are SET;
+    ``pending`` the value that is told until a new state is reached. ``ports`` is how many there are, or the index of
+    each. ``kind`` is the type of the values.
+    """
+
+    control: str = ""
+    on: Value | tuple[str, Value] = 1
+    off: Value | tuple[str, Value] = 2
+    status: str = ""
+    states: Mapping[Value, str] = field(default_factory=dict)
+    pending: Value | None = None
+    ports: int | Mapping[str, str] = 8
+    kind: int = INTEGER
+    bad_ports: tuple[str, ...] = ("0", "9", "-1", "x", "1.2", "1;2")
+
+    @property
+    def indices(self) -> dict[str, str]:
+        """The index of each port."""
+        return {str(n): str(n) for n in range(1, self.ports + 1)} if isinstance(self.ports, int) else dict(self.ports)
+
+    @property
+    def read(self) -> str:
+        """The OID of what is read."""
+        return self.status or self.control
+
+    def written(self) -> dict[str, dict[bytes, tuple[str, str]]]:
+        """Return what each value, encoded, does at each object that can be SET: the port, and its state."""
+        found: dict[str, dict[bytes, tuple[str, str]]] = {}
+        for state, given in (("on", self.on), ("off", self.off)):
+            oid, value = given if isinstance(given, tuple) else (self.control, given)
+            for port, index in self.indices.items():
+                found.setdefault(oid.replace("{n}", index), {})[self.encoded(value)[1]] = (port, state)
+        return found
+
+    def told(self, state: str) -> tuple[int, bytes]:
+        """Return the value that tells a state."""
+        plain = {value: state for value, state in ((self.on, "on"), (self.off, "off")) if not isinstance(value, tuple)}
+        return self.encoded(next(value for value, meant in (self.states or plain).items() if meant == state))
+
+    def encoded(self, value: Value) -> tuple[int, bytes]:
+        """Return a value as (tag, content)."""
+        return self.kind, value.encode() if isinstance(value, str) else parts(integer(value))[0][1]
+
+
+MASTERSWITCH = Table("1.3.6.1.4.1.318.1.1.4.4.2.1.3.{n}")  # APC, sPDUOutletCtl
+
+
+class Agent(Device):
+    """An agent on a free loopback UDP port, with the outlets of a table.
+
+    ``late`` delays each answer by so many seconds, ``lose`` drops so many of the first questions. ``lag``: how many
+    readings after a SET still tell the state of before, or that it is pending.
+    """
+
+    engine = bytes.fromhex("80001f88") + b"\x04pdu-under-test"
+    boots, time = 7, 1234
+
+    def __init__(
+        self,
+        mood: Mood = Mood.WELL,
+        table: Table = MASTERSWITCH,
+        *,
+        late: float = 0.0,
+        lose: int = 0,
+        lag: int = 0,
+        passphrase: str = PASSPHRASE,
+        host: str = "127.0.0.1",
+    ) -> None:
+        self.mood = mood
+        self.table = table
+        self.outlets: dict[str, str] = dict.fromkeys(table.indices, "off")
+        self._written = table.written()
+        self._read = {table.read.replace("{n}", index): port for port, index in table.indices.items()}
+        self._behind: dict[str, list[tuple[int, bytes]]] = {}  # port -> what is told before the new state
+        self.received = bytearray()
+        self.sessions = 0
+        self.lock = threading.Lock()
+        self.closing = threading.Event()
+        self.late = 0.05 if mood is Mood.SLOW else late
+        self.lose = lose
+        self.lag = lag
+        self.versions: list[int] = []
+        self.pdus: list[PDU] = []
+        key = passphrase.encode() * (1048576 // len(passphrase) + 1)
+        self.key = self._localized(hashlib.sha1(key[:1048576]).digest())
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((host, 0))
+        self._threads = [threading.Thread(target=self._receive, daemon=True)]
+
+    @property
+    def port(self) -> int:
+        """The UDP port it answers at."""
+        return int(self._socket.getsockname()[1])
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self._socket.sendto(b"", self._socket.getsockname())  # wakes the thread
+        for thread in self._threads:
+            thread.join(5)
+        self._socket.close()
+
+    def respond(self, pdu: PDU, version: int) -> PDU:
+        """Carry out a request."""
+        if self.mood is Mood.BUSY:
+            return pdu.answered(RESOURCE_UNAVAILABLE if version else GENERAL_ERROR)
+        if self.mood is Mood.WRONG_PASSWORD:
+            return pdu.answered(AUTHORIZATION_ERROR)
+        return self._set(pdu, version) if pdu.tag == SET else self._get(pdu, version)
+
+    def _set(self, pdu: PDU, version: int) -> PDU:
+        values = self._written.get(pdu.name)
+        if values is None:
+            return pdu.answered(NOT_WRITABLE if version else NO_SUCH_NAME)
+        if self.mood is Mood.REFUSING:
+            return pdu.answered(NO_ACCESS if version else NO_SUCH_NAME)
+        if pdu.value[0] != self.table.kind:
+            return pdu.answered(WRONG_TYPE if version else BAD_VALUE)
+        if pdu.value[1] not in values:
+            return pdu.answered(WRONG_VALUE if version else BAD_VALUE)
+        port, state = values[pdu.value[1]]
+        before = (
+            self.table.told(self.outlets[port])
+            if self.table.pending is None
+            else self.table.encoded(self.table.pending)
+        )
+        self._behind[port] = [before] * self.lag
+        self.outlets[port] = state
+        return pdu.answered()
+
+    def _get(self, pdu: PDU, version: int) -> PDU:
+        port = self._read.get(pdu.name)
+        if port is None:
+            return pdu.answered(0, (NO_SUCH_INSTANCE, b"")) if version else pdu.answered(NO_SUCH_NAME)
+        behind = self._behind.get(port)
+        return pdu.answered(0, behind.pop() if behind else self.table.told(self.outlets[port]))
+
+    def _receive(self) -> None:
+        while True:
+            data, sender = self._socket.recvfrom(65535)
+            if self.closing.is_set():
+                return
+            self.received += data
+            self.sessions += 1
+            if self.mood is Mood.DEAF or self.sessions <= self.lose:
+                continue
+            answer = self._answer(data)
+            if answer is None:
+                continue
+            if not self.late:
+                self._socket.sendto(answer, sender)
+                continue
+            self._threads.append(threading.Thread(target=self._send_late, args=(answer, sender), daemon=True))
+            self._threads[-1].start()
+
+    def _send_late(self, answer: bytes, sender: Any) -> None:
+        if not self.closing.wait(self.late):
+            self._socket.sendto(answer, sender)
+
+    def _answer(self, data: bytes) -> bytes | None:
+        if self.mood is Mood.GARBLED:
+            return b"\x30\x82pow\xff\xfe\x00"
+        ((_, content),) = parts(data)
+        (_, version), *rest = parts(content)
+        self.versions.append(number(version))
+        if number(version) == 3:
+            return self._answer_v3(data, rest)
+        (_, community), pdu = rest
+        if community.decode() != COMMUNITY:
+            return None
+        self.pdus.append(PDU.decoded(*pdu))
+        return message(number(version), COMMUNITY, self.respond(self.pdus[-1], number(version)))
+
+    def _answer_v3(self, data: bytes, rest: list[tuple[int, bytes]]) -> bytes:
+        (_, header), (_, security), (_, scoped) = rest
+        (_, identity), _, (_, flags), _ = parts(header)
+        ((_, fields),) = parts(security)
+        (_, engine), (_, boots), _, (_, user), (_, digest), _ = parts(fields)
+        _, _, inner = parts(scoped)
+        signed = bool(flags[0] & 1)
+        if not parts(inner[1])[3][1]:  # discovery asks for no object
+            pdu = PDU(inner[0], number(parts(inner[1])[0][1]), 0, "0.0", (NULL, b""))
+        else:
+            pdu = PDU.decoded(*inner)
+        expected = hmac.digest(self.key, data.replace(digest, bytes(12)), "sha1")[:12] if signed else b""
+        trouble = 0
+        if engine != self.engine:
+            trouble = UNKNOWN_ENGINE
+        elif user.decode() != USER:
+            trouble = UNKNOWN_USER
+        elif not signed:
+            trouble = UNSUPPORTED_LEVEL
+        elif digest != expected or self.mood is Mood.WRONG_PASSWORD:
+            trouble = WRONG_DIGEST
+        elif number(boots) != self.boots:
+            trouble = NOT_IN_TIME_WINDOW
+        if trouble:
+            counter = PDU(REPORT, pdu.request, 0, f"{USM_STATS}.{trouble}.0", (COUNTER, b"\x01"))
+            return self._v3(identity, counter, user, signed=trouble == NOT_IN_TIME_WINDOW)
+        self.pdus.append(pdu)
+        return self._v3(identity, self.respond(pdu, 3), user, signed=True)
+
+    def _v3(self, identity: bytes, pdu: PDU, user: bytes, signed: bool) -> bytes:
+        flags = tlv(OCTETS, b"\x01" if signed else b"\x00")
+        header = sequence(tlv(INTEGER, identity), integer(65507), flags, integer(3))
+        blank = bytes(12) if signed else b""
+        fields = (tlv(OCTETS, self.engine), integer(self.boots), integer(self.time), tlv(OCTETS, user))
+        security = tlv(OCTETS, sequence(*fields, tlv(OCTETS, blank), tlv(OCTETS, b"")))
+        scoped = sequence(tlv(OCTETS, self.engine), tlv(OCTETS, b""), pdu.encoded())
+        whole = sequence(integer(3), header, security, scoped)
+        if not signed:
+            return whole
+        place = whole.index(tlv(OCTETS, blank)) + 2
+        return whole[:place] + hmac.digest(self.key, whole, "sha1")[:12] + whole[place + 12 :]
+
+    def _localized(self, key: bytes) -> bytes:
+        return hashlib.sha1(key + self.engine + key).digest()
+
+
+@contextmanager
+def answering(agent: Agent, name: str, mood: Mood, **settings: Any) -> Iterator[Case]:
+    """Run an agent and say how it is reached; ``settings`` are those of its driver alone."""
+    with agent:
+        patience = PATIENT if mood in (Mood.WELL, Mood.SLOW) else 1.0
+        common = {"driver": name, "snmpport": agent.port, "snmptimeout": patience}
+        login = {} if "username" in settings else {"community": COMMUNITY}
+        bad_ports, secret = [*agent.table.bad_ports], settings.get("authpassphrase", COMMUNITY)
+        yield Case(agent, "127.0.0.1", {**common, **login, **settings}, [*agent.outlets], bad_ports, [secret])
+
+
+def case_of(tables: Mapping[str, Table]) -> Callable[[str, Mood], AbstractContextManager[Case]]:
+    """Return the ``case`` of a family, with the table of each name."""
+    return lambda name, mood: answering(Agent(mood, tables[name]), name, mood)
