@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import os
-import random
 import runpy
 import shutil
 import socket
@@ -17,29 +16,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import requests
 
 from tests.devices.base.device import Device
+from tests.devices.flood import Flood
 from tests.peers.formerclient import former_client
-from tests.support.process import PDUCLIENT, ROOT, Daemon, eventually
+from tests.support.client import CLIENT, MISSING, SENT, USAGE, Ran, client, lab_address
+from tests.support.process import Daemon, eventually
 
-CLIENT = ROOT / "pduclient"
-SENT = "Command sent successfully.\n"
 UNREACHABLE = "Error sending command, wrong daemon hostname?\n"
-MISSING = "Missing option, try -h for help\n"
-USAGE = "Usage: pduclient --daemon deamonhostname --hostname pduhostname --port pduportnum --command pducommand\n"
 UNSURE = "; the request may have been accepted\n"
-
-
-class Ran(NamedTuple):
-    """What a run of a client left behind."""
-
-    code: int
-    out: str
-    err: str
 
 
 def run(program: list[str], *arguments: str, **environment: str) -> Ran:
@@ -47,16 +36,6 @@ def run(program: list[str], *arguments: str, **environment: str) -> Ran:
     environment = {"PATH": os.defpath, **environment}
     done = subprocess.run([*program, *arguments], env=environment, capture_output=True, text=True, timeout=30)
     return Ran(done.returncode, done.stdout, done.stderr)
-
-
-def client(*arguments: str) -> Ran:
-    """Run our client with nothing but the standard library in its reach."""
-    return Ran(*PDUCLIENT.run(*arguments, env={"PATH": os.defpath}, timeout=30))
-
-
-def lab_address() -> str:
-    """Return a loopback address of the caller's own: old clients can be told no port but 16421."""
-    return f"127.83.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
 
 
 def outlet(daemon: Daemon | OldDaemon, command: str, *more: str) -> tuple[str, ...]:
@@ -227,23 +206,6 @@ def test_what_a_server_says_does_the_terminal_no_harm(options: list[str], reply:
         ran = client(*outlet(daemon, command), *options)
         assert ran.code in (0, 127) and len(ran.out.splitlines()) == 1 and ran.err == ""
         assert ran.out[:-1].isprintable() and len(ran.out) < 2000
-
-
-class Flood(Device):
-    """Sends a beginning, and then the same for ever, or until nobody takes it any more."""
-
-    def __init__(self, beginning: bytes, rest: bytes) -> None:
-        super().__init__()
-        self.beginning = beginning
-        self.rest = rest * (65536 // len(rest))
-        self.sent = 0
-
-    def converse(self, connection: socket.socket) -> None:
-        self.receive(connection)
-        connection.sendall(self.beginning)
-        while not self.closing.is_set():
-            connection.sendall(self.rest)
-            self.sent += len(self.rest)
 
 
 @pytest.mark.parametrize(

@@ -29,23 +29,23 @@ from typing import Any
 import pytest
 
 from pdudaemon.ranges import expanded
-from tests.client.test_pduclient import CLIENT, MISSING, USAGE, Flood, Ran
+from tests.devices.flood import Flood
 from tests.devices.openflight import TOKEN, End, PowerServer, StreamServer, commands, reply, result
 from tests.support.certificate import self_signed
-from tests.support.process import PDUCLIENT, ROOT, eventually
+from tests.support.client import CLIENT, MISSING, NOWHERE, USAGE, Ran, client
+from tests.support.process import ROOT, eventually
 
 PROGRAM = [sys.executable, "-I", "-S", str(CLIENT)]
 RECORDED = json.loads((ROOT / "tests" / "data" / "openflight.json").read_text())
 GOES_ON = "; the daemon goes on with what it has accepted"
 NODES_USAGE = "Usage: pduclient list|status|on|off|restart NODES... [options]\n"
-NOWHERE = {"PATH": os.defpath, "HOME": "/nonexistent"}
 
 
 def run(*arguments: str, program: list[str] | None = None, **environment: Any) -> Ran:
     """Run the client, or another program, to its end, away from any terminal and any configuration."""
-    env = {**NOWHERE, **environment}
     if program is None:
-        return Ran(*PDUCLIENT.run(*arguments, env=env, timeout=30))
+        return client(*arguments, **environment)
+    env = {**NOWHERE, **environment}
     done = subprocess.run(
         [*program, *arguments], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30
     )

@@ -20,9 +20,8 @@ from tests.devices import ubiquiti
 from tests.devices.base.device import Case, Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.ubiquiti import PASSWORD, MPower
-from tests.peers.ssh import Server, keygen, sshd
+from tests.peers.ssh import OLD_ALGORITHMS, Server, keygen, sshd
 from tests.peers.telnet import account
-from tests.transports.test_ssh import OLD
 
 SAMPLE = conversation("ubntmfi_relay_2")
 
@@ -114,7 +113,7 @@ def force(folder: Path) -> str:
 
 def test_behind_an_old_sshd(tmp_path: Path):
     device = MPower(tmp_path, outlets=6)
-    with sshd(tmp_path, force(tmp_path), *OLD, host_key="rsa") as server:
+    with sshd(tmp_path, force(tmp_path), *OLD_ALGORITHMS, host_key="rsa") as server:
         case = behind(server, device, username=server.user, sshkey=str(server.key))
         with pytest.raises(PermanentError, match=rf"^the host key of 127.0.0.1:{server.port} is not known$"):
             driver(case).port_on(6)
@@ -140,7 +139,7 @@ def test_a_password_at_a_real_sshd(tmp_path: Path):
         device = MPower(folder)
         for path in (folder / "power").iterdir():
             shutil.chown(path, user.name)
-        with sshd(tmp_path, force(folder), *OLD, host_key="rsa") as server:
+        with sshd(tmp_path, force(folder), *OLD_ALGORITHMS, host_key="rsa") as server:
             case = behind(server, device, username=user.name, verify_hostkey=False)
             driver(case, password=user.password).port_on(3)
             assert device.outlets["3"] == "on"

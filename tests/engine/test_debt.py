@@ -8,11 +8,10 @@ import fcntl
 import functools
 import json
 import os
-import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -188,24 +187,13 @@ def test_a_feed_that_is_gone_takes_no_other_along(
     assert started.power("off", "left", 1).status == 200
 
 
-@contextmanager
-def full_disk(daemon: Daemon) -> Iterator[None]:
-    """Let nothing that the daemon writes grow."""
-    assert daemon.process is not None
-    limits = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
-    size = os.path.getsize(f"{daemon.db}-wal")
-    resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (size, limits[1]))
-    yield
-    resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, limits)
-
-
 def test_what_a_full_disk_did_not_take_is_written_before_anything_else(
     daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
     started = daemon({"pdu": {"driver": "dummy", "file": str(tmp_path / "outlets")}})
     assert started.power("off", "pdu", 1, delay=1, wait=0).status in (200, 202)
     assert started.power("off", "pdu", 2, delay=60, wait=0).status in (200, 202)
-    with full_disk(started):
+    with started.full_disk():
         eventually((tmp_path / "outlets").exists)
         eventually(
             lambda: "is not on record" in started.log_text() or "request 1: off pdu port 1: " in started.log_text()

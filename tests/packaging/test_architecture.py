@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What must be true of the source itself: imports go downward only, and files stay small."""
+"""What must be true of the source itself, and of the tests': imports go downward only."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ WORDS = {"__init__", "environment", "errors", "power", "ranges", "settings", "sh
 THIRD_PARTY = {"pysnmp", "pexpect", "serial", "cryptography", "hid", "usb", "yaml", "jwt"}
 ELSEWHERE = {"topology": {"yaml"}, "access": {"jwt"}}  # packages that are at home in a module outside transports
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TESTS = PACKAGE.parent / "tests"
+BELOW = {"support": {"support"}, "devices": {"support", "devices"}, "peers": {"support", "peers"}}
+"""A folder of tests that others build on, and what it may import of them: fakes know no real programs, nor these fakes."""
 
 
 def floor(module: str) -> int:
@@ -79,6 +82,16 @@ def test_every_file_has_its_licence_line_and_says_what_it_is(path: Path) -> None
     text = path.read_text()
     assert text.startswith("# SPDX-License-Identifier: MIT\n")
     assert ast.get_docstring(ast.parse(text))
+
+
+def test_tests_build_on_support_and_devices_and_peers_alone() -> None:
+    for path in sorted(TESTS.rglob("*.py")):
+        here = name_of(path)
+        for other in imports(path):
+            if other.startswith("tests.") and other != here:
+                _, folder, *rest = other.split(".")
+                assert folder in BELOW.get(here.split(".")[1], {folder}), f"{here} imports {other}"
+                assert not any(name.startswith("test_") for name in rest), f"{here} imports {other}, which is a test"
 
 
 def test_pduclient_stands_alone() -> None:

@@ -16,6 +16,12 @@ import pytest
 from tests.peers.telnet import Inetd
 
 SSHD = "/usr/sbin/sshd"
+OLD_ALGORITHMS = (
+    "KexAlgorithms diffie-hellman-group14-sha1",
+    "HostKeyAlgorithms ssh-rsa",
+    "Ciphers aes128-cbc",
+    "MACs hmac-sha1",
+)
 
 
 class Server:

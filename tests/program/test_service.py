@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from pdudaemon.notify import Notifier
-from tests.engine.test_debt import full_disk
 from tests.support.plugins import recorded
 from tests.support.process import Daemon, Reply, eventually, in_parallel, install_plugin
 
@@ -161,7 +160,7 @@ def test_a_store_that_takes_nothing_is_told_but_no_reason_to_be_killed(
     started = daemon({"pdu": {"driver": "dummy"}}, start=False)
     started.environment |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
     started.start()
-    with full_disk(started):
+    with started.full_disk():
         eventually(lambda: started.http("/healthz").status == 503)  # as soon as its log must grow
         fed = eventually(lambda: (last := systemd.heard("WATCHDOG=1")[-1])["STATUS"].startswith("/") and last)
         assert "store.db: File too large: " in fed["STATUS"] and "0 requests not ended" in fed["STATUS"]

@@ -28,85 +28,69 @@ from pdudaemon.server import access, httplistener, openflight
 from pdudaemon.server.access import Access
 from tests.support.ports import free_ports
 from tests.support.process import ROOT, Daemon, eventually, full_disk, in_parallel
+from tests.support.tokens import SECRET, encoded, good, later, made
 
-SECRET = "c2VjcmV0IG9mIGEgdGVzdA=="  # as OpenFlight's package makes them: short
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
 MADE = 0o600 if os.geteuid() else 0o640
 """The mode of a file with a secret that we make: root's is for the group of its folder as well."""
-HASHES = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
 
 
-def encoded(data: bytes) -> str:
-    """Return bytes as they stand in a token."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+def bad_tokens() -> dict[str, str]:
+    """Return what is no token, by the reason; made now, since what is in them ends."""
+    return {
+        "none at all": "",
+        "garbage": "x",
+        "three times garbage": "a.b.c",
+        "empty parts": "..",
+        "not ASCII": "ä.ö.ü",
+        "none": f"{encoded(json.dumps({'alg': 'none'}).encode())}.{encoded(json.dumps({'exp': later()}).encode())}.",
+        "None": made({"exp": later()}, header={"alg": "None"}),
+        "HS512": made({"exp": later()}, header={"alg": "HS512"}, signed_by="HS512"),
+        "HS384": made({"exp": later()}, header={"alg": "HS384"}, signed_by="HS384"),
+        "HS256 that says HS512": made({"exp": later()}, header={"alg": "HS512"}),
+        "RS256": made({"exp": later()}, header={"alg": "RS256"}),
+        "an algorithm that is none": made({"exp": later()}, header={"alg": ["HS256"]}),
+        "no algorithm": made({"exp": later()}, header={"typ": "JWT"}),
+        "a header that is a list": made({"exp": later()}, header=[1]),
+        "a deep header": f"{encoded(b'[' * 40000)}.e30.AA",
+        "an unknown must": made({"exp": later()}, header={"alg": "HS256", "crit": ["x"], "x": 1}),
+        "another secret": made({"exp": later()}, secret=f"{SECRET}x"),
+        "no secret": made({"exp": later()}, secret=""),
+        "expired": made({"exp": later(-10)}),
+        "long expired": made({"exp": 0}),
+        "expired before it began": made({"exp": -5}),
+        "no end": made({"admin": None}),
+        "null as end": made({"exp": None}),
+        "a word as end": made({"exp": "never"}),
+        "a list as end": made({"exp": [later()]}),
+        "an object as end": made({"exp": {}}),
+        "endless": made({"exp": float("inf")}),
+        "not a number": made({"exp": float("nan")}),
+        "not yet": made({"exp": later(2000), "nbf": later(1000)}),
+        "a word as beginning": made({"exp": later(), "nbf": "now"}),
+        "a list as claims": made([later()]),
+        "a text as claims": made("exp"),
+    }
 
 
-def made(claims: Any, secret: str = SECRET, header: Any = None, signed_by: str = "HS256") -> str:
-    """Return a token, as RFC 7519 has it, without any library."""
-    text = ".".join(encoded(json.dumps(part).encode()) for part in (header or {"alg": "HS256"}, claims))
-    return f"{text}.{encoded(hmac.new(secret.encode(), text.encode(), HASHES[signed_by]).digest())}"
+def bad_headers() -> dict[str, str]:
+    """Return headers that let nobody in, by the reason."""
+    return {
+        **{why: f"Bearer {token}" for why, token in bad_tokens().items()},
+        "no header": "",
+        "Basic": f"Basic {good()}",
+        "no scheme": good(),
+        "the scheme alone": "Bearer",
+        "two": f"Bearer {good()}, Bearer {good()}",
+        "signature cut": f"Bearer {good()[:-2]}",
+        "claims changed": f"Bearer {good().replace('.', '.x', 1)}",
+    }
 
 
-def later(seconds: float = 1000) -> int:
-    """Return a time from now."""
-    return int(time.time() + seconds)
-
-
-def good(**claims: Any) -> str:
-    """Return a token such as OpenFlight's ``rake token:user`` prints."""
-    return made({"admin": None, "exp": later(), **claims})
-
-
-BAD = {
-    "none at all": "",
-    "garbage": "x",
-    "three times garbage": "a.b.c",
-    "empty parts": "..",
-    "not ASCII": "ä.ö.ü",
-    "none": f"{encoded(json.dumps({'alg': 'none'}).encode())}.{encoded(json.dumps({'exp': later()}).encode())}.",
-    "None": made({"exp": later()}, header={"alg": "None"}),
-    "HS512": made({"exp": later()}, header={"alg": "HS512"}, signed_by="HS512"),
-    "HS384": made({"exp": later()}, header={"alg": "HS384"}, signed_by="HS384"),
-    "HS256 that says HS512": made({"exp": later()}, header={"alg": "HS512"}),
-    "RS256": made({"exp": later()}, header={"alg": "RS256"}),
-    "an algorithm that is none": made({"exp": later()}, header={"alg": ["HS256"]}),
-    "no algorithm": made({"exp": later()}, header={"typ": "JWT"}),
-    "a header that is a list": made({"exp": later()}, header=[1]),
-    "a deep header": f"{encoded(b'[' * 40000)}.e30.AA",
-    "an unknown must": made({"exp": later()}, header={"alg": "HS256", "crit": ["x"], "x": 1}),
-    "another secret": made({"exp": later()}, secret=f"{SECRET}x"),
-    "no secret": made({"exp": later()}, secret=""),
-    "expired": made({"exp": later(-10)}),
-    "long expired": made({"exp": 0}),
-    "expired before it began": made({"exp": -5}),
-    "no end": made({"admin": None}),
-    "null as end": made({"exp": None}),
-    "a word as end": made({"exp": "never"}),
-    "a list as end": made({"exp": [later()]}),
-    "an object as end": made({"exp": {}}),
-    "endless": made({"exp": float("inf")}),
-    "not a number": made({"exp": float("nan")}),
-    "not yet": made({"exp": later(2000), "nbf": later(1000)}),
-    "a word as beginning": made({"exp": later(), "nbf": "now"}),
-    "a list as claims": made([later()]),
-    "a text as claims": made("exp"),
-}
-HEADERS = {
-    **{why: f"Bearer {token}" for why, token in BAD.items()},
-    "no header": "",
-    "Basic": f"Basic {good()}",
-    "no scheme": good(),
-    "the scheme alone": "Bearer",
-    "two": f"Bearer {good()}, Bearer {good()}",
-    "signature cut": f"Bearer {good()[:-2]}",
-    "claims changed": f"Bearer {good().replace('.', '.x', 1)}",
-}
-
-
-@pytest.mark.parametrize("why", HEADERS)
+@pytest.mark.parametrize("why", bad_headers())
 def test_what_is_no_token(why: str) -> None:
     with pytest.raises(Denied) as denied:
-        Access(SECRET).permit("127.0.0.1", (ipaddress.ip_network("127.0.0.0/8"),), HEADERS[why])
+        Access(SECRET).permit("127.0.0.1", (ipaddress.ip_network("127.0.0.0/8"),), bad_headers()[why])
     assert denied.value.http_status == 401
     assert ("expired" in str(denied.value)) is (why in ("expired", "long expired", "expired before it began"))
     assert SECRET not in str(denied.value)
@@ -116,9 +100,9 @@ def test_what_is_no_token(why: str) -> None:
     ("claims", "name"),
     [
         ({}, ""),
-        ({"exp": str(later())}, ""),
-        ({"exp": time.time() + 100.5}, ""),
-        ({"nbf": later(-10), "iat": later(100), "aud": "x", "iss": "y", "jti": 3}, ""),
+        ({"exp": lambda: str(later())}, ""),
+        ({"exp": lambda: time.time() + 100.5}, ""),
+        ({"nbf": lambda: later(-10), "iat": lambda: later(100), "aud": "x", "iss": "y", "jti": 3}, ""),
         ({"admin": True, "sub": 3}, ""),
         ({"sub": "alice"}, "alice"),
         ({"sub": "Alice  Bee"}, "Alice Bee"),
@@ -127,7 +111,8 @@ def test_what_is_no_token(why: str) -> None:
     ],
 )
 def test_what_is_a_token_and_whose(claims: dict[str, Any], name: str) -> None:
-    assert Access(SECRET).permit("192.0.2.1", (), f"Bearer {good(**claims)}") == name
+    now = {word: claim() if callable(claim) else claim for word, claim in claims.items()}
+    assert Access(SECRET).permit("192.0.2.1", (), f"Bearer {good(**now)}") == name
 
 
 def test_the_token_of_openflights_documentation_is_understood() -> None:
@@ -429,7 +414,7 @@ def asked(
 
 def test_every_route_is_refused_without_a_token(guarded: Daemon) -> None:
     """The words of all routes at a time: whatever is served before the token is looked at would act, or complain."""
-    bad = ["", f"Bearer {BAD['none']}", f"Bearer {BAD['another secret']}"]
+    bad = ["", f"Bearer {bad_tokens()['none']}", f"Bearer {bad_tokens()['another secret']}"]
     connection = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=20)
     words = "?hostname=pdu&port=1&nodes=board&groups=g&wait=0"
     for path, method, authorization in itertools.product(paths(), METHODS, bad):
@@ -450,12 +435,12 @@ def test_every_route_is_refused_without_a_token(guarded: Daemon) -> None:
     assert guarded.http("/api/v1/requests", Authorization=f"Bearer {good()}").json == []
 
 
-@pytest.mark.parametrize("why", HEADERS)
+@pytest.mark.parametrize("why", bad_headers())
 def test_whatever_is_wrong_with_the_token(guarded: Daemon, why: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=20)
-    status, text, _ = asked(connection, "DELETE", "/?nodes=board", HEADERS[why])
+    status, text, _ = asked(connection, "DELETE", "/?nodes=board", bad_headers()[why])
     assert (status, text) == (403, "Forbidden")
-    status, text, headers = asked(connection, "GET", "/power/control/off?hostname=pdu&port=1", HEADERS[why])
+    status, text, headers = asked(connection, "GET", "/power/control/off?hostname=pdu&port=1", bad_headers()[why])
     assert status == 401 and headers["Content-Type"] == "application/problem+json"
     assert json.loads(text)["detail"].startswith(("the token ", "a token is needed"))
     connection.close()

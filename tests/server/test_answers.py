@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.config.model import DaemonOptions
-from tests.client.test_pduclient import client
-from tests.client.test_pduclient_nodes import run
+from tests.support.client import client
 from tests.support.plugins import recorded
 from tests.support.process import Daemon, eventually, in_parallel
 
@@ -213,10 +212,10 @@ def test_a_name_of_a_group_is_told_as_one(daemon: Callable[..., Daemon]) -> None
 def test_pduclient_tells_what_is_under_way(daemon: Callable[..., Daemon]) -> None:
     started = daemon({"pdu": {"driver": "dummy", "deaf": True}}, {"slow": {"hostname": "pdu", "port": 1}})
     url = f"--url=http://127.0.0.1:{started.port}"
-    ran = run("on", "slow", "--timeout=1", url)
+    ran = client("on", "slow", "--timeout=1", url)
     why = "accepted as request 1, not done after 1 s: pdu: the device has not answered yet; it goes on"
     assert ran == (1, "slow Under way\n", f"pduclient: slow: {why}\n")
-    told = json.loads(run("restart", "slow", "--timeout=0.5", "--json", url).out)
+    told = json.loads(client("restart", "slow", "--timeout=0.5", "--json", url).out)
     assert (told["ok"], told["nodes"][0]["result"], told["nodes"][0]["request"]) == (False, "under way", 2)
     ran = client(f"--daemon=127.0.0.1:{started.port}", "--alias=slow", "--command=on", "--wait=0.5")
     assert ran.code == 127 and "replied: nack: accepted as request 3, not done after 0.5 s: " in ran.out

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.client.test_pduclient import SENT, lab_address
+from tests.support.client import SENT, lab_address
 from tests.support.process import ROOT, Daemon, eventually
 
 

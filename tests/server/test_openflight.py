@@ -19,8 +19,8 @@ import pytest
 from pdudaemon.ranges import MOST
 from pdudaemon.server import openflight
 from pdudaemon.server.openflight import PATIENCE
-from tests.server.test_access import SECRET, good
 from tests.support.process import Daemon, Reply, eventually, in_parallel
+from tests.support.tokens import SECRET, good
 
 RECORDED = json.loads((Path(__file__).parent.parent / "data" / "openflight_server.json").read_text())
 JSON_TYPE = "application/json"

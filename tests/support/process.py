@@ -153,6 +153,16 @@ class Daemon:
                 received += more
         return received.decode()
 
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Let nothing that the daemon writes grow meanwhile."""
+        assert self.process is not None
+        limits = resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE)
+        size = os.path.getsize(f"{self.db}-wal")
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, limits[1]))
+        yield
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, limits)
+
     def outlets(self) -> dict[str, str]:
         """Return the outlets of the dummy PDU that keeps them in the file ``outlets`` of the daemon's folder."""
         return dict(json.loads((self.folder / "outlets").read_text()))

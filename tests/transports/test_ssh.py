@@ -19,12 +19,10 @@ import pytest
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports import ssh
 from pdudaemon.transports.deadline import Deadline
-from tests.peers.ssh import Server, keygen, sshd
+from tests.devices.base.scripted import Puppet
+from tests.peers.ssh import OLD_ALGORITHMS, Server, keygen, sshd
 from tests.peers.telnet import Account, account
 from tests.support.process import ROOT, eventually, nothing_left_behind
-from tests.transports.test_telnet import Peer
-
-OLD = ("KexAlgorithms diffie-hellman-group14-sha1", "HostKeyAlgorithms ssh-rsa", "Ciphers aes128-cbc", "MACs hmac-sha1")
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +107,7 @@ def test_host_keys(server: Server, tmp_path: Path):
 
 
 def test_an_old_server(tmp_path: Path):
-    with sshd(tmp_path, *OLD, host_key="rsa") as server:
+    with sshd(tmp_path, *OLD_ALGORITHMS, host_key="rsa") as server:
         known = tmp_path / "known"
         with pytest.raises(
             PermanentError, match=r"have no algorithm in common: .*no matching key exchange method found"
@@ -144,7 +142,7 @@ def program(folder: Path, text: str) -> Path:
     return folder / "console"
 
 
-def connection_lost(peer: Peer, connection: socket.socket) -> None:
+def connection_lost(peer: Puppet, connection: socket.socket) -> None:
     connection.close()
 
 
@@ -161,12 +159,12 @@ def connection_lost(peer: Peer, connection: socket.socket) -> None:
     ],
 )
 def test_servers_that_are_none(act: Callable[..., object], kind: type[DeviceError], words: str):
-    with Peer(act) as device, pytest.raises(kind, match=words):
+    with Puppet(act) as device, pytest.raises(kind, match=words):
         ssh.run(ssh.Login("127.0.0.1", device.port, "root"), "true", Deadline(1.5))
 
 
 def test_nobody_listens():
-    with Peer(lambda *_: None) as device:
+    with Puppet(lambda *_: None) as device:
         pass
     with pytest.raises(TransientError, match=rf"^connection refused by 127.0.0.1:{device.port}$"):
         ssh.run(ssh.Login("127.0.0.1", device.port, "root"), "true", Deadline(30))

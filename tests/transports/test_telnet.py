@@ -17,7 +17,7 @@ from pdudaemon.transports import dialogue, telnet
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.dialogue import Dialogue, Login
 from tests.devices.base.device import Device
-from tests.devices.base.scripted import Scripted
+from tests.devices.base.scripted import Puppet, Scripted
 from tests.peers.telnet import Account, Inetd, account, telnetd
 from tests.support.process import eventually
 
@@ -29,26 +29,12 @@ NEGOTIATION = (
 ANSWERS = IAC + DONT + b"\x01" + IAC + WONT + b"\x18"
 
 
-class Peer(Device):
-    """Does what a test says with its one connection, then waits for the client to go."""
-
-    def __init__(self, act: Callable[[Peer, socket.socket], object]) -> None:
-        super().__init__()
-        self.act = act
-
-    def converse(self, connection: socket.socket) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.act(self, connection)
-        while True:
-            self.receive(connection)
-
-
 def session(device: Device, seconds: float = 30) -> AbstractContextManager[Dialogue]:
     return telnet.session("127.0.0.1", device.port, Deadline(seconds))
 
 
-def piecewise(data: bytes, size: int) -> Callable[[Peer, socket.socket], None]:
-    def act(peer: Peer, connection: socket.socket) -> None:
+def piecewise(data: bytes, size: int) -> Callable[[Puppet, socket.socket], None]:
+    def act(peer: Puppet, connection: socket.socket) -> None:
         for start in range(0, len(data), size):
             connection.sendall(data[start : start + size])
             peer.closing.wait(0.001)
@@ -58,7 +44,7 @@ def piecewise(data: bytes, size: int) -> Callable[[Peer, socket.socket], None]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 1000])
 def test_negotiation_is_answered_however_it_is_split(size: int):
-    with Peer(piecewise(NEGOTIATION, size)) as device, session(device) as console:
+    with Puppet(piecewise(NEGOTIATION, size)) as device, session(device) as console:
         assert console.expect("the prompt", {"prompt": "> "}).before == "Hello\xff\r"
         console.send("\xff", "the end")
         eventually(lambda: len(device.received) >= len(ANSWERS) + 2)
@@ -66,20 +52,20 @@ def test_negotiation_is_answered_however_it_is_split(size: int):
 
 
 def test_bytes_of_255_are_doubled():
-    with Peer(lambda *_: None) as device, telnet.Telnet("127.0.0.1", device.port, Deadline(30)) as connection:
+    with Puppet(lambda *_: None) as device, telnet.Telnet("127.0.0.1", device.port, Deadline(30)) as connection:
         connection.send(b"a\xffb", "the test")
         eventually(lambda: device.received == b"a\xff\xffb")
 
 
 @pytest.mark.parametrize("noise", [b"noise", IAC + SB, IAC + WILL])
 def test_endless_talk_is_cut_short(noise: bytes):
-    def talk(peer: Peer, connection: socket.socket) -> None:
+    def talk(peer: Puppet, connection: socket.socket) -> None:
         connection.sendall(noise)
         while True:
             connection.sendall(b"\x01" * 10000)
 
     with (
-        Peer(talk) as device,
+        Puppet(talk) as device,
         session(device) as console,
         pytest.raises(TransientError, match=r"127.0.0.1:[0-9]+ says too much at the prompt") as caught,
     ):
@@ -97,7 +83,7 @@ def test_the_leftmost_of_some_patterns():
 
 
 def test_one_deadline_for_all_of_it():
-    with Peer(piecewise(b"drip " * 1000, 1)) as device, session(device, 0.4) as console:
+    with Puppet(piecewise(b"drip " * 1000, 1)) as device, session(device, 0.4) as console:
         start = time.monotonic()
         with pytest.raises(
             DeviceTimeout, match=r"not what was expected from .* at the prompt within 0.4 s, but '.*drip"
@@ -107,7 +93,7 @@ def test_one_deadline_for_all_of_it():
 
 
 def test_no_answer():
-    with Peer(lambda *_: None) as device, session(device, 0.2) as console:
+    with Puppet(lambda *_: None) as device, session(device, 0.2) as console:
         with pytest.raises(
             DeviceTimeout, match=rf"^no answer from 127.0.0.1:{device.port} at the greeting within 0.2 s$"
         ):
@@ -124,13 +110,13 @@ def test_connections_that_end():
     ):
         console.expect("the prompt", {"prompt": ">"})
 
-    def reset(peer: Peer, connection: socket.socket) -> None:
+    def reset(peer: Puppet, connection: socket.socket) -> None:
         peer.receive(connection)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.close()
 
     with (
-        Peer(reset) as device,
+        Puppet(reset) as device,
         session(device) as console,
         pytest.raises(TransientError, match=r"connection closed by .* at the prompt"),
     ):
@@ -143,7 +129,7 @@ def test_connections_that_end():
 def test_a_missing_pexpect_is_one_clear_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pexpect.spawnbase", None)
     with (
-        Peer(lambda *_: None) as device,
+        Puppet(lambda *_: None) as device,
         pytest.raises(PermanentError, match=r"the Python package pexpect, which this driver needs, is not installed"),
         session(device),
     ):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Recorded conversations of any device, and a TCP device that plays its side of one."""
+"""Recorded conversations of any device, and TCP devices that play their side of one."""
 
 from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.devices.base.device import Device
@@ -34,3 +35,17 @@ class Scripted(Device):
                 return
             self.played += 1
             connection.sendall(said)
+
+
+class Puppet(Device):
+    """Does what a test says with its one connection, then waits for the client to go."""
+
+    def __init__(self, act: Callable[[Puppet, socket.socket], object]) -> None:
+        super().__init__()
+        self.act = act
+
+    def converse(self, connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.act(self, connection)
+        while True:
+            self.receive(connection)
