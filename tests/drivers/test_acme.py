@@ -12,19 +12,17 @@ import pytest
 from pdudaemon.drivers.acme import Acme
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices import acme
 from tests.devices.base.device import Case, Mood
 from tests.devices.base.scripted import conversation
 from tests.peers.ssh import sshd
+from tests.support.action import begun
 
 SAMPLE = conversation("acme_probe_2")
 
 
 def driver(case: Case, **different: Any) -> Acme:
-    made = Acme(case.hostname, {**case.settings, **different})
-    made.deadline = Deadline(60)
-    return made
+    return begun(Acme(case.hostname, {**case.settings, **different}), 60)
 
 
 def test_the_conversation_against_the_driver():

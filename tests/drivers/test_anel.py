@@ -13,11 +13,11 @@ import pytest
 from pdudaemon.drivers.anel import Anel as Driver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.anel import PASSWORD, USERNAME, Anel
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.base.web import ScriptedWeb
+from tests.support.action import begun
 
 SAMPLE = conversation("anel")
 HOME, PRO, ADV = "anel_netpwrctrlhome", "anel_netpwrctrlpro", "anel_netpwrctrladv"
@@ -25,16 +25,12 @@ HOME, PRO, ADV = "anel_netpwrctrlhome", "anel_netpwrctrlpro", "anel_netpwrctrlad
 
 def driver(device: Any, name: str = PRO, seconds: float = 30, **settings: Any) -> Driver:
     login = {"username": USERNAME, "password": PASSWORD}
-    made = Driver(f"127.0.0.1:{device.port}", {"driver": name, **login, **settings})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(Driver(f"127.0.0.1:{device.port}", {"driver": name, **login, **settings}), seconds)
 
 
 def test_the_conversation_against_the_driver():
     with ScriptedWeb(SAMPLE) as device:
-        made = Driver(f"127.0.0.1:{device.port}", {"driver": HOME})
-        made.deadline = Deadline(30)
-        made.port_on(2)
+        begun(Driver(f"127.0.0.1:{device.port}", {"driver": HOME})).port_on(2)
     assert not device.exchanges
 
 

@@ -19,10 +19,10 @@ from pdudaemon.drivers.apcmenu import APCMenu
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports import dialogue, telnet
-from pdudaemon.transports.deadline import Deadline
 from tests.devices import apccli, apcmenu
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import Scripted, conversation
+from tests.support.action import begun
 from tests.support.process import eventually
 
 
@@ -34,8 +34,7 @@ def driver(device: Any, name: str, seconds: float = 30, password: str = "apc-sec
     settings = {"driver": name, "telnetport": device.port, "password": password}
     made = strategies.find(name)("127.0.0.1", settings)
     assert isinstance(made, APCConsole)
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(made, seconds)
 
 
 def menu_device(name: str = "apc7920", mood: Mood = Mood.WELL, **different: Any) -> apcmenu.APCMenu:

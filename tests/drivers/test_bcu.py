@@ -12,19 +12,17 @@ import pytest
 from pdudaemon.drivers.bcu import BCU
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.bcu import Board
+from tests.support.action import begun
 
 SAMPLE = conversation("bcu")
 WHOLE = {"id": "3-7.1", "board": "imx8mpevk", "bootmode": "emmc"}
 
 
 def driver(device: Board, seconds: float = 60, **settings: Any) -> BCU:
-    made = BCU("evk", {"driver": "bcu", "bcu_exe": str(device.program), **settings})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(BCU("evk", {"driver": "bcu", "bcu_exe": str(device.program), **settings}), seconds)
 
 
 def prints(board: Board, text: str, status: int = 0) -> None:

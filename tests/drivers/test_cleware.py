@@ -17,13 +17,12 @@ from tests.devices.base import hid
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.cleware import SERIAL, Switch4, Switch8
+from tests.support.action import begun
 from tests.support.process import in_parallel
 
 
 def driver(kind: type[Cleware], serial: int = SERIAL, seconds: float = 30) -> Any:
-    made = kind("switch", {"driver": next(iter(kind.models)), "serial": serial})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(kind("switch", {"driver": next(iter(kind.models)), "serial": serial}), seconds)
 
 
 def test_the_conversations_against_the_driver():

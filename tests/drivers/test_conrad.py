@@ -10,10 +10,10 @@ import pytest
 from pdudaemon.drivers.conrad import Conrad
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.conrad import GET_OPTION, SET_OPTION, SET_SINGLE, Cascade, frame
+from tests.support.action import begun
 
 ACTS = [("on", Conrad.port_on), ("off", Conrad.port_off), ("status", Conrad.port_status)]
 
@@ -24,9 +24,7 @@ def sample(name: str) -> list[tuple[bytes, bytes]]:
 
 
 def driver(device: str, seconds: float = 30) -> Conrad:
-    made = Conrad("farm", {"driver": "conrad197720", "device": device})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(Conrad("farm", {"driver": "conrad197720", "device": device}), seconds)
 
 
 @pytest.mark.parametrize(("name", "act"), ACTS)

@@ -11,19 +11,17 @@ import pytest
 from pdudaemon.drivers.devantechds import DevantechDS
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices import devantechds
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.devantechds import Board
+from tests.support.action import begun
 
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("devantech_ds378")]
 
 
 def driver(device: Any, name: str = "devantech_ds378", seconds: float = 30) -> DevantechDS:
-    made = DevantechDS("relays", {"driver": name, "ip": "127.0.0.1", "port": device.port})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(DevantechDS("relays", {"driver": name, "ip": "127.0.0.1", "port": device.port}), seconds)
 
 
 def test_the_conversation_against_the_driver():

@@ -16,15 +16,14 @@ from tests.devices import devantecheth
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.devantecheth import Board
+from tests.support.action import begun
 
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("devantech_eth008")]
 
 
 def driver(device: Any, name: str = "devantech_eth008", seconds: float = 30, **settings: Any) -> DevantechETH:
     given = {"driver": name, "port": device.port, "password": devantecheth.PASSWORD, **settings}
-    made = DevantechETH("127.0.0.1", given)
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(DevantechETH("127.0.0.1", given), seconds)
 
 
 def test_the_conversation_against_the_driver():

@@ -18,15 +18,14 @@ from tests.devices.base.device import Mood
 from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.devantechusb import Module
 from tests.peers.ser2net import ser2net
+from tests.support.action import begun
 
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("devantech_usb_rly08b")]
 NAME = "devantech_USB-RLY08B"
 
 
 def driver(device: str, name: str = NAME, seconds: float = 30) -> DevantechUSB:
-    made = DevantechUSB("bench", {"driver": name, "device": device})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(DevantechUSB("bench", {"driver": name, "device": device}), seconds)
 
 
 @pytest.mark.parametrize(

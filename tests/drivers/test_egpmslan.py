@@ -13,10 +13,10 @@ from pdudaemon.drivers import egpmslan
 from pdudaemon.drivers.egpmslan import EGPMSLAN, Cipher
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.egpmslan import CODES, PASSWORD, Strip
+from tests.support.action import begun
 from tests.support.process import eventually
 
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("egpms")]
@@ -25,9 +25,7 @@ VECTOR = Cipher(b"1       ", bytes.fromhex("12345678"))
 
 def driver(device: Any, seconds: float = 30, **settings: Any) -> EGPMSLAN:
     given = {"driver": "egpms", "port": device.port, "password": PASSWORD, **settings}
-    made = EGPMSLAN("127.0.0.1", given)
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(EGPMSLAN("127.0.0.1", given), seconds)
 
 
 def test_the_vector():

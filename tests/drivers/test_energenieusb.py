@@ -19,14 +19,13 @@ from tests.devices.base import usb
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.energenieusb import ID, Strip
+from tests.support.action import begun
 
 SAMPLE = conversation("energenie_usb")
 
 
 def driver(device: str = "", seconds: float = 30, name: str = "EG-PMS") -> EnerGenieUSB:
-    made = EnerGenieUSB("strip", {"driver": name, "device": device})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(EnerGenieUSB("strip", {"driver": name, "device": device}), seconds)
 
 
 def test_the_conversation_against_the_driver():

@@ -11,20 +11,18 @@ import pytest
 from pdudaemon.drivers.esphome import ESPHome as Driver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.esphome import PASSWORD, USERNAME, ESPHome
+from tests.support.action import begun
 
 SAMPLE = conversation("esphome")
 LOGIN = {"username": USERNAME, "password": PASSWORD}
 
 
 def driver(device: Any, seconds: float = 30, **settings: Any) -> Driver:
-    made = Driver("127.0.0.1", {"driver": "esphome-http", "port": device.port, **settings})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(Driver("127.0.0.1", {"driver": "esphome-http", "port": device.port, **settings}), seconds)
 
 
 def canonical(port: str) -> str:

@@ -13,11 +13,11 @@ from pdudaemon.drivers.gude import Gude
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports import dialogue, tcp
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.gude import EPC, PASSWORD, StatusPage
+from tests.support.action import begun
 from tests.support.process import eventually
 
 SAMPLES = ["gude1202_on_3", "gude1202_status_3"]
@@ -28,9 +28,7 @@ def sample(name: str) -> list[tuple[bytes, bytes]]:
 
 
 def driver(device: Any, seconds: float = 30, **settings: Any) -> Gude:
-    made = Gude("127.0.0.1", {"driver": "gude1202", "telnetport": device.port, **settings})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(Gude("127.0.0.1", {"driver": "gude1202", "telnetport": device.port, **settings}), seconds)
 
 
 @pytest.mark.parametrize(("name", "act"), [*zip(SAMPLES, (Gude.port_on, Gude.port_status), strict=True)])

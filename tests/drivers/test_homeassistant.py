@@ -18,20 +18,21 @@ from pdudaemon.drivers.homeassistant import HomeAssistant as Driver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import read
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.homeassistant import API_KEY, HomeAssistant
+from tests.support.action import begun
 from tests.support.certificate import self_signed
 
 SAMPLE = conversation("homeassistant")
 
 
 def driver(device: Any, seconds: float = 30, **settings: Any) -> Driver:
-    made = Driver("127.0.0.1", {"driver": "home-assistant-http", "port": device.port, "api_key": API_KEY, **settings})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(
+        Driver("127.0.0.1", {"driver": "home-assistant-http", "port": device.port, "api_key": API_KEY, **settings}),
+        seconds,
+    )
 
 
 def test_the_conversation_against_the_driver():

@@ -12,19 +12,17 @@ import pytest
 from pdudaemon.drivers.intellinet import Intellinet as Driver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.intellinet import PASSWORD, Intellinet
+from tests.support.action import begun
 
 SAMPLE = conversation("intellinet")
 
 
 def driver(device: Any, seconds: float = 30, **settings: Any) -> Driver:
-    made = Driver("127.0.0.1", {"driver": "intellinet", "port": device.port, **settings})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(Driver("127.0.0.1", {"driver": "intellinet", "port": device.port, **settings}), seconds)
 
 
 def test_the_conversation_against_the_driver():

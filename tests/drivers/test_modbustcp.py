@@ -12,19 +12,17 @@ import pytest
 from pdudaemon.drivers.modbustcp import ModbusTCP
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.modbustcp import Board
 from tests.peers.modbus import COILS, pymodbus
+from tests.support.action import begun
 
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("modbustcp")]
 
 
 def driver(port: int, seconds: float = 30, **settings: Any) -> ModbusTCP:
-    made = ModbusTCP("127.0.0.1", {"driver": "modbustcp", "port": port, **settings})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(ModbusTCP("127.0.0.1", {"driver": "modbustcp", "port": port, **settings}), seconds)
 
 
 def test_the_conversation_against_the_driver():

@@ -16,10 +16,10 @@ from pdudaemon.drivers.netio4 import Netio4
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports import tcp
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.netio4 import PASSWORD, KShell
+from tests.support.action import begun
 from tests.support.process import eventually
 
 SAMPLES = ["netio4_on_2", "netio4_status_2"]
@@ -31,9 +31,7 @@ def sample(name: str) -> list[tuple[bytes, bytes]]:
 
 
 def driver(device: Any, seconds: float = 30, password: str = PASSWORD) -> Netio4:
-    made = Netio4("127.0.0.1", {"driver": "netio4", "telnetport": device.port, "password": password})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(Netio4("127.0.0.1", {"driver": "netio4", "telnetport": device.port, "password": password}), seconds)
 
 
 @pytest.mark.parametrize(("name", "act"), [*zip(SAMPLES, (Netio4.port_on, Netio4.port_status), strict=True)])

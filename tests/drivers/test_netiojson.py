@@ -13,20 +13,18 @@ import pytest
 from pdudaemon.drivers.netiojson import NetioJSON
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.netiojson import PASSWORD, Netio
+from tests.support.action import begun
 
 SAMPLE = conversation("netiojson")
 
 
 def driver(device: Any, seconds: float = 30, **settings: Any) -> NetioJSON:
     given = {"driver": "netiojson", "port": device.port, "username": "netio", "password": PASSWORD, **settings}
-    made = NetioJSON("127.0.0.1", given)
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(NetioJSON("127.0.0.1", given), seconds)
 
 
 def test_the_conversation_against_the_driver():

@@ -18,14 +18,13 @@ from tests.devices.base.device import Mood
 from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.numato import Module
 from tests.peers.ser2net import ser2net
+from tests.support.action import begun
 
 SAMPLE = [(asked.encode(), said.encode()) for asked, said in conversation("numato_usb4")]
 
 
 def driver(relays: int, device: str, seconds: float = 30) -> Numato:
-    made = Numato("bench", {"driver": f"NumatoUSB{relays}", "device": device})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(Numato("bench", {"driver": f"NumatoUSB{relays}", "device": device}), seconds)
 
 
 def test_the_conversation_against_the_driver():

@@ -17,19 +17,17 @@ from pdudaemon.config import reader
 from pdudaemon.drivers.servo import Servo
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.scripted import conversation
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.servo import Servod, fault, value
+from tests.support.action import begun
 
 SAMPLE = conversation("servo")
 GET = [asked for asked, _ in SAMPLE][1]
 
 
 def driver(port: int, ctrls: Any = "cold_reset") -> Servo:
-    made = Servo("board", {"driver": "SERVO", "ip": "127.0.0.1", "port": str(port), "ctrls": ctrls})
-    made.deadline = Deadline(30)
-    return made
+    return begun(Servo("board", {"driver": "SERVO", "ip": "127.0.0.1", "port": str(port), "ctrls": ctrls}))
 
 
 def test_the_conversation_against_the_driver():

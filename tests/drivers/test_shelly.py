@@ -12,19 +12,17 @@ import pytest
 from pdudaemon.drivers.shelly import ShellyGen2
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.shelly import PASSWORD, Shelly
+from tests.support.action import begun
 
 SAMPLE = conversation("shelly")
 
 
 def driver(device: Any, seconds: float = 30, **settings: Any) -> ShellyGen2:
-    made = ShellyGen2(f"127.0.0.1:{device.port}", {"driver": "shelly_gen2", **settings})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(ShellyGen2(f"127.0.0.1:{device.port}", {"driver": "shelly_gen2", **settings}), seconds)
 
 
 def test_the_conversation_against_the_driver():

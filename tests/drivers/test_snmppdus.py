@@ -17,11 +17,11 @@ from pdudaemon.drivers import strategies
 from pdudaemon.drivers.snmpoutlet import SNMPDriver
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices import cyberpower, ip9258
 from tests.devices.base import snmp as fake
 from tests.devices.base.scripted import conversation
 from tests.peers import snmp as peers
+from tests.support.action import begun
 from tests.support.ports import free_ports
 from tests.support.snmpmessage import numbered, request_of
 
@@ -81,8 +81,7 @@ def driver(name: str, port: int, seconds: float = 30, **settings: Any) -> SNMPDr
     made = strategies.find(name)("127.0.0.1", whole)
     assert isinstance(made, SNMPDriver)
     assert made.faults(whole) == {}
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(made, seconds)
 
 
 def messages(name: str) -> list[tuple[bytes, bytes]]:

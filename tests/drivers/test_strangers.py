@@ -20,6 +20,7 @@ from tests.devices.base.scripted import Scripted
 from tests.devices.gude import EPC
 from tests.devices.netio4 import KShell
 from tests.devices.synaccess import NetBooter
+from tests.support.action import begun
 
 MENUS = [*apcmenu.PERSONALITIES]
 SECONDS = 30.0
@@ -32,9 +33,9 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def driver(name: str, device: Any, **settings: Any) -> PDUDriver:
     place = {"port" if name.startswith("devantech") else "telnetport": device.port, "ip": "127.0.0.1"}
-    made = strategies.find(name)("127.0.0.1", {"driver": name, "password": "apc-secret", **place, **settings})
-    made.deadline = Deadline(SECONDS)
-    return made
+    return begun(
+        strategies.find(name)("127.0.0.1", {"driver": name, "password": "apc-secret", **place, **settings}), SECONDS
+    )
 
 
 def refused(made: PDUDriver) -> str:

@@ -12,20 +12,20 @@ from pdudaemon.drivers.synaccess import NetBooter
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports import dialogue
-from pdudaemon.transports.deadline import Deadline
 from tests.devices import synaccess
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.synaccess import PASSWORD
+from tests.support.action import begun
 
 SAMPLE = [(asked.encode(), said.encode()) for asked, said in conversation("synnetbooter_on_2")]
 TABLE = "Port | Name       |Status\n\r   1 |    Outlet1 |   OFF|   2 |    Outlet2 |   ON |\r\n"
 
 
 def driver(device: Any, seconds: float = 30, password: str = PASSWORD) -> NetBooter:
-    made = NetBooter("127.0.0.1", {"driver": "synnetbooter", "telnetport": device.port, "password": password})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(
+        NetBooter("127.0.0.1", {"driver": "synnetbooter", "telnetport": device.port, "password": password}), seconds
+    )
 
 
 def shown(table: str) -> list[tuple[bytes, bytes]]:

@@ -11,19 +11,17 @@ import pytest
 from pdudaemon.drivers import tasmota
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.tasmota import PASSWORD, Tasmota
+from tests.support.action import begun
 
 SAMPLE = conversation("tasmota")
 
 
 def driver(device: Any, name: str = "brennenstuhl_wspl01_tasmota", **settings: Any) -> tasmota.Tasmota:
-    made = tasmota.Tasmota("plug", {"driver": name, "ip": f"127.0.0.1:{device.port}", **settings})
-    made.deadline = Deadline(30)
-    return made
+    return begun(tasmota.Tasmota("plug", {"driver": name, "ip": f"127.0.0.1:{device.port}", **settings}))
 
 
 def test_the_conversation_against_the_driver():

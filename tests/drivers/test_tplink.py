@@ -13,19 +13,17 @@ from pdudaemon.drivers import tplink
 from pdudaemon.drivers.tplink import TPLink
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.tplink import DEVICE_ID, Plug, plain, scrambled
+from tests.support.action import begun
 from tests.support.process import Daemon
 
 STRIP = ("Plug 1", "Plug 2", "Küche", "2", "Plug 2")
 
 
 def driver(device: Any, seconds: float = 30, **settings: object) -> TPLink:
-    made = TPLink("127.0.0.1", {"driver": "tplink", "port": device.port, **settings})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(TPLink("127.0.0.1", {"driver": "tplink", "port": device.port, **settings}), seconds)
 
 
 def wire(text: str) -> bytes:

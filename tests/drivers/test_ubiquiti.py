@@ -15,21 +15,19 @@ import pytest
 from pdudaemon.drivers.ubiquiti import UbiquitiMFi
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices import ubiquiti
 from tests.devices.base.device import Case, Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.ubiquiti import PASSWORD, MPower
 from tests.peers.ssh import OLD_ALGORITHMS, Server, keygen, sshd
 from tests.peers.telnet import account
+from tests.support.action import begun
 
 SAMPLE = conversation("ubntmfi_relay_2")
 
 
 def driver(case: Case, seconds: float = 60, **different: Any) -> UbiquitiMFi:
-    made = UbiquitiMFi(case.hostname, {**case.settings, **different})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(UbiquitiMFi(case.hostname, {**case.settings, **different}), seconds)
 
 
 def test_the_conversation_against_the_driver():

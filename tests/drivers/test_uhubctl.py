@@ -17,20 +17,18 @@ from pdudaemon.drivers.uhubctl import UHubCtl
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import read
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base.device import Mood
 from tests.devices.base.program import first_in_path
 from tests.devices.base.scripted import conversation
 from tests.devices.uhubctl import Hub
+from tests.support.action import begun
 
 SAMPLE = conversation("uhubctl_2")
 HEAD = "status for hub 1-2.4.4 [05e3:0610 GenesysLogic USB2.1 Hub]\n"
 
 
 def driver(hub: Hub | None = None, seconds: float = 60, location: str = "1-2.4.4") -> UHubCtl:
-    made = UHubCtl("hub", {"driver": "uhubctl", "location": location})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(UHubCtl("hub", {"driver": "uhubctl", "location": location}), seconds)
 
 
 def prints(hub: Hub, text: str, status: int = 0) -> None:

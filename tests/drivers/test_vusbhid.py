@@ -11,19 +11,17 @@ import pytest
 from pdudaemon.drivers.vusbhid import VUSBHID
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.base import usb
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.vusbhid import Board, Joystick
+from tests.support.action import begun
 
 SAMPLE = conversation("vusbhid")
 
 
 def driver(seconds: float = 30, **settings: object) -> VUSBHID:
-    made = VUSBHID("relays", {"driver": "vusbhid", **settings})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(VUSBHID("relays", {"driver": "vusbhid", **settings}), seconds)
 
 
 def test_the_conversation_against_the_driver():

@@ -32,13 +32,12 @@ from tests.devices.lindy import IPower
 from tests.devices.sainsmart import RelayBoard
 from tests.devices.servertech import Switched
 from tests.devices.ubus import Switch
+from tests.support.action import begun
 from tests.support.certificate import self_signed
 
 
 def driver(device: Any, name: str, seconds: float = 30, **settings: Any) -> PDUDriver:
-    made = strategies.find(name)(f"127.0.0.1:{device.port}", {"driver": name, **settings})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(strategies.find(name)(f"127.0.0.1:{device.port}", {"driver": name, **settings}), seconds)
 
 
 class Family(NamedTuple):

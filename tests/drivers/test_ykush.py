@@ -23,14 +23,13 @@ from tests.devices.base import hid
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.ykush import Board
+from tests.support.action import begun
 
 SAMPLE = conversation("ykush")
 
 
 def driver(model: str = "YKUSH", serial: str = "YK20345", seconds: float = 30) -> YKUSH:
-    made = YKUSH("hub", {"driver": model, "serial": serial})
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(YKUSH("hub", {"driver": model, "serial": serial}), seconds)
 
 
 def test_the_conversation_against_the_driver():

@@ -12,15 +12,13 @@ import pytest
 from pdudaemon.drivers.tplink import TPLink
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.deadline import Deadline
 from tests.devices.tplink import plain, scrambled
 from tests.peers.kasa import simulator
+from tests.support.action import begun
 
 
 def driver(port: int) -> TPLink:
-    made = TPLink("127.0.0.1", {"driver": "tplink", "port": port})
-    made.deadline = Deadline(10)
-    return made
+    return begun(TPLink("127.0.0.1", {"driver": "tplink", "port": port}), 10)
 
 
 def ask(port: int, text: str) -> Any:

@@ -37,6 +37,7 @@ from tests.devices.base.device import Mood
 from tests.peers import snmp as peers
 from tests.peers.snmp import AUTH, PRIV, Snmpd, snmpd, snmpsim
 from tests.support import snmpmessage as wire
+from tests.support.action import begun
 from tests.support.ports import free_ports
 from tests.support.process import ROOT, Daemon, eventually
 from tests.support.snmpmessage import numbered, request_of
@@ -67,8 +68,7 @@ def driver(name: str, hostname: str = "127.0.0.1", seconds: float = 60, **settin
     made = strategies.find(name)(hostname, whole)
     assert isinstance(made, SNMPDriver)
     assert made.faults(whole) == {}
-    made.deadline = Deadline(seconds)
-    return made
+    return begun(made, seconds)
 
 
 # The transport, against net-snmp
@@ -731,8 +731,7 @@ Rows.models = {
 def by_row(name: str, port: int, **settings: Any) -> Rows:
     made = Rows("127.0.0.1", {"driver": name, "snmpport": port, **settings})
     assert Rows.faults(made.settings) == {}
-    made.deadline = Deadline(60)
-    return made
+    return begun(made, 60)
 
 
 @pytest.mark.parametrize(
