@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 STYLE := --line-length 120 --target-version py311
-RULES := --select E,F,I,B,UP,SIM,RUF,PIE,C4 --ignore RUF012 --per-file-ignores 'tests/*:E501' --per-file-ignores 'tests/*:RUF001' --per-file-ignores 'tests/*:SIM905'
+RULES := --select E,F,I,B,UP,SIM,RUF,PIE,C4,ANN201 --ignore RUF012 --per-file-ignores 'tests/*:E501' --per-file-ignores 'tests/*:RUF001' --per-file-ignores 'tests/*:SIM905'
 SOURCE := pdudaemon tests pduclient
 PIP := $(VENV)/pip --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --require-hashes --requirement $< && \

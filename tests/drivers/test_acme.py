@@ -25,7 +25,7 @@ def driver(case: Case, **different: Any) -> Acme:
     return begun(Acme(case.hostname, {**case.settings, **different}), 60)
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with acme.case("acme", Mood.WELL) as case:
         made = driver(case, username="maker", sshport="2022", sshkey="/etc/key", hostkeys="YES", old_algorithms=True)
         made.port_on(2)
@@ -38,7 +38,7 @@ def test_the_conversation_against_the_driver():
     assert all("IdentityFile=/etc/key" in call and "HostKeyAlgorithms=+ssh-rsa" in call for call in calls)
 
 
-def test_the_conversation_against_the_fake(tmp_path: Path):
+def test_the_conversation_against_the_fake(tmp_path: Path) -> None:
     device = acme.Acme(tmp_path, password="")
     for asked, said in SAMPLE:
         done = subprocess.run([tmp_path / "ssh", "--", "acme.lab", asked], capture_output=True, text=True, check=True)
@@ -46,7 +46,7 @@ def test_the_conversation_against_the_fake(tmp_path: Path):
     assert device.outlets["2"] == "off"
 
 
-def test_each_probe_has_a_gpio_of_its_own():
+def test_each_probe_has_a_gpio_of_its_own() -> None:
     with acme.case("acme", Mood.WELL) as case:
         for port in map(int, case.ports):
             driver(case).port_on(port)
@@ -55,7 +55,7 @@ def test_each_probe_has_a_gpio_of_its_own():
 
 
 @pytest.mark.parametrize("text", ["", "2\n", "on\n", "1\n0\n2\n", None])
-def test_a_state_that_cannot_be_read_is_unknown(text: str | None):
+def test_a_state_that_cannot_be_read_is_unknown(text: str | None) -> None:
     with acme.case("acme", Mood.WELL) as case:
         gpio = case.device.folder / "gpio491"
         if text is None:
@@ -65,7 +65,7 @@ def test_a_state_that_cannot_be_read_is_unknown(text: str | None):
         assert driver(case).port_status(2) is State.UNKNOWN
 
 
-def test_the_words_of_a_refusal():
+def test_the_words_of_a_refusal() -> None:
     with acme.case("acme", Mood.REFUSING) as case:
         with pytest.raises(
             PermanentError, match=r"^dut-switch-on 2 on acme.lab exited with 1: probe 2: no cape found$"
@@ -77,12 +77,12 @@ def test_the_words_of_a_refusal():
 
 
 @pytest.mark.parametrize("port", ["0", "9", "10", "-1", "2;reboot", "$(reboot)", ""])
-def test_bad_ports(port: str):
+def test_bad_ports(port: str) -> None:
     with pytest.raises(ValueError, match=r"is not a port"):
         Acme.canonical_port(port, {"driver": "acme"})
 
 
-def test_behind_a_real_sshd(tmp_path: Path):
+def test_behind_a_real_sshd(tmp_path: Path) -> None:
     device = acme.Acme(tmp_path)
     with sshd(tmp_path, f'ForceCommand {tmp_path}/device "$SSH_ORIGINAL_COMMAND"') as server:
         settings = {"driver": "acme", "username": server.user, "sshport": server.port, "sshkey": str(server.key)}

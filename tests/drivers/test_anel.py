@@ -28,13 +28,13 @@ def driver(device: Any, name: str = PRO, seconds: float = 30, **settings: Any) -
     return begun(Driver(f"127.0.0.1:{device.port}", {"driver": name, **login, **settings}), seconds)
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with ScriptedWeb(SAMPLE) as device:
         begun(Driver(f"127.0.0.1:{device.port}", {"driver": HOME})).port_on(2)
     assert not device.exchanges
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with Anel("H", username="admin", password="anel") as device:
         passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         passwords.add_password(None, f"http://127.0.0.1:{device.port}", "admin", "anel")
@@ -48,7 +48,7 @@ def test_the_conversation_against_the_fake():
 
 
 @pytest.mark.parametrize(("kind", "name"), [("P", PRO), ("a", ADV), ("H", ADV), ("a", PRO)])
-def test_the_layout_is_the_devices(kind: str, name: str):
+def test_the_layout_is_the_devices(kind: str, name: str) -> None:
     with Anel(kind) as device:
         anel = driver(device, name)
         for port in map(int, device.outlets):
@@ -59,7 +59,7 @@ def test_the_layout_is_the_devices(kind: str, name: str):
         assert device.outlets["2"] == "off" and device.outlets["1"] == "on"
 
 
-def test_the_order_has_the_login_and_no_header_and_nobody_sees_it(caplog: pytest.LogCaptureFixture):
+def test_the_order_has_the_login_and_no_header_and_nobody_sees_it(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with Anel("P") as device:
         driver(device).port_on(1)
@@ -73,14 +73,14 @@ def test_the_order_has_the_login_and_no_header_and_nobody_sees_it(caplog: pytest
     assert not any(secret in caplog.text for secret in (PASSWORD, "wr0ng", "k7"))
 
 
-def test_a_percent_sign_in_a_login():
+def test_a_percent_sign_in_a_login() -> None:
     with Anel("P", username="a%b", password="a%41") as device:
         driver(device, username="a%b", password="a%41").port_on(1)
         assert device.outlets["1"] == "on"
 
 
 @pytest.mark.parametrize("kind", ["H", "a"])
-def test_a_locked_socket(kind: str):
+def test_a_locked_socket(kind: str) -> None:
     with Anel(kind) as device:
         device.locked = {"2"}
         with pytest.raises(PermanentError, match=r"^127.0.0.1:\d+ at GET /strg.cfg: socket 2 is locked$"):
@@ -91,7 +91,7 @@ def test_a_locked_socket(kind: str):
         assert device.outlets["1"] == "on" and device.outlets["2"] == "off"
 
 
-def test_nonsense_once_is_forgiven():
+def test_nonsense_once_is_forgiven() -> None:
     with Anel("P") as device:
         device.nonsense = 1
         assert driver(device).port_status(8) is State.OFF
@@ -100,7 +100,7 @@ def test_nonsense_once_is_forgiven():
             driver(device).port_status(8)
 
 
-def test_an_order_without_effect():
+def test_an_order_without_effect() -> None:
     with Anel("P") as device:
         device.obeys = False
         with pytest.raises(TransientError, match=r"^port 3 is still off after on$"):
@@ -108,7 +108,7 @@ def test_an_order_without_effect():
 
 
 @pytest.mark.parametrize("fields", ["end", ";" * 58 + "end", "1;" * 40 + "END", ";".join(["x"] * 40 + ["end"])])
-def test_answers_that_tell_nothing(fields: str):
+def test_answers_that_tell_nothing(fields: str) -> None:
     with (
         ScriptedWeb([("GET /strg.cfg", f"200 {fields}")] * 2) as device,
         pytest.raises(TransientError, match=r"does not tell the state of socket 1$"),
@@ -116,12 +116,12 @@ def test_answers_that_tell_nothing(fields: str):
         driver(device).port_status(1)
 
 
-def test_a_device_that_is_gone():
+def test_a_device_that_is_gone() -> None:
     with Anel("P", Mood.GONE) as device, pytest.raises(TransientError, match="connection refused"):
         driver(device).port_on(1)
 
 
-def test_ports():
+def test_ports() -> None:
     for name, most in ((HOME, 3), (PRO, 8), (ADV, 8), ("anel_netpwrctrlio", 8)):
         assert Driver.canonical_port(f"0{most}", {"driver": name}) == str(most)
         for port in ("0", str(most + 1), "a"):

@@ -49,7 +49,7 @@ def menu_device(name: str = "apc7920", mood: Mood = Mood.WELL, **different: Any)
         ("apc8959_status_5", lambda made: made.port_status(5)),
     ],
 )
-def test_the_conversation_against_the_driver(name: str, act: Callable[[APCConsole], State | None]):
+def test_the_conversation_against_the_driver(name: str, act: Callable[[APCConsole], State | None]) -> None:
     exchanges = sample(name)
     with Scripted(exchanges) as device:
         assert act(driver(device, name.split("_")[0], password="apc")) in (None, State.OFF)
@@ -57,7 +57,7 @@ def test_the_conversation_against_the_driver(name: str, act: Callable[[APCConsol
 
 
 @pytest.mark.parametrize("name", ["apc7920_off_3", "apc8959_off_5", "apc8959_status_5"])
-def test_the_conversation_against_the_fake(name: str):
+def test_the_conversation_against_the_fake(name: str) -> None:
     device: Any = apccli.APCCommandLine(24) if name.startswith("apc8959") else menu_device(names={3: "board"})
     device.password = "apc"
     device.outlets.update({"1": "on", "2": "on", "3": "on"})
@@ -72,7 +72,7 @@ def test_the_conversation_against_the_fake(name: str):
 
 
 @pytest.mark.parametrize("word", ["ap9606", "AP9606", "ApC9606", "ap9218", "APC9218"])
-def test_old_names_in_any_case(word: str):
+def test_old_names_in_any_case(word: str) -> None:
     assert strategies.find(word) is APCMenu
     assert APCMenu.canonical_port("08", {"driver": word}) == "8"
     with menu_device("ap9606") as device:
@@ -81,13 +81,13 @@ def test_old_names_in_any_case(word: str):
 
 
 @pytest.mark.parametrize("word", ["APC7900", "Apc9210", "APC8959", "ap7900", "apc"])
-def test_other_names_only_as_they_stand(word: str):
+def test_other_names_only_as_they_stand(word: str) -> None:
     assert not APCMenu.accepts(word)
     assert not APCCommandLine.accepts(word)
 
 
 @pytest.mark.parametrize(("name", "last"), [("apc7900", 8), ("apc7932", 24), ("apc7952", 24), ("apc8959", 24)])
-def test_the_entry_for_all_outlets_is_never_chosen(name: str, last: int):
+def test_the_entry_for_all_outlets_is_never_chosen(name: str, last: int) -> None:
     for port in (last + 1, 0, -1, "9x"):
         with pytest.raises(ValueError, match=r"is not a port"):
             strategies.find(name).canonical_port(str(port), {"driver": name})
@@ -99,7 +99,7 @@ def test_the_entry_for_all_outlets_is_never_chosen(name: str, last: int):
 
 
 @pytest.mark.parametrize("different", [{}, {"way": apcmenu.WAY_3}, {"page": ()}])
-def test_a_smaller_device_than_configured(different: dict[str, Any]):
+def test_a_smaller_device_than_configured(different: dict[str, Any]) -> None:
     with menu_device("apc7920", **different) as device:
         with pytest.raises(PermanentError, match=r"entry 9 of .* is no outlet: Master"):
             driver(device, "apc7952").port_on(9)
@@ -127,7 +127,7 @@ def test_a_smaller_device_than_configured(different: dict[str, Any]):
         {"mark": "*"},
     ],
 )
-def test_other_firmwares(different: dict[str, Any]):
+def test_other_firmwares(different: dict[str, Any]) -> None:
     with menu_device("apc7920", **different) as device:
         for port in (1, 2, 3, 8):
             driver(device, "apc7920").port_on(port)
@@ -138,14 +138,14 @@ def test_other_firmwares(different: dict[str, Any]):
         assert device.logouts == device.sessions == 9
 
 
-def test_a_9210_that_shows_states_in_its_list():
+def test_a_9210_that_shows_states_in_its_list() -> None:
     with menu_device("apc9210", list_states=True) as device:
         device.outlets["4"] = "on"
         assert driver(device, "apc9210").port_status(4) is State.ON
         assert driver(device, "apc9210").port_status(5) is State.OFF
 
 
-def test_a_name_that_looks_like_a_state():
+def test_a_name_that_looks_like_a_state() -> None:
     with menu_device("apc9210", names={3: "Lamp OFF", 4: "Lamp ON"}) as device:
         device.outlets["3"] = "on"
         assert driver(device, "apc9210").port_status(3) is State.ON
@@ -162,7 +162,7 @@ def test_a_name_that_looks_like_a_state():
         ({"way": (("Device Manager", ("Network",), 1),)}, TransientError, "strange at the way to the outlets: Network"),
     ],
 )
-def test_a_device_is_left_free_after_an_error(different: dict[str, Any], error: type[DeviceError], words: str):
+def test_a_device_is_left_free_after_an_error(different: dict[str, Any], error: type[DeviceError], words: str) -> None:
     with menu_device("apc7920", **different) as device:
         for _ in range(2):
             with pytest.raises(error, match=words):
@@ -178,7 +178,7 @@ class Thinking(apcmenu.APCMenu):
         super().confirm(action, ports)
 
 
-def test_a_device_is_left_free_after_the_deadline():
+def test_a_device_is_left_free_after_the_deadline() -> None:
     with Thinking(apcmenu.VERSION_2) as device:
         with pytest.raises(DeviceTimeout, match=r"at switching outlet 2 on within 0.3 s"):
             driver(device, "apc7920", seconds=0.3).port_on(2)
@@ -186,7 +186,7 @@ def test_a_device_is_left_free_after_the_deadline():
         assert device.outlets["2"] == "off"
 
 
-def test_a_session_is_kept_when_a_client_just_goes():
+def test_a_session_is_kept_when_a_client_just_goes() -> None:
     with menu_device() as device:
         device.keep = 0.4
         with socket.create_connection(("127.0.0.1", device.port), 5) as client:
@@ -234,7 +234,7 @@ class HardOfHearing(apcmenu.APCMenu):
         ("apc7952", HardOfHearing),
     ],
 )
-def test_devices_with_habits(name: str, kind: type[apcmenu.APCMenu], monkeypatch: pytest.MonkeyPatch):
+def test_devices_with_habits(name: str, kind: type[apcmenu.APCMenu], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "PATIENCE", 0.1)
     monkeypatch.setattr(telnet, "_UP_PATIENCE", 0.1)
     with kind(apcmenu.PERSONALITIES[name]) as device:
@@ -253,7 +253,7 @@ class Slow(apcmenu.APCMenu):
 
 
 @pytest.mark.parametrize("name", ["apc7920", "apc7952"])
-def test_a_slow_console_is_logged_out_of_while_there_is_time(name: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_slow_console_is_logged_out_of_while_there_is_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "LOGOUT_SECONDS", 0.3)
     with Slow(apcmenu.PERSONALITIES[name]) as device:
         driver(device, name).port_on(7)
@@ -268,7 +268,7 @@ class WithoutEcho(apcmenu.APCMenu):
         super().session()
 
 
-def test_a_refusal_without_echo():
+def test_a_refusal_without_echo() -> None:
     with (
         WithoutEcho(apcmenu.PERSONALITIES["apc7920"], Mood.REFUSING) as device,
         pytest.raises(PermanentError, match=r"refused at switching outlet 7 on: '.*\w.*'"),
@@ -276,14 +276,14 @@ def test_a_refusal_without_echo():
         driver(device, "apc7920").port_on(7)
 
 
-def test_an_outlet_without_a_name():
+def test_an_outlet_without_a_name() -> None:
     with menu_device("apc7920", names={3: ""}) as device:
         driver(device, "apc7920").port_on(3)
         assert device.outlets["3"] == "on"
         assert driver(device, "apc7920").port_status(3) is State.ON
 
 
-def test_a_menu_that_does_not_change(monkeypatch: pytest.MonkeyPatch):
+def test_a_menu_that_does_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "PATIENCE", 0.1)
     with menu_device("apc7920", way=((*apcmenu.WAY_2[0][:2], 7),)) as device:
         device.menu = lambda *_: apcmenu.APCMenu.menu(device, "", ("Outlet Management",))  # type: ignore[method-assign]
@@ -292,7 +292,7 @@ def test_a_menu_that_does_not_change(monkeypatch: pytest.MonkeyPatch):
         assert device.logouts == 1
 
 
-def test_the_command_line_says_why():
+def test_the_command_line_says_why() -> None:
     with apccli.APCCommandLine(16) as device:
         with pytest.raises(PermanentError, match=r"refused olOn 24: E102: Parameter Error"):
             driver(device, "apc8959").port_on(24)
@@ -311,7 +311,7 @@ class Shown(apccli.APCCommandLine):
         return code, words, [row.replace("Outlet 3", "E102: Off") for row in rows]
 
 
-def test_a_command_line_with_habits():
+def test_a_command_line_with_habits() -> None:
     with Shown(24) as device:
         driver(device, "apc8959").port_on(3)
         assert driver(device, "apc8959").port_status(3) is State.ON
@@ -319,14 +319,14 @@ def test_a_command_line_with_habits():
         assert device.logouts == 3
 
 
-def test_an_answer_without_the_outlet():
+def test_an_answer_without_the_outlet() -> None:
     with apccli.APCCommandLine(24) as device:
         device.answer = lambda line: ("E000", "Success", [])  # type: ignore[method-assign]
         with pytest.raises(TransientError, match=r"no state of outlet 3"):
             driver(device, "apc8959").port_status(3)
 
 
-def test_a_timed_out_login_shows_no_password(monkeypatch: pytest.MonkeyPatch):
+def test_a_timed_out_login_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "LOGOUT_SECONDS", 0.1)
     with Scripted([(b"", b"User Name : "), (b"apc\r", b"Password  : "), (b"apc-secret\r", b"apc-sec")]) as device:
         device.exchanges.append((b"never", b""))

@@ -318,7 +318,7 @@ class HIDPlugin(PDUDriver):
     def accepts(cls, drivername: str) -> bool:
         return drivername == "hidplugin"
 
-    def port_interaction(self, command, port_number):  # type: ignore[no-untyped-def]
+    def port_interaction(self, command, port_number) -> None:  # type: ignore[no-untyped-def]
         byte = (0x10 if command == "on" else 0x00) + int(port_number)
         with HIDDevice(vid=0x04D8, pid=0xF2F7, serial=self.settings["serial"]) as device:
             device.write([0, byte, byte])

@@ -33,7 +33,7 @@ def prints(board: Board, text: str, status: int = 0) -> None:
     )
 
 
-def test_the_conversation_against_the_driver(tmp_path: Path):
+def test_the_conversation_against_the_driver(tmp_path: Path) -> None:
     board = Board(tmp_path)
     made = driver(board, **WHOLE)
     for act, state in ((made.port_on, State.ON), (made.port_off, State.OFF)):
@@ -43,7 +43,7 @@ def test_the_conversation_against_the_driver(tmp_path: Path):
     assert board.calls == [asked for asked, _ in SAMPLE]
 
 
-def test_the_conversation_against_the_fake(tmp_path: Path):
+def test_the_conversation_against_the_fake(tmp_path: Path) -> None:
     board = Board(tmp_path)
     for asked, said in SAMPLE:
         done = subprocess.run([board.program, *asked.split()], capture_output=True, text=True, check=True)
@@ -60,7 +60,7 @@ def test_the_conversation_against_the_fake(tmp_path: Path):
         ({"bootmode": "emmc", "id": "3-7.1"}, "reset", 1, ["init emmc -id=3-7.1", "set_gpio reset 1 -id=3-7.1"]),
     ],
 )
-def test_settings(settings: dict[str, Any], gpio: str, on_level: int, calls: list[str], tmp_path: Path):
+def test_settings(settings: dict[str, Any], gpio: str, on_level: int, calls: list[str], tmp_path: Path) -> None:
     board = Board(tmp_path, gpio=gpio, on_level=on_level)
     driver(board, **settings).port_on(1)
     assert board.calls == calls
@@ -71,7 +71,7 @@ def test_settings(settings: dict[str, Any], gpio: str, on_level: int, calls: lis
     assert driver(board, **settings).port_status(1) is State.OFF
 
 
-def test_no_word_goes_through_a_shell(tmp_path: Path):
+def test_no_word_goes_through_a_shell(tmp_path: Path) -> None:
     board = Board(tmp_path)
     with pytest.raises(PermanentError):
         driver(board, bootmode="$(touch x); reboot").port_on(1)
@@ -93,7 +93,7 @@ def test_no_word_goes_through_a_shell(tmp_path: Path):
         ("", 3, PermanentError, "it printed nothing"),
     ],
 )
-def test_failures(said: str, status: int, error: type[Exception], words: str, tmp_path: Path):
+def test_failures(said: str, status: int, error: type[Exception], words: str, tmp_path: Path) -> None:
     board = Board(tmp_path)
     prints(board, said, status)
     with pytest.raises(error, match=rf"^{board.program} (init|set_gpio) failed: {words}"):
@@ -103,14 +103,14 @@ def test_failures(said: str, status: int, error: type[Exception], words: str, tm
 @pytest.mark.parametrize(
     "said", ["get gpio failed, error = 0x1\ndone\n", "get reset level=\ndone\n", "level=HIGHER\n", ""]
 )
-def test_levels_that_are_none(said: str, tmp_path: Path):
+def test_levels_that_are_none(said: str, tmp_path: Path) -> None:
     board = Board(tmp_path)
     prints(board, said)
     with pytest.raises(TransientError, match=rf"^{board.program} get_level failed: "):
         driver(board).port_status(1)
 
 
-def test_wrong_settings_are_told(tmp_path: Path):
+def test_wrong_settings_are_told(tmp_path: Path) -> None:
     board = Board(tmp_path)
     for settings, words in (
         ({"board": "imx93evk"}, r"init failed: imx93evk does not match the EEPROM"),
@@ -122,7 +122,7 @@ def test_wrong_settings_are_told(tmp_path: Path):
     assert board.outlets["1"] == "off"
 
 
-def test_a_missing_program_and_a_deaf_one(tmp_path: Path):
+def test_a_missing_program_and_a_deaf_one(tmp_path: Path) -> None:
     board = Board(tmp_path)
     for exe in ("no-such-bcu", str(tmp_path / "none"), str(tmp_path)):
         with pytest.raises(PermanentError) as caught:
@@ -133,7 +133,7 @@ def test_a_missing_program_and_a_deaf_one(tmp_path: Path):
         driver(board, 0.3).port_on(1)
 
 
-def test_ports():
+def test_ports() -> None:
     assert {
         BCU.canonical_port(port, {"driver": "bcu"}) for port in ("0", "1", "07", "reset", "RESET_1", "usb:3-7.1")
     } == {"1"}

@@ -25,7 +25,7 @@ def driver(kind: type[Cleware], serial: int = SERIAL, seconds: float = 30) -> An
     return begun(kind("switch", {"driver": next(iter(kind.models)), "serial": serial}), seconds)
 
 
-def test_the_conversations_against_the_driver():
+def test_the_conversations_against_the_driver() -> None:
     four = hid.Scripted(0x0D50, 0x0008, "63653", conversation("cleware_switch4"), release=0x12)
     eight = hid.Scripted(0x0D50, 0x0030, "63653", conversation("cleware_switch8"), release=0x10)
     with hid.attached(four, eight):
@@ -37,7 +37,7 @@ def test_the_conversations_against_the_driver():
 
 
 @pytest.mark.parametrize(("name", "device"), [("cleware_switch4", Switch4()), ("cleware_switch8", Switch8())])
-def test_the_conversations_against_the_fake(name: str, device: Any):
+def test_the_conversations_against_the_fake(name: str, device: Any) -> None:
     if isinstance(device, Switch8):
         device.outlets["3"] = "on"
     for asked, said in conversation(name):
@@ -48,7 +48,7 @@ def test_the_conversations_against_the_fake(name: str, device: Any):
 
 
 @pytest.mark.parametrize("release", [0x03, 0x04, 0x09, 0x0A, 0x12])
-def test_each_port_of_each_version_of_the_switch4(release: int):
+def test_each_port_of_each_version_of_the_switch4(release: int) -> None:
     device = Switch4(release=release)
     with hid.attached(device):
         check_ports(ClewareSwitch, device)
@@ -56,7 +56,9 @@ def test_each_port_of_each_version_of_the_switch4(release: int):
 
 @pytest.mark.parametrize("seven_bit", [False, True])
 @pytest.mark.parametrize("release", [0x06, 0x07])
-def test_each_port_of_each_version_of_the_switch8(release: int, seven_bit: bool, monkeypatch: pytest.MonkeyPatch):
+def test_each_port_of_each_version_of_the_switch8(
+    release: int, seven_bit: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pdudaemon.drivers.cleware._ANSWER_SECONDS", 0.1)
     device = Switch8(release=release, seven_bit=seven_bit)
     with hid.attached(device):
@@ -79,7 +81,7 @@ def check_ports(kind: type[Cleware], device: Any) -> None:
     assert {*device.outlets.values()} == {"off"}
 
 
-def test_the_seven_bit_form_is_remembered():
+def test_the_seven_bit_form_is_remembered() -> None:
     device = Switch8(seven_bit=True)
     with hid.attached(device):
         contact = driver(ClewareContact)
@@ -92,7 +94,7 @@ def test_the_seven_bit_form_is_remembered():
 
 
 @pytest.mark.parametrize("kind", [Switch4, Switch8])
-def test_an_order_that_is_missed_is_given_again(kind: type[Any], monkeypatch: pytest.MonkeyPatch):
+def test_an_order_that_is_missed_is_given_again(kind: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pdudaemon.drivers.cleware._STATE_SECONDS", 0.1)
     device = kind()
     made = driver(ClewareSwitch if kind is Switch4 else ClewareContact)
@@ -108,7 +110,7 @@ def test_an_order_that_is_missed_is_given_again(kind: type[Any], monkeypatch: py
 
 
 @pytest.mark.parametrize("kind", [Switch4, Switch8])
-def test_serial_numbers(kind: type[Any]):
+def test_serial_numbers(kind: type[Any]) -> None:
     drives = ClewareSwitch if kind is Switch4 else ClewareContact
     devices = [kind(serial=77), kind(serial=0xABCDEF1, shared=True), kind(serial=SERIAL, shared=True)]
     nameless = kind()
@@ -124,7 +126,7 @@ def test_serial_numbers(kind: type[Any]):
 
 
 @pytest.mark.parametrize("kind", [Switch4, Switch8])
-def test_the_serial_number_that_newer_devices_share(kind: type[Any]):
+def test_the_serial_number_that_newer_devices_share(kind: type[Any]) -> None:
     drives = ClewareSwitch if kind is Switch4 else ClewareContact
     older, newer, another = kind(serial=77), kind(shared=True), kind(serial=78, shared=True)
     newer.memory = b"\xff" * 64  # nobody had to read it
@@ -142,7 +144,7 @@ def test_the_serial_number_that_newer_devices_share(kind: type[Any]):
 
 
 @pytest.mark.parametrize("mood", [Mood.DEAF, Mood.BUSY])
-def test_a_neighbour_that_hangs_or_is_busy_is_asked_but_once(mood: Mood):
+def test_a_neighbour_that_hangs_or_is_busy_is_asked_but_once(mood: Mood) -> None:
     other, ours = Switch4(serial=1, shared=True, mood=mood), Switch4(shared=True)
     with hid.attached(other, ours):
         made = driver(ClewareSwitch)
@@ -154,7 +156,7 @@ def test_a_neighbour_that_hangs_or_is_busy_is_asked_but_once(mood: Mood):
         assert other.sessions <= 1 and len(other.received) == (2 if mood is Mood.DEAF else 0)
 
 
-def test_devices_that_change_places():
+def test_devices_that_change_places() -> None:
     ours, other = Switch4(shared=True), Switch4(serial=1, shared=True)
     made = driver(ClewareSwitch)
     with hid.attached(ours, other):
@@ -164,7 +166,7 @@ def test_devices_that_change_places():
     assert ours.outlets["1"] == ours.outlets["2"] == "on" and "on" not in other.outlets.values()
 
 
-def test_two_with_the_same_usb_serial_number_at_a_time():
+def test_two_with_the_same_usb_serial_number_at_a_time() -> None:
     devices = {serial: Switch4(serial=serial, shared=True) for serial in (1, 2)}
 
     def act(serial: int) -> str:
@@ -178,7 +180,7 @@ def test_two_with_the_same_usb_serial_number_at_a_time():
         assert in_parallel([lambda: act(1), lambda: act(2)]) == ["on", "on"]
 
 
-def test_a_memory_without_a_serial_number():
+def test_a_memory_without_a_serial_number() -> None:
     device = Switch4(shared=True)
     device.memory = b"\xff" * 64
     with hid.attached(device), pytest.raises(TransientError, match="the serial number in its memory is 'ÿ"):
@@ -187,7 +189,7 @@ def test_a_memory_without_a_serial_number():
 
 @pytest.mark.parametrize("mood", [Mood.DEAF, Mood.GARBLED])
 @pytest.mark.parametrize("kind", [Switch4, Switch8])
-def test_silence_and_nonsense(kind: type[Any], mood: Mood):
+def test_silence_and_nonsense(kind: type[Any], mood: Mood) -> None:
     with (
         hid.attached(kind(mood=mood)),
         pytest.raises(DeviceTimeout, match=r"^no answer from HID device 0d50:\S+ at \S+ at reading port 1$"),
@@ -195,7 +197,7 @@ def test_silence_and_nonsense(kind: type[Any], mood: Mood):
         driver(ClewareSwitch if kind is Switch4 else ClewareContact, seconds=0.2).port_status(1)
 
 
-def test_names():
+def test_names() -> None:
     for name, drives in (("clewareusbswitch4", ClewareSwitch), ("CLEWAREUSBSWITCH8", ClewareContact)):
         assert strategies.find(name) is drives
     for name in ("clewarebase", "clewareswitch1base", "clewarecontact00base", "cleware"):

@@ -28,7 +28,7 @@ def driver(device: str, seconds: float = 30) -> Conrad:
 
 
 @pytest.mark.parametrize(("name", "act"), ACTS)
-def test_the_conversations_against_the_driver(name: str, act):
+def test_the_conversations_against_the_driver(name: str, act) -> None:
     with Scripted(sample(name)) as device:
         assert act(driver(f"socket://127.0.0.1:{device.port}"), 2) in (None, State.OFF)
     assert device.played == len(sample(name))
@@ -36,7 +36,7 @@ def test_the_conversations_against_the_driver(name: str, act):
 
 
 @pytest.mark.parametrize("name", ["status", "on", "off"])
-def test_the_conversations_against_the_fake(name: str):
+def test_the_conversations_against_the_fake(name: str) -> None:
     with Cascade(1) as device:
         line = os.open(device.path, os.O_RDWR | os.O_NOCTTY)
         for asked, said in sample(name):
@@ -50,7 +50,7 @@ def test_the_conversations_against_the_fake(name: str):
 
 
 @pytest.mark.parametrize("cards", [1, 2, 3])
-def test_each_relay_of_a_cascade(cards: int):
+def test_each_relay_of_a_cascade(cards: int) -> None:
     with Cascade(cards) as device:
         for port in map(int, device.outlets):
             expected = {**device.outlets, str(port): "on"}
@@ -65,7 +65,7 @@ def test_each_relay_of_a_cascade(cards: int):
         assert {*device.outlets.values()} == {"off"}
 
 
-def test_a_card_that_is_not_there():
+def test_a_card_that_is_not_there() -> None:
     with Cascade(2) as device:
         why = f"^{device.path} has no card 3: the command came back at switching relay 16$"
         with pytest.raises(PermanentError, match=why):
@@ -74,7 +74,7 @@ def test_a_card_that_is_not_there():
         driver(device.path).port_status(0)
 
 
-def test_options_are_set_where_they_are_others():
+def test_options_are_set_where_they_are_others() -> None:
     with Cascade(2) as device:
         device.cards[1].option = 2
         driver(device.path).port_on(0)
@@ -87,14 +87,14 @@ def test_options_are_set_where_they_are_others():
 
 @pytest.mark.parametrize("cards", [1, 2])
 @pytest.mark.parametrize("left", ["06", "06 01", "06 01 ff"])
-def test_a_card_that_is_out_of_step(left: str, cards: int):
+def test_a_card_that_is_out_of_step(left: str, cards: int) -> None:
     with Cascade(cards) as device:
         device.cards[0].waiting = bytes.fromhex(left)
         driver(device.path).port_on(cards * 8 - 1)
         assert [port for port, state in device.outlets.items() if state == "on"] == [str(cards * 8 - 1)]
 
 
-def test_a_card_that_missed_a_byte_on_the_way(monkeypatch: pytest.MonkeyPatch):
+def test_a_card_that_missed_a_byte_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pdudaemon.drivers.conrad._PATIENCE", 0.3)
     with Cascade(1) as device:
         lost = [b"\x06"]
@@ -105,7 +105,7 @@ def test_a_card_that_missed_a_byte_on_the_way(monkeypatch: pytest.MonkeyPatch):
         assert device.received.count(frame(SET_SINGLE, 1, 1 << 5)) == 2
 
 
-def test_an_error_of_the_card():
+def test_an_error_of_the_card() -> None:
     with Cascade(2, Mood.REFUSING) as device:
         with pytest.raises(
             PermanentError, match=f"^{device.path}: card 2 answered with an error at switching relay 9$"
@@ -114,7 +114,7 @@ def test_an_error_of_the_card():
         assert device.outlets["9"] == "off"
 
 
-def test_a_relay_that_does_not_follow():
+def test_a_relay_that_does_not_follow() -> None:
     with Cascade(1) as device:
         device.stuck = True
         with pytest.raises(TransientError, match=f"^{device.path}: relay 7 is not on after being switched$"):
@@ -122,7 +122,7 @@ def test_a_relay_that_does_not_follow():
 
 
 @pytest.mark.parametrize("mood", [Mood.DEAF, Mood.GARBLED, Mood.BUSY])
-def test_trouble(mood: Mood, monkeypatch: pytest.MonkeyPatch):
+def test_trouble(mood: Mood, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pdudaemon.drivers.conrad._SILENCE", 0.01)
     with Cascade(1, mood) as device:
         for act in (Conrad.port_on, Conrad.port_status):
@@ -131,13 +131,13 @@ def test_trouble(mood: Mood, monkeypatch: pytest.MonkeyPatch):
             assert isinstance(caught.value, DeviceTimeout) == (mood is Mood.DEAF)
 
 
-def test_nonsense_in_the_middle_of_the_initialisation():
+def test_nonsense_in_the_middle_of_the_initialisation() -> None:
     exchanges = [(bytes.fromhex("01010000"), bytes.fromhex("FE 01 01 FE FB 01 01 FB"))]
     with Scripted(exchanges) as device, pytest.raises(TransientError, match="answered fb 01 01 fb at the init"):
         driver(f"socket://127.0.0.1:{device.port}").port_status(1)
 
 
-def test_ports():
+def test_ports() -> None:
     settings = {"driver": "conrad197720"}
     assert Conrad.canonical_port("00", settings) == "0"
     assert Conrad.canonical_port("2039", settings) == "2039"

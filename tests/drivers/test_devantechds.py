@@ -24,14 +24,14 @@ def driver(device: Any, name: str = "devantech_ds378", seconds: float = 30) -> D
     return begun(DevantechDS("relays", {"driver": name, "ip": "127.0.0.1", "port": device.port}), seconds)
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with Scripted(SAMPLE) as device:
         driver(device).port_on(2)
     assert device.played == len(SAMPLE)
     assert bytes(device.received) == b"".join(asked for asked, _ in SAMPLE)
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with Board("devantech_ds378") as device:
         with socket.create_connection(("127.0.0.1", device.port), 5) as client:
             for asked, said in SAMPLE:
@@ -41,7 +41,7 @@ def test_the_conversation_against_the_fake():
 
 
 @pytest.mark.parametrize("name", devantechds.NAMES)
-def test_each_relay_of_each_board(name: str):
+def test_each_relay_of_each_board(name: str) -> None:
     with Board(name) as device:
         board = driver(device, name)
         for port in map(int, device.outlets):
@@ -56,14 +56,14 @@ def test_each_relay_of_each_board(name: str):
             assert board.port_status(port) is State.ON
 
 
-def test_a_refusal():
+def test_a_refusal() -> None:
     with Board("devantech_ds378", Mood.REFUSING) as device:
         with pytest.raises(PermanentError, match=rf"^127.0.0.1:{device.port} refused switching relay 8 \(0x01\)$"):
             driver(device).port_on(8)
         assert driver(device).port_status(8) is State.OFF
 
 
-def test_a_relay_that_does_not_follow():
+def test_a_relay_that_does_not_follow() -> None:
     with Board("devantech_ds2824") as device:
         device.stuck = True
         with pytest.raises(TransientError, match=f"^127.0.0.1:{device.port}: relay 24 is not on after switching"):
@@ -71,7 +71,7 @@ def test_a_relay_that_does_not_follow():
 
 
 @pytest.mark.parametrize("mood", [Mood.GARBLED, Mood.BUSY, Mood.GONE, Mood.DEAF])
-def test_trouble(mood: Mood):
+def test_trouble(mood: Mood) -> None:
     with Board("devantech_ds378", mood) as device:
         for act in (DevantechDS.port_on, DevantechDS.port_off, DevantechDS.port_status):
             with pytest.raises(TransientError, match=f"127.0.0.1:{device.port}") as caught:
@@ -79,5 +79,5 @@ def test_trouble(mood: Mood):
             assert isinstance(caught.value, DeviceTimeout) == (mood is Mood.DEAF)
 
 
-def test_the_address_is_by_default_the_name_from_the_factory():
+def test_the_address_is_by_default_the_name_from_the_factory() -> None:
     assert DevantechDS("relays", {"driver": "devantech_ds378"}).ip == "dS2824"

@@ -26,14 +26,14 @@ def driver(device: Any, name: str = "devantech_eth008", seconds: float = 30, **s
     return begun(DevantechETH("127.0.0.1", given), seconds)
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with Scripted(SAMPLE) as device:
         driver(device, password="pw").port_on(3)
     assert device.played == len(SAMPLE)
     assert bytes(device.received) == b"".join(asked for asked, _ in SAMPLE)
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with Board("devantech_eth008", password="pw") as device:
         with socket.create_connection(("127.0.0.1", device.port), 5) as client:
             for asked, said in SAMPLE:
@@ -44,7 +44,7 @@ def test_the_conversation_against_the_fake():
 
 @pytest.mark.parametrize("contact", ["NO", "NC"])
 @pytest.mark.parametrize("name", devantecheth.NAMES)
-def test_each_relay_of_each_board(name: str, contact: str):
+def test_each_relay_of_each_board(name: str, contact: str) -> None:
     with Board(name, contact=contact) as device:
         board = driver(device, name, logic=contact)
         for port in map(int, device.outlets):
@@ -60,20 +60,20 @@ def test_each_relay_of_each_board(name: str, contact: str):
         assert device.locked
 
 
-def test_a_board_without_password():
+def test_a_board_without_password() -> None:
     with Board("devantech_eth002", password="") as device:
         driver(device, "devantech_eth002", password="").port_on(2)
         assert device.outlets == {"1": "off", "2": "on"}
         assert device.received == b"\x20\x02\x00\x24"
 
 
-def test_reading_needs_no_login():
+def test_reading_needs_no_login() -> None:
     with Board("devantech_eth484", Mood.WRONG_PASSWORD) as device:
         assert driver(device, "devantech_eth484").port_status(4) is State.OFF
         assert device.received == b"\x24"
 
 
-def test_refusals():
+def test_refusals() -> None:
     with Board("devantech_eth008", Mood.WRONG_PASSWORD) as device:
         with pytest.raises(PermanentError, match=f"^login refused by 127.0.0.1:{device.port}$"):
             driver(device).port_on(1)
@@ -89,7 +89,7 @@ def test_refusals():
         driver(device, password="").port_on(1)
 
 
-def test_a_relay_that_does_not_follow():
+def test_a_relay_that_does_not_follow() -> None:
     with (
         Scripted([(b"\x20\x01\x00", b"\x00"), (b"\x24", b"\xfe")]) as device,
         pytest.raises(TransientError, match=f"^127.0.0.1:{device.port}: relay 1 is not on after switching"),
@@ -98,7 +98,7 @@ def test_a_relay_that_does_not_follow():
 
 
 @pytest.mark.parametrize("mood", [Mood.GARBLED, Mood.BUSY, Mood.GONE, Mood.DEAF])
-def test_trouble(mood: Mood):
+def test_trouble(mood: Mood) -> None:
     with Board("devantech_eth8020", mood) as device:
         settings = {"port": device.port}
         for act in (DevantechETH.port_on, DevantechETH.port_off, DevantechETH.port_status):

@@ -31,14 +31,14 @@ def driver(device: str, name: str = NAME, seconds: float = 30) -> DevantechUSB:
 @pytest.mark.parametrize(
     ("act", "exchanges"), [(DevantechUSB.port_on, SAMPLE[:2]), (DevantechUSB.port_off, SAMPLE[2:])]
 )
-def test_the_conversation_against_the_driver(act, exchanges: list[tuple[bytes, bytes]]):
+def test_the_conversation_against_the_driver(act, exchanges: list[tuple[bytes, bytes]]) -> None:
     with Scripted(exchanges) as device:
         act(driver(f"socket://127.0.0.1:{device.port}"), 3)
     assert device.played == len(exchanges)
     assert bytes(device.received) == b"".join(asked for asked, _ in exchanges)
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with Module(NAME) as device:
         line = os.open(device.path, os.O_RDWR | os.O_NOCTTY)
         for asked, said in SAMPLE:
@@ -49,7 +49,7 @@ def test_the_conversation_against_the_fake():
 
 
 @pytest.mark.parametrize("name", devantechusb.NAMES)
-def test_each_relay_of_each_module(name: str):
+def test_each_relay_of_each_module(name: str) -> None:
     with Module(name) as device:
         module = driver(device.path, name)
         for port in map(int, device.outlets):
@@ -66,7 +66,7 @@ def test_each_relay_of_each_module(name: str):
             assert module.port_status(port) is State.OFF
 
 
-def test_what_was_left_in_the_line():
+def test_what_was_left_in_the_line() -> None:
     with Module(NAME) as device:
         device.send(b"\xff\xff\xff")  # the answer to a question that another program did not wait for
         assert driver(device.path).port_status(1) is State.OFF
@@ -74,7 +74,7 @@ def test_what_was_left_in_the_line():
         driver(device.path).port_on(1)
 
 
-def test_a_relay_that_does_not_follow():
+def test_a_relay_that_does_not_follow() -> None:
     with Module(NAME) as device:
         device.stuck = True
         with pytest.raises(TransientError, match=f"^{device.path}: relay 8 is not on after being switched$"):
@@ -82,7 +82,7 @@ def test_a_relay_that_does_not_follow():
 
 
 @pytest.mark.parametrize("mood", [Mood.DEAF, Mood.BUSY])
-def test_trouble(mood: Mood):
+def test_trouble(mood: Mood) -> None:
     with Module(NAME, mood) as device:
         for act in (DevantechUSB.port_on, DevantechUSB.port_off, DevantechUSB.port_status):
             with pytest.raises(TransientError, match=device.path) as caught:
@@ -90,12 +90,12 @@ def test_trouble(mood: Mood):
             assert isinstance(caught.value, DeviceTimeout) == (mood is Mood.DEAF)
 
 
-def test_not_there():
+def test_not_there() -> None:
     with pytest.raises(TransientError, match=r"^cannot open /dev/no-such-line: No such file or directory$"):
         driver("/dev/no-such-line").port_on(1)
 
 
-def test_what_is_attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serialport, "_TTYS", tmp_path / "tty")
     monkeypatch.setattr(serialport, "_DEV", tmp_path / "dev")
     for number, (vendor, product) in enumerate([("04d8", "USB-RLY16L"), ("04d8", "USB-ISS"), ("2a19", "USB-RLY02")]):
@@ -112,13 +112,13 @@ def test_what_is_attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ]
 
 
-def test_through_ser2net(tmp_path: Path):
+def test_through_ser2net(tmp_path: Path) -> None:
     with Module(NAME) as device, ser2net(tmp_path, device.path) as (_, plain):
         driver(f"socket://127.0.0.1:{plain}", seconds=15).port_on(8)
         assert device.outlets["8"] == "on"
 
 
-def test_the_orders_for_all_relays_are_no_ports():
+def test_the_orders_for_all_relays_are_no_ports() -> None:
     for port in ("0", "9", "10", "-10"):
         with pytest.raises(ValueError, match=f"'{port}'"):
             DevantechUSB.canonical_port(port, {"driver": NAME})

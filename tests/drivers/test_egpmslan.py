@@ -28,7 +28,7 @@ def driver(device: Any, seconds: float = 30, **settings: Any) -> EGPMSLAN:
     return begun(EGPMSLAN("127.0.0.1", given), seconds)
 
 
-def test_the_vector():
+def test_the_vector() -> None:
     assert VECTOR.solution() == bytes.fromhex("E429D822")
     assert bytes(map(VECTOR.encoded, [0x11, 0x22, 0x22, 0x11])) == bytes.fromhex("AEFDFDAE")
     assert bytes(map(VECTOR.encoded, [0x04, 0x04, 0x01, 0x04])) == bytes.fromhex("1B1B1E1B")
@@ -38,14 +38,14 @@ def test_the_vector():
             assert cipher.decoded(cipher.encoded(byte)) == byte
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with Scripted(SAMPLE) as device:
         driver(device, password="1").port_on(2)
         eventually(lambda: device.played == len(SAMPLE))
     assert bytes(device.received) == b"".join(asked for asked, _ in SAMPLE)
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with Strip(password="1") as device:
         device.outlets.update({"1": "on", "4": "on"})
         with socket.create_connection(("127.0.0.1", device.port), 5) as client:
@@ -58,7 +58,7 @@ def test_the_conversation_against_the_fake():
 
 
 @pytest.mark.parametrize("version", CODES)
-def test_each_socket_of_each_firmware(version: str):
+def test_each_socket_of_each_firmware(version: str) -> None:
     with Strip(version=version) as device:
         for port in (1, 2, 3, 4):
             expected = {**device.outlets, str(port): "on"}
@@ -74,13 +74,13 @@ def test_each_socket_of_each_firmware(version: str):
 
 
 @pytest.mark.parametrize("password", ["1", "", "12345678", "123456789", "pässwörd"])
-def test_passwords_are_padded_and_cut(password: str):
+def test_passwords_are_padded_and_cut(password: str) -> None:
     with Strip(password=password) as device:
         driver(device, password=password).port_on(1)
         assert device.outlets["1"] == "on"
 
 
-def test_a_wrong_password(monkeypatch: pytest.MonkeyPatch):
+def test_a_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(egpmslan, "PATIENCE", 0.2)
     with Strip() as device:
         why = f"^no answer from 127.0.0.1:{device.port} to the password: it is probably wrong$"
@@ -91,12 +91,12 @@ def test_a_wrong_password(monkeypatch: pytest.MonkeyPatch):
         assert device.outlets["1"] == "off"
 
 
-def test_silence_at_the_password_that_ends_with_the_deadline():
+def test_silence_at_the_password_that_ends_with_the_deadline() -> None:
     with Strip(Mood.WRONG_PASSWORD) as device, pytest.raises(DeviceTimeout, match=r"at the password within 0.3 s$"):
         driver(device, 0.3).port_on(1)
 
 
-def test_a_session_that_is_not_over_yet():
+def test_a_session_that_is_not_over_yet() -> None:
     with Strip(ignores=2) as device:
         start = time.monotonic()
         driver(device).port_on(4)
@@ -105,28 +105,28 @@ def test_a_session_that_is_not_over_yet():
         assert device.sessions == 1
 
 
-def test_a_session_that_lasts_for_as_long_as_the_strip_waits(monkeypatch: pytest.MonkeyPatch):
+def test_a_session_that_lasts_for_as_long_as_the_strip_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", 0.05)
     with Strip(ignores=40) as device:
         driver(device).port_on(4)
         assert device.outlets["4"] == "on" and device.sessions == 1
 
 
-def test_another_session_that_stays():
+def test_another_session_that_stays() -> None:
     with Strip(Mood.BUSY) as device:
         with pytest.raises(DeviceTimeout, match=f"127.0.0.1:{device.port} at the beginning of a session within 0.7 s$"):
             driver(device, 0.7).port_on(4)
         assert bytes(device.received) == b"\x11\x11"
 
 
-def test_a_socket_that_does_not_follow():
+def test_a_socket_that_does_not_follow() -> None:
     with Strip() as device:
         device.stuck = True
         with pytest.raises(TransientError, match=f"^127.0.0.1:{device.port}: socket 3 is not on after switching"):
             driver(device).port_on(3)
 
 
-def test_states_that_are_none():
+def test_states_that_are_none() -> None:
     with Strip(Mood.GARBLED) as device:
         with pytest.raises(TransientError, match=f"^127.0.0.1:{device.port} tells a state that is none: 0x77$"):
             driver(device).port_status(1)
@@ -134,7 +134,7 @@ def test_states_that_are_none():
 
 
 @pytest.mark.parametrize("mood", [Mood.GONE, Mood.DEAF])
-def test_trouble(mood: Mood):
+def test_trouble(mood: Mood) -> None:
     with Strip(mood) as device:
         for act in (EGPMSLAN.port_on, EGPMSLAN.port_off, EGPMSLAN.port_status):
             with pytest.raises(TransientError, match=f"127.0.0.1:{device.port}") as caught:

@@ -28,7 +28,7 @@ def driver(device: str = "", seconds: float = 30, name: str = "EG-PMS") -> EnerG
     return begun(EnerGenieUSB("strip", {"driver": name, "device": device}), seconds)
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     device = usb.Scripted(0x04B4, 0xFD11, "SIS-PM", SAMPLE)
     with usb.attached(device):
         driver(ID).port_on(2)
@@ -36,7 +36,7 @@ def test_the_conversation_against_the_driver():
     assert device.played == len(SAMPLE)
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     strip = Strip()
     for asked, said in SAMPLE:
         setup, data = bytes.fromhex(asked)[:8], bytes.fromhex(asked)[8:]
@@ -48,7 +48,7 @@ def test_the_conversation_against_the_fake():
 
 @pytest.mark.parametrize("product", [0xFD10, 0xFD11, 0xFD12, 0xFD13, 0xFD15])
 @pytest.mark.parametrize("name", ["EG-PMS", "EG-PM2"])
-def test_each_outlet_of_each_model(product: int, name: str):
+def test_each_outlet_of_each_model(product: int, name: str) -> None:
     strip = Strip(product)
     with usb.attached(strip):
         for port in strip.outlets:
@@ -62,7 +62,7 @@ def test_each_outlet_of_each_model(product: int, name: str):
                 driver(name=name).port_on(2)
 
 
-def test_which_strip():
+def test_which_strip() -> None:
     first, second = Strip(0xFD11, "01:01:51:a4:c3"), Strip(0xFD15, "01:01:0a:bb:02")
     with usb.attached(first, second):
         driver("01:01:0A:BB:02").port_on(4)
@@ -75,7 +75,7 @@ def test_which_strip():
             driver("99:99").port_on(1)
 
 
-def test_one_that_cannot_be_read_does_not_hide_the_right_one():
+def test_one_that_cannot_be_read_does_not_hide_the_right_one() -> None:
     with usb.attached(
         Strip(serial="01:02:03:04:05", mood=Mood.GARBLED), Strip(mood=Mood.WRONG_PASSWORD), Strip(0xFD13)
     ):
@@ -83,7 +83,7 @@ def test_one_that_cannot_be_read_does_not_hide_the_right_one():
 
 
 @pytest.mark.parametrize("mood", [Mood.DEAF, Mood.BUSY])
-def test_a_neighbour_that_hangs_or_is_busy_is_asked_but_once(mood: Mood):
+def test_a_neighbour_that_hangs_or_is_busy_is_asked_but_once(mood: Mood) -> None:
     other, strip = Strip(serial="01:02:03:04:05", mood=mood), Strip()
     with usb.attached(other, strip):
         made = driver(ID)
@@ -95,7 +95,7 @@ def test_a_neighbour_that_hangs_or_is_busy_is_asked_but_once(mood: Mood):
         assert other.sessions == 1
 
 
-def test_strips_that_change_places():
+def test_strips_that_change_places() -> None:
     ours, other = Strip(), Strip(serial="01:02:03:04:05")
     made = driver(ID)
     with usb.attached(ours, other):
@@ -106,7 +106,7 @@ def test_strips_that_change_places():
     assert "on" not in other.outlets.values()
 
 
-def test_transfers_are_tried_again():
+def test_transfers_are_tried_again() -> None:
     strip = Strip()
     with usb.attached(strip):
         for fails in (["PIPE"] * 4, ["short"] * 4, ["TIMEOUT", "IO", "", "short", "IO", "PIPE"]):
@@ -123,7 +123,7 @@ def test_transfers_are_tried_again():
         assert strip.outlets["1"] == "off"
 
 
-def test_an_outlet_that_does_not_follow():
+def test_an_outlet_that_does_not_follow() -> None:
     strip = Strip()
     strip.stuck = True
     with usb.attached(strip), pytest.raises(TransientError, match=r"^port 3 is still off after on$"):
@@ -133,7 +133,7 @@ def test_an_outlet_that_does_not_follow():
 # -- the transport
 
 
-def test_the_kernels_driver_is_detached_and_another_program_is_waited_for():
+def test_the_kernels_driver_is_detached_and_another_program_is_waited_for() -> None:
     strip = Strip(mood=Mood.BUSY)
     later = threading.Timer(0.15, setattr, (strip, "mood", Mood.WELL))
     later.start()
@@ -149,7 +149,7 @@ def test_the_kernels_driver_is_detached_and_another_program_is_waited_for():
     later.join()
 
 
-def test_silence_ends_with_the_deadline():
+def test_silence_ends_with_the_deadline() -> None:
     with (
         usb.attached(Strip(mood=Mood.DEAF)),
         pytest.raises(
@@ -159,7 +159,7 @@ def test_silence_ends_with_the_deadline():
         driver(seconds=0.2).port_on(1)
 
 
-def test_no_access():
+def test_no_access() -> None:
     with (
         usb.attached(Strip(mood=Mood.WRONG_PASSWORD)),
         pytest.raises(PermanentError, match=r"^no access to USB device 04b4:fd11 .*group pdudaemon$"),
@@ -167,7 +167,7 @@ def test_no_access():
         driver().port_on(1)
 
 
-def test_pulled_out_meanwhile(monkeypatch: pytest.MonkeyPatch):
+def test_pulled_out_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     strip = Strip()
 
     def control(*_: object) -> bytes:
@@ -178,14 +178,14 @@ def test_pulled_out_meanwhile(monkeypatch: pytest.MonkeyPatch):
         driver().port_on(1)
 
 
-def test_without_pyusb(monkeypatch: pytest.MonkeyPatch):
+def test_without_pyusb(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("usb", "usb.core", "usb.util"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(PermanentError, match=r"^USB devices need the Python package pyusb \(Debian: python3-usb\)$"):
         driver().port_on(1)
 
 
-def test_without_libusb(monkeypatch: pytest.MonkeyPatch):
+def test_without_libusb(monkeypatch: pytest.MonkeyPatch) -> None:
     def find(**_: object) -> object:
         raise usb.NoBackendError("No backend available")
 
@@ -195,7 +195,7 @@ def test_without_libusb(monkeypatch: pytest.MonkeyPatch):
             driver().port_on(1)
 
 
-def test_the_real_package():
+def test_the_real_package() -> None:
     """Where it is installed, it is asked; a machine with such a device would be a surprise."""
     if importlib.util.find_spec("usb"):
         try:
@@ -207,7 +207,7 @@ def test_the_real_package():
             transport.find(["04b4:fd11"], Deadline(30))
 
 
-def test_ports():
+def test_ports() -> None:
     assert EnerGenieUSB.canonical_port("04", {"driver": "EG-PM2"}) == "4"
     for port in ("0", "5", "a"):
         with pytest.raises(ValueError, match=f"'{port}'"):

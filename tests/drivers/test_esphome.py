@@ -29,13 +29,13 @@ def canonical(port: str) -> str:
     return Driver.canonical_port(port, {"driver": "esphome-http"})
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with ScriptedWeb(SAMPLE) as device:
         driver(device, **LOGIN).port_on("relay_1")
     assert not device.exchanges
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with ESPHome(scheme="Basic") as device:
         where = f"http://127.0.0.1:{device.port}"
         passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
@@ -51,7 +51,7 @@ def test_the_conversation_against_the_fake():
 
 
 @pytest.mark.parametrize("scheme", ["", "Basic", "Digest"])
-def test_the_login_is_as_the_device_asks(scheme: str):
+def test_the_login_is_as_the_device_asks(scheme: str) -> None:
     with ESPHome(scheme=scheme) as device:
         driver(device, **LOGIN).port_on("relay_1")
         assert device.outlets["relay_1"] == "on"
@@ -61,7 +61,7 @@ def test_the_login_is_as_the_device_asks(scheme: str):
 
 
 @pytest.mark.parametrize("given", [{}, {"username": USERNAME}, {"password": PASSWORD}])
-def test_half_a_login_is_none(given: dict[str, str]):
+def test_half_a_login_is_none(given: dict[str, str]) -> None:
     with ESPHome(scheme="Digest") as device:
         with pytest.raises(PermanentError, match=r"at POST /switch/relay_1/turn_on \(401\): it asks for a user name"):
             driver(device, **given).port_on("relay_1")
@@ -69,7 +69,7 @@ def test_half_a_login_is_none(given: dict[str, str]):
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "Digest"])
-def test_a_refused_login(scheme: str):
+def test_a_refused_login(scheme: str) -> None:
     with (
         ESPHome(Mood.WRONG_PASSWORD, scheme) as device,
         pytest.raises(PermanentError, match=r"^login refused by \S+ at POST /switch/relay_1/turn_on \(401\)$"),
@@ -77,7 +77,7 @@ def test_a_refused_login(scheme: str):
         driver(device, **LOGIN).port_on("relay_1")
 
 
-def test_names_and_devices():
+def test_names_and_devices() -> None:
     with ESPHome() as device:
         device.outlets |= {"7": "off", "Küche #2": "off"}
         for port in ("strip/Relay 2", "Küche #2"):
@@ -93,14 +93,14 @@ def test_names_and_devices():
         }
 
 
-def test_a_switch_that_is_not_there():
+def test_a_switch_that_is_not_there() -> None:
     with ESPHome() as device:
         for action in (Driver.port_on, Driver.port_status):
             with pytest.raises(PermanentError, match=r"/switch/lamp\S*: the device has no such switch \(404\)$"):
                 action(driver(device), "lamp")
 
 
-def test_orders_take_effect_late_or_never():
+def test_orders_take_effect_late_or_never() -> None:
     with ESPHome() as device:
         device.lag = 1
         driver(device).port_on("relay_1")
@@ -111,7 +111,7 @@ def test_orders_take_effect_late_or_never():
 
 
 @pytest.mark.parametrize("value", [True, False])
-def test_the_state_with_and_without_value(value: bool):
+def test_the_state_with_and_without_value(value: bool) -> None:
     with ESPHome() as device:
         device.value = value
         assert driver(device).port_status("relay_1") is State.OFF
@@ -120,7 +120,7 @@ def test_the_state_with_and_without_value(value: bool):
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"state":"?"}', '{"value":null}', '{"value":[]}', '{"value":2}'])
-def test_answers_that_tell_nothing(body: str):
+def test_answers_that_tell_nothing(body: str) -> None:
     with (
         ScriptedWeb([("GET /switch/relay_1", f"200 {body}")]) as device,
         pytest.raises(TransientError, match=r"^127.0.0.1:\d+ at GET /switch/relay_1: "),
@@ -128,7 +128,7 @@ def test_answers_that_tell_nothing(body: str):
         driver(device).port_status("relay_1")
 
 
-def test_each_switch_has_one_spelling():
+def test_each_switch_has_one_spelling() -> None:
     for spellings in (
         ("relay_1",),
         ("Relay%201", "Relay 1"),
@@ -156,7 +156,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("port", BAD)
-def test_what_would_leave_its_place(port: str):
+def test_what_would_leave_its_place(port: str) -> None:
     with pytest.raises(ValueError, match="is not a port: the name of a switch, or DEVICE/NAME") as caught:
         canonical(port)
     assert str(caught.value).startswith(repr(port))

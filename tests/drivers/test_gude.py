@@ -32,14 +32,14 @@ def driver(device: Any, seconds: float = 30, **settings: Any) -> Gude:
 
 
 @pytest.mark.parametrize(("name", "act"), [*zip(SAMPLES, (Gude.port_on, Gude.port_status), strict=True)])
-def test_the_conversation_against_the_driver(name: str, act: Callable[[Gude, int], State | None]):
+def test_the_conversation_against_the_driver(name: str, act: Callable[[Gude, int], State | None]) -> None:
     with Scripted(sample(name)) as device:
         assert act(driver(device), 3) in (None, State.ON)
     assert bytes(device.received) == b"".join(asked for asked, _ in sample(name))
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_the_conversation_against_the_fake(name: str):
+def test_the_conversation_against_the_fake(name: str) -> None:
     with EPC() as device:
         device.greeting = ""
         device.echo = "_on_" in name
@@ -66,7 +66,7 @@ def test_the_conversation_against_the_fake(name: str):
         {"negotiation": b"\xff\xfb\x03\xff\xfb\x01"},
     ],
 )
-def test_habits(different: dict[str, Any]):
+def test_habits(different: dict[str, Any]) -> None:
     with EPC() as device:
         vars(device).update(different)
         for port in (3, 12):
@@ -78,7 +78,7 @@ def test_habits(different: dict[str, Any]):
         assert device.logouts == device.sessions == 8
 
 
-def test_an_echo_and_a_push_are_no_answer(monkeypatch: pytest.MonkeyPatch):
+def test_an_echo_and_a_push_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "FAREWELL_SECONDS", 0.1)
     for said in ("port 3 state set 1\r\n", "#OK.\r\n#port 3 ON\r\n>", "port 3 OK.\r\n"):
         with Scripted([(b"port 3 state set 1\r\n", said.encode()), (b"never", b"")]) as device:
@@ -89,7 +89,7 @@ def test_an_echo_and_a_push_are_no_answer(monkeypatch: pytest.MonkeyPatch):
             eventually(lambda device=device: device.received.endswith(b"quit\r"))
 
 
-def test_refusals():
+def test_refusals() -> None:
     with EPC(Mood.REFUSING) as device:
         with pytest.raises(PermanentError) as caught:
             driver(device).port_on(3)
@@ -99,7 +99,7 @@ def test_refusals():
 
 
 @pytest.mark.parametrize("echo", [True, False])
-def test_logins(echo: bool):
+def test_logins(echo: bool) -> None:
     with EPC() as device:
         device.login, device.echo = True, echo
         login = {"username": "pdudaemon", "password": PASSWORD}
@@ -115,7 +115,7 @@ def test_logins(echo: bool):
         assert device.outlets["3"] == "on"
 
 
-def test_a_login_that_is_not_asked_for(monkeypatch: pytest.MonkeyPatch):
+def test_a_login_that_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "PATIENCE", 0.1)
     for greeting in ("", "hello\r\n>"):
         with EPC() as device:
@@ -125,7 +125,7 @@ def test_a_login_that_is_not_asked_for(monkeypatch: pytest.MonkeyPatch):
             assert PASSWORD.encode() not in device.received
 
 
-def test_the_web_interface_where_the_console_cannot_show():
+def test_the_web_interface_where_the_console_cannot_show() -> None:
     with EPC() as device, StatusPage(device) as page:
         device.shows = False
         device.outlets["5"] = "on"
@@ -138,14 +138,14 @@ def test_the_web_interface_where_the_console_cannot_show():
 
 
 @pytest.mark.parametrize("body", ["{}", '{"outputs":[]}', '{"outputs":[{"state":7}]}', "[1]", "<html>"])
-def test_web_pages_that_do_not_tell(body: str):
+def test_web_pages_that_do_not_tell(body: str) -> None:
     with EPC() as device, ScriptedWeb([("GET /statusjsn.js?components=1", f"200 {body}")]) as page:
         device.shows = False
         with pytest.raises(TransientError, match=rf"^127.0.0.1:{page.port} at GET /statusjsn.js: the answer "):
             driver(device, httpport=page.port).port_status(1)
 
 
-def test_what_the_console_said_is_told_where_the_web_interface_fails_too():
+def test_what_the_console_said_is_told_where_the_web_interface_fails_too() -> None:
     with EPC() as device, ScriptedWeb([("GET /statusjsn.js?components=1", "404 ")]) as page:
         device.shows = False
         with pytest.raises(PermanentError) as caught:
@@ -156,7 +156,7 @@ def test_what_the_console_said_is_told_where_the_web_interface_fails_too():
 
 
 @pytest.mark.parametrize("port", ["0", "13", "-1", "1;2", "on", ""])
-def test_bad_ports(port: str):
+def test_bad_ports(port: str) -> None:
     assert Gude.canonical_port("012", {"driver": "gude1202"}) == "12"
     with pytest.raises(ValueError, match=r"is not a port"):
         Gude.canonical_port(port, {"driver": "gude1202"})

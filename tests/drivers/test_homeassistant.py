@@ -35,13 +35,13 @@ def driver(device: Any, seconds: float = 30, **settings: Any) -> Driver:
     )
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with ScriptedWeb(SAMPLE) as device:
         driver(device).port_on("lab1")
     assert not device.exchanges
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with HomeAssistant() as device:
         for asked, said in SAMPLE:
             method, target, body = f"{asked} ".split(" ", 2)
@@ -57,7 +57,7 @@ def test_the_conversation_against_the_fake():
         assert device.outlets == {"lab1": "on", "rack_2": "off"}
 
 
-def test_switching_and_reading():
+def test_switching_and_reading() -> None:
     with HomeAssistant() as device:
         device.outlets["7"] = "off"
         for port, name in (("rack_2", "rack_2"), (7, "7")):
@@ -68,7 +68,7 @@ def test_switching_and_reading():
             assert driver(device).port_status(port) is State.OFF
 
 
-def test_a_switch_that_is_not_there():
+def test_a_switch_that_is_not_there() -> None:
     with HomeAssistant() as device:
         for action in (Driver.port_on, Driver.port_off, Driver.port_status):
             with pytest.raises(
@@ -78,7 +78,7 @@ def test_a_switch_that_is_not_there():
         assert {request.method for request in device.requests} == {"GET"}
 
 
-def test_states_that_are_neither_on_nor_off():
+def test_states_that_are_neither_on_nor_off() -> None:
     with HomeAssistant() as device:
         device.outlets = {"lab1": "unavailable", "rack_2": "unknown"}
         for port in device.outlets:
@@ -89,14 +89,14 @@ def test_states_that_are_neither_on_nor_off():
         assert device.outlets == {"lab1": "unavailable", "rack_2": "on"}
 
 
-def test_an_order_without_effect():
+def test_an_order_without_effect() -> None:
     with HomeAssistant() as device:
         device.obeys = False
         with pytest.raises(TransientError, match=r"^port lab1 is still off after on$"):
             driver(device, seconds=0.5).port_on("lab1")
 
 
-def test_refusals():
+def test_refusals() -> None:
     with (
         HomeAssistant(Mood.WRONG_PASSWORD) as device,
         pytest.raises(
@@ -112,7 +112,7 @@ def test_refusals():
 
 
 @pytest.mark.parametrize("said", ["200 ", "200 []", "200 {}", '200 {"state":1}', "502 "])
-def test_answers_that_tell_nothing(said: str):
+def test_answers_that_tell_nothing(said: str) -> None:
     with (
         ScriptedWeb([(SAMPLE[0][0], said)]) as device,
         pytest.raises(TransientError, match=r"^127.0.0.1:\d+ at GET /api/states/switch.lab1: "),
@@ -134,7 +134,7 @@ class OverTLS(HomeAssistant):
             super().converse(secured)
 
 
-def test_https(tmp_path: Path):
+def test_https(tmp_path: Path) -> None:
     with OverTLS(tmp_path) as device:
         driver(device, protocol="https", insecure=True).port_on("lab1")
         assert device.outlets["lab1"] == "on" and API_KEY.encode() in device.received
@@ -144,7 +144,7 @@ def test_https(tmp_path: Path):
         assert not device.received
 
 
-def test_settings_and_ports():
+def test_settings_and_ports() -> None:
     assert read(Driver, {"driver": "home-assistant-http"})[1] == {"api_key": "is missing: long-lived access token"}
     assert Driver("home.example", {"driver": "home-assistant-http", "api_key": "x"}).hostname == "home.example"
     assert (

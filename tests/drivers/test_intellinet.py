@@ -25,13 +25,13 @@ def driver(device: Any, seconds: float = 30, **settings: Any) -> Driver:
     return begun(Driver("127.0.0.1", {"driver": "intellinet", "port": device.port, **settings}), seconds)
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with ScriptedWeb(SAMPLE) as device:
         driver(device).port_off(0)
     assert not device.exchanges
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with Intellinet() as device:
         device.outlets |= {"0": "on", "7": "on"}
         device.page = "<html>…</html>"
@@ -47,7 +47,7 @@ def test_the_conversation_against_the_fake():
         assert device.outlets == {**dict.fromkeys("0123456", "off"), "7": "on"}
 
 
-def test_ports_are_those_of_the_wire():
+def test_ports_are_those_of_the_wire() -> None:
     with Intellinet() as device:
         for port in (0, 7):
             driver(device).port_on(port)
@@ -59,14 +59,14 @@ def test_ports_are_those_of_the_wire():
             Driver.canonical_port(port, {"driver": "intellinet"})
 
 
-def test_the_login_is_sent_unasked():
+def test_the_login_is_sent_unasked() -> None:
     with Intellinet() as device:
         driver(device, password=PASSWORD).port_status(0)
         expected = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
         assert [request.headers["authorization"] for request in device.requests] == [f"Basic {expected}"]
 
 
-def test_refused_logins():
+def test_refused_logins() -> None:
     with Intellinet(Mood.WRONG_PASSWORD, f"admin:{PASSWORD}") as device:
         with pytest.raises(PermanentError, match=r"^login refused by \S+ at GET /control_outlet.htm \(401\)$"):
             driver(device, password=PASSWORD).port_on(0)
@@ -78,7 +78,7 @@ def test_refused_logins():
             driver(device).port_on(0)
 
 
-def test_numbers_are_no_refusals_and_orders_may_take_effect_late():
+def test_numbers_are_no_refusals_and_orders_may_take_effect_late() -> None:
     with Intellinet() as device:
         device.page = "<html>power 401 W, unauthorized use prohibited, serial 4401</html>"
         device.lag = 1
@@ -86,14 +86,14 @@ def test_numbers_are_no_refusals_and_orders_may_take_effect_late():
         assert device.outlets["3"] == "on"
 
 
-def test_an_order_with_a_delay_of_seconds():
+def test_an_order_with_a_delay_of_seconds() -> None:
     with Intellinet() as device:
         device.lag = 12  # readings, 0.3 s apart
         driver(device, seconds=15).port_on(3)
         assert not device._still
 
 
-def test_an_order_without_effect():
+def test_an_order_without_effect() -> None:
     with Intellinet() as device:
         device.obeys = False
         with pytest.raises(TransientError, match=r"^port 3 is still off after on$"):
@@ -111,7 +111,7 @@ def test_an_order_without_effect():
         "<outletStat1>on",
     ],
 )
-def test_answers_that_tell_nothing(body: str):
+def test_answers_that_tell_nothing(body: str) -> None:
     with (
         ScriptedWeb([("GET /status.xml", f"200 {body}")]) as device,
         pytest.raises(TransientError, match=r"^127.0.0.1:\d+ at GET /status.xml: .* the state of outlet 1$"),
@@ -119,6 +119,6 @@ def test_answers_that_tell_nothing(body: str):
         driver(device).port_status(1)
 
 
-def test_other_spellings():
+def test_other_spellings() -> None:
     with ScriptedWeb([("GET /status.xml", "200 <OUTLETSTAT1> ON\n</OUTLETSTAT1>")]) as device:
         assert driver(device).port_status(1) is State.ON

@@ -25,7 +25,7 @@ def driver(port: int, seconds: float = 30, **settings: Any) -> ModbusTCP:
     return begun(ModbusTCP("127.0.0.1", {"driver": "modbustcp", "port": port, **settings}), seconds)
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     board = driver(1)
     for exchange, act in zip(SAMPLE, (board.port_on, board.port_status), strict=True):
         with Scripted([exchange]) as device:
@@ -34,7 +34,7 @@ def test_the_conversation_against_the_driver():
         assert bytes(device.received) == exchange[0]
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with Board() as device:
         with socket.create_connection(("127.0.0.1", device.port), 5) as client:
             for asked, said in SAMPLE:
@@ -50,7 +50,7 @@ def server() -> Iterator[tuple[int, Any]]:
 
 
 @pytest.mark.parametrize("coil", [0, 3, COILS - 1])
-def test_pymodbus(server: tuple[int, Any], coil: int):
+def test_pymodbus(server: tuple[int, Any], coil: int) -> None:
     port, client = server
     board = driver(port)
     board.port_on(coil)
@@ -69,7 +69,7 @@ def test_pymodbus(server: tuple[int, Any], coil: int):
 
 
 @pytest.mark.parametrize("settings", [{"unit": 7}, {"slave": "7"}, {"unit": "7", "slave": 1}])
-def test_units_of_pymodbus(server: tuple[int, Any], settings: dict[str, Any]):
+def test_units_of_pymodbus(server: tuple[int, Any], settings: dict[str, Any]) -> None:
     port, client = server
     driver(port, **settings).port_on(5)
     assert driver(port, **settings).port_status(5) is State.ON
@@ -80,7 +80,7 @@ def test_units_of_pymodbus(server: tuple[int, Any], settings: dict[str, Any]):
 
 
 @pytest.mark.parametrize("reads", ["any", "from 0", "silently"])
-def test_each_coil(reads: str, monkeypatch: pytest.MonkeyPatch):
+def test_each_coil(reads: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pdudaemon.drivers.modbustcp._PATIENCE", 0.05)
     with Board(10, reads=reads) as device:
         board = driver(device.port)
@@ -108,7 +108,7 @@ def test_each_coil(reads: str, monkeypatch: pytest.MonkeyPatch):
         (99, TransientError, "unknown"),
     ],
 )
-def test_exceptions(code: int, kind: type[Exception], words: str):
+def test_exceptions(code: int, kind: type[Exception], words: str) -> None:
     with Board() as device:
         device.exception = code
         for act in (ModbusTCP.port_on, ModbusTCP.port_status):
@@ -129,7 +129,7 @@ def test_exceptions(code: int, kind: type[Exception], words: str):
         "00 01 00 00 ff ff 01 05",  # too long
     ],
 )
-def test_answers_of_another_kind(said: str):
+def test_answers_of_another_kind(said: str) -> None:
     with (
         Scripted([(SAMPLE[0][0], bytes.fromhex(said))]) as device,
         pytest.raises(TransientError, match=f"^127.0.0.1:{device.port} answered nonsense .* at switching coil 3$"),
@@ -137,7 +137,7 @@ def test_answers_of_another_kind(said: str):
         driver(device.port).port_on(3)
 
 
-def test_coils_of_another_number():
+def test_coils_of_another_number() -> None:
     asked = bytes.fromhex("00 01 00 00 00 06 01 01 00 03 00 01")
     for said in ("00 01 00 00 00 05 01 01 02 01 00", "00 01 00 00 00 03 01 01 00"):
         with Scripted([(asked, bytes.fromhex(said))]) as device, pytest.raises(TransientError, match="nonsense"):
@@ -145,7 +145,7 @@ def test_coils_of_another_number():
 
 
 @pytest.mark.parametrize("mood", [Mood.GONE, Mood.DEAF, Mood.GARBLED, Mood.BUSY])
-def test_trouble(mood: Mood):
+def test_trouble(mood: Mood) -> None:
     with Board(mood=mood) as device:
         for act in (ModbusTCP.port_on, ModbusTCP.port_off, ModbusTCP.port_status):
             with pytest.raises(TransientError, match=f"127.0.0.1:{device.port}") as caught:
@@ -153,6 +153,6 @@ def test_trouble(mood: Mood):
             assert isinstance(caught.value, DeviceTimeout) == (mood is Mood.DEAF)
 
 
-def test_ports():
+def test_ports() -> None:
     settings = {"driver": "modbustcp"}
     assert [ModbusTCP.canonical_port(port, settings) for port in ("0", "03", "65535")] == ["0", "3", "65535"]

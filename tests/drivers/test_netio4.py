@@ -35,7 +35,7 @@ def driver(device: Any, seconds: float = 30, password: str = PASSWORD) -> Netio4
 
 
 @pytest.mark.parametrize(("name", "act"), [*zip(SAMPLES, (Netio4.port_on, Netio4.port_status), strict=True)])
-def test_the_conversation_against_the_driver(name: str, act: Callable[[Netio4, int], State | None]):
+def test_the_conversation_against_the_driver(name: str, act: Callable[[Netio4, int], State | None]) -> None:
     with Scripted(sample(name)) as device:
         assert act(driver(device, password="admin"), 2) in (None, State.ON)
     assert device.played == len(sample(name))
@@ -43,7 +43,7 @@ def test_the_conversation_against_the_driver(name: str, act: Callable[[Netio4, i
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_the_conversation_against_the_fake(name: str):
+def test_the_conversation_against_the_fake(name: str) -> None:
     with KShell() as device:
         device.password = "admin"
         device.outlets["2"] = "on" if "status" in name else "off"
@@ -56,7 +56,7 @@ def test_the_conversation_against_the_fake(name: str):
         assert device.outlets["2"] == "on"
 
 
-def test_a_device_that_negotiates_and_says_more():
+def test_a_device_that_negotiates_and_says_more() -> None:
     with KShell(greeting="\r\n100 HELLO 12345678 - KSHELL V1.4") as device:
         device.negotiation = b"\xff\xfd\x03\xff\xfb\x01"
         driver(device).port_on(3)
@@ -66,7 +66,7 @@ def test_a_device_that_negotiates_and_says_more():
 
 @pytest.mark.parametrize("more", ["KSHELL V1.2", "KSHELL V1.2\r\n\r\n2024-05-01 12:00\r\n1234 days up"])
 @pytest.mark.parametrize("echo", [False, True])
-def test_lines_that_are_no_answers(more: str, echo: bool):
+def test_lines_that_are_no_answers(more: str, echo: bool) -> None:
     with KShell(greeting=f"100 HELLO E675\r\n{more}") as device:
         device.echo = echo
         driver(device).port_on(3)
@@ -77,7 +77,7 @@ def test_lines_that_are_no_answers(more: str, echo: bool):
             driver(device).port_off(3)
 
 
-def test_switching_and_reading():
+def test_switching_and_reading() -> None:
     with KShell() as device:
         netio = driver(device)
         netio.port_on(4)
@@ -95,14 +95,14 @@ def test_switching_and_reading():
 
 
 @pytest.mark.parametrize("bye", [None, "502 UNKNOWN COMMAND", "~", "250"])
-def test_a_farewell_changes_nothing(bye: str | None):
+def test_a_farewell_changes_nothing(bye: str | None) -> None:
     with KShell() as device:
         device.bye = bye
         driver(device).port_on(1)
         assert device.outlets["1"] == "on"
 
 
-def test_a_farewell_without_an_answer(monkeypatch: pytest.MonkeyPatch):
+def test_a_farewell_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "FAREWELL_SECONDS", 0.1)
     with Scripted([*sample(SAMPLES[0])[:-1], (b"quit\r\n", b""), (b"never", b"")]) as device:
         driver(device, password="admin").port_on(2)
@@ -127,7 +127,7 @@ def test_a_farewell_without_an_answer(monkeypatch: pytest.MonkeyPatch):
         ("port 2 1\r\n\r\n500 INVALID VALUE", PermanentError, "refused switching output 2 on: '500 INVALID VALUE'"),
     ],
 )
-def test_what_is_not_ok(said: str, kind: type[Exception], words: str):
+def test_what_is_not_ok(said: str, kind: type[Exception], words: str) -> None:
     exchanges = [HELLO, (LOGIN, OK), (b"port 2 1\r\n", f"{said}\r\n".encode()), (b"quit\r\n", b"110 BYE\r\n")]
     with Scripted(exchanges) as device:
         with pytest.raises(kind) as caught:
@@ -145,7 +145,7 @@ def test_what_is_not_ok(said: str, kind: type[Exception], words: str):
         ("login admin admin\r\n503 INVALID LOGIN", PermanentError, "refused the login: 503"),
     ],
 )
-def test_what_is_said_at_the_login_is_not_shown(said: str, kind: type[Exception], words: str):
+def test_what_is_said_at_the_login_is_not_shown(said: str, kind: type[Exception], words: str) -> None:
     with (
         Scripted([HELLO, (LOGIN, f"{said}\r\n".encode()), (b"quit\r\n", b"")]) as device,
         pytest.raises(kind, match=f"^127.0.0.1:{device.port} {words}$"),
@@ -154,14 +154,14 @@ def test_what_is_said_at_the_login_is_not_shown(said: str, kind: type[Exception]
 
 
 @pytest.mark.parametrize("said", ["2500 OK", "OK 250", "250OK", "OK\r\nOK"])
-def test_lines_without_an_answer_end_with_the_deadline(said: str):
+def test_lines_without_an_answer_end_with_the_deadline(said: str) -> None:
     with Scripted([HELLO, (LOGIN, OK), (b"port 2 1\r\n", f"{said}\r\n".encode()), (b"quit\r\n", b"")]) as device:
         why = rf"^no answer from 127.0.0.1:{device.port} at switching output 2 on within 0.3 s$"
         with pytest.raises(DeviceTimeout, match=why):
             driver(device, 0.3, "admin").port_on(2)
 
 
-def test_greetings_that_are_none():
+def test_greetings_that_are_none() -> None:
     for mood, words in (
         (Mood.BUSY, "^{} answered '507 TOO MANY CONNECTIONS' at the greeting$"),
         (Mood.GARBLED, "^connection closed by {} at the greeting$"),
@@ -171,7 +171,7 @@ def test_greetings_that_are_none():
         assert b"login" not in device.received
 
 
-def test_settings(tmp_path: Path):
+def test_settings(tmp_path: Path) -> None:
     pdus = {
         "old": {"telnetport": "1234"},
         "large": {"number_of_outputs": "8"},

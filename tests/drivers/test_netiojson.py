@@ -27,13 +27,13 @@ def driver(device: Any, seconds: float = 30, **settings: Any) -> NetioJSON:
     return begun(NetioJSON("127.0.0.1", given), seconds)
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with ScriptedWeb(SAMPLE) as device:
         driver(device).port_on(2)
     assert not device.exchanges
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with Netio(outputs=2) as device:
         for asked, said in SAMPLE:
             method, target, body = asked.split(" ", 2)
@@ -50,7 +50,7 @@ def test_the_conversation_against_the_fake():
         assert device.outlets == {"1": "off", "2": "on"}
 
 
-def test_switching_and_reading():
+def test_switching_and_reading() -> None:
     with Netio() as device:
         netio = driver(device)
         netio.port_on(4)
@@ -61,7 +61,7 @@ def test_switching_and_reading():
         assert PASSWORD.encode() not in device.received
 
 
-def test_refusals():
+def test_refusals() -> None:
     for mood, status in ((Mood.WRONG_PASSWORD, 401), (Mood.REFUSING, 403)):
         with (
             Netio(mood) as device,
@@ -86,7 +86,7 @@ def test_refusals():
         "503 ",
     ],
 )
-def test_answers_that_tell_nothing(said: str):
+def test_answers_that_tell_nothing(said: str) -> None:
     with (
         ScriptedWeb([(SAMPLE[0][0], said)]) as device,
         pytest.raises(TransientError, match=rf"^127.0.0.1:{device.port} at POST /netio.json: "),
@@ -94,7 +94,7 @@ def test_answers_that_tell_nothing(said: str):
         driver(device).port_on(2)
 
 
-def test_defaults():
+def test_defaults() -> None:
     netio = NetioJSON("netio.example", {"driver": "netiojson"})
     assert (netio.port, netio.username, netio.password, netio.number_of_outputs) == (80, "admin", "admin", 4)
     assert netio.canonical_port("04", {"driver": "netiojson"}) == "4"

@@ -27,14 +27,14 @@ def driver(relays: int, device: str, seconds: float = 30) -> Numato:
     return begun(Numato("bench", {"driver": f"NumatoUSB{relays}", "device": device}), seconds)
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with Scripted(SAMPLE) as device:
         driver(4, f"socket://127.0.0.1:{device.port}").port_on(3)
     assert device.played == len(SAMPLE)
     assert bytes(device.received) == b"".join(asked for asked, _ in SAMPLE)
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with Module(4) as device:
         line = os.open(device.path, os.O_RDWR | os.O_NOCTTY)
         for asked, said in SAMPLE:
@@ -48,7 +48,7 @@ def test_the_conversation_against_the_fake():
 
 
 @pytest.mark.parametrize("name", numato.NAMES)
-def test_each_relay_of_each_module(name: str):
+def test_each_relay_of_each_module(name: str) -> None:
     with numato.case(name, Mood.WELL) as case:
         module = Numato(case.hostname, case.settings)
         for port in case.ports:
@@ -66,20 +66,20 @@ def test_each_relay_of_each_module(name: str):
 
 
 @pytest.mark.parametrize(("relays", "port", "sent"), [(4, 3, "2"), (32, 32, "V"), (64, 32, "31"), (16, 16, "f")])
-def test_ids(relays: int, port: int, sent: str):
+def test_ids(relays: int, port: int, sent: str) -> None:
     with Module(relays) as device:
         driver(relays, device.path).port_on(port)
         assert f"relay on {sent}\r".encode() in device.received
 
 
-def test_what_another_program_left_half_typed():
+def test_what_another_program_left_half_typed() -> None:
     with Module(8) as device:
         device.typed = "gpio se"
         driver(8, device.path).port_on(8)
         assert device.outlets["8"] == "on"
 
 
-def test_a_relay_that_does_not_follow():
+def test_a_relay_that_does_not_follow() -> None:
     with Module(2) as device:
         device.stuck = True
         with pytest.raises(TransientError, match=f"^{device.path}: relay 2 is off after being switched on$"):
@@ -87,7 +87,7 @@ def test_a_relay_that_does_not_follow():
 
 
 @pytest.mark.parametrize("mood", [Mood.DEAF, Mood.GARBLED, Mood.BUSY])
-def test_trouble(mood: Mood):
+def test_trouble(mood: Mood) -> None:
     with Module(2, mood) as device:
         for act in (Numato.port_on, Numato.port_off, Numato.port_status):
             with pytest.raises(TransientError, match=device.path) as caught:
@@ -96,13 +96,13 @@ def test_trouble(mood: Mood):
         assert device.outlets == {"1": "off", "2": "off"}
 
 
-def test_not_there():
+def test_not_there() -> None:
     with pytest.raises(TransientError, match=r"^cannot open /dev/no-such-line: No such file or directory$"):
         driver(1, "/dev/no-such-line").port_on(1)
 
 
 @pytest.mark.parametrize("relays", [4, 64])
-def test_an_answer_of_another_kind(relays: int):
+def test_an_answer_of_another_kind(relays: int) -> None:
     told: list[Any] = [(b"\r", b"\n\r>")]
     asked = b"relay read 0\r" if relays == 4 else b"relay read 00\r"
     with (
@@ -112,14 +112,14 @@ def test_an_answer_of_another_kind(relays: int):
         driver(relays, f"socket://127.0.0.1:{device.port}").port_status(1)
 
 
-def test_through_ser2net(tmp_path: Path):
+def test_through_ser2net(tmp_path: Path) -> None:
     with Module(16) as device, ser2net(tmp_path, device.path) as (rfc2217, _):
         module = driver(16, f"rfc2217://127.0.0.1:{rfc2217}?ign_set_control", 15)
         module.port_on(11)
         assert device.outlets["11"] == "on"
 
 
-def test_ports():
+def test_ports() -> None:
     for name in numato.NAMES:
         most = int(name.removeprefix("NumatoUSB"))
         assert Numato.canonical_port(f"0{most}", {"driver": name}) == str(most)

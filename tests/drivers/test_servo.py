@@ -30,14 +30,14 @@ def driver(port: int, ctrls: Any = "cold_reset") -> Servo:
     return begun(Servo("board", {"driver": "SERVO", "ip": "127.0.0.1", "port": str(port), "ctrls": ctrls}))
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with ScriptedWeb(SAMPLE) as device:
         driver(device.port).port_on(1)
         assert driver(device.port).port_status(1) is State.ON
     assert not device.exchanges
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with Servod() as device:
         for asked, said in SAMPLE:
             method, target, body = asked.split(" ", 2)
@@ -78,7 +78,7 @@ def servod() -> Iterator[tuple[Board, int]]:
         thread.join(5)
 
 
-def test_against_the_server_of_the_standard_library(servod: tuple[Board, int]):
+def test_against_the_server_of_the_standard_library(servod: tuple[Board, int]) -> None:
     board, port = servod
     made = driver(port, ["warm_reset", "power_state", "cold_reset"])
     made.port_on(1)
@@ -111,7 +111,7 @@ def test_against_the_server_of_the_standard_library(servod: tuple[Board, int]):
         value("<string>on</string>").body * 2,
     ],
 )
-def test_what_is_not_xml_rpc(body: str):
+def test_what_is_not_xml_rpc(body: str) -> None:
     with (
         ScriptedWeb([(GET, f"200 {body}")]) as device,
         pytest.raises(TransientError, match=r"the answer is not XML-RPC$"),
@@ -120,7 +120,7 @@ def test_what_is_not_xml_rpc(body: str):
 
 
 @pytest.mark.parametrize("xml", ["<int>1</int>", "<string>On</string>", "<array><data></data></array>"])
-def test_a_reset_that_is_neither_on_nor_off(xml: str):
+def test_a_reset_that_is_neither_on_nor_off(xml: str) -> None:
     with (
         ScriptedWeb([(GET, f"200 {value(xml).body}")]) as device,
         pytest.raises(TransientError, match=r"get cold_reset: .* is neither on nor off$"),
@@ -128,7 +128,7 @@ def test_a_reset_that_is_neither_on_nor_off(xml: str):
         driver(device.port).port_status(1)
 
 
-def test_a_control_that_is_not_set():
+def test_a_control_that_is_not_set() -> None:
     with Servod() as device:
         device.returns = "<boolean>0</boolean>"
         with pytest.raises(TransientError, match=r"set warm_reset: it was not set$"):
@@ -141,7 +141,7 @@ def test_a_control_that_is_not_set():
         driver(device.port).port_status(1)
 
 
-def test_power_state_cannot_be_read():
+def test_power_state_cannot_be_read() -> None:
     with Servod() as device:
         made = driver(device.port, "power_state")
         made.port_on(1)
@@ -153,7 +153,7 @@ def test_power_state_cannot_be_read():
     assert Servo.reads_state({"ctrls": ["power_state", "warm_reset"]}) and Servo.reads_state({})
 
 
-def test_settings(tmp_path: Path):
+def test_settings(tmp_path: Path) -> None:
     pdus: dict[str, dict[str, Any]] = {
         "default": {},
         "one": {"ctrls": "warm_reset", "port": 9998},

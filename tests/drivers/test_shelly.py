@@ -25,13 +25,13 @@ def driver(device: Any, seconds: float = 30, **settings: Any) -> ShellyGen2:
     return begun(ShellyGen2(f"127.0.0.1:{device.port}", {"driver": "shelly_gen2", **settings}), seconds)
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with ScriptedWeb(SAMPLE) as device:
         driver(device).port_on(0)
     assert not device.exchanges
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with Shelly() as device:
         for asked, said in SAMPLE:
             _, target, body = asked.split(" ", 2)
@@ -43,7 +43,7 @@ def test_the_conversation_against_the_fake():
         assert device.outlets == {"0": "on", "1": "off", "2": "off", "3": "off"}
 
 
-def test_a_login_by_digest():
+def test_a_login_by_digest() -> None:
     with Shelly(password=PASSWORD) as device:
         shelly = driver(device, password=PASSWORD)
         shelly.port_on(0)
@@ -59,7 +59,7 @@ def test_a_login_by_digest():
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
-def test_errors_in_the_json(status: int):
+def test_errors_in_the_json(status: int) -> None:
     with Shelly(Mood.REFUSING) as device:
         device.status = status
         with pytest.raises(PermanentError, match=r"at POST /rpc Switch.Set: Overtemperature \(-109\)$"):
@@ -72,7 +72,7 @@ def test_errors_in_the_json(status: int):
             driver(device).port_status(3)
 
 
-def test_a_device_of_the_first_generation():
+def test_a_device_of_the_first_generation() -> None:
     with (
         ScriptedWeb([(SAMPLE[1][0], "404 Not Found")]) as device,
         pytest.raises(PermanentError, match=r"Switch.GetStatus: no device of the second generation or later \(404\)$"),
@@ -94,7 +94,7 @@ def test_a_device_of_the_first_generation():
         "503 ",
     ],
 )
-def test_answers_that_tell_nothing(said: str):
+def test_answers_that_tell_nothing(said: str) -> None:
     with (
         ScriptedWeb([(SAMPLE[1][0], said)]) as device,
         pytest.raises(TransientError, match=rf"^127.0.0.1:{device.port} at POST /rpc"),
@@ -102,7 +102,7 @@ def test_answers_that_tell_nothing(said: str):
         driver(device).port_status(0)
 
 
-def test_an_order_without_effect():
+def test_an_order_without_effect() -> None:
     with (
         ScriptedWeb([SAMPLE[0], (SAMPLE[1][0], SAMPLE[1][1].replace("true", "false"))]) as device,
         pytest.raises(TransientError, match=r"^port 0 is still off after on$"),
@@ -110,7 +110,7 @@ def test_an_order_without_effect():
         driver(device, seconds=0.25).port_on(0)
 
 
-def test_ports():
+def test_ports() -> None:
     settings = {"driver": "shelly_gen2"}
     assert [ShellyGen2.canonical_port(port, settings) for port in ("0", "03")] == ["0", "3"]
     for port in ("4", "-1", "a"):

@@ -89,7 +89,7 @@ def messages(name: str) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.mark.parametrize(("name", "data", "action"), SAMPLES)
-def test_the_conversation_against_the_driver(name: str, data: str, action: str):
+def test_the_conversation_against_the_driver(name: str, data: str, action: str) -> None:
     sample, heard = messages(data), []
 
     def answer(agent: socket.socket) -> None:
@@ -109,7 +109,7 @@ def test_the_conversation_against_the_driver(name: str, data: str, action: str):
 
 
 @pytest.mark.parametrize(("name", "data", "action"), SAMPLES)
-def test_the_conversation_against_the_fake(name: str, data: str, action: str, monkeypatch: pytest.MonkeyPatch):
+def test_the_conversation_against_the_fake(name: str, data: str, action: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake, "COMMUNITY", "public" if name == "ip9258" else "private")
     with fake.Agent(table=TABLES[name]) as agent, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.settimeout(5)
@@ -121,7 +121,7 @@ def test_the_conversation_against_the_fake(name: str, data: str, action: str, mo
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_outlet_by_version_1(name: str):
+def test_each_outlet_by_version_1(name: str) -> None:
     with fake.Agent(table=TABLES[name]) as agent:
         for port in [*range(1, 9), "3"]:
             driver(name, agent.port, community=fake.COMMUNITY).handle("on", port)
@@ -133,7 +133,7 @@ def test_each_outlet_by_version_1(name: str):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_state_that_lags(name: str):
+def test_a_state_that_lags(name: str) -> None:
     with fake.Agent(table=TABLES[name], lag=2) as agent:
         driver(name, agent.port, community=fake.COMMUNITY).handle("on", 5)
         assert agent.outlets["5"] == "on"
@@ -145,7 +145,7 @@ def test_a_state_that_lags(name: str):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_silence_to_a_wrong_community(name: str):
+def test_silence_to_a_wrong_community(name: str) -> None:
     with (
         fake.Agent(table=TABLES[name]) as agent,
         pytest.raises(DeviceTimeout, match=r"a wrong community is not answered either"),
@@ -155,7 +155,7 @@ def test_silence_to_a_wrong_community(name: str):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_ports(name: str):
+def test_ports(name: str) -> None:
     canonical = strategies.find(name).canonical_port
     assert [canonical(port, {"driver": name}) for port in ("1", "08")] == ["1", "8"]
     for port in ("0", "9", "-1", "all", "1.1", "2 -v 3"):
@@ -187,7 +187,7 @@ def net_snmp(name: str, folder: Path) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("name", DEVICES)
-def test_with_the_agent_of_net_snmp(name: str, tmp_path: Path):
+def test_with_the_agent_of_net_snmp(name: str, tmp_path: Path) -> None:
     off = "0" if name == "ip9258" else "2"
     with net_snmp(name, tmp_path) as port:
         driver(name, port).handle("on", 3)
@@ -207,7 +207,7 @@ def test_with_the_agent_of_net_snmp(name: str, tmp_path: Path):
                 refused()
 
 
-def test_old_configurations():
+def test_old_configurations() -> None:
     for name, community in (("cyberpower81001", "private"), ("cyberpower41001", "private"), ("ip9258", "public")):
         login = driver(name, 161).login()
         assert (login.name, login.version) == (community, "1")

@@ -34,14 +34,14 @@ def shown(table: str) -> list[tuple[bytes, bytes]]:
     return [(asked, answers.get(asked, said)) for asked, said in SAMPLE]
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with Scripted(SAMPLE) as device:
         driver(device, password="admin").port_on(2)
     assert device.played == len(SAMPLE)
     assert bytes(device.received) == b"".join(asked for asked, _ in SAMPLE)
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with synaccess.NetBooter(2) as device:
         device.password = "admin"
         with socket.create_connection(("127.0.0.1", device.port), 5) as client:
@@ -65,7 +65,7 @@ def test_the_conversation_against_the_fake():
         {"lag": 1},
     ],
 )
-def test_habits(different: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+def test_habits(different: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "PATIENCE", 0.1)
     with synaccess.NetBooter() as device:
         vars(device).update(different)
@@ -102,7 +102,7 @@ class Stuck(synaccess.NetBooter):
         return ""
 
 
-def test_a_prompt_is_no_confirmation(monkeypatch: pytest.MonkeyPatch):
+def test_a_prompt_is_no_confirmation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "LOGOUT_SECONDS", 0.1)
     with Mute() as device, pytest.raises(TransientError, match=r"^port 3 is still off after on$"):
         driver(device, 0.5).port_on(3)
@@ -111,7 +111,7 @@ def test_a_prompt_is_no_confirmation(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("tells", ["Invalid User ID or password!", "Login failed", None])
-def test_wrong_passwords(tells: str | None):
+def test_wrong_passwords(tells: str | None) -> None:
     with synaccess.NetBooter() as device:
         device.tells = tells
         with pytest.raises(PermanentError, match=rf"^login refused by 127.0.0.1:{device.port}$") as caught:
@@ -122,7 +122,7 @@ def test_wrong_passwords(tells: str | None):
         assert device.outlets["3"] == "on"
 
 
-def test_refusals():
+def test_refusals() -> None:
     with synaccess.NetBooter(8, Mood.REFUSING) as device:
         with pytest.raises(PermanentError) as caught:
             driver(device).port_on(3)
@@ -130,7 +130,7 @@ def test_refusals():
         assert device.logouts == 1
 
 
-def test_a_smaller_unit_than_could_be():
+def test_a_smaller_unit_than_could_be() -> None:
     with synaccess.NetBooter(5) as device:
         for act in (driver(device).port_on, driver(device).port_status):
             with pytest.raises(
@@ -148,7 +148,7 @@ def test_a_smaller_unit_than_could_be():
         "Port | Name |Status| Port | Name |Status\n\r1|3|off|2||on|\r\n",
     ],
 )
-def test_tables(table: str):
+def test_tables(table: str) -> None:
     with Scripted(shown(table)) as device:
         driver(device, password="admin").port_on(2)
 
@@ -161,14 +161,14 @@ def test_tables(table: str):
         (TABLE.replace("ON", "??"), PermanentError, "{} has no outlet 2: it has 1"),
     ],
 )
-def test_tables_that_do_not_tell(table: str, error: type[Exception], words: str):
+def test_tables_that_do_not_tell(table: str, error: type[Exception], words: str) -> None:
     with Scripted(shown(table)) as device, pytest.raises(error) as caught:
         driver(device, password="admin").port_on(2)
     assert str(caught.value) == words.format(f"127.0.0.1:{device.port}")
 
 
 @pytest.mark.parametrize("port", ["0", "17", "-1", "1 1", "all", ""])
-def test_bad_ports(port: str):
+def test_bad_ports(port: str) -> None:
     assert NetBooter.canonical_port("08", {"driver": "synnetbooter"}) == "8"
     with pytest.raises(ValueError, match=r"is not a port"):
         NetBooter.canonical_port(port, {"driver": "synnetbooter"})

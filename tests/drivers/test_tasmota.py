@@ -24,14 +24,14 @@ def driver(device: Any, name: str = "brennenstuhl_wspl01_tasmota", **settings: A
     return begun(tasmota.Tasmota("plug", {"driver": name, "ip": f"127.0.0.1:{device.port}", **settings}))
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with ScriptedWeb(SAMPLE) as device:
         driver(device).port_on(2)
         assert driver(device).port_status(2) is State.ON
     assert not device.exchanges
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     with Tasmota(2) as device:
         for asked, said in SAMPLE:
             url = f"http://127.0.0.1:{device.port}{asked.removeprefix('GET ')}"
@@ -42,7 +42,7 @@ def test_the_conversation_against_the_fake():
 
 
 @pytest.mark.parametrize("numbered", [False, True])
-def test_one_relay(numbered: bool):
+def test_one_relay(numbered: bool) -> None:
     with Tasmota(1) as device:
         device.set_option_26 = numbered
         plug = driver(device, "sonoff_s20_tasmota")
@@ -52,7 +52,7 @@ def test_one_relay(numbered: bool):
         assert plug.port_status(1) is State.OFF
 
 
-def test_the_login_goes_in_the_query_only_when_it_is_whole():
+def test_the_login_goes_in_the_query_only_when_it_is_whole() -> None:
     with Tasmota(4, password=PASSWORD) as device:
         driver(device, "tasmota", port_count=4, username="admin", password=PASSWORD).port_on(4)
         assert device.outlets["4"] == "on"
@@ -62,7 +62,7 @@ def test_the_login_goes_in_the_query_only_when_it_is_whole():
         assert device.requests[1].target == "/cm?cmnd=Power4%20on"
 
 
-def test_a_login_refused_in_other_words():
+def test_a_login_refused_in_other_words() -> None:
     target = "/cm?cmnd=Power1&user=admin&password=wrong"
     with (
         ScriptedWeb([(f"GET {target}", "401 <html>Unauthorized</html>")]) as device,
@@ -72,7 +72,7 @@ def test_a_login_refused_in_other_words():
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_a_refused_login(old: bool):
+def test_a_refused_login(old: bool) -> None:
     with Tasmota(2, Mood.WRONG_PASSWORD, PASSWORD, old=old) as device:
         with pytest.raises(PermanentError, match=rf"127.0.0.1:{device.port}.*") as caught:
             driver(device, username="admin", password=PASSWORD).port_on(1)
@@ -81,7 +81,7 @@ def test_a_refused_login(old: bool):
         assert device.outlets["1"] == "off"
 
 
-def test_refusals():
+def test_refusals() -> None:
     with (
         Tasmota(2, Mood.REFUSING) as device,
         pytest.raises(PermanentError, match=r"the device does not know the command 'Power1 on'$"),
@@ -98,7 +98,7 @@ def test_refusals():
 @pytest.mark.parametrize(
     "body", ["", "[]", "not JSON", "{}", '{"POWER":"ON"}', '{"POWER1":"ON"}', '{"POWER2":"OFF"}', '{"Command":"?"}']
 )
-def test_answers_that_tell_nothing(body: str):
+def test_answers_that_tell_nothing(body: str) -> None:
     with (
         ScriptedWeb([(SAMPLE[0][0], f"200 {body}")]) as device,
         pytest.raises(TransientError, match=f"^127.0.0.1:{device.port} at GET /cm: "),
@@ -106,7 +106,7 @@ def test_answers_that_tell_nothing(body: str):
         driver(device).port_on(2)
 
 
-def test_web_log_off():
+def test_web_log_off() -> None:
     with (
         ScriptedWeb([(SAMPLE[1][0], '200 {"WARNING":"Enable weblog 2 if response expected"}')]) as device,
         pytest.raises(PermanentError, match=r"at GET /cm: Enable weblog 2 if response expected$"),
@@ -114,7 +114,7 @@ def test_web_log_off():
         driver(device).port_status(2)
 
 
-def test_ports():
+def test_ports() -> None:
     for name, most in (("sonoff_s20_tasmota", 1), ("brennenstuhl_wspl01_tasmota", 2), ("tasmota", 1)):
         settings = {"driver": name}
         assert tasmota.Tasmota.canonical_port(f"0{most}", settings) == str(most)

@@ -41,7 +41,7 @@ class OneEach(Scripted):
             self.exchanges = whole[1:]
 
 
-def test_the_cipher():
+def test_the_cipher() -> None:
     assert bytes(tplink._encrypted(b"{")) == b"\xd0"
     question = '{"system":{"get_sysinfo":{}}}'
     sent = bytes.fromhex("d0f281f88bff9af7d5ef94b6d1b4c09fec95e68fe187e8caf08bf68bf6")
@@ -60,7 +60,7 @@ def test_the_cipher():
         ("strip_short_ids", 2),
     ],
 )
-def test_the_conversations_against_the_driver(name: str, port: Any):
+def test_the_conversations_against_the_driver(name: str, port: Any) -> None:
     exchanges = [(wire(asked), wire(said)) for asked, said in conversation(f"tplink_{name}")]
     with OneEach(exchanges) as device:
         driver(device).port_on(port)
@@ -69,7 +69,7 @@ def test_the_conversations_against_the_driver(name: str, port: Any):
 
 
 @pytest.mark.parametrize("name", ["plug", "strip", "strip_device_id", "strip_short_ids"])
-def test_the_conversations_against_the_fake(name: str):
+def test_the_conversations_against_the_fake(name: str) -> None:
     with Plug(*(() if name == "plug" else ("Plug 1", "Plug 2", "Plug 3"))) as device:
         for asked, said in conversation(f"tplink_{name}"):
             with socket.create_connection(("127.0.0.1", device.port), 5) as client, client.makefile("rb") as file:
@@ -80,7 +80,7 @@ def test_the_conversations_against_the_fake(name: str):
 
 
 @pytest.mark.parametrize("short", [False, True])
-def test_each_outlet_of_a_strip(short: bool):
+def test_each_outlet_of_a_strip(short: bool) -> None:
     with Plug("Plug 1", "Plug 2", "Küche", short=short) as device:
         for number, name in enumerate(device.aliases, 1):
             for port in (number, name):
@@ -94,7 +94,7 @@ def test_each_outlet_of_a_strip(short: bool):
             assert "on" not in device.outlets.values()
 
 
-def test_a_single_plug():
+def test_a_single_plug() -> None:
     with Plug() as device:
         for port in (1, "Bench lamp"):
             driver(device).port_on(port)
@@ -104,7 +104,7 @@ def test_a_single_plug():
             assert driver(device).port_status(port) is State.OFF
 
 
-def test_a_name_comes_before_a_number_and_must_be_one_outlets():
+def test_a_name_comes_before_a_number_and_must_be_one_outlets() -> None:
     with Plug(*STRIP) as device:
         driver(device).port_on(2)
         assert device.outlets["4"] == "on" and device.outlets["2"] == "off"
@@ -113,7 +113,7 @@ def test_a_name_comes_before_a_number_and_must_be_one_outlets():
 
 
 @pytest.mark.parametrize("port", [0, 3, "Plug 3", "plug 1", "Strip"])
-def test_an_outlet_that_is_not_there(port: Any):
+def test_an_outlet_that_is_not_there(port: Any) -> None:
     with Plug("Plug 1", "Plug 2") as device:
         why = f"^127.0.0.1:{device.port} has no outlet {port!r}: it has 1 'Plug 1', 2 'Plug 2'$"
         with pytest.raises(PermanentError, match=why):
@@ -122,7 +122,7 @@ def test_an_outlet_that_is_not_there(port: Any):
 
 
 @pytest.mark.parametrize("locked", [[1], ["01"], ["Plug 1"], [f"{DEVICE_ID}00"], True])
-def test_what_is_locked_is_so_by_all_its_names(locked: object):
+def test_what_is_locked_is_so_by_all_its_names(locked: object) -> None:
     with Plug("Plug 1", "Plug 2") as device:
         made = driver(device, locked=locked)
         for port in (1, "Plug 1"):
@@ -142,7 +142,7 @@ def test_what_is_locked_is_so_by_all_its_names(locked: object):
         assert device.outlets == {"1": "on"}
 
 
-def test_what_is_locked_is_not_switched_over_http(daemon: Callable[..., Daemon]):
+def test_what_is_locked_is_not_switched_over_http(daemon: Callable[..., Daemon]) -> None:
     with Plug("Plug 1", "Plug 2") as device:
         started = daemon({"strip": {"driver": "tplink", "ip": "127.0.0.1", "port": device.port, "locked": [1]}})
         assert started.power("on", "strip", "1").status == 403
@@ -151,14 +151,14 @@ def test_what_is_locked_is_not_switched_over_http(daemon: Callable[..., Daemon])
         assert device.outlets == {"1": "off", "2": "on"}
 
 
-def test_a_long_answer_in_pieces():
+def test_a_long_answer_in_pieces() -> None:
     with Plug("Plug 1", mood=Mood.SLOW) as device:
         device.padding = "x" * 10000
         driver(device).port_on(1)
         assert device.outlets["1"] == "on"
 
 
-def test_refusals():
+def test_refusals() -> None:
     with Plug(mood=Mood.REFUSING) as device:
         with pytest.raises(PermanentError, match=f"^127.0.0.1:{device.port} refused switching 'Bench lamp': error -3$"):
             driver(device).port_on(1)
@@ -180,7 +180,7 @@ def test_refusals():
         b"\0\0\0\x02\xff\xfe",
     ],
 )
-def test_nonsense(said: bytes):
+def test_nonsense(said: bytes) -> None:
     with (
         Scripted([(wire('{"system":{"get_sysinfo":{}}}'), said)]) as device,
         pytest.raises(TransientError, match=f"^127.0.0.1:{device.port} answered nonsense at asking for the outlets$"),
@@ -188,7 +188,7 @@ def test_nonsense(said: bytes):
         driver(device).port_on(1)
 
 
-def test_an_answer_without_end():
+def test_an_answer_without_end() -> None:
     with (
         Scripted([(wire('{"system":{"get_sysinfo":{}}}'), b"\xff\xff\xff\xff")]) as device,
         pytest.raises(TransientError, match=f"^127.0.0.1:{device.port} says too much at asking for the outlets$"),
@@ -197,7 +197,7 @@ def test_an_answer_without_end():
 
 
 @pytest.mark.parametrize("mood", [Mood.GONE, Mood.DEAF, Mood.GARBLED, Mood.BUSY])
-def test_trouble(mood: Mood):
+def test_trouble(mood: Mood) -> None:
     with Plug("Plug 1", mood=mood) as device:
         for act in (TPLink.port_on, TPLink.port_off, TPLink.port_status):
             with pytest.raises(TransientError, match=f"127.0.0.1:{device.port}") as caught:
@@ -206,7 +206,7 @@ def test_trouble(mood: Mood):
             assert mood is not Mood.GONE or "connection refused" in str(caught.value)
 
 
-def test_ports():
+def test_ports() -> None:
     for port, canonical in {"03": "3", "Plug 1": "Plug 1", "Küche / Tür": "Küche / Tür", "$(id)": "$(id)"}.items():
         assert TPLink.canonical_port(port, {}) == canonical
     for port in ("", " ", " 1", "a ", "Plug\t1", "1\n2", "x\0", "x" * 101):
@@ -214,7 +214,7 @@ def test_ports():
             TPLink.canonical_port(port, {})
 
 
-def test_a_name_with_a_blank_over_http_and_as_an_alias(daemon: Callable[..., Daemon]):
+def test_a_name_with_a_blank_over_http_and_as_an_alias(daemon: Callable[..., Daemon]) -> None:
     with Plug("Plug 1", "Plug 2") as device:
         pdus = {"strip": {"driver": "tplink", "ip": "127.0.0.1", "port": device.port}}
         started = daemon(pdus, {"board": {"hostname": "strip", "port": "Plug 1"}})

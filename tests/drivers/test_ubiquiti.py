@@ -30,7 +30,7 @@ def driver(case: Case, seconds: float = 60, **different: Any) -> UbiquitiMFi:
     return begun(UbiquitiMFi(case.hostname, {**case.settings, **different}), seconds)
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     with ubiquiti.case("ubntmfi3port", Mood.WELL) as case:
         driver(case, sshport="2022", verify_hostkey=True, sshkey="/etc/key").port_on(2)
         calls = case.device.calls
@@ -41,7 +41,7 @@ def test_the_conversation_against_the_driver():
         assert PASSWORD not in "".join(calls)
 
 
-def test_the_conversation_against_the_fake(tmp_path: Path):
+def test_the_conversation_against_the_fake(tmp_path: Path) -> None:
     device = MPower(tmp_path, password="")
     for asked, said in SAMPLE:
         done = subprocess.run([device.program, "--", "mfi.lab", asked], capture_output=True, text=True, check=True)
@@ -50,7 +50,7 @@ def test_the_conversation_against_the_fake(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ubiquiti.NAMES)
-def test_each_outlet(name: str):
+def test_each_outlet(name: str) -> None:
     with ubiquiti.case(name, Mood.WELL) as case:
         for port in case.ports:
             driver(case).port_on(int(port))
@@ -63,7 +63,7 @@ def test_each_outlet(name: str):
                 UbiquitiMFi.canonical_port(bad, case.settings)
 
 
-def test_the_words_of_failures():
+def test_the_words_of_failures() -> None:
     with ubiquiti.case("ubntmfi8port", Mood.REFUSING) as case:
         with pytest.raises(PermanentError) as caught:
             driver(case).port_on(2)
@@ -82,7 +82,7 @@ def test_the_words_of_failures():
                 driver(case).port_status(1)
 
 
-def test_a_relay_that_does_not_move():
+def test_a_relay_that_does_not_move() -> None:
     with ubiquiti.case("ubntmfi3port", Mood.WELL) as case:
         device = case.device.folder / "device"
         device.write_text(device.read_text().replace("eval ", "case $1 in sh*) exit 0 ;; esac\neval ", 1))
@@ -91,7 +91,7 @@ def test_a_relay_that_does_not_move():
 
 
 @pytest.mark.parametrize("verify", [True, False])
-def test_whether_the_host_key_counts(verify: bool, caplog: pytest.LogCaptureFixture):
+def test_whether_the_host_key_counts(verify: bool, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     with ubiquiti.case("ubntmfi3port", Mood.WELL) as case:
         driver(case, verify_hostkey=verify).port_status(1)
@@ -109,7 +109,7 @@ def force(folder: Path) -> str:
     return f'ForceCommand {folder}/device "$SSH_ORIGINAL_COMMAND"'
 
 
-def test_behind_an_old_sshd(tmp_path: Path):
+def test_behind_an_old_sshd(tmp_path: Path) -> None:
     device = MPower(tmp_path, outlets=6)
     with sshd(tmp_path, force(tmp_path), *OLD_ALGORITHMS, host_key="rsa") as server:
         case = behind(server, device, username=server.user, sshkey=str(server.key))
@@ -130,7 +130,7 @@ def test_behind_an_old_sshd(tmp_path: Path):
 
 
 @pytest.mark.xdist_group("account")
-def test_a_password_at_a_real_sshd(tmp_path: Path):
+def test_a_password_at_a_real_sshd(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as name, account(tmp_path) as user:
         folder = Path(name)
         folder.chmod(0o755)

@@ -43,7 +43,7 @@ def hub(tmp_path: Path) -> Any:
         yield Hub(tmp_path)
 
 
-def test_the_conversation_against_the_driver(hub: Hub):
+def test_the_conversation_against_the_driver(hub: Hub) -> None:
     states = [State.OFF, None, State.ON, None]
     for (_, said), act, state in zip(SAMPLE, ("status", "on", "status", "off"), states, strict=True):
         prints(hub, said)
@@ -51,7 +51,7 @@ def test_the_conversation_against_the_driver(hub: Hub):
     assert hub.calls == [asked for asked, _ in SAMPLE]
 
 
-def test_the_conversation_against_the_fake(hub: Hub):
+def test_the_conversation_against_the_fake(hub: Hub) -> None:
     """The sample has the hub of USB 2 alone."""
     for asked, said in SAMPLE:
         done = subprocess.run([hub.program, *asked.split()], capture_output=True, text=True, check=True)
@@ -62,7 +62,7 @@ def test_the_conversation_against_the_fake(hub: Hub):
 @pytest.mark.parametrize(
     "attached", ["", " enable connect [0781:5583 SanDisk off power ]", " connect [Port 2: 0000 off]"]
 )
-def test_each_port(attached: str, hub: Hub):
+def test_each_port(attached: str, hub: Hub) -> None:
     (hub.folder / "attached").write_text(attached)
     for port in (1, 4):
         driver().port_on(port)
@@ -72,7 +72,7 @@ def test_each_port(attached: str, hub: Hub):
         assert driver().port_status(port) is State.OFF
 
 
-def test_a_hub_that_does_not_obey(hub: Hub):
+def test_a_hub_that_does_not_obey(hub: Hub) -> None:
     (hub.folder / "obeying").write_text("")
     with pytest.raises(TransientError, match=r"^port 2 of hub 1-2.4.4 is still off after on$"):
         driver().port_on(2)
@@ -97,7 +97,7 @@ def test_a_hub_that_does_not_obey(hub: Hub):
         (f"Current {HEAD}  Port 2: 0100 power\nSent power off request\nNew {HEAD}  Port 2: 0000 off\n", State.OFF),
     ],
 )
-def test_states(said: str, state: State, hub: Hub):
+def test_states(said: str, state: State, hub: Hub) -> None:
     prints(hub, said)
     assert driver().port_status(2) is state
 
@@ -136,7 +136,7 @@ def test_states(said: str, state: State, hub: Hub):
         ),
     ],
 )
-def test_failures(said: str, status: int, error: type[Exception], words: str, hub: Hub):
+def test_failures(said: str, status: int, error: type[Exception], words: str, hub: Hub) -> None:
     prints(hub, said, status)
     for act in (driver().port_on, driver().port_status):
         with pytest.raises(error) as caught:
@@ -144,7 +144,7 @@ def test_failures(said: str, status: int, error: type[Exception], words: str, hu
         assert str(caught.value) == words
 
 
-def test_where_the_program_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_where_the_program_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Hub(tmp_path)
     hub.outlets["3"] = "on"
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
@@ -155,13 +155,13 @@ def test_where_the_program_is_looked_for(tmp_path: Path, monkeypatch: pytest.Mon
         driver().port_status(3)
 
 
-def test_a_deaf_one(hub: Hub):
+def test_a_deaf_one(hub: Hub) -> None:
     hub.mood = Mood.DEAF
     with pytest.raises(DeviceTimeout, match=r"no answer within 0.3 s"):
         driver(seconds=0.3).port_on(1)
 
 
-def test_the_real_one_with_no_hub(tmp_path: Path):
+def test_the_real_one_with_no_hub(tmp_path: Path) -> None:
     path = os.pathsep.join([os.environ["PATH"], *module._FOLDERS])
     program = shutil.which("uhubctl", path=path)
     if program is None:
@@ -177,7 +177,7 @@ def test_the_real_one_with_no_hub(tmp_path: Path):
         driver(location="9-7.7").port_on(2)
 
 
-def test_settings():
+def test_settings() -> None:
     for location in ("1-2.4.4", "1-2", "3", "20-1.10"):
         assert read(UHubCtl, {"driver": "uhubctl", "location": location}) == ({"location": location}, {})
     for location in ("", "-1", "1-2 -a off", "1-", "1-2..3", "--help", "1-2.4\n", "$(id)", 7.5):
@@ -187,7 +187,7 @@ def test_settings():
         assert read(UHubCtl, {"driver": "uhubctl", **nothing})[1]["location"].startswith("is missing: where the hub is")
 
 
-def test_ports():
+def test_ports() -> None:
     assert UHubCtl.canonical_port("014", {"driver": "uhubctl"}) == "14"
     for port in ("0", "15", "-1", "1-4", "1,2", "x"):
         with pytest.raises(ValueError, match=r"is not a port"):

@@ -24,14 +24,14 @@ def driver(seconds: float = 30, **settings: object) -> VUSBHID:
     return begun(VUSBHID("relays", {"driver": "vusbhid", **settings}), seconds)
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     device = usb.Scripted(0x16C0, 0x05DF, "USBRelay2", SAMPLE)
     with usb.attached(device):
         driver(serial="BITFT").port_off(1)
     assert device.played == len(SAMPLE)
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     board = Board(2)
     board.outlets["1"] = "on"
     with usb.attached(board):
@@ -42,7 +42,7 @@ def test_the_conversation_against_the_fake():
             assert told == (data or bytes.fromhex(said))
 
 
-def test_each_relay():
+def test_each_relay() -> None:
     board = Board(4)
     with usb.attached(board):
         for port in board.outlets:
@@ -57,7 +57,7 @@ def test_each_relay():
             driver().port_on(5)
 
 
-def test_inverted():
+def test_inverted() -> None:
     board = Board(1)
     with usb.attached(board):
         driver(invert=True).port_on(1)
@@ -66,7 +66,7 @@ def test_inverted():
         assert board.outlets == {"1": "on"} and driver(invert=True).port_status(1) is State.OFF
 
 
-def test_strangers_with_the_same_id_are_left_alone():
+def test_strangers_with_the_same_id_are_left_alone() -> None:
     nameless, gamepad, board = Joystick(), Joystick("Gamepad"), Board(1)
     with usb.attached(nameless, gamepad, board):
         driver().port_on(1)
@@ -74,7 +74,7 @@ def test_strangers_with_the_same_id_are_left_alone():
     assert nameless.kernel_driver and board.kernel_driver
 
 
-def test_which_board():
+def test_which_board() -> None:
     with usb.attached(Board(1, "AAAAA"), Board(1, "BBBBB")):
         with pytest.raises(
             PermanentError, match=r"^the configuration must say which relay board: AAAAA, BBBBB are att"
@@ -86,7 +86,7 @@ def test_which_board():
         driver().port_on(1)
 
 
-def test_a_board_that_cannot_be_asked_is_told_of_if_it_could_be_the_one():
+def test_a_board_that_cannot_be_asked_is_told_of_if_it_could_be_the_one() -> None:
     mute, board = Board(1, "MUTED", Mood.WRONG_PASSWORD), Board(1)
     with usb.attached(mute, board):
         driver(serial="BITFT").port_on(1)
@@ -95,7 +95,7 @@ def test_a_board_that_cannot_be_asked_is_told_of_if_it_could_be_the_one():
                 driver(**settings).port_on(1)
 
 
-def test_a_neighbour_that_hangs_is_asked_but_once():
+def test_a_neighbour_that_hangs_is_asked_but_once() -> None:
     mute, board = Board(1, "MUTED", Mood.DEAF), Board(1)
     with usb.attached(mute, board):
         made = driver(serial="BITFT")
@@ -107,7 +107,7 @@ def test_a_neighbour_that_hangs_is_asked_but_once():
         assert mute.sessions == 1
 
 
-def test_a_neighbour_that_does_not_even_tell_what_it_is(monkeypatch: pytest.MonkeyPatch):
+def test_a_neighbour_that_does_not_even_tell_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def product(device: usb.Device) -> str | None:
         if device._gadget.mood is Mood.DEAF:
             threading.Event().wait(getattr(device, "default_timeout", 1000) / 1000)
@@ -121,7 +121,7 @@ def test_a_neighbour_that_does_not_even_tell_what_it_is(monkeypatch: pytest.Monk
         assert time.monotonic() - start < 20
 
 
-def test_boards_that_change_places():
+def test_boards_that_change_places() -> None:
     ours, other = Board(1), Board(1, "OTHER")
     made = driver(serial="BITFT")
     with usb.attached(ours, other):
@@ -134,21 +134,21 @@ def test_boards_that_change_places():
         made.port_on(1)
 
 
-def test_a_serial_number_of_any_bytes():
+def test_a_serial_number_of_any_bytes() -> None:
     board = Board(1, "é\xff1\0\0")
     board.get_report = lambda number: b"\xe9\xff1\0\0\0\0\0"  # type: ignore[method-assign]
     with usb.attached(board):
         assert driver(serial="\xe9\xff1").port_status(1) is State.OFF
 
 
-def test_a_relay_that_does_not_follow():
+def test_a_relay_that_does_not_follow() -> None:
     board = Board(1)
     board.stuck = True
     with usb.attached(board), pytest.raises(TransientError, match=r"^port 1 is still off after on$"):
         driver(0.5).port_on(1)
 
 
-def test_ports():
+def test_ports() -> None:
     assert VUSBHID.canonical_port("08", {"driver": "vusbhid"}) == "8"
     for port in ("0", "9", "a"):
         with pytest.raises(ValueError, match=f"'{port}'"):

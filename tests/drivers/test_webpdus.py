@@ -90,7 +90,7 @@ FAMILIES = [
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.sample)
-def test_the_conversation_against_the_driver(family: Family):
+def test_the_conversation_against_the_driver(family: Family) -> None:
     with ScriptedWeb(conversation(family.sample)) as device:
         ip = {} if family.sample == "lindy" else {"ip": f"127.0.0.1:{device.port}"}
         said = family.speak(driver(device, family.name, **ip, **family.settings))
@@ -99,7 +99,7 @@ def test_the_conversation_against_the_driver(family: Family):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.sample)
-def test_the_conversation_against_the_fake(family: Family):
+def test_the_conversation_against_the_fake(family: Family) -> None:
     with family.fake() as device:
         for asked, said in conversation(family.sample):
             method, target, *body = asked.split(" ", 2)
@@ -121,7 +121,7 @@ def test_the_conversation_against_the_fake(family: Family):
         ("servertechpro2", Switched, "AA1"),
     ],
 )
-def test_an_outlet_that_does_not_follow(name: str, fake: Callable[[], Any], port: int | str):
+def test_an_outlet_that_does_not_follow(name: str, fake: Callable[[], Any], port: int | str) -> None:
     login = {"username": "admn", "password": servertech.PASSWORD} if name == "servertechpro2" else {}
     with fake() as device:
         device.stuck = True
@@ -144,7 +144,7 @@ def test_an_outlet_that_does_not_follow(name: str, fake: Callable[[], Any], port
         ("ubus", 1, ['{"result":[0,{"ports":{"lan1":{}}}]}', '{"result":[0,{"ports":{"lan1":0}}]}'], "state of lan1"),
     ],
 )
-def test_answers_that_tell_nothing(name: str, port: int | str, bodies: list[str], words: str):
+def test_answers_that_tell_nothing(name: str, port: int | str, bodies: list[str], words: str) -> None:
     for body in bodies:
         with Page(body) as device, pytest.raises(TransientError, match=f"^127.0.0.1:{device.port} at .*{words}$"):
             driver(device, name).port_status(port)
@@ -155,7 +155,7 @@ def test_answers_that_tell_nothing(name: str, port: int | str, bodies: list[str]
 
 @pytest.mark.parametrize("page", ["{}", "<html> {} </html>", "<html>401<br>{}</html>", "<b>P6x=y</b>{}"])
 @pytest.mark.parametrize("separator", [",", " ", "</p>\r\n<p>", ", "])
-def test_ip9850_tells_outlets_in_many_ways(page: str, separator: str):
+def test_ip9850_tells_outlets_in_many_ways(page: str, separator: str) -> None:
     with IPPower(page=page) as device:
         device.separator = separator
         desk = driver(device, "ip9850", username="admin", password=ip9850.PASSWORD)
@@ -166,14 +166,14 @@ def test_ip9850_tells_outlets_in_many_ways(page: str, separator: str):
 
 
 @pytest.mark.parametrize("said", ["P62=1", "p62 = 1", "p62=0"])
-def test_ip9850_is_asked_again_only_when_a_command_is_not_confirmed(said: str):
+def test_ip9850_is_asked_again_only_when_a_command_is_not_confirmed(said: str) -> None:
     states = ("GET /set.cmd?cmd=getpower", "200 P61=0 P62=1 P63=0 P64=0")
     with ScriptedWeb([("GET /set.cmd?cmd=setpower&p62=1", f"200 {said}"), states]) as device:
         driver(device, "ip9850").port_on(2)
         assert len(device.exchanges) == (0 if said == "p62=0" else 1)
 
 
-def test_ip9850_without_an_echo_is_read_back():
+def test_ip9850_without_an_echo_is_read_back() -> None:
     with IPPower(password="") as device:
         device.echoes = False
         driver(device, "ip9850").port_on(2)
@@ -197,7 +197,7 @@ def test_ip9850_without_an_echo_is_read_back():
         ("200 <html>p61=1,p63=0 401</html>", False),
     ],
 )
-def test_ip9850_refuses_a_login(said: str, refused: bool):
+def test_ip9850_refuses_a_login(said: str, refused: bool) -> None:
     asked = f"GET /set.cmd?user=admin&pass={ip9850.PASSWORD.replace('&', '%26').replace('=', '%3D')}&cmd=getpower"
     with ScriptedWeb([(asked, said)]) as device, pytest.raises((PermanentError, TransientError)) as caught:
         driver(device, "ip9850", username="admin", password=ip9850.PASSWORD).port_status(2)
@@ -209,7 +209,7 @@ def test_ip9850_refuses_a_login(said: str, refused: bool):
 # -- Lindy IPower
 
 
-def test_lindy_has_a_port_and_a_login_only_when_that_is_whole():
+def test_lindy_has_a_port_and_a_login_only_when_that_is_whole() -> None:
     with IPower(login=f"snmp:{lindy.PASSWORD}") as device:
         place = {"ip": "127.0.0.1", "port": str(device.port)}
         bench = strategies.find("LindyIPowerClassic8")(
@@ -230,7 +230,7 @@ def test_lindy_has_a_port_and_a_login_only_when_that_is_whole():
 
 @pytest.mark.parametrize("bare", [True, False])
 @pytest.mark.parametrize("pages", [0, 1, 2, 4])
-def test_sainsmart_boards_of_both_kinds(pages: int, bare: bool):
+def test_sainsmart_boards_of_both_kinds(pages: int, bare: bool) -> None:
     with RelayBoard(pages=pages, bare=bare) as device:
         board = driver(device, "sainsmart")
         for port in (1, 8, 9, 16):
@@ -245,7 +245,7 @@ def test_sainsmart_boards_of_both_kinds(pages: int, bare: bool):
             assert device.outlets[str(port)] == "off"
 
 
-def test_sainsmart_asks_for_four_pages_at_most():
+def test_sainsmart_asks_for_four_pages_at_most() -> None:
     with RelayBoard(pages=8) as device:
         assert driver(device, "sainsmart").port_status(16) is State.UNKNOWN
         assert [request.target for request in device.requests] == ["/30000/99"] + ["/30000/42"] * 4
@@ -255,7 +255,7 @@ def test_sainsmart_asks_for_four_pages_at_most():
             driver(device, "sainsmart", 0.2).port_off(1)
 
 
-def test_sainsmart_without_a_page_of_digits():
+def test_sainsmart_without_a_page_of_digits() -> None:
     exchanges = [("GET /30000/99", "404 "), ("GET /30000/42", "200 Relay-01: OFF Relay-02:\n<b>ON</b>")]
     with ScriptedWeb(exchanges) as device:
         assert driver(device, "sainsmart").port_status(2) is State.ON
@@ -272,7 +272,7 @@ def pro2(device: Switched, **settings: Any) -> PDUDriver:
 
 
 @pytest.mark.parametrize("done", [200, 204])
-def test_servertech_answers_an_order_with_a_status_only(done: int):
+def test_servertech_answers_an_order_with_a_status_only(done: int) -> None:
     with Switched(done=done) as device:
         rack = pro2(device)
         rack.port_on("AB12")
@@ -283,7 +283,7 @@ def test_servertech_answers_an_order_with_a_status_only(done: int):
             rack.port_on("BA1")
 
 
-def test_servertech_over_tls(tmp_path: Path):
+def test_servertech_over_tls(tmp_path: Path) -> None:
     if not shutil.which("openssl"):
         pytest.skip("needs the Debian package openssl")
     self_signed(tmp_path / "key", tmp_path / "certificate")
@@ -301,7 +301,7 @@ def test_servertech_over_tls(tmp_path: Path):
                 pro2(device, protocol="https", **checked).port_on("AA1")
 
 
-def test_servertech_settings_and_ports(tmp_path: Path):
+def test_servertech_settings_and_ports(tmp_path: Path) -> None:
     conf = tmp_path / "conf"
     pdus = {"well": {"protocol": "http", "insecure": "False"}, "odd": {"protocol": "ssh"}, "vague": {"insecure": "no?"}}
     conf.write_text(json.dumps({"pdus": {name: {"driver": "servertechpro2", **pdu} for name, pdu in pdus.items()}}))
@@ -321,7 +321,7 @@ def test_servertech_settings_and_ports(tmp_path: Path):
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_ubus_tells_states_in_two_forms(plain: bool):
+def test_ubus_tells_states_in_two_forms(plain: bool) -> None:
     with Switch(plain=plain) as device:
         switch = driver(device, "ubus")
         for word, state in {
@@ -352,7 +352,7 @@ def test_ubus_tells_states_in_two_forms(plain: bool):
         ({"error": {"code": -32003, "message": "ubus request\ntimed out"}}, TransientError, r"timed out \(-32003\)"),
     ],
 )
-def test_ubus_says_no(answer: dict[str, Any], kind: type[Exception], words: str):
+def test_ubus_says_no(answer: dict[str, Any], kind: type[Exception], words: str) -> None:
     asked, _ = conversation("ubus")[0]
     with (
         ScriptedWeb([(asked, f"200 {json.dumps(answer)}")]) as device,
@@ -362,7 +362,7 @@ def test_ubus_says_no(answer: dict[str, Any], kind: type[Exception], words: str)
     assert str(caught.value).startswith(f"127.0.0.1:{device.port} at POST /ubus, poe manage: ")
 
 
-def test_ubus_with_and_without_a_login():
+def test_ubus_with_and_without_a_login() -> None:
     with Switch(login=True) as device:
         with pytest.raises(PermanentError, match=r"poe manage: Access denied \(-32002\)$"):
             driver(device, "ubus").port_on(1)
@@ -377,7 +377,7 @@ def test_ubus_with_and_without_a_login():
             driver(device, "ubus", username="power", password="wrong").port_on(1)
 
 
-def test_ubus_ports():
+def test_ubus_ports() -> None:
     canonical = strategies.find("ubus").canonical_port
     assert [canonical(port, {}) for port in ("03", "lan3", "lan03", "3a", "wan")] == ["3", "3", "3", "3a", "wan"]
     for port in ("a/b", "1.5", "lan-1", "é", ""):

@@ -32,7 +32,7 @@ def driver(model: str = "YKUSH", serial: str = "YK20345", seconds: float = 30) -
     return begun(YKUSH("hub", {"driver": model, "serial": serial}), seconds)
 
 
-def test_the_conversation_against_the_driver():
+def test_the_conversation_against_the_driver() -> None:
     device = hid.Scripted(0x04D8, 0xF2F7, "YK20345", SAMPLE)
     with hid.attached(device):
         driver().port_on(1)
@@ -40,7 +40,7 @@ def test_the_conversation_against_the_driver():
     assert device.played == len(SAMPLE)
 
 
-def test_the_conversation_against_the_fake():
+def test_the_conversation_against_the_fake() -> None:
     board = Board("YKUSH")
     for asked, said in SAMPLE:
         board.heard(bytes.fromhex(asked))
@@ -48,7 +48,7 @@ def test_the_conversation_against_the_fake():
 
 
 @pytest.mark.parametrize("model", ykush.NAMES)
-def test_each_port(model: str):
+def test_each_port(model: str) -> None:
     board = Board(model)
     with hid.attached(board):
         for port in board.outlets:
@@ -60,14 +60,14 @@ def test_each_port(model: str):
             driver(model).port_on(int(port))
 
 
-def test_the_first_board_is_taken_without_a_serial_number():
+def test_the_first_board_is_taken_without_a_serial_number() -> None:
     first, second = Board("YKUSHXS", "A"), Board("YKUSHXS", "B")
     with hid.attached(Board("YKUSH", "C"), first, second):
         driver("YKUSHXS", "").port_on(1)
     assert (first.outlets["1"], second.outlets["1"]) == ("on", "off")
 
 
-def test_none_attached():
+def test_none_attached() -> None:
     with hid.attached(Board("YKUSH", "YK1"), Board("YKUSH", "YK2"), Board("YKUSH3", "YK20345")):
         with pytest.raises(TransientError, match=r"^no YKUSH YK20345 is attached; found: YK1, YK2$"):
             driver().port_on(1)
@@ -75,12 +75,12 @@ def test_none_attached():
             driver("YKUSHXS", "").port_on(1)
 
 
-def test_a_board_without_a_serial_number_is_not_the_one():
+def test_a_board_without_a_serial_number_is_not_the_one() -> None:
     with hid.attached(Board("YKUSH", "")), pytest.raises(TransientError, match=r"found: none$"):
         driver().port_on(1)
 
 
-def test_a_reply_that_was_left_over_is_dropped():
+def test_a_reply_that_was_left_over_is_dropped() -> None:
     board = Board("YKUSH")
     board.outlets["2"] = "on"
     board.replies = [bytes([1, 2]).ljust(64, b"\0")] * 3
@@ -88,7 +88,7 @@ def test_a_reply_that_was_left_over_is_dropped():
         assert driver().port_status(2) is State.ON
 
 
-def test_a_port_that_does_not_follow():
+def test_a_port_that_does_not_follow() -> None:
     board = Board("YKUSH")
     board.stuck = True
     with hid.attached(board), pytest.raises(TransientError, match=r": port 2 is off after being switched on$"):
@@ -96,14 +96,14 @@ def test_a_port_that_does_not_follow():
 
 
 @pytest.mark.parametrize("reply", [b"\xff\xff", b"\x01\x12", b"\x00\x11", b"\x01"])
-def test_another_reply(reply: bytes):
+def test_another_reply(reply: bytes) -> None:
     device = hid.Scripted(0x04D8, 0xF2F7, "YK20345", [("1111", reply.hex())])
     words = f"answered {reply.hex(' ')} to command 0x11$"
     with hid.attached(device), pytest.raises(TransientError, match=words):
         driver().port_on(1)
 
 
-def test_pulled_out_meanwhile(monkeypatch: pytest.MonkeyPatch):
+def test_pulled_out_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     board = Board("YKUSH")
     monkeypatch.setattr(board, "heard", lambda report: setattr(board, "mood", Mood.GONE))
     with hid.attached(board):
@@ -113,7 +113,7 @@ def test_pulled_out_meanwhile(monkeypatch: pytest.MonkeyPatch):
             driver().port_on(1)
 
 
-def test_silence_ends_with_the_deadline():
+def test_silence_ends_with_the_deadline() -> None:
     with hid.attached(Board("YKUSH", mood=Mood.DEAF)):
         with pytest.raises(DeviceTimeout, match=r"^no answer from HID device 04d8:f2f7 at \S+ at command 0x21$"):
             driver().port_status(1)
@@ -121,7 +121,7 @@ def test_silence_ends_with_the_deadline():
             driver(seconds=0.05).port_on(1)
 
 
-def test_no_access():
+def test_no_access() -> None:
     with (
         hid.attached(Board("YKUSH", mood=Mood.WRONG_PASSWORD)),
         pytest.raises(PermanentError, match=r"^no access to HID device 04d8:f2f7 at \S+: 60-pdudaemon.rules must"),
@@ -129,7 +129,7 @@ def test_no_access():
         driver().port_on(1)
 
 
-def test_a_board_in_use_is_waited_for():
+def test_a_board_in_use_is_waited_for() -> None:
     board = Board("YKUSH", mood=Mood.BUSY)
     later = threading.Timer(0.15, setattr, (board, "mood", Mood.WELL))
     later.start()
@@ -143,7 +143,7 @@ def test_a_board_in_use_is_waited_for():
     later.join()
 
 
-def test_ports():
+def test_ports() -> None:
     for name, most in ykush.PORTS.items():
         assert YKUSH.canonical_port(f"0{most}", {"driver": name}) == str(most)
         for port in ("0", str(most + 1), "10", "a"):
@@ -155,19 +155,19 @@ def test_ports():
 # -- the transport
 
 
-def test_without_hidapi(monkeypatch: pytest.MonkeyPatch):
+def test_without_hidapi(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hid", None)
     with pytest.raises(PermanentError, match=r"^HID devices need the Python package hidapi \(Debian: python3-hid\)$"):
         driver().port_on(1)
 
 
-def test_with_another_package_of_that_name(monkeypatch: pytest.MonkeyPatch):
+def test_with_another_package_of_that_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hid", ModuleType("hid"))
     with pytest.raises(PermanentError, match="the installed package hid is not the one"):
         driver().port_on(1)
 
 
-def test_the_real_package():
+def test_the_real_package() -> None:
     """Where it is installed, it is asked; a machine with such a device would be a surprise."""
     if importlib.util.find_spec("hid"):
         assert transport.find(["04d8:f2f7", "ffff:ffff"], Deadline(30)) == []
@@ -176,12 +176,12 @@ def test_the_real_package():
             transport.find(["04d8:f2f7"], Deadline(30))
 
 
-def test_one_thread_at_a_time():
+def test_one_thread_at_a_time() -> None:
     with hid.attached(Board("YKUSH")), transport._turn, pytest.raises(DeviceTimeout):
         transport.find(["04d8:f2f7"], Deadline(0.05))
 
 
-def test_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "_SYSFS", tmp_path)
     (tmp_path / "1-1.2").mkdir()
     (tmp_path / "1-1.2" / "busnum").write_text("1\n")
@@ -192,7 +192,7 @@ def test_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert transport._node("1-9:1.0") == "1-9:1.0"
 
 
-def test_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "node").touch()
     assert not usb.denied(str(tmp_path / "node"))
     monkeypatch.setattr(os, "access", lambda *_: False)  # a test may be run by root, who is let in everywhere

@@ -35,7 +35,7 @@ def info(port: int) -> Any:
 
 
 @pytest.mark.parametrize("name", [1, "Mock hs100"])
-def test_a_single_plug(name: Any):
+def test_a_single_plug(name: Any) -> None:
     with simulator("hs100") as port:
         driver(port).port_on(name)
         assert info(port)["relay_state"] == 1
@@ -49,7 +49,7 @@ def test_a_single_plug(name: Any):
             driver(port).port_on(2)
 
 
-def test_a_strip():
+def test_a_strip() -> None:
     with simulator("hs300") as port:
         states = [0] * 6
         for number, name in enumerate(["Mock One", 2, "Mock Three", 4, 5, "Mock Six"], 1):
@@ -65,14 +65,14 @@ def test_a_strip():
                 driver(port).port_on(other)
 
 
-def test_a_refusal_in_its_own_words():
+def test_a_refusal_in_its_own_words() -> None:
     with simulator("hs300") as port:
         strip = driver(port)
         with pytest.raises(PermanentError, match=f"^127.0.0.1:{port} refused switching: error -14$"):
             strip._ask({"context": {"child_ids": ["none"]}, "system": {"set_relay_state": {"state": 1}}}, "switching")
 
 
-def test_none_there_any_more():
+def test_none_there_any_more() -> None:
     with simulator("hs100") as port:
         pass
     with pytest.raises(TransientError, match=f"^connection refused by 127.0.0.1:{port}$"):

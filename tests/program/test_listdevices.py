@@ -70,7 +70,7 @@ def listed(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], list[str]]:
     return captured.out.splitlines(), captured.err.splitlines()
 
 
-def test_every_family(machine: Machine, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+def test_every_family(machine: Machine, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     machine.bare_line("tty1", None)
     machine.bare_line("ttyS0", tmp_path / "sys/devices/platform/serial8250")
     machine.line("ttyACM0", "2a19:0c05", "Numato Lab 8 Channel USB Relay Module", by_id="usb-Numato_8-if00")
@@ -101,7 +101,7 @@ def test_every_family(machine: Machine, capsys: pytest.CaptureFixture[str], tmp_
 
 def test_a_serial_line_that_does_not_say_what_it_is(
     machine: Machine, capsys: pytest.CaptureFixture[str], tmp_path: Path
-):
+) -> None:
     machine.line("ttyACM3", "2a19:0001", None)
     machine.line("ttyACM4", "2a19:0002", "Numato Lab 3 Channel\nthing")
     with hid.attached(), usb.attached():
@@ -114,20 +114,20 @@ def test_a_serial_line_that_does_not_say_what_it_is(
     assert err == []
 
 
-def test_a_serial_line_below_a_driver_of_its_own(machine: Machine):
+def test_a_serial_line_below_a_driver_of_its_own(machine: Machine) -> None:
     machine.line("ttyUSB1", "2A19:0001".lower(), "X", below="ttyUSB1/tty")
     assert [*serialport.attached(["2a19:0001"])] == [(str(machine.root / "dev/ttyUSB1"), "X")]
     assert [*serialport.attached(["2a19:0002", "2a1:*"])] == []
 
 
-def test_nothing_attached(capsys: pytest.CaptureFixture[str]):
+def test_nothing_attached(capsys: pytest.CaptureFixture[str]) -> None:
     with hid.attached(), usb.attached(vusbhid.Joystick("Gamepad")):
         assert main(["--list-devices"]) == 0
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", NOTHING)
 
 
-def test_what_cannot_be_asked_is_told_and_the_others_are_listed(capsys: pytest.CaptureFixture[str]):
+def test_what_cannot_be_asked_is_told_and_the_others_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     with (
         hid.attached(ykush.Board("YKUSH", "YK1", Mood.WRONG_PASSWORD), ykush.Board("YKUSH", "YK2")),
         usb.attached(
@@ -146,7 +146,9 @@ def test_what_cannot_be_asked_is_told_and_the_others_are_listed(capsys: pytest.C
     assert re.match(r"pdudaemon: vusbhid: no access to .*; no access to USB device 16c0:05df \(bus", err[1])
 
 
-def test_without_a_package_the_others_are_listed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+def test_without_a_package_the_others_are_listed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with usb.attached(vusbhid.Board(2)):
         monkeypatch.setitem(sys.modules, "hid", None)
         out, err = listed(capsys)
@@ -167,7 +169,7 @@ RULES = [
 TOKEN = re.compile(r'(SUBSYSTEM|ATTR\{\w+\}|ATTRS\{\w+\}|ENV\{\w+\}|GROUP|MODE)(==|=)"([^"]+)"')
 
 
-def test_each_rule_is_well_formed():
+def test_each_rule_is_well_formed() -> None:
     for rule in RULES:
         for token in rule.split(", "):
             match = TOKEN.fullmatch(token)
@@ -181,7 +183,7 @@ def test_each_rule_is_well_formed():
 
 
 @pytest.mark.parametrize("driver", sorted((each for each in DRIVERS if each.usb_ids), key=lambda each: each.__name__))
-def test_each_device_has_its_rule(driver: type[PDUDriver]):
+def test_each_device_has_its_rule(driver: type[PDUDriver]) -> None:
     text = "".join(
         source(each.__module__) for each in driver.__mro__ if each.__module__.startswith("pdudaemon.drivers")
     )

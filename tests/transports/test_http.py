@@ -51,7 +51,7 @@ def client(port: int, seconds: float = 60, **options: Any) -> Client:
 # lighttpd
 
 
-def test_methods_and_bodies(server: Lighttpd):
+def test_methods_and_bodies(server: Lighttpd) -> None:
     device = client(server.port)
     got = device.request("GET", "/open.py?a=1&b=two%20words").json()
     assert (got["REQUEST_METHOD"], got["QUERY_STRING"], got["body"]) == ("GET", "a=1&b=two%20words", "")
@@ -66,7 +66,7 @@ def test_methods_and_bodies(server: Lighttpd):
 
 
 @pytest.mark.parametrize("page", ["basic", "md5", "sha256"])
-def test_logins(server: Lighttpd, page: str):
+def test_logins(server: Lighttpd, page: str) -> None:
     device = client(server.port, username="admin", password=SECRET)
     for _ in range(2):
         got = device.request("POST", f"/{page}.py?x=1", json={"on": True}).json()
@@ -75,7 +75,7 @@ def test_logins(server: Lighttpd, page: str):
 
 
 @pytest.mark.parametrize("page", ["basic", "sha256"])
-def test_refused_logins(server: Lighttpd, page: str):
+def test_refused_logins(server: Lighttpd, page: str) -> None:
     refused = rf"^login refused by 127.0.0.1:{server.port} at GET /{page}.py \(401\)"
     with pytest.raises(PermanentError, match=refused + "$"):
         client(server.port, username="admin", password="no such password").request("GET", f"/{page}.py?pw=hunter2")
@@ -83,12 +83,12 @@ def test_refused_logins(server: Lighttpd, page: str):
         client(server.port).request("GET", f"/{page}.py?pw=hunter2")
 
 
-def test_a_login_is_not_sent_unasked(server: Lighttpd):
+def test_a_login_is_not_sent_unasked(server: Lighttpd) -> None:
     device = client(server.port, username="admin", password=SECRET)
     assert device.request("GET", "/open.py").json()["REMOTE_USER"] == ""
 
 
-def test_noes(server: Lighttpd):
+def test_noes(server: Lighttpd) -> None:
     device = client(server.port)
     peer = f"127.0.0.1:{server.port}"
     with pytest.raises(PermanentError, match=f"^{peer} at GET /nothing: answered 404 Not Found$"):
@@ -101,7 +101,7 @@ def test_noes(server: Lighttpd):
         client(server.port, secure=tls()).request("GET", "/open.py")
 
 
-def test_tls(server: Lighttpd):
+def test_tls(server: Lighttpd) -> None:
     trusting = tls(ca_file=server.certificate)
     assert client(server.tls_port, secure=trusting).request("GET", "/open.py").status == 200
     assert client(server.tls_port, secure=tls(check=False)).request("GET", "/open.py").status == 200
@@ -113,7 +113,7 @@ def test_tls(server: Lighttpd):
         client(server.tls_port).request("GET", "/open.py")
 
 
-def test_tls_of_old_devices(tmp_path: Path):
+def test_tls_of_old_devices(tmp_path: Path) -> None:
     if not shutil.which("openssl"):
         pytest.skip("needs the Debian package openssl")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
@@ -134,12 +134,12 @@ def test_tls_of_old_devices(tmp_path: Path):
                     trusting.request("GET", "/")
 
 
-def test_ca_file_that_is_not_there():
+def test_ca_file_that_is_not_there() -> None:
     with pytest.raises(PermanentError, match=r"^the CA file '/no/such.pem' cannot be used: No such file or directory$"):
         tls(ca_file="/no/such.pem")
 
 
-def test_proxies_of_the_environment_are_not_asked(server: Lighttpd, monkeypatch: pytest.MonkeyPatch):
+def test_proxies_of_the_environment_are_not_asked(server: Lighttpd, monkeypatch: pytest.MonkeyPatch) -> None:
     (port,) = free_ports()
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
@@ -149,7 +149,7 @@ def test_proxies_of_the_environment_are_not_asked(server: Lighttpd, monkeypatch:
 # Digest, in the forms that lighttpd does not have
 
 
-def test_rfc7616_examples():
+def test_rfc7616_examples() -> None:
     asked = {
         "realm": "http-auth@example.org",
         "qop": "auth, auth-int",
@@ -219,7 +219,7 @@ class DigestDevice(WebDevice):
         'Negotiate, Digest realm="PDU", nonce="abc", qop="auth", Basic realm=""',
     ],
 )
-def test_digests(challenge: str):
+def test_digests(challenge: str) -> None:
     with DigestDevice(challenge) as device:
         options = {"username": "admin", "password": SECRET}
         assert client(device.port, **options).request("GET", "/cm?a=b%20c").text == "in"
@@ -233,7 +233,7 @@ def test_digests(challenge: str):
         assert SECRET.encode() not in device.received
 
 
-def test_the_better_algorithm_is_taken():
+def test_the_better_algorithm_is_taken() -> None:
     weak, strong = 'Digest realm="PDU", nonce="abc"', 'Digest realm="PDU", nonce="abc", algorithm=SHA-256'
     with DigestDevice(weak, strong, 'Basic realm="PDU"') as device:
         client(device.port, username="admin", password=SECRET).request("GET", "/")
@@ -241,7 +241,7 @@ def test_the_better_algorithm_is_taken():
 
 
 @pytest.mark.parametrize("challenge", ["Negotiate", 'Digest realm="PDU", nonce="abc", algorithm=SHA-512-256'])
-def test_logins_of_other_kinds(challenge: str):
+def test_logins_of_other_kinds(challenge: str) -> None:
     with (
         DigestDevice(challenge) as device,
         pytest.raises(PermanentError, match=r"asks for a login of a kind that is not known here$"),
@@ -249,7 +249,7 @@ def test_logins_of_other_kinds(challenge: str):
         client(device.port, username="admin", password=SECRET).request("GET", "/")
 
 
-def test_a_401_without_a_challenge_means_basic():
+def test_a_401_without_a_challenge_means_basic() -> None:
     class Curt(WebDevice):
         def answer(self, request: Request) -> Answer:
             return Answer(200 if request.headers.get("authorization") == "Basic dMO8cjpwOnc=" else 401)
@@ -258,7 +258,7 @@ def test_a_401_without_a_challenge_means_basic():
         assert client(device.port, username="tür", password="p:w").request("GET", "/").status == 200
 
 
-def test_a_user_name_with_line_breaks_goes_nowhere():
+def test_a_user_name_with_line_breaks_goes_nowhere() -> None:
     with DigestDevice('Digest realm="PDU", nonce="abc"') as device:
         with pytest.raises(PermanentError, match=r"^GET / for \S+ has a character that HTTP does not allow$"):
             client(device.port, username="a\r\nX-Evil: 1", password=SECRET).request("GET", "/")
@@ -309,7 +309,7 @@ class Raw(WebDevice):
         b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-def test_nonsense(said: bytes):
+def test_nonsense(said: bytes) -> None:
     with Raw(said) as device:
         with pytest.raises(TransientError, match=f"127.0.0.1:{device.port}.* at GET /x") as caught:
             client(device.port).request("GET", "/x?pw=hunter2")
@@ -327,12 +327,12 @@ def test_nonsense(said: bytes):
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 5\r\n\r\nhello",
     ],
 )
-def test_sloppy_but_clear(said: bytes):
+def test_sloppy_but_clear(said: bytes) -> None:
     with Raw(said) as device:
         assert client(device.port).request("GET", "/").text == "hello"
 
 
-def test_no_content():
+def test_no_content() -> None:
     with Raw(b"HTTP/1.1 204 No Content\r\n\r\n") as device:
         response = client(device.port).request("POST", "/jaws", json={})
         assert (response.status, response.body) == (204, b"")
@@ -349,19 +349,19 @@ def test_no_content():
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "ok"),
     ],
 )
-def test_bare_answers(said: bytes, body: str):
+def test_bare_answers(said: bytes, body: str) -> None:
     with Raw(said) as device:
         assert client(device.port).request("GET", "/30000/99", bare=True).text == body
 
 
-def test_other_statuses_where_they_are_wanted():
+def test_other_statuses_where_they_are_wanted() -> None:
     with Raw(b'HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\n{"code":1}'[:-1]) as device:
         assert client(device.port).request("POST", "/rpc", also=[404]).status == 404
         with pytest.raises(PermanentError, match="404"):
             client(device.port).request("POST", "/rpc", also=[500])
 
 
-def test_an_answer_without_end():
+def test_an_answer_without_end() -> None:
     def talk(device: Raw, connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
         while not device.closing.is_set():
@@ -372,7 +372,7 @@ def test_an_answer_without_end():
 
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"])
-def test_one_deadline_however_slowly_it_dribbles(start: bytes):
+def test_one_deadline_however_slowly_it_dribbles(start: bytes) -> None:
     def dribble(device: Raw, connection: socket.socket) -> None:
         connection.sendall(start)
         while not device.closing.wait(0.02):
@@ -386,7 +386,7 @@ def test_one_deadline_however_slowly_it_dribbles(start: bytes):
 
 
 @pytest.mark.parametrize("status", [s for s in HTTPStatus if 400 <= s < 500 and s not in (401, 403, 408, 429)][:8])
-def test_other_noes_are_for_good(status: HTTPStatus):
+def test_other_noes_are_for_good(status: HTTPStatus) -> None:
     with (
         Raw(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status) as device,
         pytest.raises(PermanentError, match=f"at GET /: answered {status.value} {status.phrase}$"),
@@ -394,7 +394,7 @@ def test_other_noes_are_for_good(status: HTTPStatus):
         client(device.port).request("GET", "/")
 
 
-def test_a_request_leaves_in_one_piece():
+def test_a_request_leaves_in_one_piece() -> None:
     class Tiny(WebDevice):
         def converse(self, connection: socket.socket) -> None:
             self.receive(connection)
@@ -416,12 +416,12 @@ def test_a_request_leaves_in_one_piece():
         ("2001:db8::1", "[2001:db8::1]:80", "[2001:db8::1]"),
     ],
 )
-def test_addresses(address: str, peer: str, host: str):
+def test_addresses(address: str, peer: str, host: str) -> None:
     device = Client(address, Deadline(1))
     assert (device.peer, device._host_header()) == (peer, host)
 
 
 @pytest.mark.parametrize("address", ["", "a:b", "a:70000", "a:0", "http://a", "a/b", "u:p@a", "[::1", "::1]:x", "a b"])
-def test_no_addresses(address: str):
+def test_no_addresses(address: str) -> None:
     with pytest.raises(PermanentError, match=r"is not an address$"):
         Client(address, Deadline(1))

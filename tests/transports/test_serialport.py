@@ -38,20 +38,20 @@ def nothing_left() -> Any:
         yield
 
 
-def test_a_pty():
+def test_a_pty() -> None:
     with Echo() as device, SerialPort(device.path, Deadline(30)) as line:
         line.send(b"ab\r\x00\xff>", "a step")
         assert line.receive_exactly(2, "a step") == b"AB"
         assert line.receive_until(b">", "a step") == b"\r\x00\xff>"
 
 
-def test_a_slow_device():
+def test_a_slow_device() -> None:
     with Echo(Mood.SLOW) as device, SerialPort(device.path, Deadline(30), baudrate=921600) as line:
         line.send(b"relay read 1\n", "a step")
         assert line.receive_line("a step") == b"RELAY READ 1"
 
 
-def test_what_came_before_is_not_read():
+def test_what_came_before_is_not_read() -> None:
     with Echo() as device:
         device.send(b"left over")
         time.sleep(0.05)
@@ -60,7 +60,7 @@ def test_what_came_before_is_not_read():
             assert line.receive("a step") == b"X"
 
 
-def test_silence_ends_with_the_deadline():
+def test_silence_ends_with_the_deadline() -> None:
     with Echo(Mood.DEAF) as device, SerialPort(device.path, Deadline(0.3)) as line:
         begun = time.monotonic()
         with pytest.raises(DeviceTimeout, match=f"^no answer from {device.path} at the prompt within 0.3 s$"):
@@ -68,7 +68,7 @@ def test_silence_ends_with_the_deadline():
         assert time.monotonic() - begun < 20
 
 
-def test_a_line_that_takes_nothing():
+def test_a_line_that_takes_nothing() -> None:
     device, terminal = pty.openpty()
     tty.setraw(terminal)
     try:
@@ -79,7 +79,7 @@ def test_a_line_that_takes_nothing():
         os.close(terminal)
 
 
-def test_pulled_out(tmp_path: Path):
+def test_pulled_out(tmp_path: Path) -> None:
     device, terminal = pty.openpty()
     path = str(tmp_path / "relay")  # the terminal's own name may be that of another test's in a moment
     os.symlink(os.ttyname(terminal), path)
@@ -93,7 +93,7 @@ def test_pulled_out(tmp_path: Path):
         SerialPort(path, Deadline(30)).__enter__()
 
 
-def test_in_use_by_another():
+def test_in_use_by_another() -> None:
     with Echo() as device:
         other = os.open(device.path, os.O_RDWR | os.O_NOCTTY)
         fcntl.flock(other, fcntl.LOCK_EX)
@@ -106,12 +106,12 @@ def test_in_use_by_another():
 
 
 @pytest.mark.parametrize("url", ["foo://127.0.0.1:1", "socket://127.0.0.1", "/dev/null", "socket://127.0.0.1:port"])
-def test_no_serial_line(url: str):
+def test_no_serial_line(url: str) -> None:
     with pytest.raises((PermanentError, TransientError), match=f"^cannot open {url}: "):
         SerialPort(url, Deadline(30)).__enter__()
 
 
-def test_nobody_listens():
+def test_nobody_listens() -> None:
     (port,) = free_ports()
     for scheme in ("socket", "rfc2217"):
         url = f"{scheme}://127.0.0.1:{port}"
@@ -119,13 +119,13 @@ def test_nobody_listens():
             SerialPort(url, Deadline(30)).__enter__()
 
 
-def test_loop():
+def test_loop() -> None:
     with SerialPort("loop://", Deadline(30)) as line:
         line.send(b"xyz", "a step")
         assert line.receive_exactly(3, "a step") == b"xyz"
 
 
-def test_socket():
+def test_socket() -> None:
     with (
         Scripted([(b"ping", b"pong")]) as device,
         SerialPort(f"socket://127.0.0.1:{device.port}", Deadline(30)) as line,
@@ -137,7 +137,7 @@ def test_socket():
 
 
 @pytest.mark.parametrize("scheme", ["socket", "rfc2217"])
-def test_ser2net(tmp_path: Path, scheme: str):
+def test_ser2net(tmp_path: Path, scheme: str) -> None:
     with Echo() as device, ser2net(tmp_path, device.path) as (rfc2217, plain):
         url = f"socket://127.0.0.1:{plain}"
         if scheme == "rfc2217":
@@ -147,7 +147,7 @@ def test_ser2net(tmp_path: Path, scheme: str):
             assert line.receive_until(b"\r", "a step") == b"A\xffB\r"
 
 
-def test_without_pyserial(monkeypatch: pytest.MonkeyPatch):
+def test_without_pyserial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "serial", None)
     with pytest.raises(PermanentError, match="need the Python package pyserial"):
         SerialPort("loop://", Deadline(30)).__enter__()

@@ -42,7 +42,7 @@ def login(server: Server, known_hosts: Path, **different: str | bool) -> ssh.Log
     return ssh.Login("127.0.0.1", server.port, **given)  # type: ignore[arg-type]
 
 
-def test_a_key(server: Server, tmp_path: Path):
+def test_a_key(server: Server, tmp_path: Path) -> None:
     output = ssh.run(login(server, tmp_path / "known"), "echo out; echo err >&2; tty; cat; exit 3", Deadline(60))
     assert output.status == 3
     assert sorted(output.text.splitlines()[-3:]) == ["err", "not a tty", "out"]  # which come over two channels
@@ -53,7 +53,7 @@ def test_a_key(server: Server, tmp_path: Path):
 
 
 @pytest.mark.xdist_group("account")
-def test_a_password(server: Server, user: Account, tmp_path: Path):
+def test_a_password(server: Server, user: Account, tmp_path: Path) -> None:
     given = {"username": user.name, "key": ""}
     output = ssh.run(login(server, tmp_path / "known", password=user.password, **given), "id -un", Deadline(60))
     assert user.name in output.text.splitlines()  # what ssh has to say may come after
@@ -63,7 +63,7 @@ def test_a_password(server: Server, user: Account, tmp_path: Path):
 
 
 @pytest.mark.xdist_group("account")
-def test_no_argument_and_no_environment_has_the_password(server: Server, user: Account, tmp_path: Path):
+def test_no_argument_and_no_environment_has_the_password(server: Server, user: Account, tmp_path: Path) -> None:
     asked = login(server, tmp_path / "known", username=user.name, key="", password=user.password)
     assert user.password not in repr(asked)
     seen: list[str] = []
@@ -90,7 +90,7 @@ def shown(name: str) -> str:
     return "\n".join(texts)
 
 
-def test_host_keys(server: Server, tmp_path: Path):
+def test_host_keys(server: Server, tmp_path: Path) -> None:
     known = tmp_path / "known"
     with pytest.raises(PermanentError, match=rf"^the host key of 127.0.0.1:{server.port} is not known$"):
         ssh.run(login(server, known, host_keys="yes"), "true", Deadline(60))
@@ -106,7 +106,7 @@ def test_host_keys(server: Server, tmp_path: Path):
     assert ssh.run(login(server, known, host_keys="no"), "true", Deadline(60)).status == 0
 
 
-def test_an_old_server(tmp_path: Path):
+def test_an_old_server(tmp_path: Path) -> None:
     with sshd(tmp_path, *OLD_ALGORITHMS, host_key="rsa") as server:
         known = tmp_path / "known"
         with pytest.raises(
@@ -116,7 +116,7 @@ def test_an_old_server(tmp_path: Path):
         assert ssh.run(login(server, known, old_algorithms=True), "echo old", Deadline(60)).last_line == "old"
 
 
-def test_the_deadline_ends_ssh(server: Server, tmp_path: Path):
+def test_the_deadline_ends_ssh(server: Server, tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(DeviceTimeout, match=r"no answer from 127.0.0.1:[0-9]+ at 'sleep 41.5' within 3 s"):
         ssh.run(login(server, tmp_path / "known"), "sleep 41.5", Deadline(3))
@@ -158,25 +158,25 @@ def connection_lost(peer: Puppet, connection: socket.socket) -> None:
         (connection_lost, TransientError, r"^ssh to 127.0.0.1:\d+ failed: "),
     ],
 )
-def test_servers_that_are_none(act: Callable[..., object], kind: type[DeviceError], words: str):
+def test_servers_that_are_none(act: Callable[..., object], kind: type[DeviceError], words: str) -> None:
     with Puppet(act) as device, pytest.raises(kind, match=words):
         ssh.run(ssh.Login("127.0.0.1", device.port, "root"), "true", Deadline(1.5))
 
 
-def test_nobody_listens():
+def test_nobody_listens() -> None:
     with Puppet(lambda *_: None) as device:
         pass
     with pytest.raises(TransientError, match=rf"^connection refused by 127.0.0.1:{device.port}$"):
         ssh.run(ssh.Login("127.0.0.1", device.port, "root"), "true", Deadline(30))
 
 
-def test_no_ssh_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_no_ssh_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PermanentError, match=r"the program ssh, which this driver needs, is not installed"):
         ssh.run(ssh.Login("127.0.0.1", 1, "root"), "true", Deadline(30))
 
 
-def test_no_descriptor_is_left(server: Server, tmp_path: Path):
+def test_no_descriptor_is_left(server: Server, tmp_path: Path) -> None:
     ssh.run(login(server, tmp_path / "known"), "true", Deadline(60))  # what is opened once and for all is no leak
     with nothing_left_behind():
         ssh.run(login(server, tmp_path / "known"), "true", Deadline(60))
@@ -195,7 +195,7 @@ ssh.run(eval(sys.argv[2]), "cd {0}; echo begun >>record; sleep 1; echo ended >>r
 """
 
 
-def test_a_killed_daemon_leaves_the_lock_to_its_ssh(server: Server, tmp_path: Path):
+def test_a_killed_daemon_leaves_the_lock_to_its_ssh(server: Server, tmp_path: Path) -> None:
     record = tmp_path / "record"
     asked = f"ssh.{login(server, tmp_path / 'known')!r}"
     process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path / "lock", asked, tmp_path], cwd=ROOT)

@@ -44,7 +44,7 @@ def in_pieces(device: Scene, connection: socket.socket) -> None:
         device.closing.wait(0.02)
 
 
-def test_exact_reads_lines_and_prompts():
+def test_exact_reads_lines_and_prompts() -> None:
     with Scene(in_pieces) as device, device.connection() as connection:
         assert connection.receive_exactly(1, "a step") == b"a"
         assert connection.receive_line("a step") == b"bc"
@@ -56,7 +56,7 @@ def test_exact_reads_lines_and_prompts():
             connection.receive_exactly(1, "the end")
 
 
-def test_what_is_sent_arrives_in_one_piece():
+def test_what_is_sent_arrives_in_one_piece() -> None:
     def echo(device: Scene, connection: socket.socket) -> None:
         connection.sendall(b"%d" % len(device.receive(connection)))
 
@@ -65,7 +65,7 @@ def test_what_is_sent_arrives_in_one_piece():
         assert connection.receive("a step") == b"1000"
 
 
-def test_refused():
+def test_refused() -> None:
     with (
         Scene(in_pieces, Mood.GONE) as device,
         pytest.raises(TransientError, match=rf"^connection refused by 127.0.0.1:{device.port}$"),
@@ -73,7 +73,7 @@ def test_refused():
         Connection("127.0.0.1", device.port, Deadline(30)).__enter__()
 
 
-def test_silence_ends_with_the_deadline():
+def test_silence_ends_with_the_deadline() -> None:
     with Scene(in_pieces, Mood.DEAF) as device, device.connection(0.3) as connection:
         begun = time.monotonic()
         with pytest.raises(DeviceTimeout, match=rf"^no answer from 127.0.0.1:{device.port} at the login within 0.3 s$"):
@@ -83,7 +83,7 @@ def test_silence_ends_with_the_deadline():
             connection.send(b"x", "the next step")
 
 
-def test_one_deadline_for_all_however_slowly_it_dribbles():
+def test_one_deadline_for_all_however_slowly_it_dribbles() -> None:
     def dribble(device: Scene, connection: socket.socket) -> None:
         while not device.closing.wait(0.02):
             connection.sendall(b"x")
@@ -95,7 +95,7 @@ def test_one_deadline_for_all_however_slowly_it_dribbles():
         assert time.monotonic() - begun < 20
 
 
-def test_a_device_that_takes_nothing():
+def test_a_device_that_takes_nothing() -> None:
     def sleep(device: Scene, connection: socket.socket) -> None:
         device.closing.wait(5)
 
@@ -103,7 +103,7 @@ def test_a_device_that_takes_nothing():
         connection.send(b"x" * 50_000_000, "sending")
 
 
-def test_reset():
+def test_reset() -> None:
     def reset(device: Scene, connection: socket.socket) -> None:
         device.receive(connection)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -115,7 +115,7 @@ def test_reset():
             connection.receive_exactly(1, "a step")
 
 
-def test_endless_line():
+def test_endless_line() -> None:
     def talk(device: Scene, connection: socket.socket) -> None:
         while not device.closing.is_set():
             connection.sendall(b"x" * 4096)
@@ -126,7 +126,7 @@ def test_endless_line():
         assert len(connection.receive("a step")) <= LIMIT
 
 
-def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch):
+def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     with Scene(in_pieces) as device:
         known = [
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, device.port)) for host in ("127.0.0.2", "127.0.0.1")
@@ -137,7 +137,7 @@ def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch):
             assert connection.receive_exactly(2, "a step") == b"ab"
 
 
-def test_a_dead_address_takes_no_more_than_its_share(monkeypatch: pytest.MonkeyPatch):
+def test_a_dead_address_takes_no_more_than_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     full = socket.create_server(("127.0.0.2", 0), backlog=0)  # never accepts: further connections hang
     port = full.getsockname()[1]
     fillers = [socket.socket() for _ in range(4)]
@@ -160,17 +160,17 @@ def test_a_dead_address_takes_no_more_than_its_share(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 70])
-def test_names_that_no_resolver_takes(host: str):
+def test_names_that_no_resolver_takes(host: str) -> None:
     with pytest.raises(TransientError, match=r"^no address of '"):
         Connection(host, 1, Deadline(30)).__enter__()
 
 
-def test_an_ipv6_address_is_named_as_one():
+def test_an_ipv6_address_is_named_as_one() -> None:
     for host in ("2001:db8::1", "[2001:db8::1]"):
         assert Connection(host, 23, Deadline(30)).peer == "[2001:db8::1]:23"
 
 
-def test_an_ipv6_address_in_brackets():
+def test_an_ipv6_address_in_brackets() -> None:
     try:
         listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
     except OSError:

@@ -43,7 +43,7 @@ def piecewise(data: bytes, size: int) -> Callable[[Puppet, socket.socket], None]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 1000])
-def test_negotiation_is_answered_however_it_is_split(size: int):
+def test_negotiation_is_answered_however_it_is_split(size: int) -> None:
     with Puppet(piecewise(NEGOTIATION, size)) as device, session(device) as console:
         assert console.expect("the prompt", {"prompt": "> "}).before == "Hello\xff\r"
         console.send("\xff", "the end")
@@ -51,14 +51,14 @@ def test_negotiation_is_answered_however_it_is_split(size: int):
         assert device.received == ANSWERS + "\xff".encode()
 
 
-def test_bytes_of_255_are_doubled():
+def test_bytes_of_255_are_doubled() -> None:
     with Puppet(lambda *_: None) as device, telnet.Telnet("127.0.0.1", device.port, Deadline(30)) as connection:
         connection.send(b"a\xffb", "the test")
         eventually(lambda: device.received == b"a\xff\xffb")
 
 
 @pytest.mark.parametrize("noise", [b"noise", IAC + SB, IAC + WILL])
-def test_endless_talk_is_cut_short(noise: bytes):
+def test_endless_talk_is_cut_short(noise: bytes) -> None:
     def talk(peer: Puppet, connection: socket.socket) -> None:
         connection.sendall(noise)
         while True:
@@ -73,7 +73,7 @@ def test_endless_talk_is_cut_short(noise: bytes):
     assert not isinstance(caught.value, DeviceTimeout)
 
 
-def test_the_leftmost_of_some_patterns():
+def test_the_leftmost_of_some_patterns() -> None:
     with Scripted([(b"", b"two one")]) as device, session(device) as console:
         seen = console.expect("the test", {"one": "o(n)e", "two": "t(w)o"})
         assert (seen.name, seen.before, seen.match[1]) == ("two", "", "w")
@@ -82,7 +82,7 @@ def test_the_leftmost_of_some_patterns():
         assert console.expect_or_end("the test", {"more": "more"}) is None
 
 
-def test_one_deadline_for_all_of_it():
+def test_one_deadline_for_all_of_it() -> None:
     with Puppet(piecewise(b"drip " * 1000, 1)) as device, session(device, 0.4) as console:
         start = time.monotonic()
         with pytest.raises(
@@ -92,7 +92,7 @@ def test_one_deadline_for_all_of_it():
         assert time.monotonic() - start < 20
 
 
-def test_no_answer():
+def test_no_answer() -> None:
     with Puppet(lambda *_: None) as device, session(device, 0.2) as console:
         with pytest.raises(
             DeviceTimeout, match=rf"^no answer from 127.0.0.1:{device.port} at the greeting within 0.2 s$"
@@ -102,7 +102,7 @@ def test_no_answer():
             console.line("hello", "the next command")
 
 
-def test_connections_that_end():
+def test_connections_that_end() -> None:
     with (
         Scripted([(b"", b"hello")]) as device,
         session(device) as console,
@@ -126,7 +126,7 @@ def test_connections_that_end():
         pass
 
 
-def test_a_missing_pexpect_is_one_clear_error(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_pexpect_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pexpect.spawnbase", None)
     with (
         Puppet(lambda *_: None) as device,
@@ -139,7 +139,7 @@ def test_a_missing_pexpect_is_one_clear_error(monkeypatch: pytest.MonkeyPatch):
 LOGIN = Login(name="Name: ", password="Password: ", ready="> ")
 
 
-def test_a_login_and_a_logout():
+def test_a_login_and_a_logout() -> None:
     exchanges = [(b"", b"Name: "), (b"me\r\n", b"Password: "), (b"pass-word\r\n", b"Welcome\r\n> "), (b"bye\r\n", b"")]
     with Scripted(exchanges) as device, session(device) as console:
 
@@ -152,7 +152,7 @@ def test_a_login_and_a_logout():
     assert device.played == len(exchanges)
 
 
-def test_a_console_that_waits_for_a_key(monkeypatch: pytest.MonkeyPatch):
+def test_a_console_that_waits_for_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "PATIENCE", 0.05)
     exchanges = [(b"\r\n", b"Name: "), (b"me\r\n", b"Password: "), (b"pass-word\r\n", b"Welcome\r\n"), (b"\r\n", b"> ")]
     with (
@@ -163,7 +163,7 @@ def test_a_console_that_waits_for_a_key(monkeypatch: pytest.MonkeyPatch):
         assert device.played == len(exchanges)
 
 
-def test_a_refused_login_is_not_logged_out():
+def test_a_refused_login_is_not_logged_out() -> None:
     exchanges = [(b"", b"Name: "), (b"me\r\n", b"Password: "), (b"pass-word\r\n", b"No.\r\nName: "), (b"never", b"")]
     with (
         Scripted(exchanges) as device,
@@ -175,7 +175,9 @@ def test_a_refused_login_is_not_logged_out():
 
 
 @pytest.mark.parametrize("echo", [b"", b"pass-word", b"pass-w", b"-word\r\n"])
-def test_a_password_is_not_shown(echo: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+def test_a_password_is_not_shown(
+    echo: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("DEBUG")
     exchanges = [(b"", b"Name: "), (b"me\r\n", b"Password: "), (b"pass-word\r\n", echo), (b"never", b"")]
 
@@ -211,7 +213,7 @@ SYSTEM_LOGIN = Login(name="login: ", password="Password: ", ready=r"[$#] ")
 
 
 @pytest.mark.xdist_group("account")
-def test_telnetd(server: Inetd, user: Account):
+def test_telnetd(server: Inetd, user: Account) -> None:
     with telnet.session("127.0.0.1", server.port, Deadline(60)) as console:
 
         def log_out() -> None:
@@ -224,7 +226,7 @@ def test_telnetd(server: Inetd, user: Account):
 
 
 @pytest.mark.xdist_group("account")
-def test_telnetd_refuses(server: Inetd, user: Account):
+def test_telnetd_refuses(server: Inetd, user: Account) -> None:
     with (
         telnet.session("127.0.0.1", server.port, Deadline(60)) as console,
         pytest.raises(PermanentError, match=r"login refused by"),
