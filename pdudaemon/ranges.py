@@ -69,7 +69,7 @@ def _expanded_item(item: str) -> Iterator[str]:
 def _choices(part: str, item: str) -> list[str]:
     if not part.startswith("["):
         if not _LITERAL.fullmatch(part):
-            raise ValueError(f"{item[:40]!r} is no name: letters, digits and _ . - only")
+            raise ValueError(f"{item[:40]!r} is not a valid name: letters, digits and _ . - only")
         return [part]
     found: list[str] = []
     for word in part[1:-1].split(","):

@@ -15,14 +15,14 @@ from pdudaemon.environment import own
 from pdudaemon.settings import Secret
 
 
-class Unseen(Secret):
+class Placeholder(Secret):
     """Stands for a credential that only the service can see, where a configuration is checked from elsewhere."""
 
 
 def resolved(settings: Mapping[str, Any], folder: Path, checking: bool = False) -> dict[str, Any]:
     """Return settings with the texts that stand elsewhere put in. Raises: ValueError, naming the key.
 
-    ``checking``: nothing will be done with them, so that a credential of the service may be `Unseen`.
+    ``checking``: nothing will be done with them, so that a credential of the service may be a `Placeholder`.
     """
     found: dict[str, Any] = {}
     for key, value in settings.items():
@@ -35,28 +35,26 @@ def resolved(settings: Mapping[str, Any], folder: Path, checking: bool = False) 
     return found
 
 
-def unseen(settings: Mapping[str, Any]) -> set[str]:
+def placeholders(settings: Mapping[str, Any]) -> set[str]:
     """Return the keys whose value, or a part of it, is a credential that only the service can see."""
     return {
         key
         for key, value in settings.items()
-        if isinstance(value, Unseen) or (isinstance(value, dict) and unseen(value))
+        if isinstance(value, Placeholder) or (isinstance(value, dict) and placeholders(value))
     }
 
 
 def _read(key: str, kind: str, name: str, folder: Path, checking: bool) -> Secret:
     if kind == "credential":
-        place = Path(own("CREDENTIALS_DIRECTORY"))
+        folder = Path(own("CREDENTIALS_DIRECTORY"))
         if name != Path(name).name:
             raise ValueError(f"{key}: there is no credential {name!r}: the service was given none of that name")
-        if not place.name and checking:
-            return Unseen("credential")
-        if not place.name:
+        if not folder.name and checking:
+            return Placeholder("credential")
+        if not folder.name:
             raise ValueError(f"{key}: only the service can see the credential {name!r}")
-    else:
-        place = folder
     try:
-        return Secret((place / name).read_text().removesuffix("\n"))
+        return Secret((folder / name).read_text().removesuffix("\n"))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a text"
         raise ValueError(f"{key}: the {kind} {name!r} cannot be read: {why}") from None

@@ -2,15 +2,18 @@
 """Nodes and groups: names for what is switched.
 
 A node has one or several feeds, each an outlet: a board with one plug (which the section ``aliases`` has always held),
-a server with two power supplies. A group is a name for nodes. Faults are kept with what they disable.
+a server with two power supplies. A group is a name for nodes. A faulty node stays, disabled, so that whoever asks for
+it is told why; of a faulty group nothing stays, so that nothing is switched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pdudaemon.config.faults import Faults, Location
+from pdudaemon.config.jsonfile import Object
 from pdudaemon.errors import RequestError
 from pdudaemon.power import Outlet
 from pdudaemon.ranges import expanded, is_name
@@ -18,6 +21,11 @@ from pdudaemon.settings import near
 
 Outlets = Callable[[str, str | int], Outlet]
 """Returns the outlet that a PDU's name and a port name. Raises: RequestError."""
+
+DEEPEST = 50
+"""How far groups may be within groups."""
+
+_ONLY = "letters, digits and _ . - only"
 
 
 @dataclass(frozen=True)
@@ -35,31 +43,56 @@ class Node:
         return f"{self.name} ({', '.join(map(str, self.feeds))})"
 
 
-def misnamed(name: str) -> str:
+def check_name(name: str) -> str:
     """Return why a text cannot be the name of a node, nothing if it can be."""
     if is_name(name):
         return ""
-    only = "is no name for a node: letters, digits and _ . - only"
-    return f"{only}; ranges are not expanded here" if "[" in name else only
+    return f"not a valid node name: {_ONLY}{'; ranges are not expanded here' if '[' in name else ''}"
 
 
-def node(name: str, entry: object, outlet: Outlets) -> Node:
-    """Return the node that an entry of ``nodes`` or ``aliases`` describes: a hostname and a port, or ``feeds``."""
+def node(name: str, entry: object, location: Location, outlet: Outlets, faults: Faults) -> Node:
+    """Return the node that an entry describes: a hostname and a port, or ``feeds``; disabled if it has faults."""
+    known = faults.at(location)
+    if known:
+        return Node(name, fault="; ".join(f"{each.key}: {each.text}" if each.key else each.text for each in known))
     try:
-        if not isinstance(entry, dict):
-            raise RequestError("must be a JSON object with hostname and port, or feeds")
-        locked = entry.get("locked", False)
-        if not isinstance(locked, bool):
-            raise RequestError(f"locked: {locked!r} is neither true nor false")
-        feeds = entry.get("feeds", [entry])
-        if not isinstance(feeds, list) or not feeds:
-            raise RequestError("feeds: must be a list of at least one hostname and port")
-        found = [_feed(feed, outlet) for feed in feeds]
-        if len({*found}) < len(found):
-            raise RequestError("feeds: one of them stands there more than once")
+        _check_keys(entry, location, faults)
+        return _node(name, entry, outlet)
     except RequestError as error:
+        faults.add(location, "", str(error))
         return Node(name, fault=str(error))
-    return Node(name, tuple(found), locked)
+
+
+def _check_keys(entry: object, location: Location, faults: Faults) -> None:
+    """Warn of unknown keys of a node and its feeds. Raises: RequestError for those that it has more than once."""
+    if not isinstance(entry, Object):
+        return
+    faults.check_keys(location, entry, {}, ("hostname", "port", "feeds", "locked"))
+    duplicates = entry.duplicates
+    if isinstance(entry.get("feeds"), list):
+        for key in sorted({"hostname", "port"} & {*entry}):
+            faults.warn(location, key, "has no effect beside feeds")
+        for number, feed in enumerate(entry["feeds"]):
+            if isinstance(feed, Object):
+                faults.check_keys(location.within(f"feeds[{number}]"), feed, {}, ("hostname", "port"))
+                duplicates = duplicates | feed.duplicates
+    if duplicates:
+        raise RequestError("; ".join(f"{key}: duplicate key" for key in sorted(duplicates)))
+
+
+def _node(name: str, entry: object, outlet: Outlets) -> Node:
+    if not isinstance(entry, dict):
+        raise RequestError("must be a JSON object with hostname and port, or feeds")
+    locked = entry.get("locked", False)
+    if not isinstance(locked, bool):
+        raise RequestError(f"locked: {locked!r} is neither true nor false")
+    feeds = entry.get("feeds", [entry])
+    if not isinstance(feeds, list) or not feeds:
+        raise RequestError("feeds: must be a list of at least one hostname and port")
+    found = tuple(_feed(feed, outlet) for feed in feeds)
+    if len({*found}) < len(found):
+        raise RequestError("feeds: the same outlet more than once")
+    return Node(name, found, locked)
 
 
 def _feed(feed: object, outlet: Outlets) -> Outlet:
@@ -70,39 +103,43 @@ def _feed(feed: object, outlet: Outlets) -> Outlet:
 
 
 def groups(
-    section: Mapping[str, Any], twice: Collection[str], nodes: Mapping[str, Node]
-) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """Yield the name, the members, and what is wrong with each group of a section; those in ``twice`` have none.
+    section: Mapping[str, Any],
+    duplicates: Collection[str],
+    nodes: Collection[str],
+    location: Callable[[str], Location],
+    faults: Faults,
+) -> dict[str, tuple[str, ...]]:
+    """Return the names in each group: a text of names and ranges, or a list of such; ``@other`` stands for a group.
 
-    A group is a text of names and ranges, or a list of such; ``@other`` stands for the members of another group.
+    ``location`` says where a group is: there may be several files. One of which it cannot be said what is in it, or in
+    a group that it names, is left out. One with a node that there is not stays.
     """
+    found: dict[str, tuple[str, ...]] = {}
     for name in section:
         try:
             if not is_name(name):
-                raise ValueError("is no name for a group: letters, digits and _ . - only")
-            members = tuple(_members(name, section, twice, ()))
+                raise ValueError(f"not a valid group name: {_ONLY}")
+            found[name] = tuple(_members(name, section, duplicates, ()))
         except ValueError as error:
-            yield name, (), str(error)
+            faults.add(location(name), "", str(error))
             continue
-        unknown = [member for member in members if member not in nodes]
-        yield name, members, f"there is no node {unknown[0]!r}{near(unknown[0], nodes)}" if unknown else ""
+        unknown = next((member for member in found[name] if member not in nodes), None)
+        if unknown is not None:
+            faults.add(location(name), "", f"there is no node {unknown!r}{near(unknown, nodes)}")
+    return found
 
 
-DEEPEST = 50
-"""How far groups may be within groups."""
-
-
-def _members(name: str, section: Mapping[str, Any], twice: Collection[str], way: tuple[str, ...]) -> list[str]:
+def _members(name: str, section: Mapping[str, Any], duplicates: Collection[str], way: tuple[str, ...]) -> list[str]:
     if name in way:
         raise ValueError(f"is a part of itself: {' -> '.join((*way, name))}")
     if len(way) > DEEPEST:
         raise ValueError(f"has more than {DEEPEST} groups within each other")
     if name not in section:
         raise ValueError(f"there is no group {name!r}{near(name, section)}")
-    if name in twice:
-        raise ValueError(f"{f'group {name!r} ' if way else ''}stands there more than once")
+    if name in duplicates:
+        raise ValueError(f"duplicate group {name!r}" if way else "duplicate key")
     entry = section[name]
     texts = entry if isinstance(entry, list) else [entry]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("must be a text of names and ranges, or a list of such")
-    return expanded(",".join(texts), lambda other: _members(other, section, twice, (*way, name)))
+    return expanded(",".join(texts), lambda other: _members(other, section, duplicates, (*way, name)))

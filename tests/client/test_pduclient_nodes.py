@@ -552,7 +552,7 @@ def test_no_url(url: str, shown: str) -> None:
 
 
 def test_a_refused_request() -> None:
-    text = "Unrecognised nodes syntax: 'a&lt;b' is no name: letters, digits and _ . - only"
+    text = "Unrecognised nodes syntax: 'a&lt;b' is not a valid name: letters, digits and _ . - only"
     with PowerServer(reply(text, "400 Bad Request", "text/html;charset=utf-8")) as server:
         ran = ask(server, "on 'a<b'")
         assert ran == (2, "", f"pduclient: {server.url}: {text.replace('&lt;', '<')}\n")

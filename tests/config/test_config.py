@@ -86,8 +86,8 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         ("[" * 100000, ": not usable JSON: nested too deeply"),
         ('{"daemon": []}', ": daemon: must be a JSON object"),
         ('{"pdu": {}}', ": pdus: is missing; did you mean 'pdu'?"),
-        ('{"pdus": {}, "pdus": {}}', ": pdus: stands there more than once"),
-        ('{"daemon": {"port": 1, "port": 2}, "pdus": {}}', ": daemon.port: stands there more than once"),
+        ('{"pdus": {}, "pdus": {}}', ": pdus: duplicate key"),
+        ('{"daemon": {"port": 1, "port": 2}, "pdus": {}}', ": daemon.port: duplicate key"),
         ('{"daemon": {"listeners": []}, "pdus": {}}', ": daemon.listeners: must be a list of at least one listener"),
         (
             '{"daemon": {"listeners": [{}]}, "pdus": {}}',
@@ -102,15 +102,15 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         (f'{{"daemon": {{"port": -{"9" * 5000}}}, "pdus": {{}}}}', ": daemon.port: -inf is not a whole number"),
         (
             '{"daemon": {"jwt_secret_file": "a\\u0000"}}',
-            ": daemon.jwt_secret_file: 'a\\x00' has a character that nothing can be told",
+            ": daemon.jwt_secret_file: 'a\\x00' has a NUL or a lone surrogate, which no text can have",
         ),
         (
             '{"daemon": {"topology": "a\\u0000"}}',
-            ": daemon.topology: 'a\\x00' has a character that nothing can be told",
+            ": daemon.topology: 'a\\x00' has a NUL or a lone surrogate, which no text can have",
         ),
         (
             '{"daemon": {"listeners": [{"protocol": "tcp", "port": 1, "port": 2}]}, "pdus": {}}',
-            ": daemon.listeners[0].port: stands there more than once",
+            ": daemon.listeners[0].port: duplicate key",
         ),
     ],
 )
@@ -129,7 +129,7 @@ def test_a_faulty_entry_disables_itself_alone(tmp_path: Path) -> None:
     for name, why in {
         "bad": "retries: -1 is not within",
         "none": "driver: is missing",
-        "twice": "more than once",
+        "twice": "duplicate key",
         "blind": "verify: the state of this PDU cannot be read",
     }.items():
         with pytest.raises(RequestError, match=why):
@@ -166,25 +166,37 @@ def test_what_is_nested_deeply_is_a_fault(tmp_path: Path) -> None:
     assert "nested too deeply" in fault
 
 
-def test_names_with_half_a_character(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_with_a_lone_surrogate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     feed = {"hostname": "pdu", "port": 1}
-    half = "a\ud800"
+    bad = "a\ud800"
     sections = {
-        "aliases": {half: feed},
-        "nodes": {half: feed, "n": {**feed, half: 1}},
-        "groups": {half: "n", "g": half},
+        "aliases": {bad: feed},
+        "nodes": {bad: feed, "n": {**feed, bad: 1}},
+        "groups": {bad: "n", "g": bad},
     }
-    conf = load(
-        tmp_path, {"pdus": {half: {"driver": "dummy"}, "pdu": {"driver": "dummy", half: 1}}, **sections, half: 1}
-    )
+    conf = load(tmp_path, {"pdus": {bad: {"driver": "dummy"}, "pdu": {"driver": "dummy", bad: 1}}, **sections, bad: 1})
     assert listing.check(conf) == 2
     lines = [line.partition(": ")[2] for line in capsys.readouterr().out.encode().decode().splitlines()]
     assert lines == [
-        *(f"{section}.a\\ud800: has half a character" for section in ("pdus", "aliases", "nodes", "groups")),
-        r"groups.g: 'a\ud800' is no name: letters, digits and _ . - only",
-        *(rf"{place}a\ud800: nothing is known of this key" for place in ("pdus.pdu.", "nodes.n.", "")),
+        *(
+            f"{section}.a\\ud800: not valid Unicode: a lone surrogate"
+            for section in ("pdus", "aliases", "nodes", "groups")
+        ),
+        r"groups.g: 'a\ud800' is not a valid name: letters, digits and _ . - only",
+        *(rf"{place}a\ud800: unknown key" for place in ("pdus.pdu.", "nodes.n.", "")),
     ]
     assert [*conf.pdus] == ["pdu"] and [*conf.nodes] == ["n"] and not conf.groups
+
+
+def test_what_a_disabled_pdu_says_does_not_hang_on_the_name_of_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "lab: the one"
+    folder.mkdir()
+    conf = load(folder, {"pdus": {"a: b": {"driver": "dummy", "retries": -1, "outlets": 0}}})
+    found = ["pdus.a: b.retries: -1 is not within 0 and 1000", "pdus.a: b.outlets: 0 is not within 1 and 10000"]
+    assert conf.faults == tuple(f"{folder}/pdudaemon.conf: {fault}" for fault in found)
+    with pytest.raises(RequestError) as refused:
+        conf.target("a: b", 1)
+    assert str(refused.value) == f"a: b: disabled by its configuration: {'; '.join(found)}"
 
 
 def test_null_is_not_set_and_digits_are_a_text(tmp_path: Path) -> None:
@@ -206,9 +218,9 @@ def test_unknown_keys_are_warnings_with_a_near_match(tmp_path: Path) -> None:
     conf = load(tmp_path, {"daemon": {"wiat": 1}, "pdus": {"a": {"driver": "dummy", "retrys": 1}}, "alias": {}})
     assert not conf.faults
     assert [warning.partition(": ")[2] for warning in conf.warnings] == [
-        "daemon.wiat: nothing is known of this key; did you mean 'wait'?",
-        "pdus.a.retrys: nothing is known of this key; did you mean 'retries'?",
-        "alias: nothing is known of this key; did you mean 'aliases'?",
+        "daemon.wiat: unknown key; did you mean 'wait'?",
+        "pdus.a.retrys: unknown key; did you mean 'retries'?",
+        "alias: unknown key; did you mean 'aliases'?",
     ]
 
 
@@ -290,7 +302,12 @@ def test_warnings_are_told_beside_what_prevents_the_start(daemon: Callable[..., 
     for arguments in ((), ("--check",), ("--check-start",)):
         ended = started.run(*arguments)
         assert ended.returncode == 2
-        for told in ("daemon.wait: 'x'", "daemon.wiat: nothing", "pdus.a.typo: nothing", "pdus.b.driver: there is no"):
+        for told in (
+            "daemon.wait: 'x'",
+            "daemon.wiat: unknown key",
+            "pdus.a.typo: unknown key",
+            "pdus.b.driver: there is no",
+        ):
             assert told in ended.stderr, ended
 
 

@@ -75,7 +75,7 @@ def test_what_a_node_can_be(tmp_path: Path) -> None:
         ({"feeds": ["left"]}, "must have a hostname and a port"),
         ({"feeds": [feed("left"), feed("lft")]}, "there is no PDU 'lft'; did you mean 'left'?"),
         ({"feeds": [feed("left", 9)]}, "left: '9' is not a port: this PDU has 1 to 8"),
-        ({"feeds": [feed("left", 1), feed("left", "01")]}, "feeds: one of them stands there more than once"),
+        ({"feeds": [feed("left", 1), feed("left", "01")]}, "feeds: the same outlet more than once"),
         ({**feed("left"), "locked": "yes"}, "locked: 'yes' is neither true nor false"),
         ({"feeds": [feed("left"), feed("broken")]}, "broken: disabled by its configuration: pdus.broken.retries: 'x' is not a whole number"),
     ],
@@ -100,14 +100,14 @@ def test_names_of_nodes(tmp_path: Path) -> None:
     )
     conf = reader.load(str(path))
     assert faults(conf) == [
-        "nodes.n1: stands there more than once",
-        "nodes.a b: stands there more than once",
-        "nodes.a[1]: is no name for a node: letters, digits and _ . - only; ranges are not expanded here",
+        "nodes.n1: duplicate key",
+        "nodes.a b: there is an alias of this name already",
+        "nodes.a[1]: not a valid node name: letters, digits and _ . - only; ranges are not expanded here",
     ]
 
 
 def test_keys_of_nodes_and_feeds(tmp_path: Path) -> None:
-    """What stands there twice is not guessed."""
+    """Which of two duplicates is meant is not guessed."""
     left, again = '"hostname": "left", "port": 1', '"port": 2'
     (tmp_path / "conf").write_text(
         f"""{{
@@ -122,14 +122,14 @@ def test_keys_of_nodes_and_feeds(tmp_path: Path) -> None:
     )
     conf = reader.load(str(tmp_path / "conf"))
     assert faults(conf) == [
-        "aliases.a: port: stands there more than once",
-        "nodes.n: locked: stands there more than once; port: stands there more than once",
-        "nodes.fed: port: stands there more than once",
+        "aliases.a: port: duplicate key",
+        "nodes.n: locked: duplicate key; port: duplicate key",
+        "nodes.fed: port: duplicate key",
     ]
     assert [line.partition(": ")[2] for line in conf.warnings] == [
         "nodes.stray.hostname: has no effect beside feeds",
         "nodes.stray.port: has no effect beside feeds",
-        "nodes.stray.feeds[1].lock: nothing is known of this key",
+        "nodes.stray.feeds[1].lock: unknown key",
     ]
     assert conf.node("stray")
 
@@ -171,7 +171,7 @@ def test_groups_and_what_is_wrong_with_them(tmp_path: Path) -> None:
         "groups.odd: must be a text of names and ranges, or a list of such",
         "groups.number: must be a text of names and ranges, or a list of such",
         "groups.range: 'n[3-1]': the range 3-1 runs downwards",
-        "groups.a b: is no name for a group: letters, digits and _ . - only",
+        "groups.a b: not a valid group name: letters, digits and _ . - only",
     ]
     low = ("n1", "n2", "n3")
     assert conf.groups == {

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pdudaemon import cli
-from pdudaemon.config import reader, topology
+from pdudaemon.config import reader, topology, yamlfile
 from pdudaemon.config.model import Config
 from pdudaemon.errors import ConfigError, RequestError
 from pdudaemon.server import access
@@ -145,7 +145,7 @@ def test_a_node_that_could_not_be_addressed_is_disabled_alone(tmp_path: Path, na
         tmp_path,
         f"platforms: {{'{name}': {{}}}}\nstatic_nodes: {{'{name}': {{platform: '{name}'}}, n: {{platform: '{name}'}}}}",
     )
-    why = "is no name for a node: letters, digits and _ . - only"
+    why = "not a valid node name: letters, digits and _ . - only"
     assert told(conf.faults) == [f"static_nodes.{name}: {why}{'; ranges are not expanded here' if '[' in name else ''}"]
     assert conf.node("n")
     with pytest.raises(RequestError, match=why):
@@ -167,9 +167,9 @@ def test_names_with_dashes_underscores_and_points_can_be_asked_for(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "warnings"),
     [
-        ("extra: 1\n", ["extra: nothing is known of this key"]),
-        ("nodes: {}\n", ["nodes: nothing is known of this key"]),
-        ("staticnodes: {}\n", ["staticnodes: nothing is known of this key; did you mean 'static_nodes'?"]),
+        ("extra: 1\n", ["extra: unknown key"]),
+        ("nodes: {}\n", ["nodes: unknown key"]),
+        ("staticnodes: {}\n", ["staticnodes: unknown key; did you mean 'static_nodes'?"]),
     ],
 )
 def test_unknown_sections_are_warnings(tmp_path: Path, text: str, warnings: list[str]) -> None:
@@ -180,7 +180,7 @@ def test_unknown_sections_are_warnings(tmp_path: Path, text: str, warnings: list
 @pytest.mark.parametrize(
     ("platform", "node", "faults", "warnings"),
     [
-        ("{power-on: x}", "", [], ["platforms.p.power-on: nothing is known of this key; did you mean 'power_on'?"]),
+        ("{power-on: x}", "", [], ["platforms.p.power-on: unknown key; did you mean 'power_on'?"]),
         ("{power_on: }", "", [], []),
         ("{timeout: 5, parallel: 7}", "", [], []),
         ("{variables: [a]}", "", [], ["static_nodes.n: has no a, which its platform p names: it is empty"]),
@@ -201,7 +201,7 @@ def test_unknown_sections_are_warnings(tmp_path: Path, text: str, warnings: list
         ("{min_interval: soon}", "", ["platforms.p.min_interval: 'soon' is not a number of seconds", FAULTY], []),
         ("{verify: maybe}", "", ["platforms.p.verify: 'maybe' is neither true nor false", FAULTY], []),
         ("{verify: true}", "", ["static_nodes.n.verify: the state of this PDU cannot be read, so it cannot be verified"], []),
-        ("{retrys: 3}", "", [], ["platforms.p.retrys: nothing is known of this key; did you mean 'retries'?"]),
+        ("{retrys: 3}", "", [], ["platforms.p.retrys: unknown key; did you mean 'retries'?"]),
         ("{}", "retries: many", ["static_nodes.n.retries: 'many' is not a whole number"], []),
         ("{}", "retrydelay: [1]", ["static_nodes.n.retrydelay: ['1'] is not a number of seconds"], []),
         ("{}", "verify: perhaps", ["static_nodes.n.verify: 'perhaps' is neither true nor false"], []),
@@ -351,7 +351,7 @@ def test_merges_take_no_longer_than_the_file_is_long(tmp_path: Path) -> None:
     "line", ["b{0}: &b{0} [*b{1}, *b{1}]", "b{0}: &b{0} {{x: *b{1}, y: *b{1}}}", "b{0}: &b{0} {{<<: *b{1}, k{0}: 1}}"]
 )
 def test_a_short_file_that_amounts_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
-    monkeypatch.setattr(topology, "MOST_WRITTEN_OUT", 10000)
+    monkeypatch.setattr(yamlfile, "MOST_WRITTEN_OUT", 10000)
     first = "b0: &b0 [x]" if "[" in line else "b0: &b0 {x: y}"
     lines = "\n".join([first, *(line.format(number, number - 1) for number in range(1, 200 if "<<" in line else 50))])
     with pytest.raises(ConfigError, match="aliases and merges make too much of it"):
@@ -370,7 +370,7 @@ def test_nodes_of_an_old_topology(tmp_path: Path) -> None:
     assert [*conf.nodes] == ["b"] and "nodes: is not read beside static_nodes" in fault and not conf.warnings
 
 
-def test_a_merge_into_what_stands_higher_up_is_no_key_twice(tmp_path: Path) -> None:
+def test_a_merge_into_what_stands_higher_up_is_no_duplicate(tmp_path: Path) -> None:
     text = "base: &base {a: 1}\nall: {one: &one {<<: *base, a: 2}}\nsome: {<<: *one}\n"
     assert not load(tmp_path, text + ONE).faults
 
@@ -393,17 +393,17 @@ def test_a_merge_into_what_stands_higher_up_is_no_key_twice(tmp_path: Path) -> N
         ("platforms: !ruby/object {}\n", "not valid YAML: could not determine a constructor for the tag '!ruby/object'"),
         ("platforms: {<<: text}\n", "not valid YAML: expected a mapping or list of mappings for merging, but found scalar"),
         ("platforms: !!map text\n", "not valid YAML: expected a mapping node, but found scalar"),
-        ("platforms:\n  ? [a]\n  : {}\n", "not valid YAML: a key that is no text"),
-        ("platforms:\n  ? {a: b}\n  : {}\n", "not valid YAML: a key that is no text"),
-        ('platforms:\n  "\\ud800": {}\n', "not valid YAML: a key that is no text"),
-        ("platforms:\n  '': {}\n", "not valid YAML: a key that is no text"),
+        ("platforms:\n  ? [a]\n  : {}\n", "not valid YAML: a key that is not a text"),
+        ("platforms:\n  ? {a: b}\n  : {}\n", "not valid YAML: a key that is not a text"),
+        ('platforms:\n  "\\ud800": {}\n', "not valid YAML: a key that is not a text"),
+        ("platforms:\n  '': {}\n", "not valid YAML: a key that is not a text"),
         ("platforms: {<<: [{}, text]}\n", "not valid YAML: expected a mapping for merging, but found scalar"),
         ("platforms: &p {<<: *p}\n", "not valid YAML: a map merged into itself"),
         ("platforms: &p {a: {<<: *p}}\n", "not valid YAML: a map merged into itself"),
-        ("a: &a {}\nplatforms: {<<: *a, <<: *a}\n", "not valid YAML: '<<' twice"),
-        ("platforms: {a: {}, b: {}, a: {}}\n", "not valid YAML: 'a' twice"),
-        ("platforms: {}\nstatic_nodes:\n  n: {a: 1, a: 1}\n", "not valid YAML: 'a' twice"),
-        ("platforms: {}\nplatforms: {}\n", "not valid YAML: 'platforms' twice"),
+        ("a: &a {}\nplatforms: {<<: *a, <<: *a}\n", "not valid YAML: duplicate key '<<'"),
+        ("platforms: {a: {}, b: {}, a: {}}\n", "not valid YAML: duplicate key 'a'"),
+        ("platforms: {}\nstatic_nodes:\n  n: {a: 1, a: 1}\n", "not valid YAML: duplicate key 'a'"),
+        ("platforms: {}\nplatforms: {}\n", "not valid YAML: duplicate key 'platforms'"),
         ("platforms: \x00\n", "not valid YAML: unacceptable character #x0000"),
         ("platforms: " + "[" * 1000, "not valid YAML: maximum recursion depth exceeded"),
     ],
@@ -418,7 +418,7 @@ def test_what_concerns_the_whole_file_is_fatal(tmp_path: Path, text: str, fault:
 def test_where_in_the_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         load(tmp_path, "platforms: {}\nstatic_nodes:\n  n1: {}\n  n1: {}\n")
-    assert str(raised.value) == f"{tmp_path}/topology.yaml:4:3: not valid YAML: 'n1' twice"
+    assert str(raised.value) == f"{tmp_path}/topology.yaml:4:3: not valid YAML: duplicate key 'n1'"
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,8 +451,8 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         "groups.h: 'n[' has a bracket too many or too few",
     ]
     assert told(conf.warnings) == [
-        "more: nothing is known of this key",
-        "platforms.q.nonsense: nothing is known of this key",
+        "more: unknown key",
+        "platforms.q.nonsense: unknown key",
     ]
     with pytest.raises(ConfigError) as raised:
         load(tmp_path, "platforms: [", {"daemon": {"topology": "topology.yaml", "port": "x"}, "pdus": {"p": {}}})
@@ -479,10 +479,10 @@ def test_groups_of_either_file_may_name_those_of_the_other(tmp_path: Path) -> No
         whole,
     )
     assert told(conf.faults) == [
-        "groups.two: stands there more than once",
-        "groups.bad: group 'two' stands there more than once",
+        "groups.two: duplicate key",
+        "groups.bad: duplicate group 'two'",
         "groups.self: is a part of itself: self -> round -> self",
-        "groups.worse: group 'two' stands there more than once",
+        "groups.worse: duplicate group 'two'",
         "groups.round: is a part of itself: round -> self -> round",
     ]
     mixed = ("n03", "n01", "web1")
@@ -526,10 +526,10 @@ def test_a_name_that_two_have_switches_nothing(tmp_path: Path) -> None:
     conf = load(tmp_path, f"{ONE}static_nodes: {{{nodes}}}\ngroups: {{g: n4, i: n4}}\n", whole)
     assert told(conf.faults) == [
         "static_nodes.n1: there is a PDU of this name already",
-        "nodes.same: stands there more than once",
-        "static_nodes.n2: stands there more than once",
-        "static_nodes.n3: stands there more than once",
-        "groups.g: stands there more than once",
+        "nodes.same: there is an alias of this name already",
+        "static_nodes.n2: there is an alias or node of this name already",
+        "static_nodes.n3: there is an alias or node of this name already",
+        "groups.g: duplicate key",
     ]
     for name in ("n1", "n2", "n3", "same"):
         with pytest.raises(RequestError, match="is disabled by its configuration"):
@@ -565,7 +565,7 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path.write_text(SHIPPED.replace("platform: unknown", "platform: ipmi\n    ipmi_username: x") + "more: 1\n")
     code, out, err = run(capsys, f"--topology={path}", "--check")
     assert (code, err) == (0, "")
-    assert out == f"{path}: more: nothing is known of this key\n{path}: 4 PDUs, 4 nodes, no faults\n"
+    assert out == f"{path}: more: unknown key\n{path}: 4 PDUs, 4 nodes, no faults\n"
     path.write_text("a: [")
     code, out, err = run(capsys, f"--topology={path}", "--check")
     assert (code, out) == (2, "") and err.startswith(f"pdudaemon: {path}:1:5: not valid YAML: ")

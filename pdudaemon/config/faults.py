@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""`Faults`: collects all that is wrong with a configuration, so that it is told at once, and makes its lines.
+
+A line is ``FILE: PATH.KEY: TEXT``, or ``FILE:LINE:COLUMN: TEXT`` of what could not be parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pdudaemon.errors import ConfigError
+from pdudaemon.settings import Setting, near
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place in a file: the names that lead there (``pdus.a``), none for the file as a whole."""
+
+    file: str
+    path: str = ""
+
+    def within(self, name: str) -> Location:
+        """Return the location of what has a name here."""
+        return Location(self.file, f"{self.path}.{name}" if self.path else name)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong, with a key at a location, or with all of it (no key)."""
+
+    location: Location
+    key: str
+    text: str
+    fatal: bool = False
+
+    @property
+    def without_file(self) -> str:
+        """The fault as it is told to who knows the file."""
+        path = self.location.within(self.key).path if self.key else self.location.path
+        return f"{path}: {self.text}" if path else self.text
+
+    def __str__(self) -> str:
+        return f"{self.location.file}: {self.without_file}"
+
+
+class Faults:
+    """What has been found so far: fatal faults, those that disable what they are in, and warnings."""
+
+    def __init__(self) -> None:
+        self._faults: dict[Location, list[Fault]] = {}
+        self._lines: list[Fault] = []
+        self._warnings: list[Fault] = []
+
+    def add(self, location: Location, key: str, text: str, fatal: bool = False) -> None:
+        """Add a fault; a fatal one prevents the start."""
+        fault = Fault(location, key, text, fatal)
+        self._faults.setdefault(location, []).append(fault)
+        self._lines.append(fault)
+
+    def warn(self, location: Location, key: str, text: str) -> None:
+        """Add a warning, which disables nothing."""
+        self._warnings.append(Fault(location, key, text))
+
+    def check_keys(
+        self, location: Location, given: Iterable[str], known: Mapping[str, Setting[Any]], others: Collection[str] = ()
+    ) -> None:
+        """Warn of keys that are neither settings of ``known`` nor in ``others``, and of obsolete settings."""
+        names = [*known, *others]
+        for key in given:
+            if key not in names:
+                self.warn(location, key, f"unknown key{near(key, names)}")
+            elif key in known and known[key].obsolete:
+                self.warn(location, key, f"means nothing any more: {known[key].obsolete}")
+
+    def stop(self, location: Location, text: str) -> NoReturn:
+        """Add a fatal fault with which nothing more of a file can be read. Raises: ConfigError."""
+        self.add(location, "", text, fatal=True)
+        raise self.error()
+
+    def at(self, location: Location) -> list[Fault]:
+        """Return the faults at a location, not those within it."""
+        return self._faults.get(location, [])
+
+    @property
+    def any_fatal(self) -> bool:
+        """Whether the configuration does not allow a start."""
+        return any(fault.fatal for fault in self._lines)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """A line for each fault, in the order in which they were found, but fatal ones first."""
+        return tuple(map(str, sorted(self._lines, key=lambda fault: not fault.fatal)))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A line for each warning."""
+        return tuple(map(str, self._warnings))
+
+    def error(self) -> ConfigError:
+        """Return the error that tells all of it."""
+        return ConfigError(*self.lines, warnings=self.warnings)
