@@ -376,7 +376,7 @@ def test_help() -> None:
     ],
 )
 def test_daemon_addresses(daemon: str, found: tuple[str, int]) -> None:
-    assert runpy.run_path(str(CLIENT))["address"](daemon) == found
+    assert runpy.run_path(str(CLIENT))["parse_address"](daemon)[:2] == found
 
 
 @pytest.mark.parametrize("daemon", ["lab7:", ":80", "lab7:http", "a:0", "lab7:65536", "[::1]:x", "[]", "lab7:123456"])

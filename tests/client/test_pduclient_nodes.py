@@ -200,7 +200,7 @@ def test_calls_of_the_existing_client(words: str, ran: tuple[int, str, str]) -> 
 )
 @pytest.mark.parametrize("verb", ["list", "status", "on", "off", "restart"])
 def test_a_call_with_a_daemon_is_one_of_the_existing_client(options: str, verb: str) -> None:
-    meant = runpy.run_path(str(CLIENT))["is_about_nodes"]
+    meant = runpy.run_path(str(CLIENT))["find_command"]
     words = options.format("127.0.0.1:1").split()
     for place in range(len(words) + 1):
         assert not meant([*words[:place], verb, *words[place:]])
@@ -433,8 +433,8 @@ def test_json_and_folded_lists() -> None:
 )
 def test_folded(names: str, text: str) -> None:
     client = runpy.run_path(str(CLIENT))
-    assert client["folded"](names.split()[::-1]) == text
-    assert sorted(client["expanded"]([text])) == sorted(names.split()) == sorted(expanded(text))
+    assert client["fold_names"](names.split()[::-1]) == text
+    assert sorted(client["expand_names"]([text])) == sorted(names.split()) == sorted(expanded(text))
 
 
 def test_folded_and_expanded_again() -> None:
@@ -443,13 +443,13 @@ def test_folded_and_expanded_again() -> None:
         formats = ["%d", "%02d", "%03d", "99999999%d", "%010d", "1234567890%02d"]
         numbers = [random.choice(formats) % random.randrange(120) for _ in range(20)]
         names = {f"r{random.randrange(3)}n{number}{random.choice(['', '-b', '7'])}" for number in numbers}
-        text = client["folded"](names)
-        assert set(client["expanded"]([text])) == names == set(expanded(text)), text
+        text = client["fold_names"](names)
+        assert set(client["expand_names"]([text])) == names == set(expanded(text)), text
 
 
 @pytest.mark.parametrize("text", ["@all", "a[1-2", "a[x]", "a[1-]b[,]", "a[1-99999999999]", "a[1-999][1-999]", "a]"])
 def test_names_that_are_for_the_server_to_expand(text: str) -> None:
-    assert runpy.run_path(str(CLIENT))["expanded"](["b", text]) == []
+    assert runpy.run_path(str(CLIENT))["expand_names"](["b", text]) == []
 
 
 # Configuration
@@ -569,7 +569,7 @@ def test_no_server() -> None:
             ran = ask(server, "off a")
             assert ran == (2, "", f"pduclient: {server.url}: the answer is not understood{GOES_ON}\n")
     ran = run("on", "a", "--url=http://a..b")
-    assert ran == (2, "", "pduclient: http://a..b: that is no name of a host\n")
+    assert ran == (2, "", "pduclient: http://a..b: that is not a valid host name\n")
 
 
 # Safety
