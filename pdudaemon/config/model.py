@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from pdudaemon.config.nodes import Node
-from pdudaemon.drivers import hooks
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
 from pdudaemon.drivers.hooks import Traits
 from pdudaemon.errors import RequestError
@@ -108,7 +107,7 @@ class PDUConfig:
         if self.driver is None:
             raise RequestError(f"{self.name}: disabled by its configuration: {self.fault}")
         try:
-            canonical = hooks.canonical_port(self.driver, str(port), self.settings)
+            canonical = self.traits.canonical_port(str(port))
         except ValueError as error:
             raise RequestError(f"{self.name}: {without(self.secrets, str(error))}") from None
         return Outlet(self.name, canonical, port if legacy(self.driver) else None)

@@ -98,7 +98,7 @@ def _check_driver(
     ports = options.get("locked")
     for port in ports if isinstance(ports, tuple) else ():
         try:
-            hooks.canonical_port(driver, port, settings)
+            traits.canonical_port(port)
         except ValueError as error:
             wrong["locked"] = str(error)
     return traits

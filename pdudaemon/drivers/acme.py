@@ -11,10 +11,7 @@ Quirks: the account is root, with a key or an empty password. The state is read 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, choice, integer, text
@@ -30,6 +27,7 @@ class Acme(PDUDriver):
     """Runs the device's own scripts; their exit status is its answer."""
 
     models = {"acme": None}
+    ports = Numbered(PROBES)
 
     username = Setting(text, "root", "user to log in as")
     password = Setting(text, "", "password of that user, where no key is accepted", secret=True)
@@ -38,10 +36,6 @@ class Acme(PDUDriver):
     hostkeys = Setting(choice(*ssh.HOST_KEYS), "accept-new", "host key must be known: `yes`, `no`, or learn a new one")
     known_hosts = Setting(text, "", "file with the known host keys (else that of the daemon's user)")
     old_algorithms = Setting(boolean, False, "allow what old ssh servers need and ssh no longer offers")
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), PROBES)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         script = f"dut-switch-{command} {port_number:d}"

@@ -15,10 +15,9 @@ time, a device now and then answers nonsense: it is asked once more.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -52,14 +51,11 @@ class Anel(PDUDriver):
     """The row of a model is its number of sockets; which layout it has is seen from what it says."""
 
     models = {"anel_netpwrctrlhome": 3, "anel_netpwrctrladv": 8, "anel_netpwrctrlio": 8, "anel_netpwrctrlpro": 8}
+    ports = Numbered(lambda row: row)
 
     ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
     username = Setting(text, "admin", "user name of the web pages")
     password = Setting(text, "anel", "password of the web pages", secret=True)
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

@@ -7,12 +7,12 @@ Source: as `pdudaemon.drivers.apcmenu` and `pdudaemon.drivers.apccli`, which dri
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import PermanentError
 from pdudaemon.settings import Setting, integer, text
 from pdudaemon.transports import telnet
@@ -65,6 +65,9 @@ class Console:
 class APCConsole(PDUDriver):
     """What all consoles of APC share: the login, and outlets that are counted from 1."""
 
+    row: Console
+    ports = Numbered(lambda row: row.outlets)
+
     username = Setting(text, "apc", "user of the console")
     password = Setting(text, "apc", "password of that user", secret=True)
     telnetport = Setting(integer(1, 65535), 23, "TCP port of the console")
@@ -74,20 +77,10 @@ class APCConsole(PDUDriver):
         model = cls.models.get(drivername.lower())
         return model is not None and (model.any_case or drivername in cls.models)
 
-    @classmethod
-    def model(cls, settings: Mapping[str, Any]) -> Console:
-        """Return the row of the configured name."""
-        row: Console = cls.models[str(settings["driver"]).lower()]
-        return row
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), cls.model(settings).outlets)
-
     def outlet(self, port_number: Any) -> int:
         """Return the number of an outlet. Raises: PermanentError, since a wrong one could mean all outlets."""
         try:
-            return int(self.canonical_port(str(port_number), self.settings))
+            return int(self.ports.canonical(str(port_number), self))
         except ValueError as error:
             raise PermanentError(str(error)) from None
 

@@ -77,7 +77,7 @@ class APCMenu(APCConsole):
             if state is not None:
                 return state
             step = "the page for all outlets"
-            menus.choose(self.model(self.settings).outlets + 1, step)
+            menus.choose(self.row.outlets + 1, step)
             states = menus.walk(step, _TO_STATES, lambda menu: dict(_STATE_OF_ALL.findall(menu.text)))
             return State(states.get(str(outlet), State.UNKNOWN).lower())
 
@@ -91,7 +91,7 @@ class APCMenu(APCConsole):
                 yield menus
 
     def _lists_outlets(self, menu: Menu) -> bool:
-        return _shows_states(menu) or list(menu.entries) == list(range(1, self.model(self.settings).outlets + 2))
+        return _shows_states(menu) or list(menu.entries) == list(range(1, self.row.outlets + 2))
 
     def _state(self, menus: Menus, outlet: int) -> State | None:
         """Return the state that the list shows, None if it shows none at all.

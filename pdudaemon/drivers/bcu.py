@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
-from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.driver import PDUDriver, hook
 from pdudaemon.errors import DeviceError, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -43,9 +41,9 @@ class BCU(PDUDriver):
     reset_gpio_active_low = Setting(integer(0, 1), 1, "1: a low level is reset; 0: a high one is")
     bootmode = Setting(text, "", "boot mode to set, as in `bcu lsbootmode`")
 
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        super().canonical_port(port, settings)
+    @hook
+    def canonical_port(self, port: str) -> str:
+        super().canonical_port(port)
         return _THE_PORT
 
     def port_interaction(self, command: str, port_number: int) -> None:

@@ -18,7 +18,7 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import Attached, PDUDriver, numbered
+from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer
@@ -51,10 +51,6 @@ class Cleware(PDUDriver):
     @classmethod
     def accepts(cls, drivername: str) -> bool:
         return drivername.lower() in (name.lower() for name in cls.models)
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), *cls.models.values())
 
     @classmethod
     def attached(cls, deadline: Deadline) -> Iterator[Attached]:
@@ -97,7 +93,8 @@ class Cleware(PDUDriver):
 class ClewareSwitch(Cleware):
     """Up to four switches, each with a bit of its own in the state, at every second place."""
 
-    models = {"ClewareUsbSwitch4": 4}
+    models = {"ClewareUsbSwitch4": None}
+    ports = Numbered(4)
     usb_ids = ("0d50:0008",)
 
     def order(self, device: HIDDevice, port: int, wanted: State) -> None:
@@ -124,7 +121,8 @@ class ClewareSwitch(Cleware):
 class ClewareContact(Cleware):
     """Eight contacts, of which all states are told with the number of the question, so that none can be stale."""
 
-    models = {"ClewareUsbSwitch8": 8}
+    models = {"ClewareUsbSwitch8": None}
+    ports = Numbered(8)
     usb_ids = ("0d50:0030",)
 
     def __init__(self, hostname: str | None = None, settings: Mapping[str, Any] | None = None) -> None:

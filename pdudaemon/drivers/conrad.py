@@ -16,10 +16,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -39,12 +38,9 @@ class Conrad(PDUDriver):
     """Each answer to an order tells the relays of its card."""
 
     models = {"conrad197720": None}
+    ports = Numbered(_CARDS * 8 - 1, first=0)
 
     device = Setting(text, "/dev/ttyUSB0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), _CARDS * 8 - 1, 0)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

@@ -12,10 +12,8 @@ of the hardware are virtual ones of the board and are refused.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -28,15 +26,12 @@ class DevantechDS(PDUDriver):
     """Sets a relay and reads it back. The row of a board is its number of relays."""
 
     models = {"devantech_ds378": 8, "devantech_ds2824": 24}
+    ports = Numbered(lambda row: row)
 
     ip = Setting(
         text, "dS2824", "address; the default is the name that a dS2824 gives itself, that of a dS378 is `ds378`"
     )
     port = Setting(integer(1, 65535), 17123, "TCP port")
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

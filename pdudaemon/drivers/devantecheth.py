@@ -13,10 +13,10 @@ logout. What the logout answers is not documented: anything will do, and nothing
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, choice, integer, text
@@ -42,15 +42,12 @@ class DevantechETH(PDUDriver):
         "devantech_eth008": Board(8, 1),
         "devantech_eth8020": Board(20, 3),
     }
+    ports = Numbered(lambda row: row.relays)
 
     ip = Setting(text, "", "address, if it is not the name of the PDU")
     port = Setting(integer(1, 65535), 17494, "TCP port")
     password = Setting(text, "", "TCP password, if the board has one", secret=True)
     logic = Setting(choice("NO", "NC"), "NO", "contact in use: `NO`: an active relay is on, `NC`: an inactive one is")
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]].relays)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
@@ -80,7 +77,7 @@ class DevantechETH(PDUDriver):
     def _state(self, connection: Connection, relay: int) -> State:
         step = "reading the relays"
         connection.send(bytes([_STATES]), step)
-        states = connection.receive_answer(self.models[self.settings["driver"]].state_bytes, step)
+        states = connection.receive_answer(self.row.state_bytes, step)
         active = bool(int.from_bytes(states, "little") >> (relay - 1) & 1)
         return State.ON if active == (self.logic == "NO") else State.OFF
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import Attached, PDUDriver, counted, numbered
+from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver, counted
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -39,13 +39,10 @@ class DevantechUSB(PDUDriver):
         "devantech_USB-OPTO-RLY88": 8,
         "devantech_USB-OPTO-RLY816": 8,
     }
+    ports = Numbered(lambda row: row)
     usb_ids = ("04d8:ffee",)
 
     device = Setting(text, "/dev/ttyACM0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
 
     @classmethod
     def attached(cls, deadline: Deadline) -> Iterator[Attached]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`PDUDriver`: what every driver is, and the register of the names that the built-in ones answer to.
+"""`PDUDriver`: what every driver is.
 
 A driver is used by one thread, its PDU's worker, which makes it, sets ``deadline`` and ``lock_fd`` before each action
 and calls `handle`. Our own drivers declare their settings, do no I/O in the constructor, and open and close what they
@@ -10,20 +10,21 @@ without arguments, may do I/O while being made, define ``accepts`` and ``port_in
 ``port_off``, or ``handle``), perhaps ``_cleanup`` and ``_bombout``, and may raise anything. Rules of ours for ports and
 settings are not for them: see `legacy`.
 
-What a class declares is checked when it is defined, so that a mistake does not wait for the first request.
+What a class declares is checked when it is defined: see `pdudaemon.drivers.declarations`.
 """
 
 from __future__ import annotations
 
 import importlib
 import math
-import re
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-# The two names of the existing daemon are imported from here by drivers written for it.
+# Drivers import from here what they need; those written for the existing daemon, the two exceptions of that.
+from pdudaemon.drivers.declarations import define, hook, legacy, registered
+from pdudaemon.drivers.options import PDUOptions
+from pdudaemon.drivers.ports import Named, Numbered, Ports, counted, numbered
 from pdudaemon.errors import (
     DeviceTimeout,
     FailedRequestException,
@@ -32,45 +33,26 @@ from pdudaemon.errors import (
     UnknownCommandException,
 )
 from pdudaemon.power import State
-from pdudaemon.settings import Options, Setting, boolean, declared, integer, locks, read, seconds, text
+from pdudaemon.settings import read
 from pdudaemon.transports.deadline import Deadline
 
 __all__ = [
     "Attached",
     "FailedRequestException",
+    "Named",
+    "Numbered",
     "PDUDriver",
     "PDUOptions",
     "UnknownCommandException",
     "as_state",
     "counted",
+    "hook",
     "legacy",
     "numbered",
     "registered",
 ]
 
-registered: dict[str, type[PDUDriver]] = {}
-"""Configuration word -> built-in class, filled as the classes are defined."""
-
-_legacy: set[type[PDUDriver]] = set()
-
 _NEXT_LOOK = 0.3  # seconds between two readings of a state that changes late
-_NOT_SETTINGS = ("settings", "deadline", "lock_fd", "models", "usb_ids", "defaults")  # attributes of every driver
-_PORT = re.compile(r"[A-Za-z0-9_.:+/][A-Za-z0-9_.:+/-]{0,99}")
-
-
-def numbered(port: str, most: int, least: int = 1) -> str:
-    """Return a canonical port that is a number within bounds. Raises: ValueError, quoting it, if it is none."""
-    if not (port.isdecimal() and least <= int(port) <= most):
-        raise ValueError(f"{port!r} is not a port: this PDU has {least} to {most}")
-    return port
-
-
-def counted(port: Any, most: int) -> int:
-    """Return the number of a port from 1 on, for classes that get it as it was given. Raises: PermanentError."""
-    try:
-        return int(numbered(str(int(port)), most))
-    except ValueError:
-        raise PermanentError(f"there is no port {str(port)[:40]!r}: there are 1 to {most}") from None
 
 
 def as_state(said: object) -> State:
@@ -87,19 +69,6 @@ def as_state(said: object) -> State:
     except ValueError:
         found = f"{str(said)[:40]!r}" if isinstance(said, str | int) else f"a {type(said).__name__}"
         raise PermanentError(f"the driver has {found} for the state, which is none of {', '.join(State)}") from None
-
-
-class PDUOptions(Options):
-    """What every PDU can be given, whichever driver it has."""
-
-    driver = Setting(text, "", "name of the driver (`pdudaemon --list-drivers`)", required=True)
-    retries = Setting(integer(0, 1000), 5, "how often an action is tried in all (0 counts as 1)")
-    retrydelay = Setting(seconds(0, 3600), 5.0, "pause between two tries", unit="s")
-    timeout = Setting(seconds(0.1, 3600), 60.0, "how long one try may take at the device", unit="s")
-    verify = Setting(boolean, False, "read the state back after switching until it is as asked")
-    min_interval = Setting(seconds(0, 3600), 0.0, "rest of the device between two actions", unit="s")
-    locked = Setting(locks, False, "refuse to switch this PDU: `true`, or a list of some ports of it")
-    lock = Setting(text, "", "PDUs with the same word here are one device: never two of them at a time")
 
 
 @dataclass(frozen=True)
@@ -119,6 +88,9 @@ class PDUDriver:
 
     models: ClassVar[Mapping[str, Any]] = {}
 
+    ports: ClassVar[Ports] = Ports()
+    """Which ports there are; a family for which none of `pdudaemon.drivers.ports` will do defines `canonical_port`."""
+
     usb_ids: ClassVar[tuple[str, ...]] = ()
     """USB devices of the family: ``vendor:product`` in hex digits, or ``vendor:*``. share/ has a udev rule for each."""
 
@@ -128,25 +100,32 @@ class PDUDriver:
     hostname: str = ""
     connection: Any = None  # for drivers written for the existing daemon, which read it before they set it
     settings: Mapping[str, Any]
+    row: Any
+    """What ``models`` has for the word in the configuration; a setting of that name is found in its place."""
+
     deadline: Deadline
     lock_fd: int | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if mistake := _mistake(cls):
-            raise TypeError(f"{cls.__name__}: {mistake}")
-        for word in _words(cls):
-            if word in registered:
-                raise TypeError(f"driver {word!r} is defined by both {registered[word].__name__} and {cls.__name__}")
-            registered[word] = cls
-        if not _declares_ours(cls):
-            _legacy.add(cls)
+        define(cls)
 
     def __init__(self, hostname: str | None = None, settings: Mapping[str, Any] | None = None) -> None:
         if hostname is not None and settings is not None:
             self.hostname = hostname
             self.settings = settings
+            if not legacy(type(self)):
+                word = str(settings.get("driver"))
+                self.row = self.models.get(word, self.models.get(word.lower()))  # some take theirs in any case
             self.__dict__.update(read(type(self), settings)[0])
+
+    @classmethod
+    def configured(cls, settings: Mapping[str, Any]) -> Self:
+        """Return what hooks are asked of: an instance with the settings and the row, whose constructor was not run."""
+        asked = object.__new__(cls)
+        if not legacy(cls):  # of which even an attribute by our name may be something else
+            PDUDriver.__init__(asked, "", settings)
+        return asked
 
     @classmethod
     def select(cls, drivername: str) -> type[PDUDriver]:
@@ -161,7 +140,12 @@ class PDUDriver:
         return drivername in cls.models
 
     @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+    def attached(cls, deadline: Deadline) -> Iterable[Attached]:
+        """Return the devices of the family that are attached to this machine, for ``pdudaemon --list-devices``."""
+        return ()
+
+    @hook
+    def canonical_port(self, port: str) -> str:
         """Return the one spelling of a port by which its requests are kept in order. Called before acceptance.
 
         Digits become canonical decimal (``03`` and ``3`` are one outlet). No I/O. A class written for the existing
@@ -169,42 +153,36 @@ class PDUDriver:
 
         Raises: ValueError, quoting the port, if the device cannot have it.
         """
-        if legacy(cls):
+        if legacy(type(self)):
             try:
                 return str(int(port))
             except ValueError:
                 return port
-        if not _PORT.fullmatch(port):
-            raise ValueError(f"{port!r} is not a port: letters, digits and _ . : + / - only, not beginning with -")
-        return str(int(port)) if port.isdecimal() else port
+        ports = type(self).ports
+        return (ports if isinstance(ports, Ports) else PDUDriver.ports).canonical(port, self)
 
-    @classmethod
-    def faults(cls, settings: Mapping[str, Any]) -> dict[str, str]:
+    @hook
+    def faults(self) -> dict[str, str]:
         """Return what is wrong with the settings beyond their types, by key. No I/O."""
         return {}
 
-    @classmethod
-    def reads_state(cls, settings: Mapping[str, Any]) -> bool:
+    @hook
+    def reads_state(self) -> bool:
         """Whether `port_status` can say something with these settings."""
-        return cls.port_status is not PDUDriver.port_status
+        return type(self).port_status is not PDUDriver.port_status
 
-    @classmethod
-    def pool(cls, settings: Mapping[str, Any]) -> tuple[str, int] | None:
+    @hook
+    def restarts(self) -> bool:
+        """Whether the device's own restart is used for ``reboot``, instead of off, delay and on."""
+        return type(self).port_reboot is not PDUDriver.port_reboot
+
+    @hook
+    def pool(self) -> tuple[str, int] | None:
         """Name the pool of PDUs that this one is in and how many of them may act at a time; None: any number may.
 
         One that has been at it for some seconds does not count any more: see `pdudaemon.engine.pool`.
         """
         return None
-
-    @classmethod
-    def attached(cls, deadline: Deadline) -> Iterable[Attached]:
-        """Return the devices of the family that are attached to this machine, for ``pdudaemon --list-devices``."""
-        return ()
-
-    @classmethod
-    def restarts(cls, settings: Mapping[str, Any]) -> bool:
-        """Whether the device's own restart is used for ``reboot``, instead of off, delay and on."""
-        return cls.port_reboot is not PDUDriver.port_reboot
 
     def handle(self, request: str, port_number: Any) -> State | None:
         """Carry out ``on``, ``off``, ``reboot`` or ``status``; ``port_number`` is an int for canonical digits.
@@ -248,11 +226,10 @@ class PDUDriver:
         Raises: TransientError if it is not after ``within`` seconds, or the rest of the deadline if that is less.
         """
         found: State | None = None
-        until_next_look = threading.Event()
         try:
-            limit = Deadline(min(within, self.deadline.remaining()))
+            limit = self.deadline.within(within)
             while (found := as_state(self.handle("status", port_number))) is not wanted:
-                until_next_look.wait(min(_NEXT_LOOK, limit.remaining()))
+                limit.pause(_NEXT_LOOK)
         except DeviceTimeout:
             if found is None:
                 raise
@@ -267,62 +244,3 @@ class PDUDriver:
 
     def _bombout(self) -> None:
         """Called after each action that failed; may raise."""
-
-
-def legacy(driver: type[PDUDriver]) -> bool:
-    """Whether a class was written for the existing daemon: neither it nor a base of it declares anything of ours.
-
-    Ours are ``models``, settings, and `PDUDriver.canonical_port`.
-    """
-    return driver in _legacy
-
-
-def _declares_ours(driver: type[PDUDriver]) -> bool:
-    return (
-        bool(declared(driver))
-        or _defines(driver, "canonical_port")
-        or any(base in registered.values() for base in driver.__mro__)
-    )
-
-
-def _defines(driver: type[PDUDriver], name: str) -> bool:
-    """Whether a class, or a base of it before `PDUDriver`, has something of its own by a name."""
-    return any(name in vars(base) for base in driver.__mro__ if base not in (PDUDriver, object))
-
-
-def _words(driver: type[PDUDriver]) -> Iterable[str]:
-    """Return the configuration words that a class brings; an attribute of that name may be a stranger's own."""
-    return () if _decides_alone(driver) else vars(driver).get("models", ())
-
-
-def _decides_alone(driver: type[PDUDriver]) -> bool:
-    """Whether a third-party class says what it accepts and nothing else of ours: its attributes are its own."""
-    ours = driver.__module__.startswith(f"{__package__}.") or declared(driver) or _defines(driver, "canonical_port")
-    return _defines(driver, "accepts") and not ours
-
-
-def _mistake(driver: type[PDUDriver]) -> str:
-    """Return what cannot work of the declarations of a class, in words; empty if nothing."""
-    for name in declared(driver):
-        if name in declared(PDUOptions):
-            return f"the setting {name!r} hides the option of that name, which every PDU has: give it another name"
-        if name in _NOT_SETTINGS or any(_acts(vars(base).get(name)) for base in driver.__mro__):
-            return f"{name!r} is a setting and would hide what drivers have by that name: give it another name"
-    if _decides_alone(driver):
-        return ""
-    own = vars(driver)
-    if "model" in own and "models" not in own and isinstance(own["model"], Mapping):
-        return "`model` means nothing; did you mean `models`?"
-    if not isinstance(driver.models, Mapping) or not all(isinstance(word, str) and word for word in driver.models):
-        return f"`models` is {driver.models!r}; it must be a dict, of each driver name to what is different about it"
-    if not isinstance(driver.usb_ids, list | tuple):
-        return f"`usb_ids` is {driver.usb_ids!r}; it must be a tuple of texts"
-    if not isinstance(driver.defaults, Mapping):
-        return f"`defaults` is {driver.defaults!r}; it must be a dict, of options of every PDU to values"
-    wrong = read(PDUOptions, {"driver": "any", **driver.defaults})[1]
-    wrong |= {name: "is no option of every PDU" for name in driver.defaults if name not in declared(PDUOptions)}
-    return "; ".join(f"`defaults`: {name}: {fault}" for name, fault in wrong.items())
-
-
-def _acts(value: object) -> bool:
-    return callable(value) or isinstance(value, classmethod | staticmethod | property)

@@ -13,13 +13,13 @@ Source: ours. Tested: always.
 from __future__ import annotations
 
 import json
+import math
 import os
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, integer, seconds, text
@@ -31,6 +31,7 @@ class Dummy(PDUDriver):
     models = {"dummy": None}
 
     outlets = Setting(integer(1, 10000), 8, "number of outlets, counted from 1")
+    ports = Numbered(outlets)
     file = Setting(text, "", "keep the outlets in this file (JSON: port to `on` or `off`) instead of in memory")
     slow = Setting(seconds(0, 3600), 0.0, "how long the device takes for each action", unit="s")
     deaf = Setting(boolean, False, "the device never answers")
@@ -41,10 +42,6 @@ class Dummy(PDUDriver):
         super().__init__(hostname, settings)
         self._memory: dict[str, str] = {}
         self._actions = 0
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), int(settings.get("outlets", cls.outlets.default)))
 
     def port_interaction(self, command: str, port_number: int) -> None:
         self._take_time()
@@ -60,12 +57,10 @@ class Dummy(PDUDriver):
         return State(self._read().get(str(port_number), State.OFF))
 
     def _take_time(self) -> None:
-        device_answers = threading.Event()  # which it never does: what ends the wait is the time-out
         if self.deaf or self.slow > self.deadline.remaining():
-            device_answers.wait(self.deadline.remaining())
+            self.deadline.pause(math.inf)
             raise self.deadline.passed()
-        if self.slow:
-            device_answers.wait(self.slow)
+        self.deadline.pause(self.slow)
         if self.refuse:
             raise PermanentError(self.refuse)
 

@@ -12,10 +12,10 @@ answered at all. A session must be ended, or the strip ignores everybody for 4 s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -61,14 +61,11 @@ class EGPMSLAN(PDUDriver):
     """The strip tells the states of all sockets when a session begins, and again after an order."""
 
     models = {"egpms": None}
+    ports = Numbered(_SOCKETS)
 
     ip = Setting(text, "", "address, if it is not the name of the PDU")
     port = Setting(integer(1, 65535), 5000, "TCP port")
     password = Setting(text, "1", "password", secret=True)
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), _SOCKETS)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

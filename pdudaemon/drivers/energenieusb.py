@@ -12,10 +12,9 @@ The kernel's driver is detached, and stays so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from pdudaemon.drivers.driver import Attached, PDUDriver, numbered
+from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -41,15 +40,12 @@ class EnerGenieUSB(PDUDriver):
     """Sets an outlet and reads it back. What differs is told by the USB id, not by the driver's name."""
 
     models = {"EG-PMS": None, "EG-PM2": None}
+    ports = Numbered(len(_FOUR))
     usb_ids = tuple(_OUTLETS)
 
     device = Setting(text, "", "id of the strip, if there are several: five bytes, in hex digits, with colons")
 
     _last = ""  # where our strip was
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), len(_FOUR))
 
     @classmethod
     def attached(cls, deadline: Deadline) -> Iterator[Attached]:

@@ -14,10 +14,8 @@ it is carried out, so the state is read back. Some builds know Digest, some Basi
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Mapping
-from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.driver import PDUDriver, hook
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -38,8 +36,8 @@ class ESPHome(PDUDriver):
     username = Setting(text, "", "user name of the web server")
     password = Setting(text, "", "password of the web server; there is a login only if both are given", secret=True)
 
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+    @hook
+    def canonical_port(self, port: str) -> str:
         name = urllib.parse.unquote(port)
         first, *more = name.split("/")
         fits = all(part.strip(" ") and part == part.strip(" ") and part not in (".", "..") for part in (first, *more))

@@ -14,10 +14,9 @@ show a state, the web interface is asked. ``username`` is for a device that requ
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import DeviceError, PermanentError, TransientError, both
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -37,18 +36,15 @@ _STATES = {"ON": State.ON, "1": State.ON, "OFF": State.OFF, "0": State.OFF}
 
 
 class Gude(PDUDriver):
-    """The row of a model is its number of outlets."""
+    """Lines of the console; what it cannot show, the web interface does."""
 
-    models = {"gude1202": 12}
+    models = {"gude1202": None}
+    ports = Numbered(12)
 
     telnetport = Setting(integer(1, 65535), 23, "TCP port of the console")
     httpport = Setting(integer(1, 65535), 80, "TCP port of the web interface")
     username = Setting(text, "", "user to log in as, if the device requires a login")
     password = Setting(text, "", "password of that user", secret=True)
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
 
     def port_interaction(self, command: str, port_number: int) -> None:
         line = f"port {port_number:d} state set {_VALUES[command]}"

@@ -13,17 +13,12 @@ and after.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Any
-
-from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.driver import Named, PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, choice, integer, text
 from pdudaemon.transports.http import Client, Response, tls
 
-_OBJECT_ID = re.compile(r"[a-z0-9_]{1,100}")
 _STATES = {"on": State.ON, "off": State.OFF}
 
 
@@ -31,19 +26,17 @@ class HomeAssistant(PDUDriver):
     """Orders are calls of a service; a state is a resource."""
 
     models = {"home-assistant-http": None}
+    ports = Named(
+        r"[a-z0-9_]{1,100}",
+        "small letters, digits and _, as after `switch.`",
+        lambda port: port.lower().removeprefix("switch."),
+    )
 
     hostname = Setting(text, "", "address, if it is not the name of the PDU")
     port = Setting(integer(1, 65535), 80, "TCP port of the server (usually 8123)")
     protocol = Setting(choice("http", "https"), "http", "how the API is reached")
     insecure = Setting(boolean, False, "take any certificate, and old TLS")
     api_key = Setting(text, "", "long-lived access token", secret=True, required=True)
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        object_id = port.lower().removeprefix("switch.")
-        if not _OBJECT_ID.fullmatch(object_id):
-            raise ValueError(f"{port!r} is not a port: small letters, digits and _, as after `switch.`")
-        return object_id
 
     def port_interaction(self, command: str, port_number: str | int) -> None:
         source, state = self._state(port_number)

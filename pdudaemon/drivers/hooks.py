@@ -5,8 +5,9 @@ A hook that fails, or returns what it must not, is a `ValueError` in words: a fa
 of nothing else. What a class says of a PDU as a whole (`traits`) is asked once, when the configuration is read, so that
 nothing of it can fail later, with the dispatcher's lock held.
 
-A class written for the existing daemon may have attributes of its own by the names of our hooks; of these only class
-methods count.
+A hook of ours is a method of an instance with typed settings (`pdudaemon.drivers.declarations.hook`). A plugin may have
+a class method in its place, which gets the settings as they stand in the file. A class written for the existing daemon
+may have attributes of its own by these names; of these only class methods count.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from pdudaemon.drivers.driver import Attached, PDUDriver, legacy
+from pdudaemon.drivers.driver import Attached, PDUDriver, hook, legacy
 from pdudaemon.errors import DeviceError, described
 from pdudaemon.settings import read
 from pdudaemon.transports.deadline import Deadline
@@ -33,6 +34,8 @@ class Traits:
     reads_state: bool = False
     restarts: bool = False
     pool: tuple[str, int] | None = None
+    canonical_port: Callable[[str], str] = field(default=str, compare=False)
+    """Returns the canonical spelling of a port. Raises: ValueError, in the driver's words if it refuses the port."""
 
 
 def accepts(driver: type[PDUDriver], name: str) -> bool:
@@ -70,16 +73,19 @@ def traits(driver: type[PDUDriver], settings: Mapping[str, Any]) -> Traits:
         _asked("reads_state", lambda: bool(_hook(driver, "reads_state")(settings))),
         _asked("restarts", lambda: bool(_hook(driver, "restarts")(settings))),
         _asked("pool", pool),
+        partial(_canonical_port, _asked("canonical_port", lambda: _canonical_port_of(driver, settings))),
     )
 
 
-def canonical_port(driver: type[PDUDriver], port: str, settings: Mapping[str, Any]) -> str:
-    """Return the canonical spelling of a port. Raises: ValueError, in the driver's words if it refuses the port.
+def _canonical_port_of(driver: type[PDUDriver], settings: Mapping[str, Any]) -> Callable[[str], str]:
+    if isinstance(inspect.getattr_static(driver, "canonical_port"), hook):  # asked for each request: bound only once
+        return driver.configured(settings).canonical_port
+    return lambda port: driver.canonical_port(port, settings)
 
-    This one is called for each request, so it comes without what serves the others.
-    """
+
+def _canonical_port(canonical_port: Callable[[str], str], port: str) -> str:
     try:
-        found = driver.canonical_port(port, settings)
+        found = canonical_port(port)
     except ValueError as error:
         raise ValueError(_asked("canonical_port", partial(str, error))) from None
     except BaseException as error:

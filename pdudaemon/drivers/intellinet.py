@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -30,18 +28,15 @@ _REFUSED = re.compile(r"\b401\W+Unauthori[sz]ed\b", re.IGNORECASE)
 
 
 class Intellinet(PDUDriver):
-    """The row of a model is the number of its last outlet."""
+    """Switches by one page and reads another."""
 
-    models = {"intellinet": 7}
+    models = {"intellinet": None}
+    ports = Numbered(7, first=0)
 
     ip = Setting(text, "", "address, if it is not the name of the PDU")
     port = Setting(integer(1, 65535), 80, "TCP port of the web pages")
     username = Setting(text, "admin", "user name of the web pages")
     password = Setting(text, "admin", "password of the web pages", secret=True)
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]], least=0)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         self._get(f"/control_outlet.htm?outlet{port_number}=1&op={_OPERATIONS[command]}&submit=Anwenden")

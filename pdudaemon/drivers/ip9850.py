@@ -15,9 +15,8 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections.abc import Mapping
-from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -30,17 +29,14 @@ _REFUSED = re.compile(r"(?<![\w.=])401(?!\w|\.\d)")  # counts only in a page tha
 
 
 class IP9850(PDUDriver):
-    """The row of a model is its number of outlets."""
+    """Every command is a query, and every answer may tell of the outlets."""
 
-    models = {"ip9850": 4}
+    models = {"ip9850": None}
+    ports = Numbered(4)
 
     ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
     username = Setting(text, "", "user name of the web pages")
     password = Setting(text, "", "password of the web pages", secret=True)
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

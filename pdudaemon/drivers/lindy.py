@@ -13,10 +13,8 @@ on. Many devices leave the factory with ``snmp``/``1234``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -29,18 +27,15 @@ _STATES = {"1": State.ON, "0": State.OFF}
 
 
 class LindyIPower(PDUDriver):
-    """The row of a model is its number of outlets; 1 is the outlet A."""
+    """Switches by one page and reads another; port 1 is the outlet A."""
 
-    models = {"LindyIPowerClassic8": 8}
+    models = {"LindyIPowerClassic8": None}
+    ports = Numbered(8)
 
     ip = Setting(text, "", "address, if it is not the name of the PDU")
     port = Setting(integer(1, 65535), 80, "TCP port of the web pages")
     username = Setting(text, "", "user name of the web pages")
     password = Setting(text, "", "password of the web pages; there is a login only if both are given", secret=True)
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
 
     def port_interaction(self, command: str, port_number: int) -> None:
         leds = "1".rjust(port_number, "0").ljust(_LEDS, "0")

@@ -19,10 +19,9 @@ Quirks: a PDU with no ``cmd_on`` is accepted, as it always was; to ask it for ``
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.driver import PDUDriver, hook
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -41,15 +40,15 @@ class LocalCmdLine(PDUDriver):
     cmd_off = Setting(text, "", "shell command that switches port `%s` off")
     cmd_status = Setting(text, "", "shell command that prints `on` or `off` for port `%s`")
 
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+    @hook
+    def canonical_port(self, port: str) -> str:
         """A checked port is passed on letter for letter: to a user's command, ``01`` may not be ``1``."""
-        super().canonical_port(port, settings)
+        super().canonical_port(port)
         return port
 
-    @classmethod
-    def reads_state(cls, settings: Mapping[str, Any]) -> bool:
-        return bool(settings.get("cmd_status"))
+    @hook
+    def reads_state(self) -> bool:
+        return bool(self.cmd_status)
 
     def port_interaction(self, command: str, port_number: Any) -> None:
         self._run(f"cmd_{command}", port_number)

@@ -18,7 +18,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -52,6 +52,7 @@ class ModbusTCP(PDUDriver):
     """Writes single coils, which the device answers by repeating the order."""
 
     models = {"modbustcp": None}
+    ports = Numbered(65535, first=0)
 
     ip = Setting(text, "", "address, if it is not the name of the PDU")
     port = Setting(integer(1, 65535), 502, "TCP port")
@@ -62,10 +63,6 @@ class ModbusTCP(PDUDriver):
         super().__init__(hostname, settings)
         self._unit = self.unit if "unit" in settings else self.slave
         self._transactions = itertools.count(1)
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), 65535, 0)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         order = struct.pack(">BHH", _WRITE_COIL, port_number, _VALUES[State(command)])

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver, hook
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -46,18 +45,14 @@ class Netio4(PDUDriver):
     username = Setting(text, "admin", "user of KSHELL")
     password = Setting(text, "admin", "password of that user", secret=True)
     number_of_outputs = Setting(integer(1, 1000), 4, "number of outputs, counted from 1")
+    ports = Numbered(number_of_outputs)
 
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        most = int(settings.get("number_of_outputs", cls.number_of_outputs.default))
-        return numbered(super().canonical_port(port, settings), most)
-
-    @classmethod
-    def faults(cls, settings: Mapping[str, Any]) -> dict[str, str]:
+    @hook
+    def faults(self) -> dict[str, str]:
         return {
             key: "must be one word: KSHELL knows no others"
-            for key in ("username", "password")
-            if not re.fullmatch(r"[^\s\x00-\x1f\x7f]+", settings.get(key, "admin"))
+            for key, word in (("username", self.username), ("password", self.password))
+            if not re.fullmatch(r"[^\s\x00-\x1f\x7f]+", word)
         }
 
     def port_interaction(self, command: str, port_number: int) -> None:

@@ -13,10 +13,7 @@ Quirks: the API's account is not the one of the web pages; many devices leave th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -36,13 +33,7 @@ class NetioJSON(PDUDriver):
     username = Setting(text, "admin", "user name of the API")
     password = Setting(text, "admin", "password of the API", secret=True)
     number_of_outputs = Setting(integer(1, 1000), 4, "number of outputs, counted from 1")
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(
-            super().canonical_port(port, settings),
-            int(settings.get("number_of_outputs", cls.number_of_outputs.default)),
-        )
+    ports = Numbered(number_of_outputs)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

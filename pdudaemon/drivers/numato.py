@@ -15,10 +15,9 @@ from __future__ import annotations
 import contextlib
 import re
 import string
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from pdudaemon.drivers.driver import Attached, PDUDriver, numbered
+from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -42,14 +41,11 @@ class Numato(PDUDriver):
         "NumatoUSB32": tuple(_LETTERS[:32]),
         "NumatoUSB64": tuple(f"{number:02}" for number in range(64)),
     }
+    ports = Numbered(len)
 
     usb_ids = ("2a19:*",)
 
     device = Setting(text, "/dev/ttyACM0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), len(cls.models[settings["driver"]]))
 
     @classmethod
     def attached(cls, deadline: Deadline) -> Iterator[Attached]:
@@ -79,7 +75,7 @@ class Numato(PDUDriver):
             yield line
 
     def _id(self, port: int) -> str:
-        return str(self.models[self.settings["driver"]][port - 1])
+        return str(self.row[port - 1])
 
     def _read(self, line: SerialPort, port: int) -> State:
         command = f"relay read {self._id(port)}"

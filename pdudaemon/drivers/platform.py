@@ -28,17 +28,15 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, PDUOptions
+from pdudaemon.drivers.driver import PDUDriver, PDUOptions, hook
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, secret_values, text, texts, without
 from pdudaemon.transports import command
-from pdudaemon.transports.deadline import Deadline
 
 log = logging.getLogger("pdud.platform")
 
@@ -66,30 +64,29 @@ class Platform(PDUDriver):
     folder = Setting(text, "", "working directory of the scripts")
     parallel = Setting(integer(1, 10000), 50, "how many machines of one `platform` may act at a time")
 
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        if super().canonical_port(port, settings) != PORT:
+    @hook
+    def canonical_port(self, port: str) -> str:
+        if super().canonical_port(port) != PORT:
             raise ValueError(f"{port!r} is not a port: a machine has one, {PORT}")
         return PORT
 
-    @classmethod
-    def faults(cls, settings: Mapping[str, Any]) -> dict[str, str]:
-        off, transient = (settings.get(f"status_{kind}_exit_code") for kind in ("off", "transient"))
-        same = off is not None and transient is not None and int(off) == int(transient)
+    @hook
+    def faults(self) -> dict[str, str]:
+        off, transient = (vars(self).get(f"status_{kind}_exit_code") for kind in ("off", "transient"))  # if given
+        same = off is not None and off == transient
         return {"status_transient_exit_code": f"{transient} is the status_off_exit_code as well"} if same else {}
 
-    @classmethod
-    def reads_state(cls, settings: Mapping[str, Any]) -> bool:
-        return bool(settings.get("status"))
+    @hook
+    def reads_state(self) -> bool:
+        return bool(self.status)
 
-    @classmethod
-    def restarts(cls, settings: Mapping[str, Any]) -> bool:
-        return bool(settings.get("restart"))
+    @hook
+    def restarts(self) -> bool:
+        return bool(self.restart)
 
-    @classmethod
-    def pool(cls, settings: Mapping[str, Any]) -> tuple[str, int] | None:
-        name = settings.get("platform")
-        return (str(name), int(settings.get("parallel", cls.parallel.default))) if name else None
+    @hook
+    def pool(self) -> tuple[str, int] | None:
+        return (self.platform, self.parallel) if self.platform else None
 
     def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
         super().__init__(hostname, settings)
@@ -115,7 +112,7 @@ class Platform(PDUDriver):
                 if self.deadline.remaining() <= self._options.retrydelay:
                     raise
                 log.info("%s: %s, asked again in %g s", self.hostname, error, self._options.retrydelay)
-                threading.Event().wait(self._options.retrydelay)
+                self.deadline.pause(self._options.retrydelay)
         return self._state()
 
     def _state(self) -> State:
@@ -123,7 +120,7 @@ class Platform(PDUDriver):
 
     def confirm(self, port_number: Any, wanted: State, within: float = math.inf) -> None:
         """A machine on its way may be in no state that its script can tell: that is no reason not to look again."""
-        limit = Deadline(min(within, self.deadline.remaining()))
+        limit = self.deadline.within(within)
         while True:
             try:
                 super().confirm(port_number, wanted, limit.remaining())
@@ -133,7 +130,7 @@ class Platform(PDUDriver):
             except DeviceError as error:
                 if limit.when - time.monotonic() <= _NEXT_LOOK:
                     raise TransientError(str(error), private=error.private) from None
-            threading.Event().wait(_NEXT_LOOK)
+            limit.pause(_NEXT_LOOK)
 
     def _do(self, name: str, also: int = 0) -> int:
         """Run a script; return its exit status, which is 0 or ``also``."""

@@ -13,10 +13,8 @@ that does neither the state is unknown, and its orders are done when it took the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -33,12 +31,9 @@ class SainSmart(PDUDriver):
     """Everything is a path of digits: two for each relay, others for the states."""
 
     models = {"sainsmart": None}
+    ports = Numbered(_RELAYS)
 
     ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), _RELAYS)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

@@ -12,18 +12,13 @@ state is read back. Certificates are the PDU's own: ``insecure`` takes them, and
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Any
-
-from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.driver import Named, PDUDriver
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, choice, text
 from pdudaemon.transports.http import Client, tls
 
 _HEADERS = {"Accept": "application/json", "X-CSRF": "x"}
-_OUTLET = re.compile(r"[A-Z]+[0-9]+")
 _STATES = {"on": State.ON, "off": State.OFF}
 
 
@@ -31,19 +26,13 @@ class ServerTechPRO2(PDUDriver):
     """An outlet is ordered at one place and looked at in another."""
 
     models = {"servertechpro2": None}
+    ports = Named(r"[A-Z]+[0-9]+", "outlets have names like AA1", str.upper)
 
     ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
     protocol = Setting(choice("http", "https"), "http", "how the API is reached")
     insecure = Setting(boolean, False, "take any certificate, and old TLS")
     username = Setting(text, "admin", "user name of the API")
     password = Setting(text, "admin", "password of the API", secret=True)
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        outlet = super().canonical_port(port, settings).upper()
-        if not _OUTLET.fullmatch(outlet):
-            raise ValueError(f"{port!r} is not a port: outlets have names like AA1")
-        return outlet
 
     def port_interaction(self, command: str, port_number: str) -> None:
         order = {"control_action": command}

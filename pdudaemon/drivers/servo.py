@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import re
 import xmlrpc.client
-from collections.abc import Mapping
 from typing import Any
 from xml.parsers.expat import ExpatError
 
-from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.driver import PDUDriver, hook
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Kind, Setting, integer, near, read, text
+from pdudaemon.settings import Kind, Setting, integer, near, text
 from pdudaemon.transports.http import Client
 
 _RESETS = ("warm_reset", "cold_reset")
@@ -50,16 +49,15 @@ class Servo(PDUDriver):
     port = Setting(integer(1, 65535), 9999, "TCP port of `servod`")
     ctrls = Setting(Kind(f"some of {' '.join(_CONTROLS)}", _controls), ["cold_reset"], "control, or list of controls")
 
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        if not re.fullmatch(r"\w+", super().canonical_port(port, settings), re.ASCII):
+    @hook
+    def canonical_port(self, port: str) -> str:
+        if not re.fullmatch(r"\w+", super().canonical_port(port), re.ASCII):
             raise ValueError(f"{port!r} is not a port: a number or a word, which is ignored")
         return _THE_PORT
 
-    @classmethod
-    def reads_state(cls, settings: Mapping[str, Any]) -> bool:
-        controls = read(cls, settings)[0].get("ctrls", cls.ctrls.default)
-        return any(control in _RESETS for control in controls)
+    @hook
+    def reads_state(self) -> bool:
+        return any(control in _RESETS for control in self.ctrls)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         for control in self.ctrls:

@@ -12,10 +12,9 @@ the JSON, whatever the status says. The answer to an order tells what was before
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -31,14 +30,11 @@ class ShellyGen2(PDUDriver):
     """Ports are the ids of the switch components."""
 
     models = {"shelly_gen2": None}
+    ports = Numbered(_LAST_SWITCH, first=0)
 
     ip = Setting(text, "", "address, if it is not the name of the PDU")
     port = Setting(integer(1, 65535), 80, "TCP port of the web server")
     password = Setting(text, "", "password of the device, if it has one", secret=True)
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), _LAST_SWITCH, least=0)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

@@ -46,10 +46,9 @@ and all ports are one: the number is ignored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
+from pdudaemon.drivers.driver import hook
 from pdudaemon.drivers.snmpoutlet import OutletRow, SNMPDriver, index
 from pdudaemon.drivers.snmpsymbols import SYMBOLS, column_of
 from pdudaemon.power import State
@@ -94,28 +93,27 @@ class SNMP(SNMPDriver):
     status_on = Setting(_word, "", "its value when on")
     status_off = Setting(_word, "", "its value when off")
 
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        given = cls("", settings)
-        if given._is_one_object():
-            super(SNMPDriver, cls).canonical_port(port, settings)
+    @hook
+    def canonical_port(self, port: str) -> str:
+        if self._is_one_object():
+            super(SNMPDriver, self).canonical_port(port)
             return _THE_PORT
         port = ".".join(map(str, index(port)))
-        if given.inside_number and not given.oid:
-            name = given.controlpoint.replace("*", port)
-            if (given.mib, name) not in SYMBOLS:
+        if self.inside_number and not self.oid:
+            name = self.controlpoint.replace("*", port)
+            if (self.mib, name) not in SYMBOLS:
                 raise ValueError(f"{port!r} is not a port: there is no {name}")
         return port
 
-    @classmethod
-    def reads_state(cls, settings: Mapping[str, Any]) -> bool:
-        return cls("", settings).row("1").readable()
+    @hook
+    def reads_state(self) -> bool:
+        return self.row_of("1").readable()
 
-    @classmethod
-    def faults(cls, settings: Mapping[str, Any]) -> dict[str, str]:
-        return {**super().faults(settings), **cls("", settings)._faults()}
+    @hook
+    def faults(self) -> dict[str, str]:
+        return {**super().faults(), **self._faults()}
 
-    def row(self, port: str) -> OutletRow:
+    def row_of(self, port: str) -> OutletRow:
         on, off = self.onsetting, self.offsetting
         control = self._control(port)
         status: str | None = None
@@ -135,8 +133,7 @@ class SNMP(SNMPDriver):
                 states = {known: meaning for known, meaning in states.items() if meaning is not state}
                 states[value] = state
         pending = column.pending if column else ()
-        row = self.models[self.settings["driver"]]
-        return replace(row, control=control, on=on, off=off, status=status, states=states, pending=pending)
+        return replace(self.row, control=control, on=on, off=off, status=status, states=states, pending=pending)
 
     def _is_one_object(self) -> bool:
         if self.oid:

@@ -11,12 +11,11 @@ Quirks: an agent does not answer a wrong community, so that looks like a dead de
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
-from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.driver import PDUDriver, hook
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from pdudaemon.settings import Kind, Setting, choice, integer, seconds, text
@@ -180,12 +179,13 @@ class SNMPDriver(PDUDriver):
     """Switches by SET, and takes nothing for done that the agent has not confirmed."""
 
     models: ClassVar[Mapping[str, OutletRow]] = {}
+    row: OutletRow
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         for word, row in cls.models.items() if isinstance(cls.models, Mapping) else ():
             if not isinstance(row, OutletRow):
                 raise TypeError(f"{cls.__name__}: the row of {word!r} is {row!r}, which is no OutletRow")
-            if cls.row is SNMPDriver.row and not (row.control or (isinstance(row.on, tuple) and row.on)):
+            if cls.row_of is SNMPDriver.row_of and not (row.control or (isinstance(row.on, tuple) and row.on)):
                 raise TypeError(f"{cls.__name__}: the row of {word!r} says nothing of what is SET: control is missing")
         super().__init_subclass__(**kwargs)
 
@@ -203,22 +203,21 @@ class SNMPDriver(PDUDriver):
         seconds(0.1, LONGEST_WAIT), 6.0, "wait for an answer, within which a request is sent 4 times", unit="s"
     )
 
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        port = super().canonical_port(port, settings)
-        return cls.models[settings["driver"]].canonical(port)
+    @hook
+    def canonical_port(self, port: str) -> str:
+        return self.row.canonical(super().canonical_port(port))
 
-    @classmethod
-    def reads_state(cls, settings: Mapping[str, Any]) -> bool:
-        return cls.models[settings["driver"]].readable()
+    @hook
+    def reads_state(self) -> bool:
+        return self.row.readable()
 
-    @classmethod
-    def faults(cls, settings: Mapping[str, Any]) -> dict[str, str]:
-        login = cls("", settings).login()
+    @hook
+    def faults(self) -> dict[str, str]:
+        login = self.login()
         if isinstance(login, Community):
-            return {} if login.name else {"community": f"is missing: {cls.community.help}"}
+            return {} if login.name else {"community": f"is missing: {type(self).community.help}"}
         if not login.name:
-            return {"username": f"is missing: {cls.username.help}"}
+            return {"username": f"is missing: {type(self).username.help}"}
         if login.encrypted and not login.signed:
             return {"privpassphrase": "needs an authpassphrase: what is encrypted must be signed"}
         if len(login.name.encode()) > _LONGEST_USER:
@@ -227,21 +226,20 @@ class SNMPDriver(PDUDriver):
         short = f"is too short: SNMPv3 has no passphrase of fewer than {_SHORTEST_KEY} characters"
         return {name: short for name, key in keys.items() if key and len(key.encode()) < _SHORTEST_KEY}
 
-    def row(self, port: str) -> OutletRow:
+    def row_of(self, port: str) -> OutletRow:
         """Return the row that a port goes by."""
-        return self.models[self.settings["driver"]]
+        return self.row
 
     def login(self) -> Community | User:
         """Return who we are to the agent."""
-        row = self.models[self.settings["driver"]]
-        version = self.version or row.version
+        version = self.version or self.row.version
         if version != "3":
-            return Community(self.community or row.community, version)
+            return Community(self.community or self.row.community, version)
         return User(self.username, self.authpassphrase, self.privpassphrase, self.auth_protocol, self.priv_protocol)
 
     def port_interaction(self, command: str, port_number: int | str) -> None:
         port = str(port_number)
-        row, agent = self.row(port), self._agent()
+        row, agent = self.row_of(port), self._agent()
         for oid, value in row.puts(command, port):
             if row.separator:
                 fields = str(agent.get(oid, self.deadline)).split(row.separator)
@@ -256,11 +254,10 @@ class SNMPDriver(PDUDriver):
 
     def port_status(self, port_number: int | str) -> State:
         port = str(port_number)
-        row, agent = self.row(port), self._agent()
+        row, agent = self.row_of(port), self._agent()
         if not row.readable():
             return super().port_status(port_number)
         oid = row.filled(row.status or row.control, port)
-        until_next_look = threading.Event()
         while True:
             value = str(agent.get(oid, self.deadline))
             if row.separator:
@@ -271,7 +268,7 @@ class SNMPDriver(PDUDriver):
                 return state
             if self.deadline.remaining() <= _POLL:
                 return State.UNKNOWN
-            until_next_look.wait(_POLL)
+            self.deadline.pause(_POLL)
 
     def _agent(self) -> Agent:
         return Agent(self.hostname.strip("[]"), self.snmpport, self.login(), self.snmptimeout)

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -37,17 +36,14 @@ _VALUES = {"on": "1", "off": "0"}
 
 
 class NetBooter(PDUDriver):
-    """Sets an outlet and reads it back. The row is the number of outlets of the largest unit."""
+    """Sets an outlet and reads it back; there are as many ports as the largest unit has outlets."""
 
-    models = {"synnetbooter": 16}
+    models = {"synnetbooter": None}
+    ports = Numbered(16)
 
     username = Setting(text, "admin", "user to log in as")
     password = Setting(text, "admin", "password of that user", secret=True)
     telnetport = Setting(integer(1, 65535), 23, "TCP port of the console")
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

@@ -15,7 +15,7 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, counted, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver, counted
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -24,19 +24,15 @@ from pdudaemon.transports.http import Client
 
 
 class Tasmota(PDUDriver):
-    """The row of a device is its number of relays; None: what ``port_count`` says."""
-
-    models = {"sonoff_s20_tasmota": 1, "brennenstuhl_wspl01_tasmota": 2, "tasmota": None}
+    """The row of a device is its number of relays, or the setting that says it."""
 
     ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
     username = Setting(text, "", "user name of the web pages (`admin`)")
     password = Setting(text, "", "password of the web pages", secret=True)
     port_count = Setting(integer(1, 64), 1, "number of relays, counted from 1; for the driver `tasmota` only")
 
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        relays = cls.models[settings["driver"]] or int(settings.get("port_count", cls.port_count.default))
-        return numbered(super().canonical_port(port, settings), relays)
+    models = {"sonoff_s20_tasmota": 1, "brennenstuhl_wspl01_tasmota": 2, "tasmota": port_count}
+    ports = Numbered(lambda row: row)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         self._ask(port_number, command)

@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.driver import PDUDriver, hook
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, locks, text
@@ -47,8 +47,8 @@ class TPLink(PDUDriver):
     ip = Setting(text, "", "address, if it is not the name of the PDU")
     port = Setting(integer(1, 65535), 9999, "TCP port")
 
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
+    @hook
+    def canonical_port(self, port: str) -> str:
         """Take any name that people can give; it is only compared with those of the device, never sent."""
         if not (0 < len(port) <= _LONGEST_NAME and port.isprintable() and port == port.strip()):
             raise ValueError(f"{port!r} is not a port: the name of an outlet, or its number")

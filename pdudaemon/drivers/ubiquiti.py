@@ -12,10 +12,8 @@ known to the daemon's user (``ssh-keyscan``), or stand in the file ``known_hosts
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, integer, text
@@ -31,6 +29,7 @@ class UbiquitiMFi(PDUDriver):
     """The row of a model is its number of outlets."""
 
     models = {"ubntmfi3port": 3, "ubntmfi6port": 6, "ubntmfi8port": 8}
+    ports = Numbered(lambda row: row)
 
     sshport = Setting(integer(1, 65535), 22, "TCP port of the ssh server")
     username = Setting(text, "ubnt", "user to log in as")
@@ -38,10 +37,6 @@ class UbiquitiMFi(PDUDriver):
     sshkey = Setting(text, "", "file with the private key (else those of the daemon's user)")
     verify_hostkey = Setting(boolean, True, "refuse a host key that is not known, instead of warning")
     known_hosts = Setting(text, "", "file with the known host keys (else that of the daemon's user)")
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]])
 
     def port_interaction(self, command: str, port_number: int) -> None:
         self._run(f"sh -c 'echo {_VALUES[command]} > /proc/power/relay{port_number:d}'")

@@ -15,11 +15,10 @@ older versions tell that as a plain text. The states that are told may be some s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.driver import Named, PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -44,21 +43,20 @@ _MAY_PASS = (5, 7, 9, 10, -32003, -32603)  # the last two of JSON-RPC: timeout, 
 _STATES = {"disabled": State.OFF, "unknown": State.UNKNOWN}
 
 
+def _spelled(port: str) -> str:
+    name = port.removeprefix("lan")
+    return str(int(name)) if name.isdecimal() else name
+
+
 class Ubus(PDUDriver):
     """Each call is a request of its own; a login is one more."""
 
     models = {"ubus": None}
+    ports = Named(r"\w{1,100}", "a number, or what else follows lan", _spelled)
 
     ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
     username = Setting(text, "", "user of the switch; none: the unauthenticated session")
     password = Setting(text, "", "password of that user", secret=True)
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        found = super().canonical_port(port, settings).removeprefix("lan")
-        if not re.fullmatch(r"\w+", found, re.ASCII):
-            raise ValueError(f"{port!r} is not a port: a number, or what else follows lan")
-        return str(int(found)) if found.isdecimal() else found
 
     def port_interaction(self, command: str, port_number: Any) -> None:
         self._call("poe", "manage", {"port": f"lan{port_number}", "enable": State(command) is State.ON})

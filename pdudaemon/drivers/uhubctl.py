@@ -14,10 +14,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from typing import Any
 
-from pdudaemon.drivers.driver import PDUDriver, numbered
+from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Kind, Setting
@@ -47,14 +45,11 @@ class UHubCtl(PDUDriver):
     """One hub."""
 
     models = {"uhubctl": None}
+    ports = Numbered(_PORTS)
 
     location = Setting(
         Kind("location of a hub", _location), "", "where the hub is, as `uhubctl` prints it (`1-2.4.4`)", required=True
     )
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), _PORTS)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         found = self._run(port_number, "--action", command)

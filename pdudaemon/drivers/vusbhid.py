@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from pdudaemon.drivers.driver import Attached, PDUDriver, numbered
+from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, text
@@ -35,16 +34,13 @@ class VUSBHID(PDUDriver):
     """Sets a relay and reads it back."""
 
     models = {"vusbhid": None}
+    ports = Numbered(_MOST_RELAYS)
     usb_ids = ("16c0:05df",)
 
     serial = Setting(text, "", "the board's own number, of five characters, if there are several boards")
     invert = Setting(boolean, False, "the load is on while the relay is idle (normally closed contact)")
 
     _last = ""  # where our board was
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), _MOST_RELAYS)
 
     @classmethod
     def attached(cls, deadline: Deadline) -> Iterator[Attached]:

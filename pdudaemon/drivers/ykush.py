@@ -13,10 +13,10 @@ must be one that uses libusb, as Debian's is. A reply that an earlier program le
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from pdudaemon.drivers.driver import Attached, PDUDriver, numbered
+from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -42,13 +42,10 @@ class YKUSH(PDUDriver):
     """Gives an order, whose reply repeats it, and reads the port back."""
 
     models = {"YKUSH": Board("04d8:f2f7", 3), "YKUSHXS": Board("04d8:f0cd", 1), "YKUSH3": Board("04d8:f11b", 4)}
+    ports = Numbered(lambda row: row.ports)
     usb_ids = tuple(board.usb_id for board in models.values())
 
     serial = Setting(text, "", "serial number of the board, if there are several")
-
-    @classmethod
-    def canonical_port(cls, port: str, settings: Mapping[str, Any]) -> str:
-        return numbered(super().canonical_port(port, settings), cls.models[settings["driver"]].ports)
 
     @classmethod
     def attached(cls, deadline: Deadline) -> Iterator[Attached]:
@@ -68,7 +65,7 @@ class YKUSH(PDUDriver):
             return self._state(board, port_number)
 
     def _board(self) -> HIDDevice:
-        boards = hid.find([self.models[self.settings["driver"]].usb_id], self.deadline)
+        boards = hid.find([self.row.usb_id], self.deadline)
         if boards and not self.serial:
             return boards[0]
         return pick(boards, HIDDevice.identify, self.serial, self.settings["driver"])

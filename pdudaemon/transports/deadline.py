@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""One absolute deadline for all of an action, so that a device which answers a byte a minute does not hold us."""
+"""One absolute deadline for all of an action, so that a device which answers a byte a minute does not hold us.
+
+It is also what an action pauses by: nobody sleeps, so that nothing of an action outlives the daemon's patience.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,32 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from typing import Self
 
-from pdudaemon.errors import DeviceTimeout
+from pdudaemon.errors import DeviceTimeout, TransientError
 
 _of_thread = threading.local()
 _OUTSIDE = 60.0  # seconds for what is done outside an action
 
 
 class Deadline:
-    """A point in time ``seconds`` from now, on the monotonic clock."""
+    """A point in time ``seconds`` from now, on the monotonic clock.
 
-    def __init__(self, seconds: float) -> None:
+    ``stopping`` ends all pauses when it is set: by whoever stops the worker, when an action has had time enough to end
+    by itself.
+    """
+
+    def __init__(self, seconds: float, stopping: threading.Event | None = None) -> None:
         self.seconds = seconds
         self.when = time.monotonic() + seconds
+        self._stopping = stopping or threading.Event()
+
+    def within(self, seconds: float) -> Self:
+        """Return a deadline so many seconds from now, or as soon as this one if that is sooner.
+
+        Raises: DeviceTimeout when this one has passed.
+        """
+        return type(self)(min(seconds, self.remaining()), self._stopping)
 
     def remaining(self) -> float:
         """Return the seconds left, more than 0.
@@ -30,6 +46,14 @@ class Deadline:
         if left <= 0:
             raise self.passed()
         return left
+
+    def pause(self, seconds: float) -> None:
+        """Wait so many seconds, or until the deadline if that is sooner.
+
+        Raises: DeviceTimeout when it has passed already, TransientError when the daemon stops.
+        """
+        if self._stopping.wait(min(seconds, self.remaining())):
+            raise TransientError("interrupted, since the daemon stops")
 
     @contextlib.contextmanager
     def suspended(self) -> Iterator[None]:

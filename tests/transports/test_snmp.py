@@ -575,7 +575,7 @@ def test_where_a_port_is(settings: dict[str, Any], port: str, control: str, stat
     whole = {"driver": "snmpv2c", **V2, **settings}
     assert SNMP.faults(whole) == {}
     assert SNMP.canonical_port(port, whole) == port
-    row = SNMP("pdu", whole).row(port)
+    row = SNMP("pdu", whole).row_of(port)
     assert row.puts("on", port) == [Put(control, 1)]
     assert (row.status or control) == (status or control)
     assert SNMP.reads_state(whole)
@@ -602,7 +602,7 @@ def test_where_a_port_is(settings: dict[str, Any], port: str, control: str, stat
     ],
 )
 def test_what_a_value_means(settings: dict[str, Any], value: str, state: State | None) -> None:
-    assert SNMP("pdu", {"driver": "snmpv2c", **V2, **settings}).row("1").meant(value) is state
+    assert SNMP("pdu", {"driver": "snmpv2c", **V2, **settings}).row_of("1").meant(value) is state
 
 
 def test_a_column_that_tells_no_state() -> None:
