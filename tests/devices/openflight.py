@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import ssl
 import struct
@@ -11,8 +12,6 @@ from enum import StrEnum
 from typing import Any
 
 from tests.devices.base.web import WebDevice
-
-TOKEN = "s3cret.token.value"
 
 
 class End(StrEnum):
@@ -38,6 +37,12 @@ def result(name: str, action: str = "status", **attributes: Any) -> dict[str, An
     running = {"running": attributes.get("success", True) or None} if action == "status" else {}
     usual = {"action": action, "node-name": name, "platform": "sim", "missing": False, "success": True, **running}
     return {"type": "commands", "id": name, "attributes": {**usual, "error": None, **attributes}}
+
+
+def cluster(count: int, **attributes: Any) -> list[dict[str, Any]]:
+    """Return results of node01 and so on, in no order."""
+    results = [result(f"node{number:02}", **attributes) for number in range(1, count + 1)]
+    return random.sample(results, count)
 
 
 def commands(*results: dict[str, Any], **more: Any) -> bytes:
