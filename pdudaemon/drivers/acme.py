@@ -12,9 +12,10 @@ Quirks: the account is root, with a key or an empty password. The state is read 
 from __future__ import annotations
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.network import tcp_port
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, boolean, choice, integer, text
+from pdudaemon.settings import Setting, boolean, choice, text
 from pdudaemon.transports import ssh
 from pdudaemon.transports.command import Output
 
@@ -31,7 +32,7 @@ class Acme(PDUDriver):
 
     username = Setting(text, "root", "user to log in as")
     password = Setting(text, "", "password of that user, where no key is accepted", secret=True)
-    sshport = Setting(integer(1, 65535), 22, "TCP port of the ssh server")
+    sshport = tcp_port(22, "the ssh server")
     sshkey = Setting(text, "", "file with the private key (else those of the daemon's user)")
     hostkeys = Setting(choice(*ssh.HOST_KEYS), "accept-new", "host key must be known: `yes`, `no`, or learn a new one")
     known_hosts = Setting(text, "", "file with the known host keys (else that of the daemon's user)")

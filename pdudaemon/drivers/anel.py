@@ -17,10 +17,10 @@ from __future__ import annotations
 import contextlib
 from typing import NamedTuple
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered
+from pdudaemon.drivers.network import WebDevice, login
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, text
 from pdudaemon.transports.http import Client, Response
 
 _REFUSED = "User or password error."
@@ -47,15 +47,13 @@ class Socket(NamedTuple):
     source: str
 
 
-class Anel(PDUDriver):
+class Anel(WebDevice):
     """The row of a model is its number of sockets; which layout it has is seen from what it says."""
 
     models = {"anel_netpwrctrlhome": 3, "anel_netpwrctrladv": 8, "anel_netpwrctrlio": 8, "anel_netpwrctrlpro": 8}
     ports = Numbered(lambda row: row)
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
-    username = Setting(text, "admin", "user name of the web pages")
-    password = Setting(text, "anel", "password of the web pages", secret=True)
+    username, password = login("admin", "anel", "the web pages")
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
@@ -87,7 +85,7 @@ class Anel(PDUDriver):
         raise TransientError(f"{answer.source}: the answer does not tell the state of socket {number}")
 
     def _get(self, target: str) -> Response:
-        client = Client(self.ip or self.hostname, self.deadline, username=self.username, password=self.password)
+        client = Client(self.host, self.deadline, username=self.username, password=self.password)
         answer = client.request("GET", target)
         if answer.text.strip() == _REFUSED:
             raise PermanentError(f"login refused by {answer.source}")

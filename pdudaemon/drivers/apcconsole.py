@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.network import login, tcp_port
 from pdudaemon.errors import PermanentError
-from pdudaemon.settings import Setting, integer, text
 from pdudaemon.transports import telnet
 from pdudaemon.transports.dialogue import Dialect, Dialogue, Login
 from pdudaemon.transports.greeting import others
@@ -68,9 +68,8 @@ class APCConsole(PDUDriver):
     row: Console
     ports = Numbered(lambda row: row.outlets)
 
-    username = Setting(text, "apc", "user of the console")
-    password = Setting(text, "apc", "password of that user", secret=True)
-    telnetport = Setting(integer(1, 65535), 23, "TCP port of the console")
+    username, password = login("apc", "apc", "the console")
+    telnetport = tcp_port(23, "the console")
 
     @classmethod
     def accepts(cls, drivername: str) -> bool:

@@ -22,7 +22,6 @@ from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
-from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.serialport import SerialPort
 
 _SETUP, _GET_PORT, _GET_OPTION, _SET_OPTION, _SET_SINGLE, _DEL_SINGLE = 1, 2, 4, 5, 6, 7
@@ -76,7 +75,7 @@ class Conrad(PDUDriver):
         """Return the data of a card's answer. A command that fails is sent once more when the cards are in step."""
         frame = _frame(command, card, data)
         answer = b""
-        for deadline in (Deadline(min(_PATIENCE, self.deadline.remaining())), self.deadline):
+        for deadline in (self.deadline.within(_PATIENCE), self.deadline):
             line.send(frame, step)
             line.deadline = deadline
             try:
@@ -103,7 +102,7 @@ class Conrad(PDUDriver):
             line.send(b"\0", step)
             with contextlib.suppress(DeviceTimeout):
                 while True:
-                    line.deadline = Deadline(min(_SILENCE, self.deadline.remaining()))
+                    line.deadline = self.deadline.within(_SILENCE)
                     heard += line.receive(step)
             line.deadline = self.deadline
             if _valid(heard[-_FRAME:]):

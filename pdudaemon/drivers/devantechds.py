@@ -14,9 +14,10 @@ from __future__ import annotations
 import struct
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.network import tcp_port
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, integer, text
+from pdudaemon.settings import Setting, text
 from pdudaemon.transports.tcp import Connection
 
 _SET, _GET = 0x31, 0x33
@@ -31,7 +32,7 @@ class DevantechDS(PDUDriver):
     ip = Setting(
         text, "dS2824", "address; the default is the name that a dS2824 gives itself, that of a dS378 is `ds378`"
     )
-    port = Setting(integer(1, 65535), 17123, "TCP port")
+    port = tcp_port(17123)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

@@ -16,10 +16,11 @@ import contextlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered
+from pdudaemon.drivers.network import NetworkDevice, tcp_port
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, choice, integer, text
+from pdudaemon.settings import Setting, choice, text
 from pdudaemon.transports.tcp import Connection
 
 _ACTIVE, _INACTIVE, _STATES, _LOGIN, _LOGOUT = 0x20, 0x21, 0x24, 0x79, 0x7B
@@ -32,7 +33,7 @@ class Board(NamedTuple):
     state_bytes: int
 
 
-class DevantechETH(PDUDriver):
+class DevantechETH(NetworkDevice):
     """Sets a relay and reads it back."""
 
     models = {
@@ -44,8 +45,7 @@ class DevantechETH(PDUDriver):
     }
     ports = Numbered(lambda row: row.relays)
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU")
-    port = Setting(integer(1, 65535), 17494, "TCP port")
+    port = tcp_port(17494)
     password = Setting(text, "", "TCP password, if the board has one", secret=True)
     logic = Setting(choice("NO", "NC"), "NO", "contact in use: `NO`: an active relay is on, `NC`: an inactive one is")
 
@@ -61,7 +61,7 @@ class DevantechETH(PDUDriver):
             return self._state(connection, port_number)
 
     def _connection(self) -> Connection:
-        return Connection(self.ip or self.hostname, self.port, self.deadline)
+        return Connection(self.host, self.port, self.deadline)
 
     @contextlib.contextmanager
     def _unlocked(self, connection: Connection) -> Iterator[None]:

@@ -15,11 +15,11 @@ import contextlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered
+from pdudaemon.drivers.network import NetworkDevice, tcp_port
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, integer, text
-from pdudaemon.transports.deadline import Deadline
+from pdudaemon.settings import Setting, text
 from pdudaemon.transports.tcp import Connection
 
 _KNOCK = b"\x11"
@@ -57,14 +57,13 @@ class Cipher(NamedTuple):
         return ((((byte - self.key[1]) ^ self.key[0]) - self.task[3]) ^ self.task[2]) & 0xFF
 
 
-class EGPMSLAN(PDUDriver):
+class EGPMSLAN(NetworkDevice):
     """The strip tells the states of all sockets when a session begins, and again after an order."""
 
     models = {"egpms": None}
     ports = Numbered(_SOCKETS)
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU")
-    port = Setting(integer(1, 65535), 5000, "TCP port")
+    port = tcp_port(5000)
     password = Setting(text, "1", "password", secret=True)
 
     def port_interaction(self, command: str, port_number: int) -> None:
@@ -86,7 +85,7 @@ class EGPMSLAN(PDUDriver):
     def _session(self) -> Iterator[tuple[Connection, Cipher, dict[int, State]]]:
         """Open a session; yield it with the states of the sockets by number."""
         key = self.password.encode()[:8].ljust(8)
-        with Connection(self.ip or self.hostname, self.port, self.deadline) as connection:
+        with Connection(self.host, self.port, self.deadline) as connection:
             cipher = Cipher(key, self._task(connection))
             try:
                 step = "the password"
@@ -109,7 +108,7 @@ class EGPMSLAN(PDUDriver):
 
     def _soon(self, connection: Connection, step: str, seconds: float) -> bytes:
         """Return the next four bytes, or none if they do not come within some seconds."""
-        connection.deadline = min(self.deadline, Deadline(seconds), key=lambda deadline: deadline.when)
+        connection.deadline = self.deadline.within(seconds)
         try:
             return connection.receive_exactly(4, step)
         except DeviceTimeout:

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import urllib.parse
 
-from pdudaemon.drivers.driver import PDUDriver, hook
+from pdudaemon.drivers.driver import hook
+from pdudaemon.drivers.network import NetworkDevice, tcp_port
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, integer, text
+from pdudaemon.settings import Setting, text
 from pdudaemon.transports.http import Client, Response
 
 _LONGEST = 100
@@ -26,13 +27,12 @@ _METHODS = ("turn_on", "turn_off", "toggle")  # after a name they are no name: o
 _STATES = {"true": State.ON, "on": State.ON, "false": State.OFF, "off": State.OFF}
 
 
-class ESPHome(PDUDriver):
+class ESPHome(NetworkDevice):
     """The port, quoted, is a part of the path."""
 
     models = {"esphome-http": None}
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU")
-    port = Setting(integer(1, 65535), 80, "TCP port of the web server")
+    port = tcp_port(80, "the web server")
     username = Setting(text, "", "user name of the web server")
     password = Setting(text, "", "password of the web server; there is a login only if both are given", secret=True)
 
@@ -60,9 +60,7 @@ class ESPHome(PDUDriver):
 
     def _ask(self, method: str, path: str) -> Response:
         username = self.username if self.password else ""
-        client = Client(
-            self.ip or self.hostname, self.deadline, port=self.port, username=username, password=self.password
-        )
+        client = Client(self.host, self.deadline, port=self.port, username=username, password=self.password)
         answer = client.request(method, path, also=(404,))
         if answer.status == 404:
             raise PermanentError(f"{answer.source}: the device has no such switch (404)")

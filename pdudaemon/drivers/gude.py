@@ -17,9 +17,10 @@ import contextlib
 from collections.abc import Iterator
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.network import tcp_port
 from pdudaemon.errors import DeviceError, PermanentError, TransientError, both
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, integer, text
+from pdudaemon.settings import Setting, text
 from pdudaemon.transports.dialogue import Dialogue, Seen
 from pdudaemon.transports.http import Client
 from pdudaemon.transports.telnet import Telnet
@@ -41,8 +42,8 @@ class Gude(PDUDriver):
     models = {"gude1202": None}
     ports = Numbered(12)
 
-    telnetport = Setting(integer(1, 65535), 23, "TCP port of the console")
-    httpport = Setting(integer(1, 65535), 80, "TCP port of the web interface")
+    telnetport = tcp_port(23, "the console")
+    httpport = tcp_port(80, "the web interface")
     username = Setting(text, "", "user to log in as, if the device requires a login")
     password = Setting(text, "", "password of that user", secret=True)
 

@@ -14,9 +14,10 @@ and after.
 from __future__ import annotations
 
 from pdudaemon.drivers.driver import Named, PDUDriver
+from pdudaemon.drivers.network import tcp_port
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, boolean, choice, integer, text
+from pdudaemon.settings import Setting, boolean, choice, text
 from pdudaemon.transports.http import Client, Response, tls
 
 _STATES = {"on": State.ON, "off": State.OFF}
@@ -33,7 +34,7 @@ class HomeAssistant(PDUDriver):
     )
 
     hostname = Setting(text, "", "address, if it is not the name of the PDU")
-    port = Setting(integer(1, 65535), 80, "TCP port of the server (usually 8123)")
+    port = tcp_port(80, "the server (usually 8123)")
     protocol = Setting(choice("http", "https"), "http", "how the API is reached")
     insecure = Setting(boolean, False, "take any certificate, and old TLS")
     api_key = Setting(text, "", "long-lived access token", secret=True, required=True)

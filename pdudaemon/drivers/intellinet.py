@@ -16,10 +16,10 @@ from __future__ import annotations
 import base64
 import re
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered
+from pdudaemon.drivers.network import NetworkDevice, login, tcp_port
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, integer, text
 from pdudaemon.transports.http import Client, Response
 
 _OPERATIONS = {"on": 0, "off": 1}
@@ -27,16 +27,14 @@ _OUTLET = re.compile(r"<outletStat(\d)>\s*(on|off)\s*</outletStat\1>", re.IGNORE
 _REFUSED = re.compile(r"\b401\W+Unauthori[sz]ed\b", re.IGNORECASE)
 
 
-class Intellinet(PDUDriver):
+class Intellinet(NetworkDevice):
     """Switches by one page and reads another."""
 
     models = {"intellinet": None}
     ports = Numbered(7, first=0)
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU")
-    port = Setting(integer(1, 65535), 80, "TCP port of the web pages")
-    username = Setting(text, "admin", "user name of the web pages")
-    password = Setting(text, "admin", "password of the web pages", secret=True)
+    port = tcp_port(80, "the web pages")
+    username, password = login("admin", "admin", "the web pages")
 
     def port_interaction(self, command: str, port_number: int) -> None:
         self._get(f"/control_outlet.htm?outlet{port_number}=1&op={_OPERATIONS[command]}&submit=Anwenden")
@@ -51,7 +49,7 @@ class Intellinet(PDUDriver):
 
     def _get(self, target: str) -> Response:
         login = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-        client = Client(self.ip or self.hostname, self.deadline, port=self.port)
+        client = Client(self.host, self.deadline, port=self.port)
         answer = client.request("GET", target, headers={"Authorization": f"Basic {login}"})
         if _REFUSED.search(answer.text):
             raise PermanentError(f"login refused by {answer.source} (401 in the page)")

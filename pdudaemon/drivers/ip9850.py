@@ -16,10 +16,10 @@ import re
 import urllib.parse
 from collections.abc import Mapping
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered
+from pdudaemon.drivers.network import WebDevice, login
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, text
 from pdudaemon.transports.http import Client
 
 _STATES = {"1": State.ON, "0": State.OFF}
@@ -28,15 +28,13 @@ _OUTLET = re.compile(r"\bp6(\d)\s*=\s*([01])\b", re.IGNORECASE)
 _REFUSED = re.compile(r"(?<![\w.=])401(?!\w|\.\d)")  # counts only in a page that tells of no outlet
 
 
-class IP9850(PDUDriver):
+class IP9850(WebDevice):
     """Every command is a query, and every answer may tell of the outlets."""
 
     models = {"ip9850": None}
     ports = Numbered(4)
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
-    username = Setting(text, "", "user name of the web pages")
-    password = Setting(text, "", "password of the web pages", secret=True)
+    username, password = login("", "", "the web pages")
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
@@ -54,7 +52,7 @@ class IP9850(PDUDriver):
         """Send a command; return whose answer it is, as errors begin, and the outlets that it tells of."""
         login = {key: value for key, value in (("user", self.username), ("pass", self.password)) if value}
         query = urllib.parse.urlencode({**login, **words}, quote_via=urllib.parse.quote)
-        answer = Client(self.ip or self.hostname, self.deadline).request("GET", f"/set.cmd?{query}")
+        answer = Client(self.host, self.deadline).request("GET", f"/set.cmd?{query}")
         told = {int(outlet): _STATES[value] for outlet, value in _OUTLET.findall(answer.text)}
         if not told and _REFUSED.search(answer.text):
             raise PermanentError(f"login refused by {answer.source} (401 in the page)")

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import re
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered
+from pdudaemon.drivers.network import NetworkDevice, tcp_port
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, integer, text
+from pdudaemon.settings import Setting, text
 from pdudaemon.transports.http import Client
 
 _LEDS = 24
@@ -26,14 +27,13 @@ _FIELD = re.compile(r"\s*([01])\s*(?:<|$)")
 _STATES = {"1": State.ON, "0": State.OFF}
 
 
-class LindyIPower(PDUDriver):
+class LindyIPower(NetworkDevice):
     """Switches by one page and reads another; port 1 is the outlet A."""
 
     models = {"LindyIPowerClassic8": None}
     ports = Numbered(8)
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU")
-    port = Setting(integer(1, 65535), 80, "TCP port of the web pages")
+    port = tcp_port(80, "the web pages")
     username = Setting(text, "", "user name of the web pages")
     password = Setting(text, "", "password of the web pages; there is a login only if both are given", secret=True)
 
@@ -52,6 +52,4 @@ class LindyIPower(PDUDriver):
 
     def _client(self) -> Client:
         username = self.username if self.password else ""
-        return Client(
-            self.ip or self.hostname, self.deadline, port=self.port, username=username, password=self.password
-        )
+        return Client(self.host, self.deadline, port=self.port, username=username, password=self.password)

@@ -18,10 +18,11 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered
+from pdudaemon.drivers.network import NetworkDevice, tcp_port
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, integer, text
+from pdudaemon.settings import Setting, integer
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.tcp import Connection
 
@@ -48,14 +49,13 @@ _EXCEPTIONS = {
 }
 
 
-class ModbusTCP(PDUDriver):
+class ModbusTCP(NetworkDevice):
     """Writes single coils, which the device answers by repeating the order."""
 
     models = {"modbustcp": None}
     ports = Numbered(65535, first=0)
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU")
-    port = Setting(integer(1, 65535), 502, "TCP port")
+    port = tcp_port(502)
     unit = Setting(integer(0, 255), 1, "unit id (device id) of the board")
     slave = Setting(integer(0, 255), 1, "older name of `unit`, which is preferred")
 
@@ -73,7 +73,7 @@ class ModbusTCP(PDUDriver):
             return self._read(port_number, port_number, self.deadline)
         try:
             share = min(_PATIENCE, self.deadline.remaining() / 2)
-            return self._read(port_number, port_number, Deadline(share))
+            return self._read(port_number, port_number, self.deadline.within(share))
         except (DeviceTimeout, _Illegal):
             return self._read(0, port_number, self.deadline)
 
@@ -88,7 +88,7 @@ class ModbusTCP(PDUDriver):
     def _ask(self, request: bytes, step: str, size: int, deadline: Deadline, start: bytes) -> bytes:
         """Return the answer, of ``size`` bytes, that begins with ``start``."""
         transaction = next(self._transactions) & 0xFFFF
-        with Connection(self.ip or self.hostname, self.port, deadline) as connection:
+        with Connection(self.host, self.port, deadline) as connection:
             connection.send(struct.pack(">HHHB", transaction, 0, len(request) + 1, self._unit) + request, step)
             head = connection.receive_exactly(7, step)
             to, protocol, length, unit = struct.unpack(">HHHB", head)

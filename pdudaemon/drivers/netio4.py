@@ -17,10 +17,11 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver, hook
+from pdudaemon.drivers.driver import Numbered, hook
+from pdudaemon.drivers.network import NetworkDevice, login, tcp_port
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, integer, text
+from pdudaemon.settings import Setting, integer
 from pdudaemon.transports.greeting import PROMPT, check, others
 from pdudaemon.transports.telnet import Telnet
 
@@ -35,15 +36,13 @@ _STATES = {"1": State.ON, "0": State.OFF, "i": State.UNKNOWN, "m": State.UNKNOWN
 _VALUES = {"on": "1", "off": "0"}
 
 
-class Netio4(PDUDriver):
+class Netio4(NetworkDevice):
     """Every line is answered by one that begins with a code; others are news, or an echo."""
 
     models = {"netio4": None}
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU")
-    telnetport = Setting(integer(1, 65535), 1234, "TCP port of KSHELL")
-    username = Setting(text, "admin", "user of KSHELL")
-    password = Setting(text, "admin", "password of that user", secret=True)
+    telnetport = tcp_port(1234, "KSHELL")
+    username, password = login("admin", "admin", "KSHELL")
     number_of_outputs = Setting(integer(1, 1000), 4, "number of outputs, counted from 1")
     ports = Numbered(number_of_outputs)
 
@@ -69,7 +68,7 @@ class Netio4(PDUDriver):
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[Telnet]:
-        with Telnet(self.ip or self.hostname, self.telnetport, self.deadline) as session:
+        with Telnet(self.host, self.telnetport, self.deadline) as session:
             while not _A_CODE.search(greeting := session.peek(_GREETING).decode("latin-1")):
                 check(session, greeting, _STRANGERS)
             self._answer(session, _HELLO, _GREETING)

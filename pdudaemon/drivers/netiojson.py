@@ -13,25 +13,24 @@ Quirks: the API's account is not the one of the web pages; many devices leave th
 
 from __future__ import annotations
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered
+from pdudaemon.drivers.network import NetworkDevice, login, tcp_port
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, integer, text
+from pdudaemon.settings import Setting, integer
 from pdudaemon.transports.http import Client, Response
 
 _STATES = {1: State.ON, 0: State.OFF}
 _ACTIONS = {state: number for number, state in _STATES.items()}
 
 
-class NetioJSON(PDUDriver):
+class NetioJSON(NetworkDevice):
     """Each answer, also to a command, tells the state of all outputs."""
 
     models = {"netiojson": None}
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU")
-    port = Setting(integer(1, 65535), 80, "TCP port of the API")
-    username = Setting(text, "admin", "user name of the API")
-    password = Setting(text, "admin", "password of the API", secret=True)
+    port = tcp_port(80, "the API")
+    username, password = login("admin", "admin", "the API")
     number_of_outputs = Setting(integer(1, 1000), 4, "number of outputs, counted from 1")
     ports = Numbered(number_of_outputs)
 
@@ -46,9 +45,7 @@ class NetioJSON(PDUDriver):
         return self._state(self._client().request("GET", "/netio.json"), port_number)
 
     def _client(self) -> Client:
-        return Client(
-            self.ip or self.hostname, self.deadline, port=self.port, username=self.username, password=self.password
-        )
+        return Client(self.host, self.deadline, port=self.port, username=self.username, password=self.password)
 
     @staticmethod
     def _state(answer: Response, output: int) -> State:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import re
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered
+from pdudaemon.drivers.network import WebDevice
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, text
 from pdudaemon.transports.http import Client, Response
 
 _RELAYS = 16
@@ -27,13 +27,11 @@ _ALL = re.compile(rf"(?<!\d)[01]{{{_RELAYS}}}(?!\d)")
 _ONE = re.compile(r"Relay-(\d+):\s(?:(?!Relay-).)*?\b(ON|OFF)\b", re.DOTALL)
 
 
-class SainSmart(PDUDriver):
+class SainSmart(WebDevice):
     """Everything is a path of digits: two for each relay, others for the states."""
 
     models = {"sainsmart": None}
     ports = Numbered(_RELAYS)
-
-    ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
@@ -53,7 +51,7 @@ class SainSmart(PDUDriver):
         return State.UNKNOWN
 
     def _get(self, path: str) -> Response:
-        client = Client(self.ip or self.hostname, self.deadline)
+        client = Client(self.host, self.deadline)
         return client.request("GET", f"/30000/{path}", also=(404,) if path == _DIGITS else (), bare=True)
 
 

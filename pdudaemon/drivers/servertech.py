@@ -12,27 +12,26 @@ state is read back. Certificates are the PDU's own: ``insecure`` takes them, and
 
 from __future__ import annotations
 
-from pdudaemon.drivers.driver import Named, PDUDriver
+from pdudaemon.drivers.driver import Named
+from pdudaemon.drivers.network import WebDevice, login
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, boolean, choice, text
+from pdudaemon.settings import Setting, boolean, choice
 from pdudaemon.transports.http import Client, tls
 
 _HEADERS = {"Accept": "application/json", "X-CSRF": "x"}
 _STATES = {"on": State.ON, "off": State.OFF}
 
 
-class ServerTechPRO2(PDUDriver):
+class ServerTechPRO2(WebDevice):
     """An outlet is ordered at one place and looked at in another."""
 
     models = {"servertechpro2": None}
     ports = Named(r"[A-Z]+[0-9]+", "outlets have names like AA1", str.upper)
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
     protocol = Setting(choice("http", "https"), "http", "how the API is reached")
     insecure = Setting(boolean, False, "take any certificate, and old TLS")
-    username = Setting(text, "admin", "user name of the API")
-    password = Setting(text, "admin", "password of the API", secret=True)
+    username, password = login("admin", "admin", "the API")
 
     def port_interaction(self, command: str, port_number: str) -> None:
         order = {"control_action": command}
@@ -49,7 +48,7 @@ class ServerTechPRO2(PDUDriver):
     def _client(self) -> Client:
         secure = self.protocol == "https"
         return Client(
-            self.ip or self.hostname,
+            self.host,
             self.deadline,
             port=443 if secure else 80,
             username=self.username,

@@ -14,14 +14,14 @@ be set. Without ``ip`` the daemon is on this machine, whatever the name of the P
 from __future__ import annotations
 
 import re
-import xmlrpc.client
 from typing import Any
 from xml.parsers.expat import ExpatError
 
 from pdudaemon.drivers.driver import PDUDriver, hook
+from pdudaemon.drivers.network import tcp_port
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Kind, Setting, integer, near, text
+from pdudaemon.settings import Kind, Setting, near, text
 from pdudaemon.transports.http import Client
 
 _RESETS = ("warm_reset", "cold_reset")
@@ -46,7 +46,7 @@ class Servo(PDUDriver):
     models = {"SERVO": None}
 
     ip = Setting(text, "localhost", "address of `servod`; may end in `:port`")
-    port = Setting(integer(1, 65535), 9999, "TCP port of `servod`")
+    port = tcp_port(9999, "`servod`")
     ctrls = Setting(Kind(f"some of {' '.join(_CONTROLS)}", _controls), ["cold_reset"], "control, or list of controls")
 
     @hook
@@ -79,6 +79,8 @@ class Servo(PDUDriver):
 
     def _call(self, method: str, *arguments: str) -> tuple[str, Any]:
         """Call a method; return how errors about that begin, and the value that came."""
+        import xmlrpc.client  # takes 14 ms, which is only for who has such a board
+
         body = xmlrpc.client.dumps(arguments, method).encode()
         client = Client(self.ip, self.deadline, port=self.port)
         answer = client.request("POST", "/RPC2", body=body, headers={"Content-Type": "text/xml"})

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered
+from pdudaemon.drivers.network import NetworkDevice, tcp_port
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, integer, text
+from pdudaemon.settings import Setting, text
 from pdudaemon.transports.http import Client
 
 _LAST_SWITCH = 3
@@ -26,14 +27,13 @@ _LATER = (-104, -108, -114)  # deadline exceeded, resource exhausted, unavailabl
 _STATES = {True: State.ON, False: State.OFF}
 
 
-class ShellyGen2(PDUDriver):
+class ShellyGen2(NetworkDevice):
     """Ports are the ids of the switch components."""
 
     models = {"shelly_gen2": None}
     ports = Numbered(_LAST_SWITCH, first=0)
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU")
-    port = Setting(integer(1, 65535), 80, "TCP port of the web server")
+    port = tcp_port(80, "the web server")
     password = Setting(text, "", "password of the device, if it has one", secret=True)
 
     def port_interaction(self, command: str, port_number: int) -> None:
@@ -50,9 +50,7 @@ class ShellyGen2(PDUDriver):
     def _call(self, method: str, **params: Any) -> tuple[str, dict[str, Any]]:
         """Call a method; return whose answer it is, as errors begin, and its result."""
         username = "admin" if self.password else ""
-        client = Client(
-            self.ip or self.hostname, self.deadline, port=self.port, username=username, password=self.password
-        )
+        client = Client(self.host, self.deadline, port=self.port, username=username, password=self.password)
         frame = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         answer = client.request("POST", "/rpc", json=frame, also=_TO_BE_READ)
         source = f"{answer.source} {method}"

@@ -16,9 +16,9 @@ import re
 from collections.abc import Iterator
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.network import login, tcp_port
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, integer, text
 from pdudaemon.transports import telnet
 from pdudaemon.transports.dialogue import Dialogue, Login
 from pdudaemon.transports.greeting import LOGIN, others
@@ -41,9 +41,8 @@ class NetBooter(PDUDriver):
     models = {"synnetbooter": None}
     ports = Numbered(16)
 
-    username = Setting(text, "admin", "user to log in as")
-    password = Setting(text, "admin", "password of that user", secret=True)
-    telnetport = Setting(integer(1, 65535), 23, "TCP port of the console")
+    username, password = login("admin", "admin", "the console")
+    telnetport = tcp_port(23, "the console")
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver, counted
+from pdudaemon.drivers.network import WebDevice
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -23,10 +24,9 @@ from pdudaemon.transports.deadline import current
 from pdudaemon.transports.http import Client
 
 
-class Tasmota(PDUDriver):
+class Tasmota(WebDevice):
     """The row of a device is its number of relays, or the setting that says it."""
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
     username = Setting(text, "", "user name of the web pages (`admin`)")
     password = Setting(text, "", "password of the web pages", secret=True)
     port_count = Setting(integer(1, 64), 1, "number of relays, counted from 1; for the driver `tasmota` only")
@@ -41,7 +41,7 @@ class Tasmota(PDUDriver):
         return self._ask(port_number)
 
     def _ask(self, relay: int, wanted: str = "") -> State:
-        client = Client(self.ip or self.hostname, self.deadline)
+        client = Client(self.host, self.deadline)
         return _asked(client, self.username, self.password, relay, wanted)
 
 

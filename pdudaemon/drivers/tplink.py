@@ -18,10 +18,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pdudaemon.drivers.driver import PDUDriver, hook
+from pdudaemon.drivers.driver import hook
+from pdudaemon.drivers.network import NetworkDevice, tcp_port
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, integer, locks, text
+from pdudaemon.settings import locks
 from pdudaemon.transports.tcp import LIMIT, Connection, in_words
 
 _KEY = 171
@@ -39,13 +40,12 @@ class Outlet(NamedTuple):
     state: State
 
 
-class TPLink(PDUDriver):
+class TPLink(NetworkDevice):
     """Asks for the outlets each time, since names may change."""
 
     models = {"tplink": None}
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU")
-    port = Setting(integer(1, 65535), 9999, "TCP port")
+    port = tcp_port(9999)
 
     @hook
     def canonical_port(self, port: str) -> str:
@@ -67,7 +67,7 @@ class TPLink(PDUDriver):
 
     @property
     def _peer(self) -> str:
-        return in_words(self.ip or self.hostname, self.port)
+        return in_words(self.host, self.port)
 
     def _outlet(self, port: int | str) -> Outlet:
         outlets = self._outlets()
@@ -106,7 +106,7 @@ class TPLink(PDUDriver):
         """Return what the device answers to the one command of an order."""
         (command,) = order["system"]
         message = json.dumps(order, separators=(",", ":")).encode()
-        with Connection(self.ip or self.hostname, self.port, self.deadline) as connection:
+        with Connection(self.host, self.port, self.deadline) as connection:
             connection.send(len(message).to_bytes(4) + bytes(_encrypted(message)), step)
             size = int.from_bytes(connection.receive_exactly(4, step))
             if size > LIMIT:

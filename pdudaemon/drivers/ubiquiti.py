@@ -14,9 +14,10 @@ from __future__ import annotations
 import logging
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.network import tcp_port
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, boolean, integer, text
+from pdudaemon.settings import Setting, boolean, text
 from pdudaemon.transports import ssh
 
 log = logging.getLogger("pdud.ubiquiti")
@@ -31,7 +32,7 @@ class UbiquitiMFi(PDUDriver):
     models = {"ubntmfi3port": 3, "ubntmfi6port": 6, "ubntmfi8port": 8}
     ports = Numbered(lambda row: row)
 
-    sshport = Setting(integer(1, 65535), 22, "TCP port of the ssh server")
+    sshport = tcp_port(22, "the ssh server")
     username = Setting(text, "ubnt", "user to log in as")
     password = Setting(text, "ubnt", "password of that user, where no key is accepted", secret=True)
     sshkey = Setting(text, "", "file with the private key (else those of the daemon's user)")

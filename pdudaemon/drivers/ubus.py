@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import Named, PDUDriver
+from pdudaemon.drivers.driver import Named
+from pdudaemon.drivers.network import WebDevice
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -48,13 +49,12 @@ def _spelled(port: str) -> str:
     return str(int(name)) if name.isdecimal() else name
 
 
-class Ubus(PDUDriver):
+class Ubus(WebDevice):
     """Each call is a request of its own; a login is one more."""
 
     models = {"ubus": None}
     ports = Named(r"\w{1,100}", "a number, or what else follows lan", _spelled)
 
-    ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
     username = Setting(text, "", "user of the switch; none: the unauthenticated session")
     password = Setting(text, "", "password of that user", secret=True)
 
@@ -87,7 +87,7 @@ class Ubus(PDUDriver):
 
     def _post(self, session: str, thing: str, method: str, words: Mapping[str, Any]) -> tuple[str, Any]:
         question = {"jsonrpc": "2.0", "id": 1, "method": "call", "params": [session, thing, method, words]}
-        response = Client(self.ip or self.hostname, self.deadline).request("POST", "/ubus", json=question)
+        response = Client(self.host, self.deadline).request("POST", "/ubus", json=question)
         source = f"{response.source}, {thing} {method}"
         match response.json():
             case {"error": {"code": int(code), "message": str(why)}}:

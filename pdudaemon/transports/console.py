@@ -20,7 +20,7 @@ from typing import Any
 
 from pdudaemon.errors import DeviceTimeout, PermanentError
 from pdudaemon.transports import command, terminal
-from pdudaemon.transports.deadline import Deadline, current
+from pdudaemon.transports.deadline import current
 from pdudaemon.transports.dialogue import pexpect
 from pdudaemon.transports.tcp import Stream
 from pdudaemon.transports.telnet import Telnet
@@ -152,7 +152,7 @@ class Console:
     def _heard(self, seconds: float | None) -> str:
         whole = current()
         if seconds is not None:
-            self._stream.deadline = min(whole, Deadline(max(seconds, _SOONEST)), key=lambda deadline: deadline.when)
+            self._stream.deadline = whole.within(max(seconds, _SOONEST))
         else:
             self._stream.deadline = whole
         try:

@@ -10,11 +10,11 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from typing import Self
 
 from pdudaemon.errors import DeviceTimeout, TransientError
 
 _of_thread = threading.local()
+_NEVER = threading.Event()  # is set by nobody
 _OUTSIDE = 60.0  # seconds for what is done outside an action
 
 
@@ -28,14 +28,11 @@ class Deadline:
     def __init__(self, seconds: float, stopping: threading.Event | None = None) -> None:
         self.seconds = seconds
         self.when = time.monotonic() + seconds
-        self._stopping = stopping or threading.Event()
+        self._stopping = stopping or _NEVER
 
-    def within(self, seconds: float) -> Self:
-        """Return a deadline so many seconds from now, or as soon as this one if that is sooner.
-
-        Raises: DeviceTimeout when this one has passed.
-        """
-        return type(self)(min(seconds, self.remaining()), self._stopping)
+    def within(self, seconds: float) -> Deadline:
+        """Return a deadline so many seconds from now, or this one if that is sooner."""
+        return min(self, Deadline(seconds, self._stopping), key=lambda deadline: deadline.when)
 
     def remaining(self) -> float:
         """Return the seconds left, more than 0.

@@ -191,7 +191,7 @@ class Dialogue:
     def _hear(self) -> str:
         whole = self._stream.deadline
         if self._silence is not None:
-            self._stream.deadline = min(whole, Deadline(self._silence), key=lambda deadline: deadline.when)
+            self._stream.deadline = whole.within(self._silence)
         try:
             data = self._stream.receive(self._step)
         finally:

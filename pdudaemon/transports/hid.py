@@ -59,7 +59,8 @@ class HIDDevice:
                 raise no_access(self.peer)
             if time.monotonic() > give_up:
                 raise TransientError(f"cannot open {self.peer}: it was pulled out, or another program uses it")
-            threading.Event().wait(min(_NEXT_OPEN, self._seconds("opening")))
+            self._seconds("opening")
+            self.deadline.pause(_NEXT_OPEN)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,7 +14,6 @@ import contextlib
 import errno
 import importlib
 import os
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Protocol, Self, TypeVar
@@ -102,9 +101,9 @@ class USBDevice:
         kind = direction | _CLASS | (_TO_INTERFACE if self._claim else 0)
         problem: DeviceError | None = None
         for attempt in range(ATTEMPTS if self.patient else 1):
-            threading.Event().wait(attempt * _PAUSE)
             try:
                 with self._told(step):
+                    self._deadline.pause(attempt * _PAUSE)
                     milliseconds = max(1, int(min(self._seconds, self._deadline.remaining()) * 1000))
                     done = self._handle.ctrl_transfer(kind, request, _FEATURE | number, 0, data, milliseconds)
             except TransientError as error:
@@ -127,7 +126,7 @@ class USBDevice:
             except OSError as error:
                 if error.errno != errno.EBUSY or time.monotonic() > give_up:
                     raise
-            threading.Event().wait(_NEXT_CLAIM)
+            self._deadline.pause(_NEXT_CLAIM)
 
     @contextlib.contextmanager
     def _told(self, step: str) -> Iterator[None]:
