@@ -204,6 +204,21 @@ class Step:
 
 
 @dataclass(eq=False)
+class Command:
+    """Requests that were made at once: one action on the nodes ``names``, by one client, with one idempotency key.
+
+    ``accepted`` is in seconds since the epoch; ``id`` is given by the store, and is that of no request.
+    """
+
+    action: Action
+    client: str
+    accepted: float
+    names: tuple[str, ...]
+    key: str = ""
+    id: int = 0
+
+
+@dataclass(eq=False)
 class Request:
     """One action on one target, from acceptance to its end.
 
@@ -219,6 +234,9 @@ class Request:
     ``error`` is why a step failed for good, ``trouble`` what those who wait should hear before the end. ``settled``:
     there is something to tell them. ``results`` holds what became of each outlet so far, None for done; ``switched``
     what each outlet was told to be on behalf of this request, unknown if that did not end well, and when.
+
+    ``command`` is the number of the command that it is a part of, in which it serves the nodes ``names``; ``key`` the
+    idempotency key that it was asked for with. ``spelled`` is the target's outlets as the store keeps them.
     """
 
     action: Action
@@ -228,6 +246,9 @@ class Request:
     accepted: float
     phase: Phase
     id: int = 0
+    command: int | None = None
+    names: tuple[str, ...] = ()
+    key: str = ""
     boot: str = ""
     accepted_uptime: float = 0.0
     latest: float = 0.0
@@ -246,6 +267,7 @@ class Request:
     results: dict[Outlet, PDUDaemonError | None] = field(default_factory=dict)
     switched: dict[Outlet, tuple[State, float]] = field(default_factory=dict)
     settled: threading.Event = field(default_factory=threading.Event)
+    spelled: str = field(default="", repr=False)
 
     @property
     def must_switch_on(self) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The files of a store that is open: whether they are still where they were, how they are written anew, what is full.
+"""The files of a store: how they are opened, copied and written anew, whether they are still there, what is full.
 
 SQLite does not notice that a file of its own was removed or replaced: it goes on with what it has open, which nobody
 finds at the next start.
@@ -11,14 +11,24 @@ import errno
 import fcntl
 import itertools
 import os
+import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
+from pdudaemon.errors import StoreError
+
+MEMORY = ":memory:"
 TRIAL = 256 * 1024  # bytes for which a file system that is not full has room
+LINGER = 1.0  # seconds for which the lock of a daemon that is dead may still be held
+
+_LOG_HEADER = 32  # bytes, with a salt: https://sqlite.org/fileformat2.html#walformat
+_COPIES = 20
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -29,6 +39,84 @@ class Identity(NamedTuple):
     device: int
     inode: int
     size: int
+
+
+def connected(path: str) -> sqlite3.Connection:
+    """Return a connection to a store; those of one process share what each would otherwise lock. Raises: sqlite3.Error.
+
+    ``unix-excl`` keeps other processes out, and the index of the log in memory instead of a third file, which somebody
+    could take away. Whoever has a connection sees to it that one thread at a time uses it.
+    """
+    name = path if path == MEMORY else f"file://{quote(os.fsencode(os.path.abspath(path)))}?vfs=unix-excl"
+    database = sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=path != MEMORY)
+    database.row_factory = sqlite3.Row
+    database.execute("PRAGMA busy_timeout=1000")
+    return database
+
+
+def locked(path: str) -> int:
+    """Open the file and take the lock that says which daemon replays it.
+
+    It is held on a descriptor of its own until the connection has gone: closing one earlier would drop the POSIX locks
+    that SQLite holds on the same file. A daemon that was killed as it started a command leaves the lock to that for the
+    moment between fork and exec.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise StoreError(f"the store cannot be opened: {why(path, error)}: {path}") from None
+    give_up = time.monotonic() + LINGER
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except OSError:
+            if time.monotonic() < give_up:
+                threading.Event().wait(0.01)
+                continue
+            os.close(descriptor)
+            raise StoreError(f"the store is in use by another pdudaemon: {path}") from None
+
+
+def copied(path: str, folder: str) -> str:
+    """Copy a store, which a daemon may be writing to, as it is at one moment; return the path of the copy.
+
+    Needs no lock: what is appended to the log meanwhile does no harm, since the last whole commit counts. But file and
+    log are not of one moment if the log was begun anew in between, which its header tells: they are copied again then.
+    Raises: StoreError.
+    """
+    try:
+        for number in range(_COPIES):
+            copy = os.path.join(folder, str(number))
+            before = _log_header(path)
+            shutil.copyfile(path, copy)
+            if before is not None:
+                with suppress(FileNotFoundError):  # gone meanwhile
+                    shutil.copyfile(f"{path}-wal", f"{copy}-wal")
+            if _log_header(path) == before:
+                return copy
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from None
+    raise StoreError(f"{path}: changes too fast to be read")
+
+
+def _log_header(path: str) -> bytes | None:
+    """Return what is another whenever the log is begun anew; None if there is no log."""
+    try:
+        with open(f"{path}-wal", "rb") as log:
+            return log.read(_LOG_HEADER)
+    except FileNotFoundError:
+        return None
+
+
+def sync_folder(path: str) -> None:
+    """Make the names of the store's files themselves survive a power cut."""
+    folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def present(path: str) -> dict[str, Identity]:
@@ -55,7 +143,7 @@ def gone(files: Mapping[str, Identity]) -> str:
     return ""
 
 
-def copied(database: sqlite3.Connection, path: str) -> Path:
+def written_anew(database: sqlite3.Connection, path: str) -> Path:
     """Write all that a connection has into a new file beside a store. Raises: OSError, sqlite3.Error."""
     new = Path(f"{path}.anew")
     new.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -96,6 +184,11 @@ def unused(name: str) -> str:
         if not any(os.path.lexists(found + suffix) for suffix in ("", "-wal", "-shm")):
             break
     return found
+
+
+def store_error(path: str, error: sqlite3.Error | OSError) -> StoreError:
+    """Return an error of SQLite or of the machine as one of the store."""
+    return StoreError(f"{path}: {why(path, error)}")
 
 
 def why(path: str, error: Exception) -> str:

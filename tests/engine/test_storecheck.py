@@ -178,14 +178,22 @@ def test_what_is_left_over_in_the_log_from_before_is_no_damage(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(str(tmp_path / "first"))
-    for port in range(1, 700):
-        begun(store, port)
+    header = wal(tmp_path / "first").read_bytes()[: walfile.HEADER]
+    given = itertools.count(1)
+
+    def begins_anew() -> bool:
+        begun(store, next(given))
+        return wal(tmp_path / "first").read_bytes()[: walfile.HEADER] != header
+
+    for _ in range(300):
+        begins_anew()
+    eventually(begins_anew)  # the checkpoint is behind our back
     for suffix in ("", "-wal"):
         shutil.copy(tmp_path / f"first{suffix}", tmp_path / f"store{suffix}")
     store.close()
     found = walfile.read(tmp_path / "store-wal", 4096)
     assert 0 < len(found.frames) < ((tmp_path / "store-wal").stat().st_size - walfile.HEADER) // FRAME
-    assert ports(tmp_path / "store") == [*range(1, 700)] and not said(caplog)
+    assert ports(tmp_path / "store") == [*range(1, next(given))] and not said(caplog)
     assert not kept(tmp_path / "store")
 
 
@@ -368,7 +376,8 @@ def test_a_store_that_was_taken_away_is_written_anew(
     for port in range(1, 6):
         begun(store, port)
     done(path)
-    begun(store, 6)
+    begun(store, 6)  # may not see it yet
+    store.probe(thoroughly=False)
     store.sync()
     text = said(caplog)
     assert "under the running daemon" in text and "nothing is lost" in text
@@ -390,12 +399,26 @@ def test_a_store_that_was_taken_away_is_written_anew(
                 assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("other",)]
 
 
+def test_a_store_that_is_written_to_notices_by_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "store"
+    store = Store(str(path))
+    ports_of = itertools.count(1)
+    path.unlink()
+    eventually(lambda: begun(store, next(ports_of)) and path.exists())
+    begun(store, next(ports_of))
+    assert "was removed" in said(caplog)
+    store.close()
+    assert ports(path) == [*range(1, next(ports_of))]
+
+
 def test_a_store_that_cannot_be_written_anew_accepts_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "folder" / "store"
     store = Store(str(path))
     begun(store, 1)
     shutil.rmtree(path.parent)
     path.parent.write_text("no folder")
+    with pytest.raises(StoreError, match="was removed"):
+        store.probe(thoroughly=False)
     for _ in range(2):
         with pytest.raises(StoreError, match=r"was removed .* cannot be written anew"):
             store.add(reboot(2))
@@ -415,6 +438,8 @@ def test_another_daemons_store_is_left_to_it(tmp_path: Path) -> None:
     other = Store(str(path))
     begun(other, 5)
     with pytest.raises(StoreError, match="was replaced, and the store cannot be written anew"):
+        store.probe(thoroughly=False)
+    with pytest.raises(StoreError, match="was replaced, and the store cannot be written anew"):
         store.add(reboot(1))
     begun(other, 6)
     other.close()
@@ -427,6 +452,7 @@ def test_a_database_that_is_cut_under_the_daemon(tmp_path: Path) -> None:
     begun(store, 1)
     os.truncate(tmp_path / "other", 0)
     begun(store, 2)
+    store.probe(thoroughly=False)
     store.close()
     assert ports(tmp_path / "other") == [1, 2]
 
@@ -466,10 +492,10 @@ def test_nothing_is_accepted_while_it_is_gone(daemon: Callable[..., Daemon]) -> 
     assert started.power("on", "pdu", 1).status == 200
     shutil.rmtree(started.db.parent)
     started.db.parent.write_text("in the way")
-    refused = started.power("on", "pdu", 2)
-    assert refused.status == 503 and "cannot be written anew" in refused.text
     health = started.http("/healthz")
     assert health.status == 503 and "cannot be written anew" in health.text
+    refused = started.power("on", "pdu", 2)
+    assert refused.status == 503 and "cannot be written anew" in refused.text
     started.db.parent.unlink()
     assert started.http("/healthz").text == "ok\n" and started.power("on", "pdu", 2).status == 200
 

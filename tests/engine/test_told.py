@@ -44,7 +44,7 @@ def test_it_outlives_the_history_and_a_restart(tmp_path: Path) -> None:
         store.switched(request, request.outlets[0], State.OFF if number == 0 else State.ON, number)
         request.ended, request.outlets = 1.0 + number, []
         store.progress(request)
-    assert len(store.rows(1000)) < 100
+    eventually(lambda: len(store.rows(1000)) < 100)
     assert store.last_told(A) == (State.OFF, 0) and store.last_told(B) == (State.ON, 199)
     store.close()
     assert (told(path, A), told(path, B), told(path, Outlet("a", "2"))) == (State.OFF, State.ON, None)
@@ -160,7 +160,7 @@ def test_a_store_that_cannot_be_made_a_new_one_stays_as_it_is(old: Path, monkeyp
         before = [*db.execute("SELECT * FROM request")]
     db.close()
     with monkeypatch.context() as patched:
-        patched.setattr("pdudaemon.engine.store._told_by", lambda _: 1 / 0)
+        patched.setattr("pdudaemon.engine.storeschema._told_by", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             Store(str(old))
     gc.collect()  # closes what was open when it failed

@@ -155,11 +155,10 @@ class Daemon:
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
-        """Let nothing that the daemon writes grow meanwhile."""
+        """Let the store take nothing meanwhile, nor where its log is begun anew; small files, as logs are, may grow."""
         assert self.process is not None
         limits = resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE)
-        size = os.path.getsize(f"{self.db}-wal")
-        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, limits[1]))
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (4096, limits[1]))
         yield
         resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, limits)
 

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""The rows of a store: how a request is spelled in one, read from one, and shown to people.
+
+A `Snapshot` is what a request is at one moment. It is taken with the dispatcher's lock held and made a row without it:
+spelling takes longer than copying. What never changes is read from the request itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import sqlite3
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from pdudaemon.errors import PDUDaemonError
+from pdudaemon.power import Action, Command, Outcome, Outlet, Phase, Request, State, Target
+
+SENSELESS = (ValueError, TypeError, LookupError, RecursionError)  # what a row that makes no sense raises
+
+_FIXED = ("id", "action", "target", "all_outlets", "delay", "client", "accepted", "command", "names", "key")
+_CHANGING = (
+    "phase", "outlets", "started", "off_ended", "ended", "outcome", "reason", "boot", "accepted_uptime",
+    "off_ended_uptime", "debts", "switched",
+)  # fmt: skip
+_COLUMNS = (*_FIXED, *_CHANGING)
+_DEFAULTS: Mapping[str, Any] = {  # of columns that a row of an earlier version does not have
+    "boot": "", "accepted_uptime": 0.0, "off_ended_uptime": None, "debts": "[]", "switched": "[]",
+    "command": None, "names": "[]", "key": None,
+}  # fmt: skip
+ADD_COMMAND = "INSERT INTO command (id, action, client, accepted, names, key) VALUES (?, ?, ?, ?, ?, ?)"
+_PHASES = {Action.ON: (Phase.ON,), Action.OFF: (Phase.OFF,), Action.REBOOT: tuple(Phase)}
+
+Values = list[str | float | int | None]
+
+
+class Snapshot(NamedTuple):
+    """How far a request has come, at one moment."""
+
+    request: Request
+    phase: Phase
+    outlets: tuple[Outlet, ...]
+    started: float | None
+    off_ended: float | None
+    ended: float | None
+    outcome: Outcome | None
+    error: PDUDaemonError | None
+    boot: str
+    accepted_uptime: float
+    off_ended_uptime: float | None
+    debts: tuple[Outlet, ...]
+    switched: tuple[tuple[Outlet, tuple[State, float]], ...]
+
+
+def taken(request: Request) -> Snapshot:
+    """Return what a request is now. The dispatcher's lock is held, or nobody else knows the request yet."""
+    return Snapshot(
+        request,
+        request.phase,
+        tuple(request.outlets),
+        request.started,
+        request.off_ended,
+        request.ended,
+        request.outcome,
+        request.error,
+        request.boot,
+        request.accepted_uptime,
+        request.off_ended_uptime,
+        tuple(request.debts),
+        tuple(request.switched.items()),
+    )
+
+
+def values(snapshot: Snapshot, number: int, command: int | None) -> Values:
+    """Return the values of a row, for `upsert`: those of a request that has a number, in a command or in none."""
+    request = snapshot.request
+    target = request.target
+    if not request.spelled:
+        request.spelled = _spelled(target.outlets)
+    every, switched = request.spelled, snapshot.switched
+    return [
+        number,
+        request.action.value,
+        target.name,
+        every,
+        request.delay,
+        request.client,
+        request.accepted,
+        command,
+        json.dumps(request.names) if request.names else "[]",
+        request.key or None,
+        snapshot.phase.value,
+        every if snapshot.outlets == target.outlets else _spelled(snapshot.outlets),
+        snapshot.started,
+        snapshot.off_ended,
+        snapshot.ended,
+        None if snapshot.outcome is None else snapshot.outcome.value,
+        None if snapshot.error is None else snapshot.error.told,
+        snapshot.boot,
+        snapshot.accepted_uptime,
+        snapshot.off_ended_uptime,
+        every if snapshot.debts == target.outlets else _spelled(snapshot.debts),
+        json.dumps([(*outlet, *told) for outlet, told in switched]) if switched else "[]",
+    ]
+
+
+@functools.cache
+def upsert(rows: int) -> str:
+    """Return the statement that adds so many rows, or writes down how far their requests have come since."""
+    row = f"({', '.join('?' * len(_COLUMNS))})"
+    change = ", ".join(f"{name}=excluded.{name}" for name in _CHANGING)
+    return (
+        f"INSERT INTO request ({', '.join(_COLUMNS)}) VALUES {', '.join([row] * rows)}"
+        f" ON CONFLICT (id) DO UPDATE SET {change}"
+    )
+
+
+def command_values(command: Command, number: int) -> Values:
+    """Return the values of a command's row, for `ADD_COMMAND`."""
+    names = json.dumps(command.names)
+    return [number, command.action.value, command.client, command.accepted, names, command.key or None]
+
+
+def without_halves(row: Values) -> Values:
+    """Return values that can be written: without half a character, in a name that a token has, say."""
+    return [each.encode("utf-8", "replace").decode() if isinstance(each, str) else each for each in row]
+
+
+def _spelled(outlets: Collection[Outlet]) -> str:
+    """Return outlets as they are kept: a PDU and a port, and how that was given where the driver wants to know."""
+    if not outlets:
+        return "[]"
+    return json.dumps([outlet if outlet.given is None else (*outlet, outlet.given) for outlet in outlets])
+
+
+def outlets_of(text: str) -> list[Outlet]:
+    """Return outlets from how they are kept. Raises: one of `SENSELESS`."""
+    return [Outlet(*pair) for pair in json.loads(text)]
+
+
+def request_of(row: sqlite3.Row, latest: float = 0.0) -> Request:
+    """Return the request that a row holds. Raises: one of `SENSELESS`."""
+    found: Mapping[str, Any] = {**_DEFAULTS, **dict(row)}
+    return Request(
+        action=Action(found["action"]),
+        target=Target(found["target"], tuple(outlets_of(found["all_outlets"]))),
+        delay=found["delay"],
+        client=found["client"],
+        accepted=found["accepted"],
+        phase=Phase(found["phase"]),
+        id=found["id"],
+        boot=found["boot"],
+        accepted_uptime=found["accepted_uptime"],
+        latest=latest,
+        command=found["command"],
+        names=names_of(found),
+        key=found["key"] or "",
+        debts=set(outlets_of(found["debts"])),
+        outlets=outlets_of(found["outlets"]),
+        started=found["started"],
+        off_ended=found["off_ended"],
+        off_ended_uptime=found["off_ended_uptime"],
+        outcome=Outcome(found["outcome"]) if found["outcome"] else None,
+        switched={Outlet(pdu, port): (State(state), when) for pdu, port, state, when in json.loads(found["switched"])},
+        error=PDUDaemonError(found["reason"]) if found["reason"] else None,
+    )
+
+
+def check(row: sqlite3.Row) -> None:
+    """Raises: one of `SENSELESS` if a row makes no sense."""
+    request = request_of(row)
+    for value in tuple(row):
+        if isinstance(value, bytes) or (isinstance(value, str) and value.encode().decode() != value):
+            raise ValueError("what should be text is none")
+    times = [request.delay, request.accepted, *(when for _, when in request.switched.values())]
+    times += [each for each in (request.started, request.off_ended, row["ended"]) if each is not None]
+    uptimes = [request.accepted_uptime, request.off_ended_uptime or 0.0]  # negative: before the machine's last start
+    if not all(isinstance(each, int | float) and math.isfinite(each) for each in (*times, *uptimes)) or min(times) < 0:
+        raise ValueError("a time is none")
+    if not isinstance(request.command, int | None):
+        raise ValueError("its command is none")
+    every = request.target.outlets
+    some = {*request.outlets} | request.debts | {*request.switched}
+    if not every or not some <= {*every} or not all(isinstance(word, str) for outlet in every for word in outlet):
+        raise ValueError("its outlets are none")
+    if request.phase not in _PHASES.get(request.action, ()):
+        raise ValueError(f"{request.action} and {request.phase} do not go together")
+    outcome = row["outcome"]
+    paying = row["ended"] is None and outcome in (Outcome.FAILED, Outcome.SUPERSEDED, Outcome.GIVEN_UP)
+    if (row["ended"] is None) != (outcome is None) and not paying:
+        raise ValueError("it has ended and has not")
+
+
+def names_of(row: Mapping[str, Any] | sqlite3.Row) -> tuple[str, ...]:
+    """Return the names in a row, of a request or a command. Raises: one of `SENSELESS`."""
+    names = tuple(json.loads(row["names"]))
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("its names are none")
+    return names
+
+
+def command_of(row: sqlite3.Row) -> Command:
+    """Return the command that a row holds. Raises: one of `SENSELESS`."""
+    return Command(
+        action=Action(row["action"]),
+        client=row["client"],
+        accepted=row["accepted"],
+        names=names_of(row),
+        key=row["key"] or "",
+        id=row["id"],
+    )
+
+
+def record_of(row: sqlite3.Row) -> dict[str, Any]:
+    """Return a request as a record for people, as much of it as makes sense. Any thread, no lock."""
+    reason = row["reason"]
+    outlets: list[dict[str, str]] = []
+    switched: list[dict[str, str]] = []
+    try:
+        outlets = [outlet._asdict() for outlet in outlets_of(row["all_outlets"])]
+        told = json.loads(row["switched"])
+        switched = [{"pdu": pdu, "port": port, "state": state} for pdu, port, state, _ in told]
+    except SENSELESS as error:
+        reason = f"the record makes no sense: {error}"[:200]
+    return {
+        "id": row["id"],
+        "action": row["action"],
+        "target": row["target"],
+        "outlets": outlets,
+        "delay": row["delay"],
+        "client": row["client"],
+        "accepted": row["accepted"],
+        "ended": row["ended"],
+        "switched": switched,
+        "state": "accepted" if row["ended"] is None else row["outcome"],
+        "reason": reason,
+    }

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""`Upkeep`: what is done for the file of a store behind the backs of those who write: checkpoints, and forgetting.
+
+A checkpoint takes the log over into the database, and waits for the disk twice. It has a thread and a connection of
+its own, so that a slow disk holds up nobody. A log that has been taken over as a whole is begun anew by the next write.
+One that never is, because writes never cease, becomes ever longer: past `LONGEST` the last bit of it is taken over
+while nobody may write.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+
+from pdudaemon.errors import PDUDaemonError
+
+log = logging.getLogger("pdud.store")
+
+IDLE = 1.0  # seconds without a write, after which the log is taken over however short it is
+MUCH = 1000  # pages that have been written, roughly, after which it is
+LONGEST = 16_000  # pages in the log: 64 MB
+PAUSE = 0.01  # seconds for others between two batches of what is forgotten
+
+
+class Upkeep:
+    """One thread, begun at the first write. ``lock`` is that of whoever writes.
+
+    ``before`` is called before each checkpoint, and ``forget`` forgets a batch of what is too old and says whether
+    there may be more; both with the lock held, and may raise StoreError or sqlite3.Error.
+    """
+
+    def __init__(self, path: str, lock: threading.Lock, before: Callable[[], None], forget: Callable[[], bool]) -> None:
+        self._path = path
+        self._lock = lock
+        self._before = before
+        self._forget = forget
+        self._database: sqlite3.Connection | None = None
+        self._using = threading.Lock()  # the connection; taken after the other lock, if both are
+        self._written = 0  # pages, roughly, since the last checkpoint began
+        self._woken = False  # since then
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._trouble = ""
+
+    def use(self, database: sqlite3.Connection | None) -> None:
+        """Use a connection of its own from now on, or none; close the one before, when a checkpoint has ended."""
+        with self._using:
+            before, self._database = self._database, database
+            if before is not None:
+                before.close()
+
+    def wrote(self, pages: int, soon: bool = True) -> None:
+        """Note that about so many pages were written to the log; not ``soon``: they may stay there. Lock held."""
+        before = self._written
+        self._written += pages
+        due = before < MUCH <= self._written if self._woken else soon or self._written >= MUCH
+        if not due or self._database is None or self._closing.is_set():
+            return
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="store", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the machine has none for us now, and is asked again
+                self._tell(f"{self._path}: no thread for checkpoints: {error}")
+                return
+            self._thread = thread
+        self._woken = True
+        self._wake.set()
+
+    def close(self, seconds: float) -> bool:
+        """End the thread, which finishes what it does, and return whether it has ended within some seconds."""
+        self._closing.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(seconds)
+            return not self._thread.is_alive()
+        return True
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            seen = -1
+            while not self._closing.is_set() and self._written < MUCH and seen != self._written:
+                seen = self._written
+                self._wake.wait(IDLE)
+            if self._closing.is_set():
+                return
+            self._turn()
+
+    def _turn(self) -> None:
+        try:
+            self._checkpoint()
+            while not self._closing.wait(PAUSE) and self._forgotten():
+                if self._written >= MUCH:
+                    self._checkpoint()
+            self._trouble = ""
+        except (sqlite3.Error, PDUDaemonError) as error:
+            self._tell(f"{self._path}: the log of the store cannot be taken over: {error}")
+
+    def _checkpoint(self) -> None:
+        """Take over what is in the log, so that the next write begins it anew; where writes never cease, see above."""
+        with self._lock:
+            self._before()
+            self._written, self._woken = 0, False
+        if self._left_of() > LONGEST:
+            self._left_of()
+            with self._lock:
+                self._left_of()
+
+    def _left_of(self) -> int:
+        """Take over what is in the log, as far as nobody reads it; return how long it is, 0 if that was all of it."""
+        with self._using:
+            if self._database is None:
+                return 0
+            _, pages, done = self._database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            return int(pages) if done < pages else 0
+
+    def _forgotten(self) -> bool:
+        with self._lock:
+            return self._forget()
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            log.error("%s", trouble)
+        self._trouble = trouble
