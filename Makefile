@@ -79,6 +79,9 @@ lock:  ## pin the newest releases that setup.cfg allows, in share/requirements*.
 	echo setuptools | compile share/requirements.txt --extra all --constraint share/requirements-test.txt setup.cfg -; \
 	echo snmpsim==1.2.2 pysmi cryptography | tr ' ' '\n' | compile share/requirements-snmpsim.txt -
 
+mutation: .venv/test  ## name the changes of a source that no test notices: make mutation FILES=pdudaemon/engine/lanes.py
+	$(VENV)/python -m tests.mutation $(FILES) $(if $(TESTS),--tests $(TESTS))
+
 bench: .venv/test  ## measure, against bare servers, the released daemon and BENCH_BASE, a commit; BENCH=long takes an hour
 	$(VENV)/python -m tests.bench
 
@@ -95,5 +98,5 @@ clean:  ## remove what the other targets made
 	$(INSTALL)
 	@touch $@
 
-.PHONY: help run test test-newest lock test-peers test-usb test-boot dist deb lint format docs bench clean
+.PHONY: help run test test-newest lock test-peers test-usb test-boot dist deb lint format docs mutation bench clean
 .DEFAULT_GOAL := help

@@ -119,11 +119,3 @@ def test_answers_that_tell_nothing(fields: str) -> None:
 def test_a_device_that_is_gone() -> None:
     with Anel("P", Mood.GONE) as device, pytest.raises(TransientError, match="connection refused"):
         driver(device).port_on(1)
-
-
-def test_ports() -> None:
-    for name, most in ((HOME, 3), (PRO, 8), (ADV, 8), ("anel_netpwrctrlio", 8)):
-        assert Driver.canonical_port(f"0{most}", {"driver": name}) == str(most)
-        for port in ("0", str(most + 1), "a"):
-            with pytest.raises(ValueError, match=f"'{port}'"):
-                Driver.canonical_port(port, {"driver": name})

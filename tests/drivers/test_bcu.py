@@ -133,7 +133,7 @@ def test_a_missing_program_and_a_deaf_one(tmp_path: Path) -> None:
         driver(board, 0.3).port_on(1)
 
 
-def test_ports() -> None:
+def test_every_port_is_the_one_reset_line() -> None:
     assert {
         BCU.canonical_port(port, {"driver": "bcu"}) for port in ("0", "1", "07", "reset", "RESET_1", "usb:3-7.1")
     } == {"1"}

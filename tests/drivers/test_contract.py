@@ -8,11 +8,13 @@ import importlib
 import json
 import logging
 import pkgutil
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -176,6 +178,23 @@ def test_a_bad_port_is_refused_before_any_byte(name: str, tmp_path: Path, caplog
             with pytest.raises(RequestError):
                 at.switch("on", port)
         assert not at.device.received and not at.device.sessions
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ports(name: str) -> None:
+    """Each port has one spelling, and what is no port is told as it was given."""
+    with NAMES[name].case(name, Mood.WELL) as case:
+
+        def canonical(port: str) -> str:
+            return strategies.find(name).canonical_port(port, case.settings)
+
+        for port in case.ports:
+            assert unquote(canonical(port)) == port and canonical(canonical(port)) == canonical(port)
+            if port.isdecimal():
+                assert canonical(f"0{port}") == canonical(f"00{port}") == port
+        for port in case.bad_ports:
+            with pytest.raises(ValueError, match=f"^{re.escape(repr(port))} is not a port"):
+                canonical(port)
 
 
 @pytest.mark.parametrize("name", NAMES)

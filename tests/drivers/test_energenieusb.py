@@ -205,10 +205,3 @@ def test_the_real_package() -> None:
     else:
         with pytest.raises(PermanentError, match="pyusb"):
             transport.find(["04b4:fd11"], Deadline(30))
-
-
-def test_ports() -> None:
-    assert EnerGenieUSB.canonical_port("04", {"driver": "EG-PM2"}) == "4"
-    for port in ("0", "5", "a"):
-        with pytest.raises(ValueError, match=f"'{port}'"):
-            EnerGenieUSB.canonical_port(port, {"driver": "EG-PM2"})

@@ -117,12 +117,3 @@ def test_through_ser2net(tmp_path: Path) -> None:
         module = driver(16, f"rfc2217://127.0.0.1:{rfc2217}?ign_set_control", 15)
         module.port_on(11)
         assert device.outlets["11"] == "on"
-
-
-def test_ports() -> None:
-    for name in numato.NAMES:
-        most = int(name.removeprefix("NumatoUSB"))
-        assert Numato.canonical_port(f"0{most}", {"driver": name}) == str(most)
-        for port in ("0", str(most + 1), "a"):
-            with pytest.raises(ValueError, match=f"'{port}'"):
-                Numato.canonical_port(port, {"driver": name})

@@ -108,11 +108,3 @@ def test_an_order_without_effect() -> None:
         pytest.raises(TransientError, match=r"^port 0 is still off after on$"),
     ):
         driver(device, seconds=0.25).port_on(0)
-
-
-def test_ports() -> None:
-    settings = {"driver": "shelly_gen2"}
-    assert [ShellyGen2.canonical_port(port, settings) for port in ("0", "03")] == ["0", "3"]
-    for port in ("4", "-1", "a"):
-        with pytest.raises(ValueError, match=f"'{port}'"):
-            ShellyGen2.canonical_port(port, settings)

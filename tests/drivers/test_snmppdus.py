@@ -154,15 +154,6 @@ def test_silence_to_a_wrong_community(name: str) -> None:
     assert agent.outlets["5"] == "off"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_ports(name: str) -> None:
-    canonical = strategies.find(name).canonical_port
-    assert [canonical(port, {"driver": name}) for port in ("1", "08")] == ["1", "8"]
-    for port in ("0", "9", "-1", "all", "1.1", "2 -v 3"):
-        with pytest.raises(ValueError, match=f"'{port}'"):
-            canonical(port, {"driver": name})
-
-
 @contextmanager
 def net_snmp(name: str, folder: Path) -> Iterator[int]:
     """Run net-snmp's agent with eight outlets, all off, in files of the folder; yield its UDP port."""

@@ -206,7 +206,7 @@ def test_trouble(mood: Mood) -> None:
             assert mood is not Mood.GONE or "connection refused" in str(caught.value)
 
 
-def test_ports() -> None:
+def test_ports_are_names() -> None:
     for port, canonical in {"03": "3", "Plug 1": "Plug 1", "Küche / Tür": "Küche / Tür", "$(id)": "$(id)"}.items():
         assert TPLink.canonical_port(port, {}) == canonical
     for port in ("", " ", " 1", "a ", "Plug\t1", "1\n2", "x\0", "x" * 101):

@@ -146,10 +146,3 @@ def test_a_relay_that_does_not_follow() -> None:
     board.stuck = True
     with usb.attached(board), pytest.raises(TransientError, match=r"^port 1 is still off after on$"):
         driver(0.5).port_on(1)
-
-
-def test_ports() -> None:
-    assert VUSBHID.canonical_port("08", {"driver": "vusbhid"}) == "8"
-    for port in ("0", "9", "a"):
-        with pytest.raises(ValueError, match=f"'{port}'"):
-            VUSBHID.canonical_port(port, {"driver": "vusbhid"})
