@@ -20,7 +20,7 @@ from pdudaemon.transports import serialport
 from tests.devices import cleware, energenieusb, vusbhid, ykush
 from tests.devices.base import hid, usb
 from tests.devices.base.device import Mood
-from tests.support.docs import ROOT, source
+from tests.support.docs import ROOT, transports
 
 DRIVERS = {strategies.find(name) for name in strategies.names()}
 NOTHING = "pdudaemon: no device of a known kind was found\n"
@@ -184,13 +184,10 @@ def test_each_rule_is_well_formed() -> None:
 
 @pytest.mark.parametrize("driver", sorted((each for each in DRIVERS if each.usb_ids), key=lambda each: each.__name__))
 def test_each_device_has_its_rule(driver: type[PDUDriver]) -> None:
-    text = "".join(
-        source(each.__module__) for each in driver.__mro__ if each.__module__.startswith("pdudaemon.drivers")
-    )
     nodes = {"serialport": {"tty"}, "hid": {"usb", "hidraw"}, "usb": {"usb"}}
-    needed = next(
-        (kinds for transport, kinds in nodes.items() if f"import {transport}\n" in text), {"usb"}
-    )  # what imports none runs a program that uses libusb
+    used = nodes.keys() & transports(driver)
+    needed = nodes[used.pop()] if used else {"usb"}  # what uses none of them runs a program that uses libusb
+    assert not used
     for usb_id in driver.usb_ids:
         vendor, _, product = usb_id.partition(":")
         for kind in needed:

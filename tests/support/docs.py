@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import sys
@@ -95,15 +96,22 @@ def _facts(module: str) -> dict[str, str]:
     return found
 
 
+def transports(driver: type[PDUDriver]) -> set[str]:
+    """Return the transports that a driver and what it is built on import, in whichever way."""
+    modules = {base.__module__ for base in driver.__mro__} - {PDUDriver.__module__}
+    found: set[str] = set()
+    for module in modules:
+        for node in ast.walk(ast.parse(source(module) if module.startswith("pdudaemon.drivers.") else "")):
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {each.split(".")[2] for each in found if each.startswith("pdudaemon.transports.")} - {"deadline"}
+
+
 def _transports(module: str) -> str:
-    bases = {base.__module__ for name in registered for base in registered[name].__mro__ if _of(name, module)}
-    used = {
-        found
-        for base in sorted(bases - {"pdudaemon.drivers.driver"})
-        if base.startswith("pdudaemon.drivers.")
-        for found in re.findall(r"from pdudaemon\.transports(?:\.(\w+)| import (\w+))", source(base))
-    }
-    return ", ".join(sorted({package or word for package, word in used} - {"deadline", "snmpmessage"})) or "none"
+    used = {each for name in registered if _of(name, module) for each in transports(registered[name])}
+    return ", ".join(sorted(used - {"snmpmessage"})) or "none"
 
 
 def _of(name: str, module: str) -> bool:
