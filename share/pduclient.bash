@@ -5,7 +5,8 @@
 _pduclient() {
     local line=${COMP_LINE:0:COMP_POINT} words word='' verb='' groups=() server=() choices='' each index
     local pdu=" --http --daemon --hostname --port --alias --command --delay --wait"
-    local nodes=" --groups --verbose --fold --yes --json --url --token --ca-file --config"
+    local server_options=" --json --url --token --ca-file --config"
+    local nodes=" --groups --verbose --fold --yes --key$server_options"
 
     # The words as typed: in COMP_WORDS they are broken at each : and =.
     read -ra words <<< "$line"
@@ -17,10 +18,10 @@ _pduclient() {
         case ${words[index]} in
             --url | --token | --ca-file | --config) server+=("${words[@]:index++:2}") ;;
             --url=* | --token=* | --ca-file=* | --config=*) server+=("${words[index]}") ;;
-            --timeout) ((++index)) ;;
+            --timeout | --key) ((++index)) ;;
             --groups | -g) groups=(--groups) ;;
             --http | -H | --daemon* | --hostname* | --port* | --alias* | --command* | --delay* | --wait*) verb=pdu ;;
-            list | status | on | off | restart) verb=${verb:-${words[index]}} ;;
+            list | status | on | off | restart | cancel) verb=${verb:-${words[index]}} ;;
         esac
     done
 
@@ -31,13 +32,14 @@ _pduclient() {
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
-        --url:* | --token:* | --timeout:* | --daemon:* | --hostname:* | --port:* | --alias:* | --delay:* | --wait:*) ;;
+        --url:* | --token:* | --key:* | --timeout:* | --daemon:* | --hostname:* | --port:* | --alias:* | --delay:* | --wait:*) ;;
         --command:*) choices="reboot on off status" ;;
         *:pdu:-*) choices="--help --timeout$pdu" ;;
+        *:cancel:-*) choices="--help --timeout$server_options" ;;
         *::-*) choices="--help --timeout$pdu$nodes" ;;
         *:-*) choices="--help --timeout$nodes" ;;
-        *::*) choices="list status on off restart" ;;
-        *:list:* | *:pdu:*) ;;
+        *::*) choices="list status on off restart cancel" ;;
+        *:list:* | *:cancel:* | *:pdu:*) ;;
         *) choices=$("${words[0]/#\~\//$HOME/}" list "${groups[@]}" "${server[@]}" --timeout 1 2> /dev/null < /dev/null) ;;
     esac
 

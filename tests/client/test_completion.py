@@ -42,14 +42,17 @@ def test_completion_of_commands_and_options(tmp_path: Path) -> None:
         "pduclient re",
         "pduclient status --",
         "pduclient --daemon lab --",
+        "pduclient cancel --",
         "pduclient --daemon lab --command re",
         "pduclient --daemon lab o",
         f"pduclient on --ca-file {tmp_path}/la",
         "pduclient on --token ",
+        "pduclient on --key ",
+        "pduclient cancel ",
     )
-    assert offers[:2] == ["list status on off restart", "restart"]
-    assert offers[4:] == ["reboot", "", f"{tmp_path}/lab.pem", ""]
-    for offer, words in zip(offers[2:4], (["list", "-h"], ["-h"]), strict=True):
+    assert offers[:2] == ["list status on off restart cancel", "restart"]
+    assert offers[5:] == ["reboot", "", f"{tmp_path}/lab.pem", "", "", ""]
+    for offer, words in zip(offers[2:5], (["list", "-h"], ["-h"], ["cancel", "-h"]), strict=True):
         assert sorted(offer.split()) == sorted({*re.findall("--[a-z-]+", client(*words).out)})
 
 

@@ -75,6 +75,10 @@ HOSTILE = [
     {"data": [{"id": "a", "attributes": []}]},
     {"data": {"\x1b[2J": 1}},
     {"data": None, "meta": 5},
+    {"data": [result("a")], "meta": {"command": 10**3000, "count": 1}},
+    {"nodes": [{"name": "\x1b[2J" * 500, "state": "\x1b[2J" * 500, "reason": "\x1b]0;x\x07" * 5000}]},
+    {"nodes": [{"name": 7, "state": ["\x1b[2J"], "reason": {"\x1b[2J": 1}}, {}]},
+    {"nodes": 7},
     {"data": [result("a")], "meta": {"missing-groups": ["\x1b[2J"], "count": 1e999}},
     {"data": [], "meta": {"count": "9" * 5000}},
     [],
@@ -84,7 +88,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("body", [*map(json.dumps, HOSTILE), "[" * 100000, '{"a":' * 100000, "9" * 5000, "\ufeff{}"])
 @pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson"])
-@pytest.mark.parametrize("words", ["status a", "list", "list -gv", "on a --json"])
+@pytest.mark.parametrize("words", ["status a", "list", "list -gv", "on a --json", "cancel 7"])
 def test_a_server_that_means_harm(body: str, kind: str, words: str) -> None:
     with PowerServer(reply(body, kind=kind)) as server:
         ran = ask(server.url, words)

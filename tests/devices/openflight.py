@@ -86,6 +86,7 @@ class StreamServer(PowerServer):
         count: int | None = None,
         names: list[str] | None = None,
         missing_groups: list[str] | None = None,
+        command: object = None,
         pause: float = 0,
         end: End = End.WELL,
     ) -> None:
@@ -95,6 +96,8 @@ class StreamServer(PowerServer):
             meta["names"] = names
         if missing_groups:
             meta["missing-groups"] = missing_groups
+        if command is not None:
+            meta["command"] = command
         self.lines = [json.dumps(line).encode() + b"\n" for line in ({"meta": meta}, *results)]
         self.pause = pause
         self.end = end
