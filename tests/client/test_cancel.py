@@ -112,6 +112,10 @@ def test_cancel_that_fails() -> None:
         assert ran == (2, "", f"pduclient: {server.url}: token refused: not for (token)\n")
     with PowerServer(reply({"id": 7})) as server:
         assert ask(server.url, "cancel 7") == (2, "", f"pduclient: {server.url}: the answer is not understood\n")
+    deep = '{"nodes": [], "x": ' + "[" * 700 + "]" * 700 + "}"
+    with PowerServer(reply(deep)) as server:
+        ran = ask(server.url, "cancel 7 --json")
+        assert (ran.code, ran.err) == (2, f"pduclient: {server.url}: the answer is not understood\n")
     url = "http://127.0.0.1:1"
     assert client("cancel", "7", "--url", url) == (2, "", f"pduclient: {url}: Connection refused\n")
     with StreamServer(end=End.HOLD) as server:
