@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.peers.snmp import Snmpd, snmpd
 from tests.support.process import Daemon
 
 # A suite in the background of a script is told to ignore Ctrl-C; the programs that it starts must not inherit that.
@@ -42,6 +43,13 @@ def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[
     yield make
     for each in started:
         each.kill()
+
+
+@pytest.fixture(scope="module")
+def net_snmp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snmpd]:
+    """Run net-snmp's agent for a whole file."""
+    with snmpd(tmp_path_factory.mktemp("snmpd") / "agent") as running:
+        yield running
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -32,6 +32,8 @@ PARTS = [
     "tests/drivers/test_energenieusb.py",
     "tests/drivers/test_modbustcp.py",
     "tests/transports/test_serialport.py",
+    "tests/drivers/test_snmp.py",
+    "tests/drivers/test_snmpoutlet.py",
     "tests/transports/test_snmp.py",
     "tests/transports/test_ssh.py",
     "tests/transports/test_tcp.py",
