@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""A start: what it listens at, what it leaves alone, and the words in which it is refused."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import Daemon
+
+
+@pytest.mark.real_program
+def test_the_daemon_refuses_to_start_in_words(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    """Never a traceback, never a process that runs and does not listen: exit code 2, or 75 if it may pass, and what is wrong."""
+    broken = daemon({}, start=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for whole, arguments, words in (
+            ("{", (), "pdudaemon.conf:1:2: not valid JSON"),
+            (
+                {"daemon": {"port": port}, "pdus": {}},
+                (),
+                f"cannot listen on 127.0.0.1 port {port}: Address already in use",
+            ),
+            ({"daemon": {"hostname": "no.such.host.invalid"}, "pdus": {}}, (), "cannot listen on no.such.host.invalid"),
+            ({"pdus": {}}, ("--dbfile=/proc/no/store",), "the store cannot be opened: No such file or directory"),
+            ({"pdus": {}}, (f"--dbfile={tmp_path}",), "the store cannot be opened: Is a directory"),
+            ({"pdus": {}}, (f"--dbfile={broken.conf}",), "file is not a database"),
+            ({"pdus": {}}, ("--conf=/no/such/file",), "/no/such/file: cannot be read: No such file or directory"),
+            ({"pdus": {}}, ("--logfile=/no/such/file",), "cannot log to /no/such/file: No such file"),
+        ):
+            broken.configure(whole)
+            ended = broken.run(*arguments)
+            assert ended.returncode == (75 if "listen on" in words or "--dbfile" in str(arguments) else 2), ended
+            assert words in ended.stderr and "Traceback" not in ended.stderr, ended.stderr
+
+
+def test_a_foreign_table_in_an_old_store_is_left_alone(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"pdu": {"driver": "dummy"}}, start=False)
+    with sqlite3.connect(started.db) as old:
+        old.execute("CREATE TABLE pdu_queue (id INTEGER PRIMARY KEY, hostname TEXT, port INTEGER, request TEXT)")
+        old.execute("INSERT INTO pdu_queue VALUES (1, 'pdu', 1, 'on')")
+    old.close()
+    started.start()
+    assert started.power("on", "pdu", 1).status == 200
+    started.stop()
+    with sqlite3.connect(started.db) as after:
+        assert after.execute("SELECT * FROM pdu_queue").fetchall() == [(1, "pdu", 1, "on")]
+    after.close()
+
+
+def test_several_listeners(daemon: Callable[..., Daemon]) -> None:
+    listeners = [{"protocol": word, "port": 0} for word in ("tcp", "http", "both")]
+    started = daemon({"pdu": {"driver": "dummy"}}, listeners=listeners)
+    ports = {word: int(port) for port, word in re.findall(r"listening on \S+:(\d+) \((\w+)\)", started.log_text())}
+    started.port = ports["tcp"]
+    assert started.tcp("pdu 1 on") == "ack\n"
+    started.port = ports["http"]
+    assert started.power("off", "pdu", 1).status == 200
+    started.port = ports["both"]
+    assert started.tcp("pdu 1 status") == started.power("status", "pdu", 1).text == "off\n"
