@@ -40,7 +40,7 @@ _LAYOUTS = (Layout(end=58, state=20, locked=30, step=1), Layout(end=40, state=1,
 
 
 class Socket(NamedTuple):
-    """What a device tells of a socket."""
+    """What a device says about a socket."""
 
     state: State
     locked: bool

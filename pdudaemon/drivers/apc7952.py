@@ -67,7 +67,7 @@ class APC7952(APCBase):
             if came == 1:
                 raise PermanentError("login refused")
             self.connection.send("\r" if came == 2 else _ESCAPE)
-        raise FailedRequestException("the main menu does not come")
+        raise FailedRequestException("the main menu did not come")
 
     def _enter_outlet(self, outlet: Any, enter_needed: bool = True) -> None:
         """Choose an outlet of the list; a pause in it is passed over, whether or not it is ``enter_needed``."""

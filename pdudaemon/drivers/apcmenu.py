@@ -103,7 +103,8 @@ class APCMenu(APCConsole):
         if shown:
             return State(shown[1].lower())
         if _shows_states(menus.menu) or not label:
-            raise PermanentError(f"entry {outlet} of {menus.console.peer} is no outlet: {label[:40] or 'not listed'}")
+            shown_as = label[:40] or "not listed"
+            raise PermanentError(f"entry {outlet} of {menus.console.peer} is not an outlet: {shown_as}")
         return None
 
 

@@ -67,8 +67,8 @@ def as_state(said: object) -> State:
     try:
         return State(said.strip().lower() if isinstance(said, str) else "")
     except ValueError:
-        found = f"{str(said)[:40]!r}" if isinstance(said, str | int) else f"a {type(said).__name__}"
-        raise PermanentError(f"the driver has {found} for the state, which is none of {', '.join(State)}") from None
+        found = f"{str(said)[:40]!r}" if isinstance(said, str | int) else f"a value of type {type(said).__name__}"
+        raise PermanentError(f"the driver returned {found} as the state, not one of {', '.join(State)}") from None
 
 
 @dataclass(frozen=True)

@@ -119,9 +119,9 @@ class EGPMSLAN(NetworkDevice):
             connection.deadline = self.deadline
 
     @staticmethod
-    def _states(connection: Connection, cipher: Cipher, told: bytes) -> dict[int, State]:
+    def _states(connection: Connection, cipher: Cipher, answer: bytes) -> dict[int, State]:
         """Return the states by number of the socket; on the wire, the last socket comes first."""
         try:
-            return {number: _STATES[cipher.decoded(byte)] for number, byte in enumerate(reversed(told), 1)}
+            return {number: _STATES[cipher.decoded(byte)] for number, byte in enumerate(reversed(answer), 1)}
         except KeyError as unknown:
-            raise TransientError(f"{connection.peer} tells a state that is none: 0x{unknown.args[0]:02x}") from None
+            raise TransientError(f"{connection.peer} sends an unknown state: 0x{unknown.args[0]:02x}") from None

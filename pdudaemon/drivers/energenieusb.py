@@ -75,7 +75,7 @@ class EnerGenieUSB(PDUDriver):
     def _outlet(strip: USBDevice, port: int) -> int:
         outlets = _OUTLETS[strip.id]
         if port > len(outlets):
-            raise PermanentError(f"{strip.peer} has {len(outlets)} outlet, no outlet {port}")
+            raise PermanentError(f"{strip.peer} has {len(outlets)} outlet, not outlet {port}")
         return outlets[port - 1]
 
 

@@ -42,10 +42,10 @@ class Intellinet(NetworkDevice):
 
     def port_status(self, port_number: int) -> State:
         answer = self._get("/status.xml")
-        told = {int(outlet): State(state.lower()) for outlet, state in _OUTLET.findall(answer.text)}
-        if port_number not in told:
+        states = {int(outlet): State(state.lower()) for outlet, state in _OUTLET.findall(answer.text)}
+        if port_number not in states:
             raise TransientError(f"{answer.source}: the answer does not tell the state of outlet {port_number}")
-        return told[port_number]
+        return states[port_number]
 
     def _get(self, target: str) -> Response:
         login = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()

@@ -38,22 +38,22 @@ class IP9850(WebDevice):
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
-        _, told = self._ask({"cmd": "setpower", f"p6{port_number}": _VALUES[wanted]})
-        if told.get(port_number) is not wanted:
+        _, states = self._ask({"cmd": "setpower", f"p6{port_number}": _VALUES[wanted]})
+        if states.get(port_number) is not wanted:
             self.confirm(port_number, wanted, within=3)
 
     def port_status(self, port_number: int) -> State:
-        source, told = self._ask({"cmd": "getpower"})
-        if port_number not in told:
+        source, states = self._ask({"cmd": "getpower"})
+        if port_number not in states:
             raise TransientError(f"{source}: the answer does not tell the state of outlet {port_number}")
-        return told[port_number]
+        return states[port_number]
 
     def _ask(self, words: Mapping[str, str]) -> tuple[str, dict[int, State]]:
-        """Send a command; return whose answer it is, as errors begin, and the outlets that it tells of."""
+        """Send a command; return whose answer it is, as errors begin, and the states of the outlets that it has."""
         login = {key: value for key, value in (("user", self.username), ("pass", self.password)) if value}
         query = urllib.parse.urlencode({**login, **words}, quote_via=urllib.parse.quote)
         answer = Client(self.host, self.deadline).request("GET", f"/set.cmd?{query}")
-        told = {int(outlet): _STATES[value] for outlet, value in _OUTLET.findall(answer.text)}
-        if not told and _REFUSED.search(answer.text):
+        states = {int(outlet): _STATES[value] for outlet, value in _OUTLET.findall(answer.text)}
+        if not states and _REFUSED.search(answer.text):
             raise PermanentError(f"login refused by {answer.source} (401 in the page)")
-        return answer.source, told
+        return answer.source, states

@@ -43,9 +43,9 @@ class SainSmart(WebDevice):
         answers = []
         for path in (_DIGITS, *_PAGES):
             answers.append(self._get(path))
-            told = _told(answers[-1].text)
-            if port_number in told:
-                return told[port_number]
+            states = _shown(answers[-1].text)
+            if port_number in states:
+                return states[port_number]
         if not any("<" in answer.text for answer in answers):
             raise TransientError(f"{answers[-1].source}: the board shows no page")
         return State.UNKNOWN
@@ -55,8 +55,8 @@ class SainSmart(WebDevice):
         return client.request("GET", f"/30000/{path}", also=(404,) if path == _DIGITS else (), bare=True)
 
 
-def _told(page: str) -> dict[int, State]:
-    """Return the relays that a page tells of, and their states."""
+def _shown(page: str) -> dict[int, State]:
+    """Return the states of the relays that a page shows."""
     if found := _ALL.search(page):
         return {relay: State.ON if digit == "1" else State.OFF for relay, digit in enumerate(found[0], 1)}
     return {int(relay): State(word.lower()) for relay, word in _ONE.findall(page)}

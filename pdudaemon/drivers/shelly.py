@@ -55,10 +55,10 @@ class ShellyGen2(NetworkDevice):
         answer = client.request("POST", "/rpc", json=frame, also=_TO_BE_READ)
         source = f"{answer.source} {method}"
         if answer.status == 404 and not answer.body.startswith(b"{"):
-            raise PermanentError(f"{source}: no device of the second generation or later (404)")
+            raise PermanentError(f"{source}: not a device of the second generation or later (404)")
         said = answer.json()
         if not isinstance(said, dict):
-            raise TransientError(f"{source}: the answer is no JSON object")
+            raise TransientError(f"{source}: the answer is not a JSON object")
         if isinstance(error := said.get("error"), dict):
             kind = TransientError if error.get("code") in _LATER else PermanentError
             raise kind(f"{source}: {error.get('message')} ({error.get('code')})")

@@ -85,12 +85,12 @@ class OutletRow:
         for template in (self.control, self.status or "", *(put.oid for put in self._puts())):
             left = _PART.sub(lambda part: "1" if part[1] in ("n", *self.parts) else part[0], template)
             if template and not OID.fullmatch(left):
-                raise ValueError(f"{template!r} is no numeric OID with parts of {parts}")
+                raise ValueError(f"{template!r} is not a numeric OID with the parts {parts}")
             if template and not self.separator and all(part[1] != "n" for part in _PART.finditer(template)):
                 raise ValueError(f"{template!r} has no {{n}} for the outlet: every port would be this one object")
         for name, value in (("on", self.on), ("off", self.off), *((put.oid, put.value) for put in self._puts())):
             if not isinstance(value, tuple) and not self._fits(value):
-                raise ValueError(f"{name}: {value!r} is no value of the syntax {self.syntax}")
+                raise ValueError(f"{name}: {value!r} is not a value of the syntax {self.syntax}")
         if self.on == self.off:
             raise ValueError(f"on and off are both {self.on!r}")
         if isinstance(self.pending, str) or not isinstance(self.pending, Collection):
@@ -98,7 +98,7 @@ class OutletRow:
         if not all(isinstance(state, State) for state in self.states.values()):
             raise ValueError(f"states is {self.states!r}; it must give a State for each value")
         if self.first < 0 or self.outlets < 0:
-            raise ValueError(f"there are no outlets from {self.first} on, {self.outlets} of them")
+            raise ValueError(f"there cannot be {self.outlets} outlets from {self.first} on")
         if self.version not in ("1", "2c", "3"):
             raise ValueError(f"version: {self.version!r} is none of 1, 2c, 3")
 
@@ -118,7 +118,7 @@ class OutletRow:
             numbers = numbers[-1:]
         if len(numbers) not in (1, len(self.parts) + 1):
             whole = f" or {'.'.join([*self.parts, 'outlet'])}" if self.parts else ""
-            raise ValueError(f"{port!r} is not a port: the number of an outlet{whole} is")
+            raise ValueError(f"{port!r} is not a port: it must be the number of an outlet{whole}")
         if numbers[-1] < self.first or (self.outlets and numbers[-1] >= self.first + self.outlets):
             last = str(self.first + self.outlets - 1) if self.outlets else "..."
             raise ValueError(f"{port!r} is not a port: outlets are {self.first} to {last}")
@@ -153,14 +153,14 @@ class OutletRow:
         """Return where in a string of all outlets a port stands. Raises: PermanentError if it does not."""
         place = index(port)[-1] - self.first
         if place >= len(fields):
-            raise PermanentError(f"there is no outlet {port}: the device tells of {len(fields)}")
+            raise PermanentError(f"there is no outlet {port}: the device has {len(fields)}")
         return place
 
 
 def index(port: str) -> tuple[int, ...]:
     """Return the numbers of a port such as ``5`` or ``1.2.5``. Raises: ValueError, quoting it."""
     if not _INDEX.fullmatch(port) or any(int(number) > 0xFFFFFFFF for number in port.split(".")):
-        raise ValueError(f"{port!r} is not a port: numbers with dots between them are")
+        raise ValueError(f"{port!r} is not a port: it must be a number, or numbers with dots between them")
     return tuple(int(number) for number in port.split("."))
 
 
@@ -171,7 +171,7 @@ def _version(value: object) -> str:
 
 
 def _protocol(names: Collection[str]) -> Kind[str]:
-    """One of pysnmp's names; of the two that each protocol has, the new one is told of."""
+    """One of pysnmp's names; of the two that each protocol has, the new one is shown."""
     return Kind(" ".join(name for name in names if name.startswith("USM_")), choice(*names).convert)
 
 
@@ -184,9 +184,9 @@ class SNMPDriver(PDUDriver):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         for word, row in cls.models.items() if isinstance(cls.models, Mapping) else ():
             if not isinstance(row, OutletRow):
-                raise TypeError(f"{cls.__name__}: the row of {word!r} is {row!r}, which is no OutletRow")
+                raise TypeError(f"{cls.__name__}: the row of {word!r} is {row!r}, which is not an OutletRow")
             if cls.row_of is SNMPDriver.row_of and not (row.control or (isinstance(row.on, tuple) and row.on)):
-                raise TypeError(f"{cls.__name__}: the row of {word!r} says nothing of what is SET: control is missing")
+                raise TypeError(f"{cls.__name__}: the row of {word!r} does not say what is SET: control is missing")
         super().__init_subclass__(**kwargs)
 
     version = Setting(Kind("1 2c 3", _version), "", "version of SNMP, if not the one usual for the driver")

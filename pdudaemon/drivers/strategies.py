@@ -93,7 +93,7 @@ def _loaded(entry: importlib.metadata.EntryPoint) -> type[PDUDriver]:
     except BaseException as error:  # an installed package's own code
         raise ValueError(f"driver {entry.name!r} cannot be loaded from {entry.value}: {described(error)}") from error
     if not (isinstance(driver, type) and issubclass(driver, PDUDriver) and hooks.accepts(driver, entry.name)):
-        raise ValueError(f"{entry.value} is no PDUDriver that accepts {entry.name!r}")
+        raise ValueError(f"{entry.value} is not a PDUDriver that accepts {entry.name!r}")
     return driver
 
 

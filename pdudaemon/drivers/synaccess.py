@@ -3,7 +3,7 @@
 
 Source: the dialogue of the existing PDUDaemon; the vendor's list of commands; two observatories' code for ``pshow``.
 Tested: against a fake only.
-Quirks: every command is echoed, and what comes before the echo (a prompt of earlier) means nothing. ``pset`` answers
+Quirks: every command is echoed, and what comes before the echo (an earlier prompt) means nothing. ``pset`` answers
 with nothing but a prompt, so the outlet is read back. Some units show their prompt only when a key has been pressed.
 
     "192.0.2.16": {"driver": "synnetbooter", "username": "admin", "password": "secret"}

@@ -84,7 +84,7 @@ def _asked(client: Client, username: str, password: str, relay: int, wanted: str
         raise PermanentError(f"login refused by {response.source} (401)")
     answer = response.json()
     if not isinstance(answer, dict):
-        raise TransientError(f"{response.source}: the answer is no JSON object")
+        raise TransientError(f"{response.source}: the answer is not a JSON object")
     if "WARNING" in answer:
         login = "Need user" in str(answer["WARNING"])
         raise PermanentError(f"{response.source}: {'login refused' if login else answer['WARNING']}")

@@ -110,7 +110,7 @@ class TPLink(NetworkDevice):
             connection.send(len(message).to_bytes(4) + bytes(_encrypted(message)), step)
             size = int.from_bytes(connection.receive_exactly(4, step))
             if size > LIMIT:
-                raise TransientError(f"{connection.peer} says too much at {step}")
+                raise TransientError(f"{connection.peer} sends too much at {step}")
             said = bytes(_decrypted(connection.receive_exactly(size, step)))
         try:
             answer: dict[str, Any] = json.loads(said)["system"][command]

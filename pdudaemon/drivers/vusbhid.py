@@ -65,7 +65,7 @@ class VUSBHID(PDUDriver):
         self._last = board.peer
         with board:
             if port > (relays := _relays(board)):
-                raise PermanentError(f"{board.peer} has {relays} relays, no relay {port}")
+                raise PermanentError(f"{board.peer} has {relays} relays, not relay {port}")
             yield board
 
 

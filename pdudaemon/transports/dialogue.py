@@ -200,7 +200,7 @@ class Dialogue:
             raise _Ended
         self._heard += len(data)
         if self._heard > LIMIT:
-            raise TransientError(f"{self.peer} says too much at {self._step}")
+            raise TransientError(f"{self.peer} sends too much at {self._step}")
         return data.decode("latin-1")
 
     def _lost(self) -> DeviceTimeout:

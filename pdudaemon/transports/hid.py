@@ -77,7 +77,7 @@ class HIDDevice:
     def write(self, report: bytes, step: str) -> None:
         """Send a report; its first byte is its number, 0 (which is not sent) where the device has but one."""
         self._seconds(step)
-        with self._told(step):
+        with self._translating(step):
             if self._handle.write(report) < 0:
                 raise OSError
 
@@ -86,7 +86,7 @@ class HIDDevice:
         left = min(within, self._seconds(step))
         end = time.monotonic() + left
         while True:
-            with self._told(step):
+            with self._translating(step):
                 if report := self._handle.read(size, max(1, int(left * 1000))):  # it may be empty before its time
                     return bytes(report)
             if (left := end - time.monotonic()) <= 0:
@@ -128,7 +128,7 @@ class HIDDevice:
             raise self.silent(step) from None
 
     @contextlib.contextmanager
-    def _told(self, step: str) -> Iterator[None]:
+    def _translating(self, step: str) -> Iterator[None]:
         try:
             yield
         except OSError:

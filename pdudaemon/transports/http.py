@@ -193,7 +193,7 @@ class Client:
             return _digest(usable[0], method, target, self._username, self._password, os.urandom(16).hex())
         if not asked or any(challenge["scheme"] == "basic" for challenge in asked):
             return "Basic " + base64.b64encode(f"{self._username}:{self._password}".encode()).decode()
-        raise PermanentError(f"{self.peer} asks for a login of a kind that is not known here")
+        raise PermanentError(f"{self.peer} asks for an unknown kind of login")
 
     def _refusal(self, response: Response, logged_in: bool) -> DeviceError:
         status = response.status

@@ -59,7 +59,7 @@ class SerialPort(Stream):
 
     def send(self, data: bytes, step: str) -> None:
         self._seconds(step)
-        with self._told(step):
+        with self._translating(step):
             try:
                 self._port.write(data)
             except self._pyserial.SerialTimeoutException:
@@ -68,7 +68,7 @@ class SerialPort(Stream):
     def _receive(self, step: str) -> bytes:
         while True:
             self._seconds(step)
-            with self._told(step):
+            with self._translating(step):
                 if data := self._port.read(max(1, self._port.in_waiting)):
                     return bytes(data)
 

@@ -101,6 +101,6 @@ class Agent:
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)
         except (OSError, UnicodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no host name"
-            raise TransientError(f"{self.host} is not found: {why}") from None
+            why = error.strerror if isinstance(error, OSError) else "not a host name"
+            raise TransientError(f"cannot resolve {self.host!r}: {why}") from None
         return min(found, key=lambda one: one[0] is not socket.AF_INET)[4]

@@ -72,7 +72,7 @@ class Stream:
         """Wait for more; return all that has come, and leave it there. Raises also: TransientError for too much."""
         self._more(step)
         if len(self._buffer) > LIMIT:
-            raise TransientError(f"{self.peer} says too much at {step}")
+            raise TransientError(f"{self.peer} sends too much at {step}")
         return bytes(self._buffer)
 
     def receive_exactly(self, size: int, step: str) -> bytes:
@@ -88,14 +88,14 @@ class Stream:
         """
         answer = self.receive_exactly(size, step)
         if self._buffer:
-            raise PermanentError(f"{self.peer} says more than was asked for at {step}: is it a device of this kind?")
+            raise PermanentError(f"{self.peer} sends more than was asked for at {step}: is it a device of this kind?")
         return answer
 
     def receive_until(self, end: bytes, step: str) -> bytes:
         """Return all up to and including ``end``. Raises also: TransientError if it does not come within `LIMIT`."""
         while (at := self._buffer.find(end)) < 0:
             if len(self._buffer) > LIMIT:
-                raise TransientError(f"{self.peer} says too much at {step}")
+                raise TransientError(f"{self.peer} sends too much at {step}")
             self._more(step)
         return self._take(at + len(end))
 
@@ -127,7 +127,7 @@ class Stream:
         return TransientError(f"connection closed by {self.peer} at {step}")
 
     @contextlib.contextmanager
-    def _told(self, step: str) -> Iterator[None]:
+    def _translating(self, step: str) -> Iterator[None]:
         """Raise what the operating system says as an error of ours."""
         try:
             yield
@@ -153,7 +153,7 @@ class Connection(Stream):
         connected = self._connect()
         with contextlib.ExitStack() as on_failure:
             on_failure.enter_context(connected)
-            with self._told("the connection"):
+            with self._translating("the connection"):
                 connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket = connected if self._tls is None else self._secured(connected, self._tls)
             on_failure.pop_all()
@@ -164,12 +164,12 @@ class Connection(Stream):
 
     def send(self, data: bytes, step: str) -> None:
         self._socket.settimeout(self._seconds(step))
-        with self._told(step):
+        with self._translating(step):
             self._socket.sendall(data)
 
     def _receive(self, step: str) -> bytes:
         self._socket.settimeout(self._seconds(step))
-        with self._told(step):
+        with self._translating(step):
             return self._socket.recv(CHUNK)
 
     def _connect(self) -> socket.socket:
@@ -178,9 +178,9 @@ class Connection(Stream):
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no host name"
-            raise TransientError(f"no address of {host!r} is known: {why}") from None
-        problem = TransientError(f"no address of {host!r} is known")
+            why = error.strerror if isinstance(error, OSError) else "not a host name"
+            raise TransientError(f"cannot resolve {host!r}: {why}") from None
+        problem = TransientError(f"{host!r} has no address")
         for number, (family, kind, protocol, _, address) in enumerate(found):
             share = self._seconds("the connection") / (len(found) - number)
             with contextlib.ExitStack() as on_failure:
@@ -201,7 +201,7 @@ class Connection(Stream):
     def _secured(self, plain: socket.socket, tls: ssl.SSLContext) -> socket.socket:
         step = "the TLS handshake"
         plain.settimeout(self._seconds(step))
-        with self._told(step):
+        with self._translating(step):
             try:
                 return tls.wrap_socket(plain, server_hostname=self._address[0])
             except ssl.SSLCertVerificationError as error:

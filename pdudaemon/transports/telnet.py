@@ -61,7 +61,7 @@ class Telnet(Connection):
         while data := super()._receive(step):
             text, answers = self._sorted(self._unread + data)
             if len(self._unread) > LIMIT:
-                raise TransientError(f"{self.peer} says too much at {step}")
+                raise TransientError(f"{self.peer} sends too much at {step}")
             if answers:
                 super().send(answers, step)
             if text:
@@ -148,7 +148,7 @@ class Menus:
                 raise
             raise TransientError(f"{self.console.peer} shows the same menu again at {step}") from None
         if question is not None and not self._asked:
-            raise TransientError(f"{self.console.peer} shows a menu, and does not ask, at {step}")
+            raise TransientError(f"{self.console.peer} shows a menu in place of a question at {step}")
 
     def walk(self, step: str, labels: Sequence[str], there: Callable[[Menu], Found]) -> Found:
         """Choose the entry that one of some labels fits until ``there`` finds something in the menu; return that.
@@ -163,7 +163,7 @@ class Menus:
                 break
             self.choose(number, step)
         entries = ", ".join(self.menu.entries.values())[:200]
-        raise TransientError(f"the menus of {self.console.peer} are strange at {step}: {entries or 'no entries'}")
+        raise TransientError(f"unexpected menu of {self.console.peer} at {step}: {entries or 'no entries'}")
 
     def log_out(self) -> None:
         """Go up, from wherever we are, to the menu with the way out, and take it."""

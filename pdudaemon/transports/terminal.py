@@ -20,7 +20,7 @@ def opened() -> tuple[int, int]:
     try:
         return pty.openpty()
     except OSError as error:
-        raise TransientError(f"no terminal to be had: {error.strerror or error}") from None
+        raise TransientError(f"no pseudo-terminal is available: {error.strerror or error}") from None
 
 
 class Terminal(Stream):
@@ -31,7 +31,7 @@ class Terminal(Stream):
         self._descriptor = descriptor
 
     def send(self, data: bytes, step: str) -> None:
-        with self._told(step):
+        with self._translating(step):
             os.write(self._descriptor, data)
 
     def _receive(self, step: str) -> bytes:

@@ -66,7 +66,7 @@ class USBDevice:
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self.__exit__)
             self._handle.default_timeout = int(self._seconds * 1000)  # for what pyusb itself asks for: the product
-            with self._told("opening"):
+            with self._translating("opening"):
                 self._handle.is_kernel_driver_active(0)  # opens it; a string that cannot be read would not say why
                 if self._claim:
                     self._claimed()
@@ -102,7 +102,7 @@ class USBDevice:
         problem: DeviceError | None = None
         for attempt in range(ATTEMPTS if self.patient else 1):
             try:
-                with self._told(step):
+                with self._translating(step):
                     self._deadline.pause(attempt * _PAUSE)
                     milliseconds = max(1, int(min(self._seconds, self._deadline.remaining()) * 1000))
                     done = self._handle.ctrl_transfer(kind, request, _FEATURE | number, 0, data, milliseconds)
@@ -129,8 +129,8 @@ class USBDevice:
             self._deadline.pause(_NEXT_CLAIM)
 
     @contextlib.contextmanager
-    def _told(self, step: str) -> Iterator[None]:
-        """Raise what libusb says as an error of ours."""
+    def _translating(self, step: str) -> Iterator[None]:
+        """Raise what libusb raises as an error of ours."""
         try:
             yield
         except (DeviceTimeout, TimeoutError):

@@ -92,7 +92,7 @@ class Plug(Device):
         return f"{int(port) - 1:02}"
 
     def info(self) -> dict[str, Any]:
-        """Return what the device tells of itself."""
+        """Return what the device has itself."""
         states = {port: int(state == "on") for port, state in self.outlets.items()}
         about = {"err_code": 0, "sw_ver": "1.0.3", "deviceId": DEVICE_ID, "padding": self.padding}
         if not self.aliases:

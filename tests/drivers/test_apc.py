@@ -101,14 +101,14 @@ def test_the_entry_for_all_outlets_is_never_chosen(name: str, last: int) -> None
 @pytest.mark.parametrize("different", [{}, {"way": apcmenu.WAY_3}, {"page": ()}])
 def test_a_smaller_device_than_configured(different: dict[str, Any]) -> None:
     with menu_device("apc7920", **different) as device:
-        with pytest.raises(PermanentError, match=r"entry 9 of .* is no outlet: Master"):
+        with pytest.raises(PermanentError, match=r"entry 9 of .* is not an outlet: Master"):
             driver(device, "apc7952").port_on(9)
-        with pytest.raises(PermanentError, match=r"entry 10 of .* is no outlet: not listed"):
+        with pytest.raises(PermanentError, match=r"entry 10 of .* is not an outlet: not listed"):
             driver(device, "apc7952").port_on(10)
         assert set(device.outlets.values()) == {"off"}
         assert device.logouts == 2
     with menu_device("apc9210") as device:
-        with pytest.raises(TransientError, match=r"the menus of .* are strange at the way to the outlets"):
+        with pytest.raises(TransientError, match=r"unexpected menu of .* at the way to the outlets"):
             driver(device, "apc7952").port_on(9)
         assert set(device.outlets.values()) == {"off"}
 
@@ -158,8 +158,16 @@ def test_a_name_that_looks_like_a_state() -> None:
     ("different", "error", "words"),
     [
         ({"done": "Not now"}, PermanentError, "refused at switching outlet 2 on: 'Not now'"),
-        ({"actions": ("Immediate Reboot",)}, TransientError, "strange at switching outlet 2 on: Immediate Reboot"),
-        ({"way": (("Device Manager", ("Network",), 1),)}, TransientError, "strange at the way to the outlets: Network"),
+        (
+            {"actions": ("Immediate Reboot",)},
+            TransientError,
+            "unexpected menu of .* at switching outlet 2 on: Immediate Reboot",
+        ),
+        (
+            {"way": (("Device Manager", ("Network",), 1),)},
+            TransientError,
+            "unexpected menu of .* at the way to the outlets: Network",
+        ),
     ],
 )
 def test_a_device_is_left_free_after_an_error(different: dict[str, Any], error: type[DeviceError], words: str) -> None:

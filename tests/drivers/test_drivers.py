@@ -207,7 +207,7 @@ def test_faulty_plugins_disable_their_pdus_alone(daemon: Callable[..., Daemon]) 
     reasons = [started.power("on", word, 1).text for word in words]
     assert "cannot be loaded" in reasons[0] and "no_such_module" in reasons[0]
     assert "more than one installed package: one:P, two:P" in reasons[1]
-    assert all("is no PDUDriver that accepts" in reason for reason in reasons[2:])
+    assert all("is not a PDUDriver that accepts" in reason for reason in reasons[2:])
     assert started.power("on", "dummy", 1).status == 200
 
 

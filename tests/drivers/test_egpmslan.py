@@ -128,7 +128,7 @@ def test_a_socket_that_does_not_follow() -> None:
 
 def test_states_that_are_none() -> None:
     with Strip(Mood.GARBLED) as device:
-        with pytest.raises(TransientError, match=f"^127.0.0.1:{device.port} tells a state that is none: 0x77$"):
+        with pytest.raises(TransientError, match=f"^127.0.0.1:{device.port} sends an unknown state: 0x77$"):
             driver(device).port_status(1)
         eventually(lambda: device.ended == 1)
 

@@ -58,7 +58,7 @@ def test_each_outlet_of_each_model(product: int, name: str) -> None:
             strip.outlets[port] = "off"
             assert driver(name=name).port_status(int(port)) is State.OFF
         if len(strip.outlets) == 1:
-            with pytest.raises(PermanentError, match=r"has 1 outlet, no outlet 2$"):
+            with pytest.raises(PermanentError, match=r"has 1 outlet, not outlet 2$"):
                 driver(name=name).port_on(2)
 
 

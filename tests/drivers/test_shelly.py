@@ -75,7 +75,9 @@ def test_errors_in_the_json(status: int) -> None:
 def test_a_device_of_the_first_generation() -> None:
     with (
         ScriptedWeb([(SAMPLE[1][0], "404 Not Found")]) as device,
-        pytest.raises(PermanentError, match=r"Switch.GetStatus: no device of the second generation or later \(404\)$"),
+        pytest.raises(
+            PermanentError, match=r"Switch.GetStatus: not a device of the second generation or later \(404\)$"
+        ),
     ):
         driver(device).port_status(0)
 

@@ -127,7 +127,7 @@ def test_a_pending_state_is_read_until_it_has_settled(net_snmp: Snmpd) -> None:
 def test_an_outlet_that_the_string_does_not_have(net_snmp: Snmpd) -> None:
     made = by_row("digipower", net_snmp.port)
     for action in ("on", "status"):
-        with pytest.raises(PermanentError, match="there is no outlet 9: the device tells of 8"):
+        with pytest.raises(PermanentError, match="there is no outlet 9: the device has 8"):
             made.handle(action, 9)
 
 

@@ -191,7 +191,7 @@ def test_nonsense(said: bytes) -> None:
 def test_an_answer_without_end() -> None:
     with (
         Scripted([(wire('{"system":{"get_sysinfo":{}}}'), b"\xff\xff\xff\xff")]) as device,
-        pytest.raises(TransientError, match=f"^127.0.0.1:{device.port} says too much at asking for the outlets$"),
+        pytest.raises(TransientError, match=f"^127.0.0.1:{device.port} sends too much at asking for the outlets$"),
     ):
         driver(device).port_on(1)
 

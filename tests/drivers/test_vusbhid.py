@@ -52,7 +52,7 @@ def test_each_relay() -> None:
         driver().port_off(3)
         assert board.outlets == {"1": "on", "2": "on", "3": "off", "4": "on"}
         with pytest.raises(
-            PermanentError, match=r"^USB device 16c0:05df \(bus 1 device \d+\) has 4 relays, no relay 5$"
+            PermanentError, match=r"^USB device 16c0:05df \(bus 1 device \d+\) has 4 relays, not relay 5$"
         ):
             driver().port_on(5)
 

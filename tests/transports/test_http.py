@@ -244,7 +244,7 @@ def test_the_better_algorithm_is_taken() -> None:
 def test_logins_of_other_kinds(challenge: str) -> None:
     with (
         DigestDevice(challenge) as device,
-        pytest.raises(PermanentError, match=r"asks for a login of a kind that is not known here$"),
+        pytest.raises(PermanentError, match=r"asks for an unknown kind of login$"),
     ):
         client(device.port, username="admin", password=SECRET).request("GET", "/")
 

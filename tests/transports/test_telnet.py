@@ -67,7 +67,7 @@ def test_endless_talk_is_cut_short(noise: bytes) -> None:
     with (
         Puppet(talk) as device,
         session(device) as console,
-        pytest.raises(TransientError, match=r"127.0.0.1:[0-9]+ says too much at the prompt") as caught,
+        pytest.raises(TransientError, match=r"127.0.0.1:[0-9]+ sends too much at the prompt") as caught,
     ):
         console.expect("the prompt", {"prompt": "> "})
     assert not isinstance(caught.value, DeviceTimeout)

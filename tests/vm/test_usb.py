@@ -131,7 +131,7 @@ def test_what_is_not_there_is_told_in_one_line(pdu: str, running: Daemon, daemon
         ("absent-EG-PMS", "1", "no .*00:00:00:00:00 is attached; found: 01:01:51:a4:c3"),
         ("absent-YKUSH", "1", "no YKUSH YK00000 is attached; found: YK20345"),
         ("absent-ClewareUsbSwitch4", "1", "no Cleware device 4711 is attached; found: 107187"),
-        ("the+other+board", "3", "has 2 relays, no relay 3"),
+        ("the+other+board", "3", "has 2 relays, not relay 3"),
         ("any-board", "1", "the configuration must say which relay board"),
     ],
 )
