@@ -59,9 +59,15 @@ def faults(driver: type[PDUDriver], settings: Mapping[str, Any]) -> dict[str, st
 
 def traits(driver: type[PDUDriver], settings: Mapping[str, Any]) -> Traits:
     """Return what a class says of a PDU with some settings. Raises: ValueError."""
+    options = _asked("configured", lambda: driver.configured(settings))
+
+    def asked(name: str) -> Callable[..., Any]:
+        if isinstance(inspect.getattr_static(driver, name), hook):
+            return getattr(options, name)  # type: ignore[no-any-return]
+        return lambda *arguments: _hook(driver, name)(*arguments, settings)
 
     def pool() -> tuple[str, int] | None:
-        found = _hook(driver, "pool")(settings)
+        found = asked("pool")()
         if found is None:
             return None
         name, most = found
@@ -70,17 +76,11 @@ def traits(driver: type[PDUDriver], settings: Mapping[str, Any]) -> Traits:
         return str(name), int(most)
 
     return Traits(
-        _asked("reads_state", lambda: bool(_hook(driver, "reads_state")(settings))),
-        _asked("restarts", lambda: bool(_hook(driver, "restarts")(settings))),
+        _asked("reads_state", lambda: bool(asked("reads_state")())),
+        _asked("restarts", lambda: bool(asked("restarts")())),
         _asked("pool", pool),
-        partial(_canonical_port, _asked("canonical_port", lambda: _canonical_port_of(driver, settings))),
+        partial(_canonical_port, asked("canonical_port")),
     )
-
-
-def _canonical_port_of(driver: type[PDUDriver], settings: Mapping[str, Any]) -> Callable[[str], str]:
-    if isinstance(inspect.getattr_static(driver, "canonical_port"), hook):  # asked for each request: bound only once
-        return driver.configured(settings).canonical_port
-    return lambda port: driver.canonical_port(port, settings)
 
 
 def _canonical_port(canonical_port: Callable[[str], str], port: str) -> str:
@@ -128,8 +128,8 @@ def _failed(name: str, error: BaseException) -> ValueError:
 def _hook(driver: type[PDUDriver], name: str) -> Callable[..., Any]:
     own = isinstance(inspect.getattr_static(driver, name), classmethod | staticmethod)
     if own or not legacy(driver):
-        hook: Callable[..., Any] = getattr(driver, name)
-        return hook
+        found: Callable[..., Any] = getattr(driver, name)
+        return found
     return vars(PDUDriver)[name].__get__(None, driver)  # type: ignore[no-any-return]
 
 
