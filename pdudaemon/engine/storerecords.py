@@ -82,7 +82,7 @@ class Records:
                 return self._database.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise storefiles.store_error(self._path, error) from None
-        except OverflowError:  # a number that no row can have
+        except (OverflowError, UnicodeEncodeError):  # a number, or half a character, that no row can have
             return []
 
 

@@ -32,10 +32,19 @@ _TOLD = """
 CREATE TABLE told (
     pdu TEXT NOT NULL, port TEXT NOT NULL, state TEXT NOT NULL, time REAL NOT NULL, PRIMARY KEY (pdu, port));
 """
-# Of what a request switched only that which is new: others may have switched the rest since. OR REPLACE would mean
-# nothing here: what the statement that sets off a trigger says of conflicts goes before.
-_TRIGGER = """
-CREATE TRIGGER request_told AFTER UPDATE OF switched ON request WHEN new.switched <> old.switched BEGIN
+# Of what a request switched only that which is new: others may have switched the rest since. One outlet, as it is most
+# often, takes half the time. OR REPLACE would mean nothing here: what the statement that sets off a trigger says of
+# conflicts goes before.
+_TRIGGERS = """
+CREATE TRIGGER request_told_one AFTER UPDATE OF switched ON request
+WHEN old.switched = '[]' AND json_array_length(new.switched) = 1 BEGIN
+    INSERT INTO told
+    VALUES (json_extract(new.switched, '$[0][0]'), json_extract(new.switched, '$[0][1]'),
+            json_extract(new.switched, '$[0][2]'), json_extract(new.switched, '$[0][3]'))
+    ON CONFLICT (pdu, port) DO UPDATE SET state=excluded.state, time=excluded.time;
+END;
+CREATE TRIGGER request_told AFTER UPDATE OF switched ON request
+WHEN new.switched <> old.switched AND NOT (old.switched = '[]' AND json_array_length(new.switched) = 1) BEGIN
     INSERT INTO told
     SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),
            json_extract(value, '$[2]'), json_extract(value, '$[3]')
@@ -70,7 +79,7 @@ ALTER TABLE request ADD COLUMN key TEXT;
 def fresh() -> bytes:
     """Return a store with nothing in it."""
     with contextlib.closing(sqlite3.connect(":memory:")) as database:
-        database.executescript(f"{_REQUEST} {_TOLD} {_TRIGGER} {_COMMAND} PRAGMA user_version={VERSION};")
+        database.executescript(f"{_REQUEST} {_TOLD} {_TRIGGERS} {_COMMAND} PRAGMA user_version={VERSION};")
         return database.serialize()
 
 
@@ -80,7 +89,7 @@ def prepare(database: sqlite3.Connection, path: str) -> None:
     if version > VERSION:
         raise StoreError(f"{path}: written by a newer pdudaemon (version {version} of the store)")
     if version == 0:
-        script = f"BEGIN; {_REQUEST} {_TOLD} {_TRIGGER} {_COMMAND} PRAGMA user_version={VERSION}; COMMIT;"
+        script = f"BEGIN; {_REQUEST} {_TOLD} {_TRIGGERS} {_COMMAND} PRAGMA user_version={VERSION}; COMMIT;"
         database.executescript(script)
         database.execute("PRAGMA wal_checkpoint")  # so that what it all hangs on is not in the log alone
     elif version < VERSION:
@@ -97,7 +106,7 @@ def _migrate(database: sqlite3.Connection, version: int) -> None:
     """Make a store of an earlier version one of this version, all of it or nothing."""
     begin = f"{_FROM_VERSION_1} {_TOLD}" if version == 1 else "DROP TRIGGER IF EXISTS request_told;"
     try:
-        database.executescript(f"BEGIN IMMEDIATE; {begin} {_TRIGGER} {_FROM_VERSION_2} {_COMMAND}")
+        database.executescript(f"BEGIN IMMEDIATE; {begin} {_TRIGGERS} {_FROM_VERSION_2} {_COMMAND}")
         if version == 1:
             _fill_told(database)
         database.execute(f"PRAGMA user_version={VERSION}")

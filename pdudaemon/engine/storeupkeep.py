@@ -106,18 +106,18 @@ class Upkeep:
         with self._lock:
             self._before()
             self._written, self._woken = 0, False
-        if self._left_of() > LONGEST:
-            self._left_of()
+        if self._passed() > LONGEST:
+            self._passed()  # most of what came meanwhile
             with self._lock:
-                self._left_of()
+                self._passed()
 
-    def _left_of(self) -> int:
-        """Take over what is in the log, as far as nobody reads it; return how long it is, 0 if that was all of it."""
+    def _passed(self) -> int:
+        """Take over what is in the log by now, as far as nobody reads it; return how many pages that is."""
         with self._using:
             if self._database is None:
                 return 0
-            _, pages, done = self._database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            return int(pages) if done < pages else 0
+            _, pages, _ = self._database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            return int(pages)
 
     def _forgotten(self) -> bool:
         with self._lock:
