@@ -58,7 +58,8 @@ def waiting(sync: DiskSync) -> int:
     return len(sync._changed._waiters)  # type: ignore[attr-defined]
 
 
-def test_those_who_come_meanwhile_share_the_next(disk: Disk) -> None:
+def second_round(disk: Disk) -> tuple[DiskSync, Asking, list[Asking]]:
+    """Let many come while one fdatasync runs, and that end; return when the one for the many has begun."""
     sync = DiskSync()
     first = Asking(sync)
     eventually(lambda: disk.begun == 1)
@@ -67,6 +68,11 @@ def test_those_who_come_meanwhile_share_the_next(disk: Disk) -> None:
     disk.let.release()
     first.join(60)
     eventually(lambda: disk.begun == 2)
+    return sync, first, others
+
+
+def test_those_who_come_meanwhile_share_the_next(disk: Disk) -> None:
+    sync, first, others = second_round(disk)
     assert all(each.is_alive() for each in others)  # the one that ended had begun before they came
     last = Asking(sync)
     eventually(lambda: waiting(sync) == MANY)  # but for the one who sees to it
@@ -81,14 +87,7 @@ def test_those_who_come_meanwhile_share_the_next(disk: Disk) -> None:
 
 
 def test_an_error_is_told_to_all_of_its_round_and_to_nobody_else(disk: Disk) -> None:
-    sync = DiskSync()
-    first = Asking(sync)
-    eventually(lambda: disk.begun == 1)
-    others = [Asking(sync) for _ in range(MANY)]
-    eventually(lambda: waiting(sync) == MANY)
-    disk.let.release()
-    first.join(60)
-    eventually(lambda: disk.begun == 2)
+    sync, first, others = second_round(disk)
     disk.error = OSError(errno.EIO, "Input/output error")
     disk.let.release()
     for each in others:
