@@ -38,7 +38,7 @@ from pdudaemon.power import Command, Outlet, Request, State
 log = logging.getLogger("pdud.store")
 
 MEMORY = storefiles.MEMORY
-CHUNK = 100  # rows in one statement
+CHUNK = storerows.SIZES[-1]  # rows in one statement
 LOOK_EVERY = 0.25  # seconds between two looks at whether the files are still there
 CLOSE_GRACE = 10.0  # seconds for the thread to end, which may wait for the disk
 _BATCH = 100  # requests that are forgotten at once
@@ -226,14 +226,13 @@ class Store:
         """Commit rows: those of a single statement are a transaction by themselves."""
         try:
             if command is None and len(rows) <= CHUNK:
-                self._db.execute(storerows.upsert(len(rows)), [each for row in rows for each in row])
+                self._db.execute(*storerows.upsert(rows))
                 return
             self._db.execute("BEGIN IMMEDIATE")
             if command is not None:
                 self._db.execute(storerows.ADD_COMMAND, command)
             for start in range(0, len(rows), CHUNK):
-                chunk = rows[start : start + CHUNK]
-                self._db.execute(storerows.upsert(len(chunk)), [each for row in chunk for each in row])
+                self._db.execute(*storerows.upsert(rows[start : start + CHUNK]))
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._error(error) from None

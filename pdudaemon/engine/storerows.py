@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from pdudaemon.errors import PDUDaemonError
 from pdudaemon.power import Action, Command, Outcome, Outlet, Phase, Request, State, Target
 
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)  # of statements, in rows
 SENSELESS = (ValueError, TypeError, LookupError, RecursionError)  # what a row that makes no sense raises
 
 _FIXED = ("id", "action", "target", "all_outlets", "delay", "client", "accepted", "command", "names", "key")
@@ -107,9 +108,18 @@ def values(snapshot: Snapshot, number: int, command: int | None) -> Values:
     ]
 
 
+def upsert(rows: list[Values]) -> tuple[str, Values]:
+    """Return the statement that adds rows, or writes down how far their requests have come since, and its values.
+
+    There are at most as many as the last of `SIZES`. The last row is repeated, which changes nothing, up to one of
+    these: SQLite keeps each statement that it has compiled, of which one for each number would take 16 MiB.
+    """
+    size = next(size for size in SIZES if size >= len(rows))
+    return _upsert(size), [each for row in (*rows, *rows[-1:] * (size - len(rows))) for each in row]
+
+
 @functools.cache
-def upsert(rows: int) -> str:
-    """Return the statement that adds so many rows, or writes down how far their requests have come since."""
+def _upsert(rows: int) -> str:
     row = f"({', '.join('?' * len(_COLUMNS))})"
     change = ", ".join(f"{name}=excluded.{name}" for name in _CHANGING)
     return (

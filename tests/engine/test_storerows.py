@@ -28,7 +28,8 @@ def written(request: Request, number: int = 7) -> Request:
         database.deserialize(storeschema.fresh())
         database.row_factory = sqlite3.Row
         for _ in range(2):
-            database.execute(storerows.upsert(1), storerows.values(storerows.taken(request), number, request.command))
+            row = storerows.values(storerows.taken(request), number, request.command)
+            database.execute(*storerows.upsert([row]))
         (row,) = database.execute("SELECT * FROM request")
         storerows.check(row)
         return storerows.request_of(row, 5.0)
@@ -68,7 +69,7 @@ def test_outlets_are_spelled_as_json_with_blanks(many: int) -> None:
 
 
 def test_what_never_changes_is_not_written_again() -> None:
-    statement = storerows.upsert(3)
+    statement, _ = storerows.upsert([[1], [2], [3]])
     change = statement.partition("DO UPDATE SET ")[2]
     for name in ("action", "target", "all_outlets", "delay", "client", "accepted=", "command", "names", "key"):
         assert f" {name}" not in f" {change}"

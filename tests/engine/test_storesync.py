@@ -72,7 +72,7 @@ def second_round(disk: Disk) -> tuple[DiskSync, Asking, list[Asking]]:
 
 
 def test_those_who_come_meanwhile_share_the_next(disk: Disk) -> None:
-    sync, first, others = second_round(disk)
+    sync, _, others = second_round(disk)
     assert all(each.is_alive() for each in others)  # the one that ended had begun before they came
     last = Asking(sync)
     eventually(lambda: waiting(sync) == MANY)  # but for the one who sees to it
