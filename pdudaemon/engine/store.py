@@ -28,7 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from pdudaemon.engine import storecheck, storefiles, storerows, storeschema
+from pdudaemon.engine import storecheck, storefiles, storerows, storeschema, storestart
 from pdudaemon.engine.storerecords import CommandRecord, Records, read_only
 from pdudaemon.engine.storesync import DiskSync
 from pdudaemon.engine.storeupkeep import Upkeep
@@ -42,7 +42,6 @@ CHUNK = storerows.SIZES[-1]  # rows in one statement
 LOOK_EVERY = 0.25  # seconds between two looks at whether the files are still there
 CLOSE_GRACE = 10.0  # seconds for the thread to end, which may wait for the disk
 _BATCH = 100  # requests that are forgotten at once
-_DATED = 1000  # requests, the newest, that tell how far the clock has been
 
 
 class Store:
@@ -72,7 +71,8 @@ class Store:
                 self._file = storefiles.locked(path)
             self._open()
             storecheck.set_aside(self._db, path)
-            self._read()
+            self._last = storestart.last_number(self._db)
+            self._told = storestart.told(self._db)
         except (sqlite3.Error, OSError, StoreError) as error:
             if self._file is not None:
                 os.close(self._file)
@@ -103,17 +103,6 @@ class Store:
             self._records.use(None)
             self._upkeep.use(None)
         self._db.close()
-
-    def _read(self) -> None:
-        (self._last,) = self._db.execute(
-            "SELECT max(ifnull(max(id), 0), (SELECT ifnull(max(id), 0) FROM command)) FROM request"
-        ).fetchone()
-        # As bytes: half a character, which JSON can spell, is no UTF-8.
-        told = "SELECT CAST(pdu AS BLOB), CAST(port AS BLOB), state, time FROM told"
-        for pdu, port, state, when in self._db.execute(told):
-            outlet = Outlet(pdu.decode(errors="surrogatepass"), port.decode(errors="surrogatepass"))
-            with suppress(ValueError):  # else nothing is known of it
-                self._told[outlet] = State(state), float(when)
 
     def _error(self, error: sqlite3.Error | OSError) -> StoreError:
         return storefiles.store_error(self.path, error)
@@ -243,47 +232,18 @@ class Store:
 
     def _forget(self) -> bool:
         """Forget a batch of what history has no room for; return whether there may be more. The lock is held."""
-        # The newest stays, so that no number is given twice.
-        old = "SELECT id FROM request WHERE ended IS NOT NULL AND id < ? ORDER BY id LIMIT ?"
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            (newest,) = self._db.execute("SELECT max(id) FROM request").fetchone()
-            forget = f"DELETE FROM request WHERE id IN ({old}) RETURNING command"
-            gone = [number for (number,) in self._db.execute(forget, ((newest or 0) - self.history, _BATCH))]
-            left = "DELETE FROM command WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM request WHERE command = ?1)"
-            for number in {*gone} - {None}:
-                self._db.execute(left, (number,))
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+        gone = storerows.forget(self._db, self.history, _BATCH)
         if gone:
-            self._upkeep.wrote(2 + len(gone) // 4)
-        return len(gone) == _BATCH
+            self._upkeep.wrote(2 + gone // 4)
+        return gone == _BATCH
 
     def live(self) -> list[Request]:
-        """Return the requests that have not ended, in the order of acceptance.
-
-        How far the clock has been is told by them and by the newest of those that have ended.
-        """
-        times = "max(accepted, ifnull(started, 0), ifnull(off_ended, 0), ifnull(ended, 0))"
-        newest = f"SELECT id, {times} FROM request ORDER BY id DESC LIMIT {_DATED}"
+        """Return the requests that have not ended, in the order of acceptance."""
         try:
             with self._lock:
-                rows = self._db.execute(
-                    f"SELECT *, {times} AS latest FROM request WHERE ended IS NULL ORDER BY id DESC"
-                ).fetchall()
-                dated = self._db.execute(newest).fetchall()
+                return storestart.live(self._db)
         except sqlite3.Error as error:
             raise self._error(error) from None
-        found: list[Request] = []
-        latest = 0.0
-        for row in rows:
-            while dated and dated[0][0] >= row["id"]:
-                latest = max(latest, dated.pop(0)[1])
-            latest = max(latest, row["latest"])
-            found.append(storerows.request_of(row, latest))
-        return found[::-1]
 
     def record(self, number: int) -> dict[str, Any]:
         """Return one request as a record for people. Raises also: NoSuchRequest."""

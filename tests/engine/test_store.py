@@ -56,17 +56,6 @@ def test_requests_are_numbered_in_order_and_on_record_at_once(path: Path, many: 
     store.close()
 
 
-def test_numbers_go_on_after_a_restart_and_after_the_history_is_gone(path: Path) -> None:
-    store = Store(str(path), history=0)
-    store.add_all([end(asked("on")) for _ in range(5)])
-    store.close()
-    store = Store(str(path), history=0)
-    request = asked("on")
-    store.add_all([request])
-    assert request.id == 6
-    store.close()
-
-
 def test_what_is_noted_is_what_it_was_then(path: Path) -> None:
     """And the newest counts; what changes later is in no commit until it is noted."""
     store = Store(str(path))
@@ -183,16 +172,6 @@ def test_a_half_of_a_character_is_written_as_none(path: Path) -> None:
     assert store.record(1)["client"] == "half ?" and store.record(2)["outlets"][0]["port"] == "\udc00"
     assert store.find_key("\udc00") is None
     store.close()
-
-
-def test_how_far_the_clock_has_been_is_told_by_what_was_accepted_later(path: Path) -> None:
-    store = Store(str(path))
-    store.add_all(
-        [end(asked("on", accepted=9e9), 9e9), asked("on"), end(asked("on", accepted=ACCEPTED + 7)), asked("on")]
-    )
-    store.close()
-    with closing(Store(str(path))) as again:
-        assert [(each.id, each.latest) for each in again.live()] == [(2, ACCEPTED + 7), (4, ACCEPTED)]
 
 
 def test_in_memory_all_of_it_works_but_for_what_is_of_the_disk() -> None:
