@@ -27,7 +27,7 @@ def told(path: Path, outlet: Outlet) -> State | None:
 def accepted(store: Store, *outlets: Outlet) -> Request:
     """Return a request on record."""
     request = Request(Action.ON, Target("x", outlets), 0, "", time.time(), Phase.ON, outlets=[*outlets])
-    request.id = store.add(request)
+    store.add_all([request])
     return request
 
 
@@ -38,7 +38,8 @@ def test_it_outlives_the_history_and_a_restart(tmp_path: Path) -> None:
         request = accepted(store, A if number == 0 else B)
         store.switched(request, request.outlets[0], State.OFF if number == 0 else State.ON, number)
         request.ended, request.outlets = 1.0 + number, []
-        store.progress(request)
+        store.note(request)
+        store.flush()
     eventually(lambda: len(store.rows(1000)) < 100)
     assert store.last_told(A) == (State.OFF, 0) and store.last_told(B) == (State.ON, 199)
     store.close()
@@ -52,7 +53,8 @@ def test_it_is_in_the_same_commit_and_of_the_last_to_switch(tmp_path: Path) -> N
     first, second = accepted(store, A, B), accepted(store, A)
     for request, outlet, state in ((first, A, State.ON), (second, A, State.OFF), (first, B, State.ON)):
         store.switched(request, outlet, state, 5.0)
-        store.progress(request)
+        store.note(request)
+        store.flush()
     store.close()
     assert (told(path, A), told(path, B)) == (State.OFF, State.ON)
 
@@ -64,7 +66,8 @@ def test_names_with_any_character(tmp_path: Path) -> None:
     request = accepted(store, *outlets)
     for outlet in outlets:
         store.switched(request, outlet, State.ON, 5.0)
-    store.progress(request)
+    store.note(request)
+    store.flush()
     store.close()
     assert [told(path, outlet) for outlet in outlets] == [State.ON] * 3
 
