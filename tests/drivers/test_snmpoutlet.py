@@ -90,7 +90,6 @@ TABLES = {  # the same, typed from the facts sheets
         off=(f"{EATON}.3.{{n}}", 0),
         status=f"{EATON}.2.{{n}}",
         states={1: "on", 0: "off"},
-        pending=3,
         ports={"1": "0.1", "0.7": "0.7"},
     ),
     "apc_rpdu2": fake.Table(f"{RPDU2_CONTROL}.{{n}}", status=f"{RPDU2_STATUS}.{{n}}", states={2: "on", 1: "off"}),
@@ -101,7 +100,7 @@ TABLES = {  # the same, typed from the facts sheets
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_shapes_of_rows_and_the_agent_by_their_tables(name: str) -> None:
-    with fake.Agent(table=TABLES[name], lag=1 if name == "eaton_epdu" else 0) as agent:
+    with fake.Agent(table=TABLES[name]) as agent:
         made = by_row(name, agent.port, community=fake.COMMUNITY)
         for port in agent.outlets:
             for state in ("on", "off", "on"):

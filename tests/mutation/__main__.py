@@ -97,11 +97,10 @@ def own_tests(tree: Path, file: str) -> list[str]:
 def tried(tree: Path, file: str, tests: list[str], jobs: int = 2, sample: int = 0, seed: int = 0) -> list[Tried]:
     """Try all mutants of a file, or a sample of so many, ``jobs`` at a time. Raises: SystemExit if tests fail without."""
     source = (tree / file).read_text()
-    waiting = [*mutants(source)]
+    waiting = [*enumerate(mutants(source))]
     if sample:
         waiting = random.Random(seed).sample(waiting, min(sample, len(waiting)))
-    waiting.reverse()
-    results: list[Tried] = []
+    results: dict[int, Tried] = {}
     with tempfile.TemporaryDirectory() as folder:
         copies = [Copy(tree, Path(folder) / str(number)) for number in range(jobs)]
         begun = time.monotonic()
@@ -109,18 +108,19 @@ def tried(tree: Path, file: str, tests: list[str], jobs: int = 2, sample: int = 
             sys.exit(f"{' '.join(tests)}: fails as it is")
         bound = 3 * (time.monotonic() - begun) * jobs + 30
 
+        left = iter(waiting)  # of all threads
+
         def work(copy: Copy) -> None:
-            while waiting:
-                mutant = waiting.pop()
+            for number, mutant in left:
                 copy.put(file, mutant.source)
-                results.append(Tried(file, mutant, copy.run(tests, bound) == PASSED))
+                results[number] = Tried(file, mutant, copy.run(tests, bound) == PASSED)
 
         threads = [threading.Thread(target=work, args=(copy,)) for copy in copies]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    return sorted(results, key=lambda each: each.mutant.line)
+    return [results[number] for number in sorted(results)]
 
 
 def explanations(path: Path) -> dict[str, str]:

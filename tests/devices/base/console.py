@@ -50,7 +50,7 @@ class Console(Device):
 
     def send(self, connection: socket.socket, data: bytes) -> None:
         """Send; slowly, but not as slowly as a short answer could be: there are many screens to a dialogue."""
-        piece = 41 if self.mood is Mood.SLOW else len(data)
+        piece = 120 if self.mood is Mood.SLOW else len(data)
         for start in range(0, len(data), piece):
             connection.sendall(data[start : start + piece])
             self.closing.wait(0.002 if self.mood is Mood.SLOW else 0)
