@@ -29,7 +29,6 @@ from tests.mutation.mutants import Mutant, mutants
 ROOT = Path(__file__).parent.parent.parent
 EXPLAINED = Path(__file__).parent / "explained.txt"
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist")
-PASSED, FAILED, INTERRUPTED = 0, 1, 2
 
 
 class Tried(NamedTuple):
@@ -62,8 +61,8 @@ class Copy:
         self._now += 1
         os.utime(path, (self._now, self._now))
 
-    def run(self, tests: list[str], seconds: float) -> int | None:
-        """Run tests until one fails; return how pytest ended, None if it was ended after so many seconds."""
+    def failure(self, tests: list[str], seconds: float) -> str:
+        """Run tests until one fails; return what they print then, or that they took longer than so many seconds."""
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
         process = subprocess.Popen(
             command,
@@ -77,14 +76,12 @@ class Copy:
         try:
             printed, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            return None
+            return f"not done within {seconds:.0f} s"
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
-        if process.returncode not in (PASSED, FAILED, INTERRUPTED):
-            sys.exit(printed.decode())
-        return process.returncode
+        return printed.decode() if process.returncode else ""
 
 
 def own_tests(tree: Path, file: str) -> list[str]:
@@ -104,16 +101,15 @@ def tried(tree: Path, file: str, tests: list[str], jobs: int = 2, sample: int = 
     with tempfile.TemporaryDirectory() as folder:
         copies = [Copy(tree, Path(folder) / str(number)) for number in range(jobs)]
         begun = time.monotonic()
-        if copies[0].run(tests, 3600) != PASSED:
-            sys.exit(f"{' '.join(tests)}: fails as it is")
+        if printed := copies[0].failure(tests, 3600):
+            sys.exit(f"{printed}{' '.join(tests)}: fails as it is")
         bound = 3 * (time.monotonic() - begun) * jobs + 30
-
         left = iter(waiting)  # of all threads
 
         def work(copy: Copy) -> None:
             for number, mutant in left:
                 copy.put(file, mutant.source)
-                results[number] = Tried(file, mutant, copy.run(tests, bound) == PASSED)
+                results[number] = Tried(file, mutant, not copy.failure(tests, bound))
 
         threads = [threading.Thread(target=work, args=(copy,)) for copy in copies]
         for thread in threads:
