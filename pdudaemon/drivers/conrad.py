@@ -37,7 +37,7 @@ class Conrad(PDUDriver):
     """Each answer to an order tells the relays of its card."""
 
     models = {"conrad197720": None}
-    ports = Numbered(_CARDS * 8 - 1, first=0)
+    ports = Numbered(_CARDS * 8 - 1, first=0, at_most=True)
 
     device = Setting(text, "/dev/ttyUSB0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
 

@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Self
 from pdudaemon.drivers.declarations import define, hook, legacy, registered
 from pdudaemon.drivers.options import PDUOptions
 from pdudaemon.drivers.ports import Named, Numbered, Ports, counted, numbered
+from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
 from pdudaemon.errors import (
     DeviceTimeout,
     FailedRequestException,
@@ -39,8 +40,11 @@ from pdudaemon.transports.deadline import Deadline
 __all__ = [
     "Attached",
     "FailedRequestException",
+    "Identity",
+    "InletReading",
     "Named",
     "Numbered",
+    "OutletReading",
     "PDUDriver",
     "PDUOptions",
     "UnknownCommandException",
@@ -96,6 +100,9 @@ class PDUDriver:
 
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Values of `PDUOptions` where the family's own are better than the usual ones."""
+
+    stable_names: ClassVar[bool] = False
+    """Whether the names that `read_outlets` tells are unique and stay, so that an outlet may be addressed by it."""
 
     hostname: str = ""
     connection: Any = None  # for drivers written for the existing daemon, which read it before they set it
@@ -158,8 +165,7 @@ class PDUDriver:
                 return str(int(port))
             except ValueError:
                 return port
-        ports = type(self).ports
-        return (ports if isinstance(ports, Ports) else PDUDriver.ports).canonical(port, self)
+        return self._ports().canonical(port, self)
 
     @hook
     def faults(self) -> dict[str, str]:
@@ -170,6 +176,13 @@ class PDUDriver:
     def reads_state(self) -> bool:
         """Whether `port_status` can say something with these settings."""
         return type(self).port_status is not PDUDriver.port_status
+
+    @hook
+    def reads_outlets(self) -> bool:
+        """Whether `read_outlets` can say something with these settings; the default: if `port_status` can."""
+        if type(self).read_outlets is PDUDriver.read_outlets:
+            return self._ports().every(self) is not None
+        return not legacy(type(self))
 
     @hook
     def restarts(self) -> bool:
@@ -220,6 +233,23 @@ class PDUDriver:
         """Read the state of a port from the device. Not overridden: the state cannot be read."""
         raise PermanentError("the state cannot be read from this device")
 
+    def read_outlets(self) -> list[OutletReading]:
+        """Read all outlets of the device, in one exchange where it allows that. Raises: as `port_interaction`.
+
+        Not overridden: the state of each port that ``ports`` says there is, one by one.
+        """
+        if (ports := self._ports().every(self)) is None:
+            raise PermanentError("this device does not say which outlets it has")
+        return [OutletReading(port, state=as_state(self.handle("status", int(port)))) for port in ports]
+
+    def read_inlets(self) -> list[InletReading]:
+        """Read what comes in, whole and in parts. Raises: as `port_interaction`. Empty: the device does not measure."""
+        return []
+
+    def identify(self) -> Identity | None:
+        """Read who the device is; None: it does not say. Raises: as `port_interaction`."""
+        return None
+
     def confirm(self, port_number: Any, wanted: State, within: float = math.inf) -> None:
         """Read a state back until it is ``wanted``: for ``verify``, and for devices that acknowledge nothing.
 
@@ -238,6 +268,10 @@ class PDUDriver:
     def port_reboot(self, port_number: Any) -> None:
         """Let the device restart the port by itself (a BMC, a cloud). Not redone after a crash of the daemon."""
         raise UnknownCommandException(f"the driver {type(self).__name__} has no 'reboot' of its own")
+
+    def _ports(self) -> Ports:
+        ports = type(self).ports  # of a class written for the existing daemon, whatever it is
+        return ports if isinstance(ports, Ports) and not legacy(type(self)) else PDUDriver.ports
 
     def _cleanup(self) -> None:
         """Called after each action that went well; for drivers written for the existing daemon."""

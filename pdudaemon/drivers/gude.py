@@ -40,7 +40,7 @@ class Gude(PDUDriver):
     """Lines of the console; what it cannot show, the web interface does."""
 
     models = {"gude1202": None}
-    ports = Numbered(12)
+    ports = Numbered(12, at_most=True)
 
     telnetport = tcp_port(23, "the console")
     httpport = tcp_port(80, "the web interface")

@@ -32,6 +32,8 @@ class Traits:
     """What a class says of a PDU by its settings, see the methods of `PDUDriver` by these names."""
 
     reads_state: bool = False
+    reads_outlets: bool = False
+    stable_names: bool = False
     restarts: bool = False
     pool: tuple[str, int] | None = None
     canonical_port: Callable[[str], str] = field(default=str, compare=False)
@@ -75,8 +77,12 @@ def traits(driver: type[PDUDriver], settings: Mapping[str, Any]) -> Traits:
             raise _wrong(found, "name and a number from 1 on")
         return str(name), int(most)
 
+    reads_state = _asked("reads_state", lambda: bool(asked("reads_state")()))
+    reads_outlets = _asked("reads_outlets", lambda: bool(asked("reads_outlets")()))
     return Traits(
-        _asked("reads_state", lambda: bool(asked("reads_state")())),
+        reads_state,
+        reads_outlets and (reads_state or driver.read_outlets is not PDUDriver.read_outlets),
+        not legacy(driver) and driver.stable_names is True,
         _asked("restarts", lambda: bool(asked("restarts")())),
         _asked("pool", pool),
         partial(_canonical_port, asked("canonical_port")),

@@ -53,7 +53,7 @@ class ModbusTCP(NetworkDevice):
     """Writes single coils, which the device answers by repeating the order."""
 
     models = {"modbustcp": None}
-    ports = Numbered(65535, first=0)
+    ports = Numbered(65535, first=0, at_most=True)
 
     port = tcp_port(502)
     unit = Setting(integer(0, 255), 1, "unit id (device id) of the board")

@@ -31,6 +31,10 @@ class Ports:
             raise ValueError(f"{port!r} is not a port: letters, digits and _ . : + / - only, not beginning with -")
         return str(int(port)) if port.isdecimal() else port
 
+    def every(self, driver: Any) -> list[str] | None:
+        """Return all ports of a ``driver`` with settings and a row, canonical; None: nobody knows which there are."""
+        return None
+
     def mistake(self, models: Mapping[str, Any]) -> str:
         """Return what cannot work of this with the rows of a family, in words; empty if nothing."""
         return ""
@@ -39,17 +43,20 @@ class Ports:
 class Numbered(Ports):
     """Numbers from ``first`` to ``last``, which a row may tell: ``Numbered(8)``, ``Numbered(lambda row: row.outlets)``.
 
-    Where a setting says how many there are, it is given itself: ``Numbered(outlets)``.
+    Where a setting says how many there are, it is given itself: ``Numbered(outlets)``. ``at_most``: the device may have
+    fewer, and nobody knows how many.
     """
 
-    def __init__(self, last: Last | Callable[[Any], Last], *, first: int = 1) -> None:
+    def __init__(self, last: Last | Callable[[Any], Last], *, first: int = 1, at_most: bool = False) -> None:
+        self._at_most = at_most
         self._last = last
         self._first = first
 
     def canonical(self, port: str, driver: Any) -> str:
-        last = self._last_of(driver.row)
-        most = getattr(driver, last.name) if isinstance(last, Setting) else last
-        return numbered(super().canonical(port, driver), most, self._first)
+        return numbered(super().canonical(port, driver), self._most(driver), self._first)
+
+    def every(self, driver: Any) -> list[str] | None:
+        return None if self._at_most else [str(number) for number in range(self._first, self._most(driver) + 1)]
 
     def mistake(self, models: Mapping[str, Any]) -> str:
         for word, row in models.items():
@@ -57,6 +64,11 @@ class Numbered(Ports):
             if not isinstance(last, Setting) and not (isinstance(last, int) and last >= self._first):
                 return f"`ports` of {word!r} are {self._first} to {last!r}; the last must be a number, or a setting"
         return ""
+
+    def _most(self, driver: Any) -> int:
+        last = self._last_of(driver.row)
+        most: int = getattr(driver, last.name) if isinstance(last, Setting) else last
+        return most
 
     def _last_of(self, row: Any) -> Last:
         return self._last(row) if callable(self._last) else self._last

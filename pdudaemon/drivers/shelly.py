@@ -31,7 +31,7 @@ class ShellyGen2(NetworkDevice):
     """Ports are the ids of the switch components."""
 
     models = {"shelly_gen2": None}
-    ports = Numbered(_LAST_SWITCH, first=0)
+    ports = Numbered(_LAST_SWITCH, first=0, at_most=True)
 
     port = tcp_port(80, "the web server")
     password = Setting(text, "", "password of the device, if it has one", secret=True)

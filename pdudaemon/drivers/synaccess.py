@@ -39,7 +39,7 @@ class NetBooter(PDUDriver):
     """Sets an outlet and reads it back; there are as many ports as the largest unit has outlets."""
 
     models = {"synnetbooter": None}
-    ports = Numbered(16)
+    ports = Numbered(16, at_most=True)
 
     username, password = login("admin", "admin", "the console")
     telnetport = tcp_port(23, "the console")

@@ -45,7 +45,7 @@ class UHubCtl(PDUDriver):
     """One hub."""
 
     models = {"uhubctl": None}
-    ports = Numbered(_PORTS)
+    ports = Numbered(_PORTS, at_most=True)
 
     location = Setting(
         Kind("location of a hub", _location), "", "where the hub is, as `uhubctl` prints it (`1-2.4.4`)", required=True

@@ -34,7 +34,7 @@ class VUSBHID(PDUDriver):
     """Sets a relay and reads it back."""
 
     models = {"vusbhid": None}
-    ports = Numbered(_MOST_RELAYS)
+    ports = Numbered(_MOST_RELAYS, at_most=True)
     usb_ids = ("16c0:05df",)
 
     serial = Setting(text, "", "the board's own number, of five characters, if there are several boards")

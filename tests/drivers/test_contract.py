@@ -19,13 +19,15 @@ from urllib.parse import unquote
 import pytest
 
 from pdudaemon.config import reader
-from pdudaemon.drivers import strategies
+from pdudaemon.drivers import hooks, strategies
+from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, RequestError, TransientError
 from pdudaemon.power import Action, State
 from tests import devices
 from tests.devices.base.device import Case, Mood
+from tests.support.action import begun
 from tests.support.process import eventually, nothing_left_behind
 
 FAMILIES = [
@@ -160,6 +162,45 @@ def fails(at: Bench, mood: Mood, port: str) -> None:
         at.be_patient()
         eventually(lambda: well_again(at, wanted, port))
         assert at.device.outlets[port] == wanted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_readings(name: str) -> None:
+    """A driver that tells of its outlets tells what the device has, and nothing that it has not."""
+    with NAMES[name].case(name, Mood.WELL) as case:
+        driver = strategies.find(name)
+        traits = hooks.traits(driver, case.settings)
+        made = begun(driver(case.hostname, case.settings), PATIENT)
+        assert traits.reads_outlets or not case.names | case.readings
+        if traits.reads_outlets:
+            for state in ("on", "off"):
+                case.device.outlets[case.ports[-1]] = state
+                told(made.read_outlets(), case)
+        else:
+            with pytest.raises(PermanentError):
+                made.read_outlets()
+        assert {each.name: quantities(each) for each in made.read_inlets()} == {
+            name: {**NOTHING, **each} for name, each in case.inlets.items()
+        }
+        assert made.identify() == (Identity(*case.identity) if case.identity else None)
+
+
+NOTHING: dict[str, float | None] = dict.fromkeys(["watts", "volts", "amps", "watt_hours"])
+
+
+def quantities(reading: OutletReading | InletReading) -> dict[str, float | None]:
+    """Return what is measured, in thousandths at the finest."""
+    found = {name: getattr(reading, name) for name in NOTHING}
+    return {name: value if value is None else round(value, 3) for name, value in found.items()}
+
+
+def told(outlets: list[OutletReading], case: Case) -> None:
+    """Check what is told of the outlets, those of the fake and no others."""
+    assert sorted(each.port for each in outlets) == sorted(case.device.outlets)
+    for each in outlets:
+        assert each.state in (None, State(case.device.outlets[each.port]))
+        assert each.name == case.names.get(each.port)
+        assert quantities(each) == {**NOTHING, **case.readings.get(each.port, {})}
 
 
 def well_again(at: Bench, action: str, port: str) -> bool:

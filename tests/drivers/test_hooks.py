@@ -53,9 +53,10 @@ HOOKS = {
     "faults": ["None", "5", "{'x': 1}", "{1: 'x'}", "'text'"],
     "pool": ["5", "'ab'", "('a', 0)", "('a', -1)", "('a', True)", "(1, 1)", "('a', 'b')", "('a', 1, 2)"],
     "reads_state": ["{}[1]"],
+    "reads_outlets": ["{}[1]"],
     "restarts": ["{}[1]"],
 }
-PARAMETERS = {"accepts": "drivername", "faults": "settings", "pool": "settings", "reads_state": "s", "restarts": "s"}
+PARAMETERS = {"accepts": "drivername", "faults": "settings", "pool": "settings"}  # the others: any word
 
 
 def installed(daemon: Callable[..., Daemon], body: str, **settings: object) -> Daemon:
@@ -74,7 +75,7 @@ def test_a_hook_that_fails_disables_its_pdu_alone(daemon: Callable[..., Daemon],
     for number, body in enumerate(bodies):
         source += f"class P{number}(Plugin):\n"
         source += "    @classmethod\n    def accepts(cls, name):\n        return name.startswith('p')\n"
-        source += f"    @classmethod\n    def {hook}(cls, {PARAMETERS[hook]}):\n        {body}\n"
+        source += f"    @classmethod\n    def {hook}(cls, {PARAMETERS.get(hook, 's')}):\n        {body}\n"
         words[f"p{number}"] = f"P{number}"
     install_plugin(started.plugins, "pluginmodule", source, words)
     started.start()

@@ -103,7 +103,11 @@ class Device:
 
 @dataclass
 class Case:
-    """How to reach one fake by one driver name: what stands in the configuration, and which ports there are."""
+    """How to reach one fake by one driver name: what stands in the configuration, and which ports there are.
+
+    What the device has of names and meters is told as well, so that a driver is held to it; a quantity that is not
+    there must be None.
+    """
 
     device: Any  # has .outlets, .received, .sessions
     hostname: str
@@ -111,3 +115,7 @@ class Case:
     ports: list[str]
     bad_ports: list[str]
     secrets: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)  # port -> what the device calls it
+    readings: dict[str, dict[str, float]] = field(default_factory=dict)  # port -> of OutletReading: {"watts": 12.5}
+    inlets: dict[str, dict[str, float]] = field(default_factory=dict)  # name -> of InletReading
+    identity: tuple[str, ...] = ()  # maker, model, serial, firmware
