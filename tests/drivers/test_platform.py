@@ -501,6 +501,7 @@ def test_nodes_run_in_parallel_up_to_the_bound_and_one_node_never_with_itself(
     assert max(map(int, counts)) == 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE", "PUT"])
 def test_dead_nodes_do_not_hold_up_the_live_ones(daemon: Callable[..., Daemon], tmp_path: Path, method: str) -> None:
     """Far more than there are places, and each of them takes longer than anybody waits here."""

@@ -137,6 +137,7 @@ class Holder(PDUDriver):
 """
 
 
+@pytest.mark.long
 def test_health_is_what_the_watchdog_asks(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     """A dispatcher that hangs with its lock held is neither fed nor said to be well, and holds up no answer."""
     systemd = Manager(str(tmp_path / "notify"))
