@@ -72,12 +72,17 @@ class Table:
     pending: Value | None = None
     ports: int | Mapping[str, str] = 8
     kind: int = INTEGER
-    bad_ports: tuple[str, ...] = ("0", "9", "-1", "x", "1.2", "1;2")
+    bad_ports: tuple[str, ...] = ()  # what is no port; left out: what no device has, and the numbers around the outlets
 
     @property
     def indices(self) -> dict[str, str]:
         """The index of each port."""
         return {str(n): str(n) for n in range(1, self.ports + 1)} if isinstance(self.ports, int) else dict(self.ports)
+
+    def refused(self) -> list[str]:
+        """Return what is no port."""
+        around = ["0", str(self.ports + 1), "1.2"] if isinstance(self.ports, int) else []
+        return [*(self.bad_ports or ("-1", "x", "1;2", *around))]
 
     @property
     def read(self) -> str:
@@ -288,7 +293,7 @@ def answering(agent: Agent, name: str, mood: Mood, **settings: Any) -> Iterator[
         patience = PATIENT if mood in (Mood.WELL, Mood.SLOW) else 1.0
         common = {"driver": name, "snmpport": agent.port, "snmptimeout": patience}
         login = {} if "username" in settings else {"community": COMMUNITY}
-        bad_ports, secret = [*agent.table.bad_ports], settings.get("authpassphrase", COMMUNITY)
+        bad_ports, secret = agent.table.refused(), settings.get("authpassphrase", COMMUNITY)
         yield Case(agent, "127.0.0.1", {**common, **login, **settings}, [*agent.outlets], bad_ports, [secret])
 
 
