@@ -29,7 +29,13 @@ from pdudaemon.config.model import LEVELS, PROTOCOLS, Config, DaemonOptions
 from pdudaemon.drivers.driver import PDUOptions
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import MEMORY, Store, copied
-from pdudaemon.errors import ConfigError, Conflict, PDUDaemonError, RequestError, StoreError
+from pdudaemon.errors import (
+    ConfigError,
+    Conflict,
+    PDUDaemonError,
+    RequestError,
+    StoreError,
+)
 from pdudaemon.power import Action, Request
 from pdudaemon.server import access
 from pdudaemon.server.listener import WORDS, Order, order

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.drivers.network import tcp_port
-from pdudaemon.errors import PermanentError
+from pdudaemon.drivers.readings import OutletReading, stated
+from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, choice, text
 from pdudaemon.transports import ssh
@@ -46,8 +47,16 @@ class Acme(PDUDriver):
             raise PermanentError(f"{script} on {self.hostname} exited with {output.status}{why}")
 
     def port_status(self, port_number: int) -> State:
-        output = self._run(f"cat /sys/class/gpio/gpio{_GPIO_OF_FIRST + 2 * (port_number - 1):d}/value")
+        output = self._run(f"cat {_value(port_number)}")
         return _STATES.get(output.last_line, State.UNKNOWN) if output.status == 0 else State.UNKNOWN
+
+    def read_outlets(self) -> list[OutletReading]:
+        files = " ".join(map(_value, range(1, PROBES + 1)))
+        said = self._run(f"for file in {files}; do echo $(cat $file 2>/dev/null); done").text.split("\n")
+        lines = [line.strip() for line in said][:PROBES]
+        if len(lines) < PROBES:
+            raise TransientError(f"{self.hostname} told the values of {len(lines)} GPIOs only")
+        return stated({probe: _STATES.get(line, State.UNKNOWN) for probe, line in enumerate(lines, 1)})
 
     def _run(self, remote: str) -> Output:
         login = ssh.Login(
@@ -61,3 +70,8 @@ class Acme(PDUDriver):
             old_algorithms=self.old_algorithms,
         )
         return ssh.run(login, remote, self.deadline, hold=self.lock_fd)
+
+
+def _value(probe: int) -> str:
+    """Return the file that tells whether a probe is on."""
+    return f"/sys/class/gpio/gpio{_GPIO_OF_FIRST + 2 * (probe - 1):d}/value"

@@ -17,6 +17,7 @@ import re
 import shutil
 
 from pdudaemon.drivers.driver import PDUDriver, hook
+from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.errors import DeviceError, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
@@ -61,6 +62,9 @@ class BCU(PDUDriver):
         if level is None:
             raise self._failure("get_level", output)
         return State.ON if (level[1] == "HIGH") == bool(self.reset_gpio_active_low) else State.OFF
+
+    def read_outlets(self) -> list[OutletReading]:
+        return [OutletReading(_THE_PORT, state=self.port_status(1))]
 
     def _run(self, *words: str) -> Output:
         """Run bcu. Raises: PermanentError if it does not end with 0."""

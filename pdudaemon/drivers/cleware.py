@@ -4,10 +4,10 @@
 Source: Cleware's USBaccess library; another tool for Linux (F. Balbi) for the number of tries.
 Tested: against a fake of hidapi; with Debian's hidapi, against a fake device on the kernel's USB (`make test-usb`).
 Quirks: ``serial`` is decimal, as printed on the device. Newer devices all have the USB serial number 0x63813 and the
-true one in their memory; 407571 (0x63813) is taken as well while only one such device is attached. The state streams
-in and lags behind, so a state is believed when it is what was asked for, or has stayed the same for some reports. The
-device may miss an order, which is then given again. Old firmware of the Switch 4 has the state elsewhere, or inverted.
-The Switch 8 is first asked in plain bytes, then in 7-bit ones.
+true one in their memory; 407571 (0x63813) is taken as well while only one such device is attached. The state streams in
+and lags behind, so a state is believed when it is what was asked for, or has stayed the same for some reports. The
+device may miss an order, which is then given again. The Switch 4 says which of its switches there are. Old firmware of
+it has the state elsewhere, or inverted. The Switch 8 is first asked in plain bytes, then in 7-bit ones.
 
     "switch": {"driver": "ClewareUsbSwitch4", "serial": 407123}
 """
@@ -15,10 +15,11 @@ The Switch 8 is first asked in plain bytes, then in 7-bit ones.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
+from pdudaemon.drivers.readings import Identity, OutletReading, by_bit, stated
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer
@@ -26,8 +27,11 @@ from pdudaemon.transports import hid
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.hid import HIDDevice, identified, pick
 
+T = TypeVar("T")
+
 _SET_SWITCH, _READ_MEMORY, _SET_CONTACTS, _SYNC = 0, 2, 3, 6
 _FIRST_SWITCH = 0x10
+_SWITCHES, _CONTACTS = 4, 8
 _SHARED_SERIAL = 0x63813
 _SERIAL_IN_MEMORY = range(8, 15)  # one hex digit at each address
 _REPORT = 6
@@ -70,12 +74,24 @@ class Cleware(PDUDriver):
         with self._device() as device:
             return self.state(device, port_number)
 
+    def read_outlets(self) -> list[OutletReading]:
+        with self._device() as device:
+            return stated(self.states(device))
+
+    def identify(self) -> Identity:
+        device = self._device()
+        return Identity("Cleware", device.product, _serial(device) or "", str(device.release))
+
     def order(self, device: HIDDevice, port: int, wanted: State) -> None:
         """Tell the device to switch a port; it does not say whether it did."""
         raise NotImplementedError
 
     def state(self, device: HIDDevice, port: int, wanted: State | None = None) -> State:
         """Read a port, giving it time to become what is wanted."""
+        raise NotImplementedError
+
+    def states(self, device: HIDDevice) -> dict[int, State]:
+        """Read all ports that there are."""
         raise NotImplementedError
 
     def _device(self) -> HIDDevice:
@@ -94,7 +110,7 @@ class ClewareSwitch(Cleware):
     """Up to four switches, each with a bit of its own in the state, at every second place."""
 
     models = {"ClewareUsbSwitch4": None}
-    ports = Numbered(4)
+    ports = Numbered(_SWITCHES, at_most=True)
     usb_ids = ("0d50:0008",)
 
     def order(self, device: HIDDevice, port: int, wanted: State) -> None:
@@ -103,26 +119,51 @@ class ClewareSwitch(Cleware):
 
     def state(self, device: HIDDevice, port: int, wanted: State | None = None) -> State:
         step = f"reading port {port}"
-        last, same = State.UNKNOWN, 0
-        for report in device.reports(_REPORT, step, _STATE_SECONDS):
-            if len(report) < _REPORT or not report[0] & _VALID:
-                continue
-            bit = bool(report[0 if device.release >= 10 else 2] >> 2 * (port - 1) & 1)
-            state = State.ON if bit != (device.release < 4) else State.OFF
-            same = same + 1 if state is last else 1
-            last = state
-            if state is wanted or (wanted is None and same == _STEADY):
-                return state
-        if wanted is None or last is State.UNKNOWN:  # too few reports that agree
+        last = State.UNKNOWN
+        if wanted is None:
+            return self._steady(device, step, lambda bits: self._state(device, bits, port))
+        for bits in self._bits(device, step):
+            if (last := self._state(device, bits, port)) is wanted:
+                return last
+        if last is State.UNKNOWN:
             raise device.silent(step)
         return last
+
+    def states(self, device: HIDDevice) -> dict[int, State]:
+        def told(bits: int) -> dict[int, State]:
+            there = [1, *(port for port in range(2, _SWITCHES + 1) if bits >> 2 * (port - 1) - 1 & 1)]
+            return {port: self._state(device, bits, port) for port in there}
+
+        return self._steady(device, "reading the ports", told)
+
+    @staticmethod
+    def _state(device: HIDDevice, bits: int, port: int) -> State:
+        return State.ON if bool(bits >> 2 * (port - 1) & 1) != (device.release < 4) else State.OFF
+
+    def _steady(self, device: HIDDevice, step: str, told: Callable[[int], T]) -> T:
+        """Return what some reports, one after the other, have ``told`` alike."""
+        last, same = None, 0
+        for bits in self._bits(device, step):
+            found = told(bits)
+            same = same + 1 if found == last else 1
+            last = found
+            if same == _STEADY:
+                return found
+        raise device.silent(step)
+
+    @staticmethod
+    def _bits(device: HIDDevice, step: str) -> Iterator[int]:
+        """Yield what the valid reports have: two bits for each port."""
+        for report in device.reports(_REPORT, step, _STATE_SECONDS):
+            if len(report) >= _REPORT and report[0] & _VALID:
+                yield report[0] & ~_VALID if device.release >= 10 else report[2]
 
 
 class ClewareContact(Cleware):
     """Eight contacts, of which all states are told with the number of the question, so that none can be stale."""
 
     models = {"ClewareUsbSwitch8": None}
-    ports = Numbered(8)
+    ports = Numbered(_CONTACTS)
     usb_ids = ("0d50:0030",)
 
     def __init__(self, hostname: str | None = None, settings: Mapping[str, Any] | None = None) -> None:
@@ -136,7 +177,12 @@ class ClewareContact(Cleware):
         device.write(frame, f"switching port {port}")
 
     def state(self, device: HIDDevice, port: int, wanted: State | None = None) -> State:
-        step = f"reading port {port}"
+        return self._states(device, f"reading port {port}")[port]
+
+    def states(self, device: HIDDevice) -> dict[int, State]:
+        return self._states(device, "reading the ports")
+
+    def _states(self, device: HIDDevice, step: str) -> dict[int, State]:
         for seven_bit in (self._seven_bit, not self._seven_bit):
             for _ in range(_SYNCS):
                 self._question = self._question % 127 + 1
@@ -144,8 +190,7 @@ class ClewareContact(Cleware):
                 for report in device.reports(_REPORT, step, _ANSWER_SECONDS):
                     if len(report) >= _REPORT and report[0] & _VALID and report[1] == self._question:
                         self._seven_bit = seven_bit
-                        states = int.from_bytes(report[4:6], "big") ^ (0 if device.release > 6 else _ALL)
-                        return State.ON if states >> (port - 1) & 1 else State.OFF
+                        return by_bit(int.from_bytes(report[4:6]), _CONTACTS, inverted=device.release <= 6)
         raise device.silent(step)
 
 

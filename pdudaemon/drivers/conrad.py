@@ -19,6 +19,7 @@ import operator
 from collections.abc import Iterator
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.readings import OutletReading, by_bit, stated
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -28,6 +29,7 @@ _SETUP, _GET_PORT, _GET_OPTION, _SET_OPTION, _SET_SINGLE, _DEL_SINGLE = 1, 2, 4,
 _ERROR = 255
 _BROADCASTS_PASS = 1  # the option that the cards leave the factory with
 _CARDS = 255
+_RELAYS = 8  # of a card
 _FRAME = 4
 _PATIENCE = 1.0  # seconds for an answer, before we see whether the cards are out of step
 _SILENCE = 0.25  # seconds after which no more is to be expected
@@ -37,27 +39,35 @@ class Conrad(PDUDriver):
     """Each answer to an order tells the relays of its card."""
 
     models = {"conrad197720": None}
-    ports = Numbered(_CARDS * 8 - 1, first=0, at_most=True)
+    ports = Numbered(_CARDS * _RELAYS - 1, first=0, at_most=True)
 
     device = Setting(text, "/dev/ttyUSB0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
         order = _SET_SINGLE if wanted is State.ON else _DEL_SINGLE
-        if self._act(order, port_number, 1 << port_number % 8, f"switching relay {port_number}") is not wanted:
+        if self._act(order, port_number, 1 << port_number % _RELAYS, f"switching relay {port_number}") is not wanted:
             raise TransientError(f"{self.device}: relay {port_number} is not {wanted} after being switched")
 
     def port_status(self, port_number: int) -> State:
         return self._act(_GET_PORT, port_number, 0, f"reading relay {port_number}")
 
+    def read_outlets(self) -> list[OutletReading]:
+        states: dict[int, State] = {}
+        with self._cards() as (line, cards):
+            for card in range(1, cards + 1):
+                relays = by_bit(self._ask(line, _GET_PORT, card, 0, f"reading card {card}"), _RELAYS)
+                states |= {_RELAYS * (card - 1) + relay - 1: state for relay, state in relays.items()}
+        return stated(states)
+
     def _act(self, command: int, relay: int, data: int, step: str) -> State:
-        with self._cards() as line:
-            relays = self._ask(line, command, relay // 8 + 1, data, step)
-        return State.ON if relays >> relay % 8 & 1 else State.OFF
+        card, place = divmod(relay, _RELAYS)
+        with self._cards() as (line, _):
+            return by_bit(self._ask(line, command, card + 1, data, step), _RELAYS)[place + 1]
 
     @contextlib.contextmanager
-    def _cards(self) -> Iterator[SerialPort]:
-        """Open the line and give the cards their addresses."""
+    def _cards(self) -> Iterator[tuple[SerialPort, int]]:
+        """Open the line and give the cards their addresses; yield it with the number of cards."""
         step = "the initialisation"
         with SerialPort(self.device, self.deadline, baudrate=19200) as line:
             self._ask(line, _SETUP, 1, 0, step)
@@ -69,7 +79,7 @@ class Conrad(PDUDriver):
             for card in range(1, cards + 1):
                 if self._ask(line, _GET_OPTION, card, 0, step) != _BROADCASTS_PASS:
                     self._ask(line, _SET_OPTION, card, _BROADCASTS_PASS, step)
-            yield line
+            yield line, cards
 
     def _ask(self, line: SerialPort, command: int, card: int, data: int, step: str) -> int:
         """Return the data of a card's answer. A command that fails is sent once more when the cards are in step."""

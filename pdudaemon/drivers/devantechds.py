@@ -15,12 +15,13 @@ import struct
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.drivers.network import tcp_port
+from pdudaemon.drivers.readings import Identity, OutletReading, by_bit, stated
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
 from pdudaemon.transports.tcp import Connection
 
-_SET, _GET = 0x31, 0x33
+_INFO, _SET, _GET = 0x30, 0x31, 0x33
 
 
 class DevantechDS(PDUDriver):
@@ -42,20 +43,29 @@ class DevantechDS(PDUDriver):
             connection.send(struct.pack(">BBBI", _SET, port_number, wanted is State.ON, no_pulse), step)
             if answer := connection.receive_answer(1, step)[0]:
                 raise PermanentError(f"{connection.peer} refused {step} (0x{answer:02x})")
-            if self._state(connection, port_number) is not wanted:
+            if self._states(connection)[port_number] is not wanted:
                 raise TransientError(f"{connection.peer}: relay {port_number} is not {wanted} after {step}")
 
     def port_status(self, port_number: int) -> State:
         with self._connection() as connection:
-            return self._state(connection, port_number)
+            return self._states(connection)[port_number]
+
+    def read_outlets(self) -> list[OutletReading]:
+        with self._connection() as connection:
+            return stated(self._states(connection))
+
+    def identify(self) -> Identity:
+        step = "asking for the versions"
+        with self._connection() as connection:
+            connection.send(bytes([_INFO]), step)
+            _, major, minor, *_ = connection.receive_answer(8, step)
+        return Identity("Devantech", firmware=f"{major}.{minor}")
 
     def _connection(self) -> Connection:
         return Connection(self.ip, self.port, self.deadline)
 
-    @staticmethod
-    def _state(connection: Connection, relay: int) -> State:
+    def _states(self, connection: Connection) -> dict[int, State]:
         """Read all relays: after a byte for the one named in the question, the first relay is the last bit."""
         step = "reading the relays"
         connection.send(bytes([_GET, 1]), step)
-        relays = int.from_bytes(connection.receive_answer(5, step)[1:])
-        return State.ON if relays >> (relay - 1) & 1 else State.OFF
+        return by_bit(int.from_bytes(connection.receive_answer(5, step)[1:]), self.row)

@@ -18,12 +18,14 @@ from typing import NamedTuple
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
+from pdudaemon.drivers.readings import Identity, OutletReading, by_bit, stated
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, choice, text
 from pdudaemon.transports.tcp import Connection
 
-_ACTIVE, _INACTIVE, _STATES, _LOGIN, _LOGOUT = 0x20, 0x21, 0x24, 0x79, 0x7B
+_INFO, _ACTIVE, _INACTIVE, _STATES, _LOGIN, _LOGOUT = 0x10, 0x20, 0x21, 0x24, 0x79, 0x7B
+_MODELS = {18: "ETH002", 19: "ETH008", 20: "ETH484", 21: "ETH8020", 23: "ETH0621"}
 
 
 class Board(NamedTuple):
@@ -53,12 +55,23 @@ class DevantechETH(NetworkDevice):
         wanted = State(command)
         with self._connection() as connection, self._unlocked(connection):
             switch(connection, port_number, (wanted is State.ON) == (self.logic == "NO"), bool(self.password))
-            if self._state(connection, port_number) is not wanted:
+            if self._states(connection)[port_number] is not wanted:
                 raise TransientError(f"{connection.peer}: relay {port_number} is not {wanted} after switching")
 
     def port_status(self, port_number: int) -> State:
         with self._connection() as connection:
-            return self._state(connection, port_number)
+            return self._states(connection)[port_number]
+
+    def read_outlets(self) -> list[OutletReading]:
+        with self._connection() as connection:
+            return stated(self._states(connection))
+
+    def identify(self) -> Identity:
+        step = "asking for the model"
+        with self._connection() as connection:
+            connection.send(bytes([_INFO]), step)
+            model, _, firmware = connection.receive_answer(3, step)
+        return Identity("Devantech", _MODELS.get(model, ""), firmware=str(firmware))
 
     def _connection(self) -> Connection:
         return Connection(self.host, self.port, self.deadline)
@@ -74,12 +87,11 @@ class DevantechETH(NetworkDevice):
         finally:
             log_out(connection)
 
-    def _state(self, connection: Connection, relay: int) -> State:
+    def _states(self, connection: Connection) -> dict[int, State]:
         step = "reading the relays"
         connection.send(bytes([_STATES]), step)
         states = connection.receive_answer(self.row.state_bytes, step)
-        active = bool(int.from_bytes(states, "little") >> (relay - 1) & 1)
-        return State.ON if active == (self.logic == "NO") else State.OFF
+        return by_bit(int.from_bytes(states, "little"), self.row.relays, inverted=self.logic == "NC")
 
 
 def log_in(connection: Connection, password: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver, counted
+from pdudaemon.drivers.readings import Identity, OutletReading, by_bit, stated
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -21,7 +22,8 @@ from pdudaemon.transports import serialport
 from pdudaemon.transports.deadline import Deadline, current
 from pdudaemon.transports.serialport import SerialPort
 
-_GET_STATES = 0x5B
+_GET_VERSION, _GET_STATES = 0x5A, 0x5B
+_MODULES = {8: "USB-RLY08", 9: "USB-RLY16", 10: "USB-RLY02", 15: "USB-RLY16L"}
 _ALL = {State.ON: 0x64, State.OFF: 0x6E}  # followed by the order for relay 1, then 2 and so on
 
 
@@ -59,6 +61,17 @@ class DevantechUSB(PDUDriver):
         with SerialPort(self.device, self.deadline) as line:
             return _state(line, port_number)
 
+    def read_outlets(self) -> list[OutletReading]:
+        with SerialPort(self.device, self.deadline) as line:
+            return stated(by_bit(_states(line), self.row))
+
+    def identify(self) -> Identity:
+        step = "asking for the version"
+        with SerialPort(self.device, self.deadline) as line:
+            line.send(bytes([_GET_VERSION]), step)
+            module, version = line.receive_exactly(2, step)
+        return Identity("Devantech", _MODULES.get(module, ""), firmware=str(version))
+
 
 class DevantechusbBase(PDUDriver):
     """What drivers written for the existing daemon build on: ``port_count`` relays; accepts nothing.
@@ -92,6 +105,10 @@ def _switch(line: SerialPort, relay: int, wanted: State) -> None:
 
 
 def _state(line: SerialPort, relay: int) -> State:
+    return by_bit(_states(line), relay)[relay]
+
+
+def _states(line: SerialPort) -> int:
     step = "reading the relays"
     line.send(bytes([_GET_STATES]), step)
-    return State.ON if line.receive_exactly(1, step)[0] >> (relay - 1) & 1 else State.OFF
+    return line.receive_exactly(1, step)[0]

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
+from pdudaemon.drivers.readings import OutletReading, stated
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -80,6 +81,10 @@ class EGPMSLAN(NetworkDevice):
     def port_status(self, port_number: int) -> State:
         with self._session() as (_, _, states):
             return states[port_number]
+
+    def read_outlets(self) -> list[OutletReading]:
+        with self._session() as (_, _, states):
+            return stated(states)
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[tuple[Connection, Cipher, dict[int, State]]]:

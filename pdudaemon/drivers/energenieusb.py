@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
+from pdudaemon.drivers.readings import Identity, OutletReading, stated
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -40,7 +41,7 @@ class EnerGenieUSB(PDUDriver):
     """Sets an outlet and reads it back. What differs is told by the USB id, not by the driver's name."""
 
     models = {"EG-PMS": None, "EG-PM2": None}
-    ports = Numbered(len(_FOUR))
+    ports = Numbered(len(_FOUR), at_most=True)
     usb_ids = tuple(_OUTLETS)
 
     device = Setting(text, "", "id of the strip, if there are several: five bytes, in hex digits, with colons")
@@ -62,8 +63,19 @@ class EnerGenieUSB(PDUDriver):
 
     def port_status(self, port_number: int) -> State:
         with self._strip() as strip:
-            report = 3 * self._outlet(strip, port_number)
-            return State.ON if strip.get_report(report, _REPORT, f"reading outlet {port_number}")[1] & 1 else State.OFF
+            return self._state(strip, port_number)
+
+    def read_outlets(self) -> list[OutletReading]:
+        with self._strip() as strip:
+            return stated({port: self._state(strip, port) for port in range(1, len(_OUTLETS[strip.id]) + 1)})
+
+    def identify(self) -> Identity:
+        with self._strip() as strip:
+            return Identity(model=strip.product, serial=_id(strip))
+
+    def _state(self, strip: USBDevice, port: int) -> State:
+        report = 3 * self._outlet(strip, port)
+        return State.ON if strip.get_report(report, _REPORT, f"reading outlet {port}")[1] & 1 else State.OFF
 
     def _strip(self) -> USBDevice:
         strips = usb.find(self.usb_ids, self.deadline, claim=True)
@@ -81,4 +93,8 @@ class EnerGenieUSB(PDUDriver):
 
 def _name(strip: USBDevice) -> str:
     with strip:
-        return strip.get_report(_ID, _REPORT, "reading its id").hex(":")
+        return _id(strip)
+
+
+def _id(strip: USBDevice) -> str:
+    return strip.get_report(_ID, _REPORT, "reading its id").hex(":")

@@ -18,10 +18,12 @@ from collections.abc import Mapping
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import WebDevice, login
+from pdudaemon.drivers.readings import OutletReading, stated
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.http import Client
 
+_OUTLETS = 4
 _STATES = {"1": State.ON, "0": State.OFF}
 _VALUES = {state: value for value, state in _STATES.items()}
 _OUTLET = re.compile(r"\bp6(\d)\s*=\s*([01])\b", re.IGNORECASE)
@@ -32,7 +34,7 @@ class IP9850(WebDevice):
     """Every command is a query, and every answer may tell of the outlets."""
 
     models = {"ip9850": None}
-    ports = Numbered(4)
+    ports = Numbered(_OUTLETS)
 
     username, password = login("", "", "the web pages")
 
@@ -47,6 +49,12 @@ class IP9850(WebDevice):
         if port_number not in states:
             raise TransientError(f"{source}: the answer does not tell the state of outlet {port_number}")
         return states[port_number]
+
+    def read_outlets(self) -> list[OutletReading]:
+        source, states = self._ask({"cmd": "getpower"})
+        if not states:
+            raise TransientError(f"{source}: the answer does not tell the state of any outlet")
+        return stated({outlet: state for outlet, state in states.items() if 1 <= outlet <= _OUTLETS})
 
     def _ask(self, words: Mapping[str, str]) -> tuple[str, dict[int, State]]:
         """Send a command; return whose answer it is, as errors begin, and the states of the outlets that it has."""

@@ -16,11 +16,13 @@ import re
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
+from pdudaemon.drivers.readings import OutletReading, stated
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
 from pdudaemon.transports.http import Client
 
+_OUTLETS = 8
 _LEDS = 24
 _BEFORE_OUTLETS = 9  # what is to be added to an outlet for its field, counted from 0
 _FIELD = re.compile(r"\s*([01])\s*(?:<|$)")
@@ -31,7 +33,7 @@ class LindyIPower(NetworkDevice):
     """Switches by one page and reads another; port 1 is the outlet A."""
 
     models = {"LindyIPowerClassic8": None}
-    ports = Numbered(8)
+    ports = Numbered(_OUTLETS)
 
     port = tcp_port(80, "the web pages")
     username = Setting(text, "", "user name of the web pages")
@@ -43,12 +45,21 @@ class LindyIPower(NetworkDevice):
         self.confirm(port_number, State(command), within=3)
 
     def port_status(self, port_number: int) -> State:
+        return self._states(port_number)[port_number]
+
+    def read_outlets(self) -> list[OutletReading]:
+        return stated(self._states(*range(1, _OUTLETS + 1)))
+
+    def _states(self, *outlets: int) -> dict[int, State]:
         answer = self._client().request("GET", "/status.xml")
-        fields = answer.text.split(",")[port_number + _BEFORE_OUTLETS :]
-        found = _FIELD.match(fields[0]) if fields else None
-        if found is None:
-            raise TransientError(f"{answer.source}: the answer does not tell the state of outlet {port_number}")
-        return _STATES[found[1]]
+        fields = answer.text.split(",")
+        states = {}
+        for outlet in outlets:
+            found = _FIELD.match("".join(fields[outlet + _BEFORE_OUTLETS :][:1]))
+            if found is None:
+                raise TransientError(f"{answer.source}: the answer does not tell the state of outlet {outlet}")
+            states[outlet] = _STATES[found[1]]
+        return states
 
     def _client(self) -> Client:
         username = self.username if self.password else ""

@@ -6,9 +6,10 @@ A port is the address of its coil as it stands on the wire, from 0: what a manua
 Source: Modbus application protocol 1.1b3 and Modbus messaging on TCP/IP 1.0b.
 Tested: with the server of pymodbus, and against a fake.
 Quirks: some boards read coils only from the first one on: when one coil alone is not answered, or is refused as an
-illegal address, all up to it are read.
+illegal address, all up to it are read. A board does not say how many coils it has, so all are read together only if
+``coils`` does.
 
-    "relays": {"driver": "modbustcp", "ip": "192.0.2.60", "unit": 1}
+    "relays": {"driver": "modbustcp", "ip": "192.0.2.60", "unit": 1, "coils": 8}
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import Numbered
+from pdudaemon.drivers.driver import Numbered, hook
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
+from pdudaemon.drivers.readings import OutletReading, by_bit, stated
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer
@@ -58,6 +60,11 @@ class ModbusTCP(NetworkDevice):
     port = tcp_port(502)
     unit = Setting(integer(0, 255), 1, "unit id (device id) of the board")
     slave = Setting(integer(0, 255), 1, "older name of `unit`, which is preferred")
+    coils = Setting(integer(0, _MOST_COILS), 0, "how many coils the board has, so that all can be read; 0: not known")
+
+    @hook
+    def reads_outlets(self) -> bool:
+        return self.coils > 0
 
     def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
         super().__init__(hostname, settings)
@@ -77,13 +84,23 @@ class ModbusTCP(NetworkDevice):
         except (DeviceTimeout, _Illegal):
             return self._read(0, port_number, self.deadline)
 
+    def read_outlets(self) -> list[OutletReading]:
+        if not self.coils:
+            raise PermanentError("coils is not set: the board does not say how many it has")
+        coils = self._coils(0, self.coils, "reading the coils", self.deadline)
+        return stated({coil - 1: state for coil, state in coils.items()})
+
     def _read(self, first: int, coil: int, deadline: Deadline) -> State:
         """Return the last of the coils from ``first`` on."""
-        last = coil - first
-        size = last // 8 + 1
-        question = struct.pack(">BHH", _READ_COILS, first, last + 1)
-        answer = self._ask(question, f"reading coil {coil}", size + 2, deadline, bytes([_READ_COILS, size]))
-        return State.ON if answer[2 + last // 8] >> last % 8 & 1 else State.OFF
+        count = coil - first + 1
+        return self._coils(first, count, f"reading coil {coil}", deadline)[count]
+
+    def _coils(self, first: int, count: int, step: str, deadline: Deadline) -> dict[int, State]:
+        """Return the states of some coils, counted from 1."""
+        size = (count + 7) // 8
+        question = struct.pack(">BHH", _READ_COILS, first, count)
+        answer = self._ask(question, step, size + 2, deadline, bytes([_READ_COILS, size]))
+        return by_bit(int.from_bytes(answer[2:], "little"), count)
 
     def _ask(self, request: bytes, step: str, size: int, deadline: Deadline, start: bytes) -> bytes:
         """Return the answer, of ``size`` bytes, that begins with ``start``."""

@@ -4,7 +4,8 @@
 Source: Numato's manuals and Python package; tests of the existing PDUDaemon for the relays' ids.
 Tested: against a fake on a real pty, through ser2net, and as a USB device of the kernel (`make test-usb`).
 Quirks: ``relay on`` and ``relay off`` are echoed and not acknowledged, so the relay is read back. The line's speed does
-not matter. The driver's first CR ends what another program may have left half typed.
+not matter. Modules with fewer than 8 relays do not all tell them together, so theirs are read one by one. The driver's
+first CR ends what another program may have left half typed.
 
     "bench": {"driver": "NumatoUSB8", "device": "/dev/serial/by-id/usb-Numato_Lab_8_Channel-if00"},
     "far": {"driver": "NumatoUSB16", "device": "rfc2217://192.0.2.20:4001"}
@@ -18,6 +19,7 @@ import string
 from collections.abc import Iterator
 
 from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
+from pdudaemon.drivers.readings import Identity, OutletReading, by_bit, stated
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -26,6 +28,7 @@ from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.serialport import SerialPort
 
 _DIGITS = string.digits + "abcdef"
+_LEAST_TOLD_TOGETHER = 8  # relays: smaller modules do not all know readall
 _LETTERS = string.digits + string.ascii_uppercase
 
 
@@ -67,6 +70,21 @@ class Numato(PDUDriver):
         with self._line() as line:
             return self._read(line, port_number)
 
+    def read_outlets(self) -> list[OutletReading]:
+        relays = len(self.row)
+        with self._line() as line:
+            if relays < _LEAST_TOLD_TOGETHER:
+                return stated({port: self._read(line, port) for port in range(1, relays + 1)})
+            command = "relay readall"
+            answer = self._ask(line, command)
+        if not re.fullmatch(rf"[0-9a-f]{{{relays // 4}}}", answer, re.IGNORECASE):
+            raise _nonsense(line, answer, command)
+        return stated(by_bit(int(answer, 16), relays))
+
+    def identify(self) -> Identity:
+        with self._line() as line:
+            return Identity("Numato Lab", firmware=self._ask(line, "ver")[:20])
+
     @contextlib.contextmanager
     def _line(self) -> Iterator[SerialPort]:
         with SerialPort(self.device, self.deadline) as line:
@@ -83,7 +101,7 @@ class Numato(PDUDriver):
         try:
             return State(answer)
         except ValueError:
-            raise TransientError(f"{line.peer} answered {answer[:40]!r} to {command!r}") from None
+            raise _nonsense(line, answer, command) from None
 
     @staticmethod
     def _ask(line: SerialPort, command: str) -> str:
@@ -91,5 +109,9 @@ class Numato(PDUDriver):
         line.send(f"{command}\r".encode(), repr(command))
         said = line.receive_until(b">", repr(command)).decode("latin-1").removesuffix(">").strip()
         if not said.startswith(command):
-            raise TransientError(f"{line.peer} answered {said[:40]!r} to {command!r}")
+            raise _nonsense(line, said, command)
         return said.removeprefix(command).strip()
+
+
+def _nonsense(line: SerialPort, said: str, command: str) -> TransientError:
+    return TransientError(f"{line.peer} answered {said[:40]!r} to {command!r}")

@@ -8,10 +8,14 @@ meter draws nobody knows what.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pdudaemon.power import State
+
+_LONGEST_LABEL = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +58,28 @@ class Identity:
     model: str = ""
     serial: str = ""
     firmware: str = ""
+
+
+def quantity(said: object, unit: float = 1.0) -> float | None:
+    """Return a number that a device says, of which 1 is ``unit`` of ours (a milliamp: 0.001); None if it is none."""
+    try:
+        found = math.nan if isinstance(said, bool) else float(said)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found * unit if math.isfinite(found) else None
+
+
+def label(said: object) -> str | None:
+    """Return what a device calls something, in one line of bounded length; None if that is no text, or empty."""
+    words = said.split() if isinstance(said, str) else []
+    return "".join(filter(str.isprintable, " ".join(words)))[:_LONGEST_LABEL] or None
+
+
+def stated(states: Mapping[int, State] | Mapping[str, State]) -> list[OutletReading]:
+    """Return readings of outlets of which nothing is known but the states, by port."""
+    return [OutletReading(str(port), state=state) for port, state in states.items()]
+
+
+def by_bit(bits: int, count: int, *, inverted: bool = False) -> dict[int, State]:
+    """Return the states of outlets from 1 on, of which the first is the lowest of some bits."""
+    return {port: State.ON if bool(bits >> port - 1 & 1) != inverted else State.OFF for port in range(1, count + 1)}

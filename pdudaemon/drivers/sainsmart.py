@@ -16,6 +16,7 @@ import re
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import WebDevice
+from pdudaemon.drivers.readings import OutletReading, stated
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.http import Client, Response
@@ -40,15 +41,25 @@ class SainSmart(WebDevice):
             self.confirm(port_number, wanted, within=3)
 
     def port_status(self, port_number: int) -> State:
-        answers = []
+        return self._states(port_number).get(port_number, State.UNKNOWN)
+
+    def read_outlets(self) -> list[OutletReading]:
+        states = self._states(*range(1, _RELAYS + 1))
+        return stated(states or dict.fromkeys(range(1, _RELAYS + 1), State.UNKNOWN))
+
+    def _states(self, *wanted: int) -> dict[int, State]:
+        """Read pages until they have shown all relays that are wanted, or have taken their turns."""
+        states: dict[int, State] = {}
+        shows = False
         for path in (_DIGITS, *_PAGES):
-            answers.append(self._get(path))
-            states = _shown(answers[-1].text)
-            if port_number in states:
-                return states[port_number]
-        if not any("<" in answer.text for answer in answers):
-            raise TransientError(f"{answers[-1].source}: the board shows no page")
-        return State.UNKNOWN
+            answer = self._get(path)
+            states |= _shown(answer.text)
+            if states.keys() >= {*wanted}:
+                return states
+            shows = shows or "<" in answer.text
+        if not shows:
+            raise TransientError(f"{answer.source}: the board shows no page")
+        return states
 
     def _get(self, path: str) -> Response:
         client = Client(self.host, self.deadline)

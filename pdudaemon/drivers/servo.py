@@ -19,6 +19,7 @@ from xml.parsers.expat import ExpatError
 
 from pdudaemon.drivers.driver import PDUDriver, hook
 from pdudaemon.drivers.network import tcp_port
+from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Kind, Setting, near, text
@@ -59,6 +60,10 @@ class Servo(PDUDriver):
     def reads_state(self) -> bool:
         return any(control in _RESETS for control in self.ctrls)
 
+    @hook
+    def reads_outlets(self) -> bool:
+        return self.reads_state()
+
     def port_interaction(self, command: str, port_number: int) -> None:
         for control in self.ctrls:
             source, done = self._call("set", control, _OPPOSITE[command] if control in _RESETS else command)
@@ -70,6 +75,9 @@ class Servo(PDUDriver):
         if not found:
             return super().port_status(port_number)
         return found.pop() if len(found) == 1 else State.UNKNOWN
+
+    def read_outlets(self) -> list[OutletReading]:
+        return [OutletReading(_THE_PORT, state=self.port_status(1))]
 
     def _read(self, reset: str) -> State:
         source, said = self._call("get", reset)

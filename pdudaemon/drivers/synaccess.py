@@ -3,8 +3,9 @@
 
 Source: the dialogue of the existing PDUDaemon; the vendor's list of commands; two observatories' code for ``pshow``.
 Tested: against a fake only.
-Quirks: every command is echoed, and what comes before the echo (an earlier prompt) means nothing. ``pset`` answers
-with nothing but a prompt, so the outlet is read back. Some units show their prompt only when a key has been pressed.
+Quirks: every command is echoed, and what comes before the echo (an earlier prompt) means nothing. ``pset`` answers with
+nothing but a prompt, so the outlet is read back, from the list of all with their names. Some units show their prompt
+only when a key has been pressed.
 
     "192.0.2.16": {"driver": "synnetbooter", "username": "admin", "password": "secret"}
 """
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.drivers.network import login, tcp_port
+from pdudaemon.drivers.readings import OutletReading, label
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports import telnet
@@ -31,7 +33,7 @@ _LOGIN = Login(
     strangers={**LOGIN, "a console that has no login": rf"login\s+\S[^>]*[\r\n]{_PROMPT}"},
 )
 _NOT_LET_IN = re.compile(r"invalid|incorrect|wrong|denied|fail", re.IGNORECASE)
-_OUTLET = re.compile(r"(?:^|[|\r\n])\s*(\d+)\s*\|[^|\r\n]*\|\s*(ON|OFF)\s*(?=[|\r\n]|$)", re.IGNORECASE)
+_OUTLET = re.compile(r"(?:^|[|\r\n])\s*(\d+)\s*\|([^|\r\n]*)\|\s*(ON|OFF)\s*(?=[|\r\n]|$)", re.IGNORECASE)
 _VALUES = {"on": "1", "off": "0"}
 
 
@@ -40,6 +42,7 @@ class NetBooter(PDUDriver):
 
     models = {"synnetbooter": None}
     ports = Numbered(16, at_most=True)
+    stable_names = True
 
     username, password = login("admin", "admin", "the console")
     telnetport = tcp_port(23, "the console")
@@ -58,6 +61,10 @@ class NetBooter(PDUDriver):
     def port_status(self, port_number: int) -> State:
         with self._session() as console:
             return self._read(console, port_number)
+
+    def read_outlets(self) -> list[OutletReading]:
+        with self._session() as console:
+            return self._list(console)
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[Dialogue]:
@@ -78,13 +85,20 @@ class NetBooter(PDUDriver):
 
     def _read(self, console: Dialogue, outlet: int) -> State:
         """Read the state of an outlet from the list of all of them."""
+        states = {each.port: each.state or State.UNKNOWN for each in self._list(console)}
+        if str(outlet) not in states:
+            raise PermanentError(f"{console.peer} has no outlet {outlet}: it has {', '.join(states)}")
+        return states[str(outlet)]
+
+    def _list(self, console: Dialogue) -> list[OutletReading]:
         said = self._say(console, "pshow")
-        states = {int(number): state for number, state in _OUTLET.findall(said)}
-        if not states:
+        outlets = [
+            OutletReading(str(int(number)), label(name), State(state.lower()))
+            for number, name, state in _OUTLET.findall(said)
+        ]
+        if not outlets:
             raise TransientError(f"{console.peer} answered {' '.join(said.split())[:60]!r} to 'pshow'")
-        if outlet not in states:
-            raise PermanentError(f"{console.peer} has no outlet {outlet}: it has {', '.join(map(str, states))}")
-        return State(states[outlet].lower())
+        return outlets
 
     @staticmethod
     def _say(console: Dialogue, command: str, end: str = "\r") -> str:

@@ -3,8 +3,9 @@
 
 Source: the files below ``/proc/power`` as several public programs are known to use them.
 Tested: against a fake ssh, and a real sshd that speaks old algorithms only, with a fake device behind it.
-Quirks: the device has an old dropbear, so what old ssh servers need is allowed. With ``verify_hostkey`` its key must be
-known to the daemon's user (``ssh-keyscan``), or stand in the file ``known_hosts``.
+Quirks: power, voltage and current are told for each outlet. The device has an old dropbear, so what old ssh servers
+need is allowed. With ``verify_hostkey`` its key must be known to the daemon's user (``ssh-keyscan``), or stand in the
+file ``known_hosts``.
 
     "192.0.2.66": {"driver": "ubntmfi6port", "username": "ubnt", "password": "secret", "verify_hostkey": false}
 """
@@ -15,13 +16,16 @@ import logging
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.drivers.network import tcp_port
+from pdudaemon.drivers.readings import OutletReading, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, text
 from pdudaemon.transports import ssh
+from pdudaemon.transports.command import Output
 
 log = logging.getLogger("pdud.ubiquiti")
 
+_FILES = _RELAY, _WATTS, _VOLTS, _AMPS = "relay", "active_pwr", "v_rms", "i_rms"
 _VALUES = {"on": "1", "off": "0"}
 _STATES = {"1": State.ON, "0": State.OFF}
 
@@ -45,13 +49,32 @@ class UbiquitiMFi(PDUDriver):
 
     def port_status(self, port_number: int) -> State:
         remote = f"cat /proc/power/relay{port_number:d}"
-        said = self._run(remote)
+        said = self._run(remote).last_line
         if said[:1] not in _STATES:
             raise TransientError(f"{self.hostname} answered {said[:40]!r} to {remote!r}")
         return _STATES[said[:1]]
 
-    def _run(self, remote: str) -> str:
-        """Run a command on the device; return the last line that it printed."""
+    def read_outlets(self) -> list[OutletReading]:
+        outlets = range(1, self.row + 1)
+        files = " ".join(f"{kind}{outlet}" for kind in _FILES for outlet in outlets)
+        loop = f"for file in {files}; do echo $file $(cat /proc/power/$file 2>/dev/null); done"
+        lines = [line.split() for line in self._run(loop).text.splitlines()]
+        said = {words[0]: words[1] for words in lines if len(words) == 2}
+        if not any(file.startswith(_RELAY) for file in said):
+            raise TransientError(f"{self.hostname} does not tell the state of any outlet")
+        return [
+            OutletReading(
+                str(outlet),
+                state=_STATES.get(said.get(f"{_RELAY}{outlet}", "")[:1], State.UNKNOWN),
+                watts=quantity(said.get(f"{_WATTS}{outlet}")),
+                volts=quantity(said.get(f"{_VOLTS}{outlet}")),
+                amps=quantity(said.get(f"{_AMPS}{outlet}")),
+            )
+            for outlet in outlets
+        ]
+
+    def _run(self, remote: str) -> Output:
+        """Run a command on the device. Raises: PermanentError if it fails."""
         if not self.verify_hostkey:
             log.warning("%s: the host key is not checked (verify_hostkey)", self.hostname)
         login = ssh.Login(
@@ -68,4 +91,4 @@ class UbiquitiMFi(PDUDriver):
         if output.status != 0:
             why = f": {output.last_line}" if output.last_line else ""
             raise PermanentError(f"{remote!r} on {self.hostname} exited with {output.status}{why}")
-        return output.last_line
+        return output

@@ -7,7 +7,8 @@ allowed (rpcd's ACL) to call ``info`` and ``manage`` of ``poe``; with one, that 
 Source: OpenWrt documentation (ubus, ubus session, rpcd); realtek-poe for the words of a state.
 Tested: against a fake only.
 Quirks: the HTTP status is 200 whatever happens. A port is on when it is not ``Disabled``, whether or not it delivers;
-older versions tell that as a plain text. The states that are told may be some seconds old.
+older versions tell that as a plain text. The states that are told may be some seconds old; so may the watts that a port
+delivers.
 
     "switch": {"driver": "ubus", "ip": "192.0.2.55"},
     "other": {"driver": "ubus", "username": "power", "password": "secret"}
@@ -15,17 +16,20 @@ older versions tell that as a plain text. The states that are told may be some s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pdudaemon.drivers.driver import Named
 from pdudaemon.drivers.network import WebDevice
+from pdudaemon.drivers.readings import Identity, OutletReading, label, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
 from pdudaemon.transports.http import Client
 
 _NOBODY = "0" * 32
+_LAN = "lan"
 _SESSION_SECONDS = 60
 _PERMISSION_DENIED = 6
 _CODES = {
@@ -45,8 +49,15 @@ _STATES = {"disabled": State.OFF, "unknown": State.UNKNOWN}
 
 
 def _spelled(port: str) -> str:
-    name = port.removeprefix("lan")
+    name = port.removeprefix(_LAN)
     return str(int(name)) if name.isdecimal() else name
+
+
+def _state(source: str, name: str, port: object) -> State:
+    status = port.get("status") if isinstance(port, dict) else port
+    if not isinstance(status, str):
+        raise TransientError(f"{source}: the answer does not tell the state of {name}")
+    return _STATES.get(status.lower(), State.ON)
 
 
 class Ubus(WebDevice):
@@ -59,20 +70,39 @@ class Ubus(WebDevice):
     password = Setting(text, "", "password of that user", secret=True)
 
     def port_interaction(self, command: str, port_number: Any) -> None:
-        self._call("poe", "manage", {"port": f"lan{port_number}", "enable": State(command) is State.ON})
+        self._call("poe", "manage", {"port": f"{_LAN}{port_number}", "enable": State(command) is State.ON})
 
     def port_status(self, port_number: Any) -> State:
+        source, ports = self._ports_told()
+        name = f"{_LAN}{port_number}"
+        if name not in ports:
+            raise PermanentError(f"{source}: the switch has no port {name}")
+        return _state(source, name, ports[name])
+
+    def read_outlets(self) -> list[OutletReading]:
+        source, ports = self._ports_told()
+        return [
+            OutletReading(
+                _spelled(name),
+                name,
+                _state(source, name, port),
+                watts=quantity(port.get("consumption")) if isinstance(port, dict) else None,
+            )
+            for name, port in ports.items()
+            if re.fullmatch(rf"{_LAN}\w{{1,100}}", name, re.ASCII)
+        ]
+
+    def identify(self) -> Identity:
+        _, info = self._call("poe", "info", {})
+        return Identity(firmware=label(info.get("firmware")) or "")
+
+    def _ports_told(self) -> tuple[str, Mapping[str, Any]]:
+        """Return whose answer it is, as errors begin, and what it says of the ports by name."""
         source, info = self._call("poe", "info", {})
         ports = info.get("ports")
         if not isinstance(ports, dict):
             raise TransientError(f"{source}: the answer does not tell of any port")
-        if f"lan{port_number}" not in ports:
-            raise PermanentError(f"{source}: the switch has no port lan{port_number}")
-        port = ports[f"lan{port_number}"]
-        status = port.get("status") if isinstance(port, dict) else port
-        if not isinstance(status, str):
-            raise TransientError(f"{source}: the answer does not tell the state of lan{port_number}")
-        return _STATES.get(status.lower(), State.ON)
+        return source, ports
 
     def _call(self, thing: str, method: str, words: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """Call a method, with a login first if there is one; return whose answer it is, and what it says."""

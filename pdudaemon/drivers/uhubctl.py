@@ -16,6 +16,7 @@ import re
 import shutil
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.readings import Identity, OutletReading, label, stated
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Kind, Setting
@@ -24,7 +25,8 @@ from pdudaemon.transports import command as programs
 _PORTS = 14
 _FOLDERS = ("/sbin", "/usr/sbin", "/usr/local/sbin")
 _BLOCK = re.compile(r"^(Current|New) status for hub ", re.MULTILINE)
-_STATE = r"^\s*Port {}: *[0-9a-f]{{4}}([^\[\r\n]*)"
+_PORT = re.compile(r"^\s*Port (\d+): *[0-9a-f]{4}([^\[\r\n]*)", re.MULTILINE | re.IGNORECASE)
+_HUB = re.compile(r"^Current status for hub [^\[\r\n]*\[[0-9a-f]{4}:[0-9a-f]{4} ([^,\]\r\n]+)", re.MULTILINE)
 _TROUBLE = re.compile(r"cannot|failed|permission|bad port|option|error", re.IGNORECASE)
 _FOR_GOOD = re.compile(r"permission|bad port|option|error: changing", re.IGNORECASE)
 
@@ -52,42 +54,62 @@ class UHubCtl(PDUDriver):
     )
 
     def port_interaction(self, command: str, port_number: int) -> None:
-        found = self._run(port_number, "--action", command)
+        found = self._state(self._run("--ports", str(port_number), "--action", command), port_number)
         if found != command:
             raise TransientError(f"port {port_number} of hub {self.location} is still {found} after {command}")
 
     def port_status(self, port_number: int) -> State:
-        return self._run(port_number)
+        return self._state(self._run("--ports", str(port_number)), port_number)
 
-    def _run(self, port: int, *action: str) -> State:
-        """Run uhubctl; return the state of the port that it printed last."""
+    def read_outlets(self) -> list[OutletReading]:
+        said = self._run()
+        states = self._states(said)
+        if not states:
+            raise TransientError(f"uhubctl could not read hub {self.location}: {_complaint(said)}")
+        return stated({port: states[port] for port in sorted(states)})
+
+    def identify(self) -> Identity:
+        found = _HUB.search(self._run())
+        return Identity(model=label(found[1]) or "" if found else "")
+
+    def _run(self, *which: str) -> str:
+        """Run uhubctl, for some ports if they are named; return what it printed."""
         path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_FOLDERS])
         program = shutil.which("uhubctl", path=path)
         if program is None:
             raise PermanentError("the program uhubctl, which this driver needs, is not installed")
-        words = [program, "--location", self.location, "--ports", str(port), *action]
+        words = [program, "--location", self.location, *which]
         output = programs.run(words, self.deadline, hold=self.lock_fd)
         if output.status != 0:
             why = _complaint(output.text)
             kind = PermanentError if _FOR_GOOD.search(why) else TransientError
             raise kind(f"uhubctl exited with {output.status}: {why}")
-        return self._state(output.text, port)
+        return output.text
 
     def _state(self, said: str, port: int) -> State:
+        states = self._states(said)
+        if port not in states and _TROUBLE.search(said):
+            raise TransientError(f"uhubctl could not read hub {self.location}: {_complaint(said)}")
+        if port not in states:
+            raise PermanentError(f"hub {self.location} has no port {port}")
+        return states[port]
+
+    def _states(self, said: str) -> dict[int, State]:
+        """Return the states by port that were printed last."""
         _, *parts = _BLOCK.split(said)
         if not parts:
             raise TransientError(f"uhubctl printed no status of hub {self.location}")
         blocks = [*zip(parts[::2], parts[1::2], strict=True)]
-        flags = [
-            found.split()
-            for when, block in blocks
-            if when == blocks[-1][0]  # after an action, the states before it do not count
-            for found in re.findall(_STATE.format(port), block, re.MULTILINE | re.IGNORECASE)
-        ]
-        if not flags and _TROUBLE.search(said):
-            raise TransientError(f"uhubctl could not read hub {self.location}: {_complaint(said)}")
-        if not flags:
-            raise PermanentError(f"hub {self.location} has no port {port}")
-        if any("power" in words for words in flags):
-            return State.ON
-        return State.OFF if all("off" in words for words in flags) else State.UNKNOWN
+        flags: dict[int, list[list[str]]] = {}
+        for when, block in blocks:
+            if when == blocks[-1][0]:  # after an action, the states before it do not count
+                for port, found in _PORT.findall(block):
+                    flags.setdefault(int(port), []).append(found.split())
+        return {port: _meant(hubs) for port, hubs in flags.items()}
+
+
+def _meant(hubs: list[list[str]]) -> State:
+    """Return the state of a port by its flags in one or two hubs."""
+    if any("power" in words for words in hubs):
+        return State.ON
+    return State.OFF if all("off" in words for words in hubs) else State.UNKNOWN

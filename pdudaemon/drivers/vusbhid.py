@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator
 
 from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
+from pdudaemon.drivers.readings import Identity, OutletReading, by_bit, stated
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, text
@@ -56,11 +57,22 @@ class VUSBHID(PDUDriver):
 
     def port_status(self, port_number: int) -> State:
         with self._board(port_number) as board:
-            active = bool(board.get_report(0, _REPORT, "reading the relays")[_RELAYS] >> (port_number - 1) & 1)
-        return State.ON if active != self.invert else State.OFF
+            return self._states(board)[port_number]
+
+    def read_outlets(self) -> list[OutletReading]:
+        with self._board() as board:
+            return stated(self._states(board))
+
+    def identify(self) -> Identity:
+        with self._board() as board:
+            return Identity(model=board.product, serial=_number(board))
+
+    def _states(self, board: USBDevice) -> dict[int, State]:
+        active = board.get_report(0, _REPORT, "reading the relays")[_RELAYS]
+        return by_bit(active, _relays(board), inverted=self.invert)
 
     @contextlib.contextmanager
-    def _board(self, port: int) -> Iterator[USBDevice]:
+    def _board(self, port: int = 1) -> Iterator[USBDevice]:
         board = pick(usb.find(self.usb_ids, self.deadline), _serial, self.serial, "relay board", self._last)
         self._last = board.peer
         with board:
@@ -78,4 +90,8 @@ def _serial(device: USBDevice) -> str | None:
     with device:
         if not _relays(device):
             return None
-        return device.get_report(0, _REPORT, "reading the serial number")[:_SERIAL].decode("latin-1").rstrip("\0")
+        return _number(device)
+
+
+def _number(device: USBDevice) -> str:
+    return device.get_report(0, _REPORT, "reading the serial number")[:_SERIAL].decode("latin-1").rstrip("\0")

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
+from pdudaemon.drivers.readings import Identity, OutletReading, stated
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -63,6 +64,14 @@ class YKUSH(PDUDriver):
     def port_status(self, port_number: int) -> State:
         with self._board() as board:
             return self._state(board, port_number)
+
+    def read_outlets(self) -> list[OutletReading]:
+        with self._board() as board:
+            return stated({port: self._state(board, port) for port in range(1, self.row.ports + 1)})
+
+    def identify(self) -> Identity:
+        board = self._board()
+        return Identity("Yepkit", board.product, board.identify() or "")
 
     def _board(self) -> HIDDevice:
         boards = hid.find([self.row.usb_id], self.deadline)

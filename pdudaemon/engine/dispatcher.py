@@ -25,8 +25,26 @@ from pdudaemon.engine.queries import Queries, Query, Seat, Seats
 from pdudaemon.engine.runner import Box, PDURunner
 from pdudaemon.engine.store import Store, record_of
 from pdudaemon.engine.timetable import Entry, Timetable
-from pdudaemon.errors import Busy, Conflict, DeviceError, DeviceTimeout, Locked, PDUDaemonError, StoreError
-from pdudaemon.power import Action, Outlet, Phase, Reading, Request, State, Step, Target, together
+from pdudaemon.errors import (
+    Busy,
+    Conflict,
+    DeviceError,
+    DeviceTimeout,
+    Locked,
+    PDUDaemonError,
+    StoreError,
+)
+from pdudaemon.power import (
+    Action,
+    Outlet,
+    Phase,
+    Reading,
+    Request,
+    State,
+    Step,
+    Target,
+    together,
+)
 from pdudaemon.transports import command
 
 log = logging.getLogger("pdud.dispatcher")

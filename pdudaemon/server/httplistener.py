@@ -19,7 +19,14 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.errors import Busy, Denied, NoSuchRequest, PDUDaemonError, RequestError, StoreError
+from pdudaemon.errors import (
+    Busy,
+    Denied,
+    NoSuchRequest,
+    PDUDaemonError,
+    RequestError,
+    StoreError,
+)
 from pdudaemon.power import Outcome, Outlet, Reading, Request, State
 from pdudaemon.server import browsers, openflight
 from pdudaemon.server.httpmessage import (

@@ -23,8 +23,25 @@ from typing import Any
 
 from pdudaemon.config.model import LONGEST_WAIT, Config
 from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.errors import Denied, DeviceTimeout, Locked, NotDone, PDUDaemonError, RequestError, both
-from pdudaemon.power import Action, Outcome, Outlet, Reading, Request, State, Target, together
+from pdudaemon.errors import (
+    Denied,
+    DeviceTimeout,
+    Locked,
+    NotDone,
+    PDUDaemonError,
+    RequestError,
+    both,
+)
+from pdudaemon.power import (
+    Action,
+    Outcome,
+    Outlet,
+    Reading,
+    Request,
+    State,
+    Target,
+    together,
+)
 from pdudaemon.server.httpmessage import Answer, Exchange, Route
 from pdudaemon.server.listener import REBOOT_DELAY, duration
 

@@ -21,7 +21,13 @@ from collections.abc import Iterator
 from pdudaemon.errors import PDUDaemonError, RequestError
 from pdudaemon.power import Action
 from pdudaemon.server.intake import Intake
-from pdudaemon.server.listener import ACTIONS, FRAGMENT_PATIENCE, Listener, carry_out, order
+from pdudaemon.server.listener import (
+    ACTIONS,
+    FRAGMENT_PATIENCE,
+    Listener,
+    carry_out,
+    order,
+)
 from pdudaemon.settings import parse_seconds
 
 log = logging.getLogger("pdud.tcp")

@@ -68,7 +68,9 @@ class Agent:
         oid = oid.strip(".")
         question = Question(self._address(), self.login, tuple(map(int, oid.split("."))), value)
         with deadline.suspended():
-            from pdudaemon.transports import snmpengine  # brings asyncio, which a daemon without SNMP does without
+            from pdudaemon.transports import (
+                snmpengine,  # brings asyncio, which a daemon without SNMP does without
+            )
 
             engines = snmpengine.engines()
             engines.prepare(question)

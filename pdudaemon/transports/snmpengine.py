@@ -28,7 +28,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from pdudaemon.errors import PermanentError, TransientError
-from pdudaemon.transports.snmpmessage import LONGEST_WAIT, Answer, Community, Question, User
+from pdudaemon.transports.snmpmessage import (
+    LONGEST_WAIT,
+    Answer,
+    Community,
+    Question,
+    User,
+)
 
 log = logging.getLogger("pdud.snmp")
 

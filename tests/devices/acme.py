@@ -37,6 +37,7 @@ case $1 in
     number=${1#cat /sys/class/gpio/gpio}
     if ! cat "gpio${number%/value}" 2>/dev/null; then echo "cat: can't open" >&2; exit 1; fi
     ;;
+"for file in /sys/class/gpio/gpio"*) eval "$(printf '%s' "$1" | sed 's#/sys/class/gpio/\\(gpio[0-9]*\\)/value#\\1#g')" ;;
 *) echo "sh: $1: not found" >&2; exit 127 ;;
 esac
 """

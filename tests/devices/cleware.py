@@ -137,4 +137,6 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     device = kind(shared=True, mood=mood)
     with hid.attached(kind(serial=77), device):
         settings = {"driver": name, "serial": SERIAL}
-        yield Case(device, "switch", settings, [*device.outlets], ["0", str(len(device.outlets) + 1), "a"])
+        identity = ("Cleware", "USB-Switch", str(SERIAL), str(device.release))
+        bad = ["0", str(len(device.outlets) + 1), "a"]
+        yield Case(device, "switch", settings, [*device.outlets], bad, identity=identity)

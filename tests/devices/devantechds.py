@@ -54,4 +54,5 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run a board."""
     with Board(name, mood) as device:
         settings = {"driver": name, "ip": "127.0.0.1", "port": str(device.port)}
-        yield Case(device, "relays", settings, [*device.outlets], ["0", str(device.relays + 1), "-1", "all"])
+        bad = ["0", str(device.relays + 1), "-1", "all"]
+        yield Case(device, "relays", settings, [*device.outlets], bad, identity=("Devantech", "", "", "1.6"))

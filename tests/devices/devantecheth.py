@@ -19,6 +19,7 @@ NAMES = [
 MOODS = [*Mood]
 
 PASSWORD = "open sesame"
+NUMBERS = {"002": 18, "008": 19, "484": 20, "8020": 21, "0621": 23}
 
 
 class Board(Device):
@@ -50,8 +51,7 @@ class Board(Device):
     def answer(self, frame: bytes) -> bytes:
         """Act on one frame."""
         if frame == b"\x10":
-            numbers = {"002": 18, "008": 19, "484": 20, "8020": 21, "0621": 23}
-            return bytes([numbers[self.model], 2, 4])
+            return bytes([NUMBERS[self.model], 2, 4])
         if frame[0] == 0x79:
             right = frame[1:] == self.password.encode() and self.mood is not Mood.WRONG_PASSWORD
             self.locked = not right
@@ -85,5 +85,6 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run a board with a password."""
     with Board(name, mood) as device:
         settings = {"driver": name, "ip": "127.0.0.1", "port": device.port, "password": PASSWORD}
+        identity = ("Devantech", f"ETH{device.model}", "", "4")
         bad_ports = ["0", str(device.relays + 1), "-1", "all"]
-        yield Case(device, "relays", settings, [*device.outlets], bad_ports, [PASSWORD])
+        yield Case(device, "relays", settings, [*device.outlets], bad_ports, [PASSWORD], identity=identity)

@@ -57,4 +57,5 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run a module."""
     with Module(name, mood) as device:
         settings = {"driver": name, "device": device.path}
-        yield Case(device, "bench", settings, [*device.outlets], ["0", str(RELAYS[name] + 1), "-1", "a"])
+        bad = ["0", str(RELAYS[name] + 1), "-1", "a"]
+        yield Case(device, "bench", settings, [*device.outlets], bad, identity=("Devantech", "USB-RLY08", "", "1"))

@@ -51,4 +51,4 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     strip = Strip(mood=mood)
     with usb.attached(Strip(0xFD13, "01:01:00:00:01"), strip):
         settings = {"driver": name, "device": ID}
-        yield Case(strip, "strip", settings, [*strip.outlets], ["0", "5", "a"])
+        yield Case(strip, "strip", settings, [*strip.outlets], ["0", "5", "a"], identity=("", "SIS-PM", ID, ""))

@@ -52,4 +52,12 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run a device that wants a login on every page."""
     with Intellinet(mood, f"admin:{PASSWORD}") as device:
         settings = {"driver": name, "ip": "127.0.0.1", "port": str(device.port), "password": PASSWORD}
-        yield Case(device, "intellinet", settings, [*device.outlets], ["8", "-1", "x"], [PASSWORD])
+        yield Case(
+            device,
+            "intellinet",
+            settings,
+            [*device.outlets],
+            ["8", "-1", "x"],
+            [PASSWORD],
+            inlets={"total": {"amps": 0.4}},
+        )

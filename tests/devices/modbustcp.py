@@ -75,5 +75,5 @@ class Board(Device):
 def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run a board of 8 relays; its address is the name of the PDU."""
     with Board(mood=mood) as device:
-        settings = {"driver": name, "port": device.port}
+        settings = {"driver": name, "port": device.port, "coils": len(device.outlets)}
         yield Case(device, "127.0.0.1", settings, [*device.outlets], ["65536", "-1", "coil1"])

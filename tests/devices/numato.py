@@ -64,4 +64,5 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     relays = int(name.removeprefix("NumatoUSB"))
     with Module(relays, mood) as device:
         settings = {"driver": name, "device": device.path}
-        yield Case(device, "bench", settings, [*device.outlets], ["0", str(relays + 1), "a"])
+        bad = ["0", str(relays + 1), "a"]
+        yield Case(device, "bench", settings, [*device.outlets], bad, identity=("Numato Lab", "", "", "A0M09.01"))

@@ -112,4 +112,5 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
         device.negotiation = b"\xff\xfd\x03\xff\xfb\x01"
         settings = {"driver": name, "telnetport": device.port, "username": "admin", "password": PASSWORD}
         bad = ["0", "17", "-1", "x", "3;exit", "all"]
-        yield Case(device, "127.0.0.1", settings, [*device.outlets], bad, [PASSWORD])
+        names = {port: f"Outlet{port}" for port in device.outlets}
+        yield Case(device, "127.0.0.1", settings, [*device.outlets], bad, [PASSWORD], names=names)

@@ -71,6 +71,8 @@ class MPower(StandIn):
         (folder / "password").write_text(password)
         (folder / "power").mkdir()
         self.outlets = Outlets(folder / "power", outlets)
+        for name, value in {"active_pwr2": "12.347", "v_rms2": "229.9", "i_rms2": "0.0571"}.items():
+            (folder / "power" / name).write_text(f"{value}\n")
 
 
 @contextmanager
@@ -81,4 +83,5 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
         device = MPower(Path(folder), mood, last)
         settings = {"driver": name, "password": PASSWORD, "verify_hostkey": False}
         bad = ["0", str(last + 1), "-1", "2;reboot", "relay1"]
-        yield Case(device, "mfi.lab", settings, [*device.outlets], bad, [PASSWORD])
+        readings = {"2": {"watts": 12.347, "volts": 229.9, "amps": 0.057}}
+        yield Case(device, "mfi.lab", settings, [*device.outlets], bad, [PASSWORD], readings=readings)

@@ -28,7 +28,8 @@ class Switch(WebDevice):
         self.outlets = {str(number): "off" for number in range(1, 9)}
         self.allowed = SESSION if login else NOBODY
         self.plain = plain
-        self.about = {"firmware": "v17.1", "budget": 77.0, "consumption": 0.0}
+        self.about = {"firmware": "v17.1", "budget": 77.0, "consumption": 3.1}
+        self.consumption = {"2": 3.1}  # W, by port; where it is told
         self.words = {"on": "Delivering power", "off": "Disabled"}
 
     def answer(self, request: Request) -> Answer:
@@ -49,7 +50,7 @@ class Switch(WebDevice):
         if thing != "poe" or session != self.allowed:
             return DENIED
         if method == "info":
-            ports = {f"lan{port}": self.shown(state) for port, state in self.outlets.items()}
+            ports = {f"lan{port}": self.shown(port) for port in self.outlets}
             return {"result": [0, {**self.about, "ports": ports}]}
         port = words["port"].removeprefix("lan")
         if method != "manage" or port not in self.outlets or self.mood is Mood.REFUSING:
@@ -57,9 +58,11 @@ class Switch(WebDevice):
         self.outlets[port] = "on" if words["enable"] is True else "off"
         return {"result": [0]}
 
-    def shown(self, state: str) -> object:
-        """Return how a port with such an outlet is told."""
-        return self.words[state] if self.plain else {"priority": 2, "status": self.words[state]}
+    def shown(self, port: str) -> object:
+        """Return how a port is told."""
+        status = self.words[self.outlets[port]]
+        drawn = {"consumption": self.consumption[port]} if port in self.consumption else {}
+        return status if self.plain else {"priority": 2, "status": status, **drawn}
 
 
 @contextmanager
@@ -67,4 +70,14 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run a switch that wants a login."""
     with Switch(mood, login=True) as device:
         settings = {"driver": name, "ip": f"127.0.0.1:{device.port}", "username": "power", "password": PASSWORD}
-        yield Case(device, "switch", settings, [*device.outlets], ["a/b", "1.1", "1-2"], [PASSWORD, SESSION])
+        yield Case(
+            device,
+            "switch",
+            settings,
+            [*device.outlets],
+            ["a/b", "1.1", "1-2"],
+            [PASSWORD, SESSION],
+            names={port: f"lan{port}" for port in device.outlets},
+            readings={"2": {"watts": 3.1}},
+            identity=("", "", "", "v17.1"),
+        )

@@ -20,10 +20,10 @@ PORTS = ["1", "2", "3", "4"]
 
 PROGRAM = """\
 #!/bin/sh
-# uhubctl --location L --ports N [--action on|off]
+# uhubctl --location L [--ports N [--action on|off]]
 cd "$(dirname "$0")"
 printf '%s\\n' "$*" >>received
-location= ports= action=
+location= ports='1 2 3 4' action=
 while [ $# -gt 0 ]; do
     case $1 in
     -l | --location) location=$2 ;;
@@ -57,10 +57,11 @@ blocks() {
     block usb3 "off" "power U0"
 }
 block() {
-    if [ -e "$1.$ports" ]; then
-        if [ "$(cat "$1.$ports")" = on ]; then echo "  Port $ports: 0100 $3$(cat attached)"
-        else echo "  Port $ports: 0000 $2$(cat attached)"; fi
-    fi
+    for port in $ports; do
+        if [ ! -e "$1.$port" ]; then continue; fi
+        if [ "$(cat "$1.$port")" = on ]; then echo "  Port $port: 0100 $3$(cat attached)"
+        else echo "  Port $port: 0000 $2$(cat attached)"; fi
+    done
 }
 blocks Current
 if [ -n "$action" ]; then
@@ -117,4 +118,6 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     """Put the program into a folder of its own, where it is found first."""
     with tempfile.TemporaryDirectory() as folder, first_in_path(Path(folder)):
         hub = Hub(Path(folder), mood)
-        yield Case(hub, "hub", {"driver": name, "location": "1-2.4.4"}, PORTS, ["0", "15", "-1", "x", "1-2", "1,2"])
+        settings = {"driver": name, "location": "1-2.4.4"}
+        bad = ["0", "15", "-1", "x", "1-2", "1,2"]
+        yield Case(hub, "hub", settings, PORTS, bad, identity=("", "GenesysLogic USB2.1 Hub", "", ""))

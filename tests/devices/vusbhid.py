@@ -52,4 +52,5 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     board = Board(mood=mood)
     with usb.attached(Joystick(), Joystick("Gamepad"), Board(2, "OTHER"), board):
         settings = {"driver": name, "serial": SERIAL}
-        yield Case(board, "relays", settings, [*board.outlets], ["0", "9", "a"])
+        identity = ("", "USBRelay8", SERIAL, "")
+        yield Case(board, "relays", settings, [*board.outlets], ["0", "9", "a"], identity=identity)

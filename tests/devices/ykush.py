@@ -51,4 +51,5 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     board = Board(name, mood=mood)
     with hid.attached(Board(name, "YK00001"), board):
         settings = {"driver": name, "serial": "YK20345"}
-        yield Case(board, "hub", settings, [*board.outlets], ["0", str(PORTS[name] + 1), "10", "a"])
+        bad = ["0", str(PORTS[name] + 1), "10", "a"]
+        yield Case(board, "hub", settings, [*board.outlets], bad, identity=("Yepkit", name, "YK20345", ""))

@@ -175,7 +175,7 @@ def test_readings(name: str) -> None:
         if traits.reads_outlets:
             for state in ("on", "off"):
                 case.device.outlets[case.ports[-1]] = state
-                told(made.read_outlets(), case)
+                told(made.read_outlets(), case, traits.reads_state)
         else:
             with pytest.raises(PermanentError):
                 made.read_outlets()
@@ -194,13 +194,33 @@ def quantities(reading: OutletReading | InletReading) -> dict[str, float | None]
     return {name: value if value is None else round(value, 3) for name, value in found.items()}
 
 
-def told(outlets: list[OutletReading], case: Case) -> None:
+def told(outlets: list[OutletReading], case: Case, reads_state: bool) -> None:
     """Check what is told of the outlets, those of the fake and no others."""
-    assert sorted(each.port for each in outlets) == sorted(case.device.outlets)
-    for each in outlets:
-        assert each.state in (None, State(case.device.outlets[each.port]))
-        assert each.name == case.names.get(each.port)
-        assert quantities(each) == {**NOTHING, **case.readings.get(each.port, {})}
+    by_port = {unquote(each.port): each for each in outlets}
+    assert len(outlets) == len(by_port) and by_port.keys() == {*case.device.outlets}
+    for port, each in by_port.items():
+        assert each.port == strategies.find(case.settings["driver"]).canonical_port(each.port, case.settings)
+        assert each.state == (State(case.device.outlets[port]) if reads_state else None)
+        assert each.name == case.names.get(port)
+        assert quantities(each) == {**NOTHING, **case.readings.get(port, {})}
+
+
+@pytest.mark.parametrize(("name", "mood"), MOODS)
+def test_readings_in_every_mood(name: str, mood: Mood) -> None:
+    """What a device does not tell is an error in time, and no reading; one that only refuses to switch may tell."""
+    with NAMES[name].case(name, mood) as case:
+        driver = strategies.find(name)
+        if not hooks.traits(driver, case.settings).reads_outlets:
+            return
+        made = begun(driver(case.hostname, case.settings), TIMEOUT.get(mood, PATIENT))
+        if mood in (Mood.WELL, Mood.SLOW):
+            told(made.read_outlets(), case, True)
+        elif mood in (Mood.REFUSING, Mood.WRONG_PASSWORD):  # as with a state, see `fails`
+            with contextlib.suppress(PermanentError):
+                told(made.read_outlets(), case, True)
+        else:
+            with pytest.raises(DeviceTimeout if mood is Mood.DEAF else TransientError):
+                made.read_outlets()
 
 
 def well_again(at: Bench, action: str, port: str) -> bool:
