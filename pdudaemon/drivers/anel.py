@@ -6,7 +6,8 @@ Tested: against a fake only.
 Quirks: orders want user name and password one after the other in the URL, with nothing between them, hence no blanks in
 either; ``strg.cfg`` wants a login by Basic. A refused login comes with status 200, and locks everybody out for 3 s. A
 locked socket cannot be switched. What an order is answered differs, so the state is read back. Asked by several at a
-time, a device now and then answers nonsense: it is asked once more.
+time, a device now and then answers nonsense: it is asked once more. Names of sockets are told with the states;
+temperatures are not read.
 
     "anel.lab": {"driver": "anel_netpwrctrlhome"},
     "anel-rack": {"driver": "anel_netpwrctrlpro", "ip": "192.0.2.60:8080", "username": "pdu", "password": "secret"}
@@ -15,10 +16,12 @@ time, a device now and then answers nonsense: it is asked once more.
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import NamedTuple
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import WebDevice, login
+from pdudaemon.drivers.readings import Identity, OutletReading, label
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.http import Client, Response
@@ -28,20 +31,26 @@ _STATES = {"1": State.ON, "0": State.OFF}
 
 
 class Layout(NamedTuple):
-    """Where ``strg.cfg`` has the word ``end``, state and lock of the first socket, and how far on those of the next."""
+    """Where ``strg.cfg`` has the word ``end``, name, state and lock of the first socket, and how far on is the next."""
 
     end: int
+    name: int
     state: int
     locked: int
     step: int
 
 
-_LAYOUTS = (Layout(end=58, state=20, locked=30, step=1), Layout(end=40, state=1, locked=2, step=5))  # HOME PRO; ADV IO
+_LONG = Layout(end=58, name=10, state=20, locked=30, step=1)  # HOME, PRO
+_SHORT = Layout(end=40, name=0, state=1, locked=2, step=5)  # ADV, IO
+_TYPE = 8  # the field of the long layout that has the letter of the model
+_MODELS = {"H": "NET-PwrCtrl HOME", "P": "NET-PwrCtrl PRO"}
+_VERSION = re.compile(r"NET-PWRCTRL_(\S+)")
 
 
 class Socket(NamedTuple):
     """What a device says about a socket."""
 
+    name: str
     state: State
     locked: bool
     source: str
@@ -52,6 +61,7 @@ class Anel(WebDevice):
 
     models = {"anel_netpwrctrlhome": 3, "anel_netpwrctrladv": 8, "anel_netpwrctrlio": 8, "anel_netpwrctrlpro": 8}
     ports = Numbered(lambda row: row)
+    stable_names = True
 
     username, password = login("admin", "anel", "the web pages")
 
@@ -68,21 +78,46 @@ class Anel(WebDevice):
     def port_status(self, port_number: int) -> State:
         return self._socket(port_number).state
 
-    def _socket(self, number: int) -> Socket:
-        with contextlib.suppress(TransientError):  # what it says the second time counts
-            return self._read(number)
-        return self._read(number)
+    def read_outlets(self) -> list[OutletReading]:
+        sockets = self._sockets(*range(1, self.row + 1))
+        return [OutletReading(str(number), label(each.name), each.state) for number, each in sockets.items()]
 
-    def _read(self, number: int) -> Socket:
+    def identify(self) -> Identity:
+        source, fields, layout = self._fields()
+        if layout is None:
+            raise TransientError(f"{source}: the answer does not tell who the device is")
+        if layout is not _LONG:
+            return Identity("ANEL")
+        version = _VERSION.match(fields[0])
+        return Identity("ANEL", _MODELS.get(fields[_TYPE], ""), firmware=version[1] if version else "")
+
+    def _socket(self, number: int) -> Socket:
+        return self._sockets(number)[number]
+
+    def _sockets(self, *numbers: int) -> dict[int, Socket]:
+        with contextlib.suppress(TransientError):  # what it says the second time counts
+            return self._read(*numbers)
+        return self._read(*numbers)
+
+    def _read(self, *numbers: int) -> dict[int, Socket]:
+        source, fields, layout = self._fields()
+        sockets = {}
+        for number in numbers:
+            if layout is None:
+                raise TransientError(f"{source}: the answer does not tell the state of socket {number}")
+            offset = layout.step * (number - 1)
+            name, state, locked = (fields[at + offset] for at in (layout.name, layout.state, layout.locked))
+            if state not in _STATES or locked not in _STATES:
+                raise TransientError(f"{source}: the answer does not tell the state of socket {number}")
+            sockets[number] = Socket(name, _STATES[state], locked == "1", source)
+        return sockets
+
+    def _fields(self) -> tuple[str, list[str], Layout | None]:
+        """Return whose answer it is, as errors begin, what it holds, and where that has what."""
         answer = self._get("/strg.cfg")
         fields = [field.strip() for field in answer.text.split(";")]
-        for layout in _LAYOUTS:
-            if fields[layout.end : layout.end + 1] == ["end"]:
-                offset = layout.step * (number - 1)
-                state, locked = fields[layout.state + offset], fields[layout.locked + offset]
-                if state in _STATES and locked in _STATES:
-                    return Socket(_STATES[state], locked == "1", answer.source)
-        raise TransientError(f"{answer.source}: the answer does not tell the state of socket {number}")
+        layouts = (layout for layout in (_LONG, _SHORT) if fields[layout.end : layout.end + 1] == ["end"])
+        return answer.source, fields, next(layouts, None)
 
     def _get(self, target: str) -> Response:
         client = Client(self.host, self.deadline, username=self.username, password=self.password)

@@ -67,6 +67,7 @@ class APCConsole(PDUDriver):
 
     row: Console
     ports = Numbered(lambda row: row.outlets)
+    stable_names = True
 
     username, password = login("apc", "apc", "the console")
     telnetport = tcp_port(23, "the console")

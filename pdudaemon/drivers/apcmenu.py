@@ -7,9 +7,9 @@ found by what the menus say. The entry after the last outlet stands for all outl
 Source: the vendor's user's guides; the dialogues that fence-agents and powerman are known to hold.
 Tested: against a fake.
 Quirks: one session at a time, kept for about three minutes when a client goes without logging out, so we always do.
-    Newer firmware has a command line in place of the menus, for the driver ``apc8959``; we say so, and log out.
-    The names of the AP9606 and AP9218 are taken in any case, the others as they stand here.
-    Early firmware of the AP9210 shows the states only on the page for all outlets.
+    Newer firmware has a command line in place of the menus, for the driver ``apc8959``; we say so, and log out. The
+    names of the AP9606 and AP9218 are taken in any case, the others as they stand here. Early firmware of the AP9210
+    shows the states only on the page for all outlets. The list has the names as well; what outlets draw is not shown.
 
     "192.0.2.7": {"driver": "apc7952", "username": "apc", "password": "apc", "telnetport": 23}
 """
@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pdudaemon.drivers.apcconsole import COMMANDS, MENU_PROMPT, APCConsole, Console
+from pdudaemon.drivers.readings import Identity, OutletReading, label
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from pdudaemon.transports.telnet import Menu, Menus
@@ -35,7 +36,8 @@ _TO_ACTIONS = (r"Control (of )?Outlet", r"Outlet Control/Configuration")
 _TO_STATES = (*_TO_ACTIONS, r".*\bControl\b")
 _ACTIONS = {"on": r"(Immediate|Turn Outlet) On\b", "off": r"(Immediate|Turn Outlet) Off\b"}
 
-_STATE = re.compile(r"(?:.*\s)?(ON|OFF)\s*[^\w\s]*")  # the name may be empty; a mark behind: something is pending
+_STATE = re.compile(r"(?:(.*)\s)?(ON|OFF)\s*[^\w\s]*")  # the name may be empty; a mark behind: something is pending
+_FIRMWARE = re.compile(r"\b(?:APP|AOS)\s+v([0-9]\S*)")
 _STATE_OF_ALL = re.compile(r"\b(\d{1,2}):\s*(ON|OFF)\b")
 
 
@@ -74,21 +76,49 @@ class APCMenu(APCConsole):
         outlet = self.outlet(port_number)
         with self._at_outlets() as menus:
             state = self._state(menus, outlet)
-            if state is not None:
-                return state
-            step = "the page for all outlets"
-            menus.choose(self.row.outlets + 1, step)
-            states = menus.walk(step, _TO_STATES, lambda menu: dict(_STATE_OF_ALL.findall(menu.text)))
-            return State(states.get(str(outlet), State.UNKNOWN).lower())
+            return self._states_of_all(menus).get(outlet, State.UNKNOWN) if state is None else state
+
+    def read_outlets(self) -> list[OutletReading]:
+        with self._at_outlets() as menus:
+            labels = {outlet: menus.menu.entries.get(outlet, "") for outlet in range(1, self.row.outlets + 1)}
+            if not _shows_states(menus.menu):
+                states = self._states_of_all(menus)
+                return [
+                    OutletReading(str(outlet), label(text), states.get(outlet, State.UNKNOWN))
+                    for outlet, text in labels.items()
+                ]
+        return [
+            OutletReading(str(outlet), label(shown[1]), State(shown[2].lower()))
+            for outlet, text in labels.items()
+            if (shown := _STATE.fullmatch(text))
+        ]
+
+    def identify(self) -> Identity:
+        with self._at_main_menu() as (_, shown):
+            versions = _FIRMWARE.findall(shown)
+        return Identity("APC", firmware=versions[-1] if versions else "")  # of the application, after the system
+
+    @contextmanager
+    def _at_main_menu(self) -> Iterator[tuple[Menus, str]]:
+        """Log in; yield the menus and what was shown before the prompt."""
+        with self.connected() as console:
+            menus = Menus(console, prompt=MENU_PROMPT, pause=_PAUSE, up="\x1b", leave="Logout")
+            with self.logged_in(console, MENU_PROMPT, COMMANDS, menus.log_out) as shown:
+                menus.shown(shown)
+                yield menus, shown
 
     @contextmanager
     def _at_outlets(self) -> Iterator[Menus]:
-        with self.connected() as console:
-            menus = Menus(console, prompt=MENU_PROMPT, pause=_PAUSE, up="\x1b", leave="Logout")
-            with self.logged_in(console, MENU_PROMPT, COMMANDS, menus.log_out) as main_menu:
-                menus.shown(main_menu)
-                menus.walk("the way to the outlets", _TO_OUTLETS, self._lists_outlets)
-                yield menus
+        with self._at_main_menu() as (menus, _):
+            menus.walk("the way to the outlets", _TO_OUTLETS, self._lists_outlets)
+            yield menus
+
+    def _states_of_all(self, menus: Menus) -> dict[int, State]:
+        """Go from the list to the page for all outlets, and read the states there."""
+        step = "the page for all outlets"
+        menus.choose(self.row.outlets + 1, step)
+        found = menus.walk(step, _TO_STATES, lambda menu: _STATE_OF_ALL.findall(menu.text))
+        return {int(outlet): State(state.lower()) for outlet, state in found}
 
     def _lists_outlets(self, menu: Menu) -> bool:
         return _shows_states(menu) or list(menu.entries) == list(range(1, self.row.outlets + 2))
@@ -101,7 +131,7 @@ class APCMenu(APCConsole):
         label = menus.menu.entries.get(outlet, "")
         shown = _STATE.fullmatch(label) if _shows_states(menus.menu) else None
         if shown:
-            return State(shown[1].lower())
+            return State(shown[2].lower())
         if _shows_states(menus.menu) or not label:
             shown_as = label[:40] or "not listed"
             raise PermanentError(f"entry {outlet} of {menus.console.peer} is not an outlet: {shown_as}")

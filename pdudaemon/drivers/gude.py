@@ -5,7 +5,8 @@ Source: the vendor's description of the console; the dialogue of the existing PD
 other PDUs as labgrid is known to read it.
 Tested: against a fake only.
 Quirks: the console waits for no prompt, may echo, and at any time tells in lines with ``#`` what goes on. If it cannot
-show a state, the web interface is asked. ``username`` is for a device that requires a login.
+show a state, the web interface is asked. ``username`` is for a device that requires a login. Names, and the meters of
+the inlet, are told by the web interface alone; without it, all states are asked of the console.
 
     "192.0.2.12": {"driver": "gude1202"},
     "192.0.2.13": {"driver": "gude1202", "username": "pdudaemon", "password": "secret"}
@@ -15,17 +16,35 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.drivers.network import tcp_port
+from pdudaemon.drivers.readings import (
+    InletReading,
+    OutletReading,
+    label,
+    quantity,
+    stated,
+)
 from pdudaemon.errors import DeviceError, PermanentError, TransientError, both
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.dialogue import Dialogue, Seen
 from pdudaemon.transports.http import Client
 from pdudaemon.transports.telnet import Telnet
 
+_OUTLETS = 12
 _STATUS_PAGE = "/statusjsn.js?components=1"
+_ALL_PAGE = f"/statusjsn.js?components={0x1 | 0x4000 | 0x10000}"  # outlets; sensors: values, descriptions
+_HTTP_SECONDS = 5.0  # for a page that the console can stand in for
+_QUANTITIES = {  # what a meter measures, and its unit: what that is here, in which unit of ours
+    ("ActivePower", "W"): ("watts", 1.0),
+    ("Voltage", "V"): ("volts", 1.0),
+    ("Current", "A"): ("amps", 1.0),
+    ("FwdActEnergy", "kWh"): ("watt_hours", 1000.0),
+}
 _LINE = r"(?:^|[\r\n])[> ]*"
 _DONE = rf"{_LINE}OK\."
 _STATE = rf"{_LINE}(ON|OFF|1|0)\.?\s*[\r\n>]"
@@ -40,7 +59,8 @@ class Gude(PDUDriver):
     """Lines of the console; what it cannot show, the web interface does."""
 
     models = {"gude1202": None}
-    ports = Numbered(12, at_most=True)
+    ports = Numbered(_OUTLETS, at_most=True)
+    stable_names = True
 
     telnetport = tcp_port(23, "the console")
     httpport = tcp_port(80, "the web interface")
@@ -64,6 +84,34 @@ class Gude(PDUDriver):
             return self._shown_by_http(port_number)
         except DeviceError as error:
             raise both(error, _refusal(console, line, seen)) from None
+
+    def read_outlets(self) -> list[OutletReading]:
+        """By the web interface, with the names; else by the console, of as many outlets as it knows."""
+        try:
+            source, said = self._page(_ALL_PAGE, self.deadline.within(_HTTP_SECONDS))
+            return _outlets(source, said)
+        except DeviceError as error:
+            try:
+                return self._shown_by_console()
+            except DeviceError as second:
+                raise both(second, error) from None
+
+    def read_inlets(self) -> list[InletReading]:
+        _, said = self._page(_ALL_PAGE, self.deadline)
+        return [*_meters(said)]
+
+    def _shown_by_console(self) -> list[OutletReading]:
+        states: dict[int, State] = {}
+        with self._console() as console:
+            for port in range(1, _OUTLETS + 1):
+                line = f"port {port} state show"
+                seen = self._say(console, line, _STATE)
+                if seen.name != "answer":
+                    if not states:
+                        raise _refusal(console, line, seen)
+                    break
+                states[port] = _STATES[seen.match[1]]
+        return stated(states)
 
     def _say(self, console: Dialogue, line: str, answer: str) -> Seen:
         """Say a line; return its ``answer``, or what ``refused`` it."""
@@ -97,15 +145,46 @@ class Gude(PDUDriver):
             raise PermanentError(f"login refused by {console.peer}")
 
     def _shown_by_http(self, port: int) -> State:
-        client = Client(
-            self.hostname, self.deadline, port=self.httpport, username=self.username, password=self.password
-        )
-        answer = client.request("GET", _STATUS_PAGE)
+        source, said = self._page(_STATUS_PAGE, self.deadline)
         try:
-            return _STATES[str(answer.json()["outputs"][port - 1]["state"])]
+            return _STATES[str(said["outputs"][port - 1]["state"])]
         except (LookupError, TypeError):
-            raise TransientError(f"{answer.source}: the answer does not tell the state of port {port}") from None
+            raise TransientError(f"{source}: the answer does not tell the state of port {port}") from None
+
+    def _page(self, page: str, deadline: Deadline) -> tuple[str, Any]:
+        """Return whose answer it is, as errors begin, and what a page of the web interface says."""
+        client = Client(self.hostname, deadline, port=self.httpport, username=self.username, password=self.password)
+        answer = client.request("GET", page)
+        return answer.source, answer.json()
 
 
 def _refusal(console: Dialogue, line: str, seen: Seen) -> PermanentError:
     return PermanentError(f"{console.peer} refused {line!r}: {seen.match[1].strip()}"[:200])
+
+
+def _outlets(source: str, said: Any) -> list[OutletReading]:
+    try:
+        return [
+            OutletReading(str(port), label(outlet.get("name")), _STATES[str(outlet["state"])])
+            for port, outlet in enumerate(said["outputs"][:_OUTLETS], 1)
+        ]
+    except (AttributeError, LookupError, TypeError):
+        raise TransientError(f"{source}: the answer does not tell the state of the ports") from None
+
+
+def _meters(said: Any) -> Iterator[InletReading]:
+    """Yield what the meters of lines read; what their fields are is told by name and unit, not by place."""
+    try:
+        kinds = [*zip(said["sensor_descr"], said["sensor_values"], strict=False)]
+        for described, values in kinds:
+            fields = [_QUANTITIES.get((field["name"], field["unit"])) for field in described["fields"]]
+            for properties, value in zip(described["properties"], values["values"], strict=False):
+                found = {
+                    meaning[0]: quantity(field["v"], meaning[1])
+                    for meaning, field in zip(fields, value, strict=False)
+                    if meaning
+                }
+                if "watts" in found:
+                    yield InletReading(label(properties["name"]) or "?", **found, kind="inlet")
+    except (AttributeError, LookupError, TypeError):
+        return  # a model without meters, or with others than these

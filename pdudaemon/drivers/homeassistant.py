@@ -5,21 +5,30 @@ Source: Home Assistant documentation (REST API).
 Tested: against a fake, and against Home Assistant 2024.3.
 Quirks: the server itself listens on 8123. The key is a long-lived access token, made on the profile page of a user. An
 order for an entity that is not there, or cannot be reached, is answered as if all were well: the state is read before
-and after.
+and after. All switches are told at once, whether or not something hangs on them. A sensor does not say which switch it
+measures: ``sensors`` does.
 
-    "home": {"driver": "home-assistant-http", "hostname": "192.0.2.63", "port": 8123, "api_key": "secret"},
+    "home": {"driver": "home-assistant-http", "hostname": "192.0.2.63", "port": 8123, "api_key": "secret",
+             "sensors": {"lab1": {"watts": "lab1_power", "watt_hours": "lab1_energy"}}},
     "ha.lab": {"driver": "home-assistant-http", "protocol": "https", "port": 443, "api_key": "secret"}
 """
 
 from __future__ import annotations
 
-from pdudaemon.drivers.driver import Named, PDUDriver
+from collections.abc import Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import Named, PDUDriver, hook
 from pdudaemon.drivers.network import tcp_port
+from pdudaemon.drivers.readings import Identity, OutletReading, label
+from pdudaemon.drivers.sensors import faults as wrong_ports
+from pdudaemon.drivers.sensors import measured, sensors
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, choice, text
 from pdudaemon.transports.http import Client, Response, tls
 
+_SWITCH, _SENSOR = "switch.", "sensor."
 _STATES = {"on": State.ON, "off": State.OFF}
 
 
@@ -30,7 +39,7 @@ class HomeAssistant(PDUDriver):
     ports = Named(
         r"[a-z0-9_]{1,100}",
         "small letters, digits and _, as after `switch.`",
-        lambda port: port.lower().removeprefix("switch."),
+        lambda port: port.lower().removeprefix(_SWITCH),
     )
 
     hostname = Setting(text, "", "address, if it is not the name of the PDU")
@@ -38,21 +47,52 @@ class HomeAssistant(PDUDriver):
     protocol = Setting(choice("http", "https"), "http", "how the API is reached")
     insecure = Setting(boolean, False, "take any certificate, and old TLS")
     api_key = Setting(text, "", "long-lived access token", secret=True, required=True)
+    sensors = sensors('{"lab1": {"watts": "lab1_power"}}')
+
+    @hook
+    def faults(self) -> dict[str, str]:
+        return wrong_ports(self.sensors, self.canonical_port)
 
     def port_interaction(self, command: str, port_number: str | int) -> None:
         source, state = self._state(port_number)
         if state == "unavailable":
             raise TransientError(f"{source}: the switch is unavailable")
-        order = {"entity_id": f"switch.{port_number}"}
+        order = {"entity_id": f"{_SWITCH}{port_number}"}
         self._ask("POST", f"/api/services/switch/turn_{command}", order)
         self.confirm(port_number, State(command), within=3)
 
     def port_status(self, port_number: str | int) -> State:
         return _STATES.get(self._state(port_number)[1], State.UNKNOWN)
 
+    def read_outlets(self) -> list[OutletReading]:
+        answer = self._ask("GET", "/api/states")
+        try:
+            told = {entity["entity_id"]: entity for entity in answer.json()}
+            return [
+                OutletReading(
+                    port,
+                    label(entity["attributes"].get("friendly_name")),
+                    _STATES.get(entity["state"], State.UNKNOWN),
+                    **measured(self._measures.get(port, {}), lambda sensor: _measured(told, sensor)),
+                )
+                for name, entity in told.items()
+                if name != (port := name.removeprefix(_SWITCH))
+            ]
+        except (AttributeError, LookupError, TypeError):
+            raise TransientError(f"{answer.source}: the answer does not tell of the switches") from None
+
+    def identify(self) -> Identity:
+        said = self._ask("GET", "/api/config").json()
+        version = said.get("version") if isinstance(said, dict) else None
+        return Identity(model="Home Assistant", firmware=label(version) or "")
+
+    @property
+    def _measures(self) -> dict[str, dict[str, str]]:
+        return {self.canonical_port(port): each for port, each in self.sensors.items()}
+
     def _state(self, object_id: str | int) -> tuple[str, str]:
         """Return whose answer it is, as errors begin, and the state as Home Assistant calls it."""
-        answer = self._ask("GET", f"/api/states/switch.{object_id}")
+        answer = self._ask("GET", f"/api/states/{_SWITCH}{object_id}")
         if answer.status == 404:
             raise PermanentError(f"{answer.source}: there is no such switch (404)")
         said = answer.json()
@@ -70,3 +110,9 @@ class HomeAssistant(PDUDriver):
         if answer.status == 401:
             raise PermanentError(f"login refused by {answer.source} (401): the api_key is not valid")
         return answer
+
+
+def _measured(told: Mapping[str, Any], sensor: str) -> tuple[object, str]:
+    """Return the value of a sensor, which is text, and its unit."""
+    entity = told.get(_SENSOR + sensor.removeprefix(_SENSOR), {})
+    return entity.get("state"), str(entity.get("attributes", {}).get("unit_of_measurement"))

@@ -6,6 +6,7 @@ clients for the codes from 504 on, which differ between generations.
 Tested: against a fake only.
 Quirks: all goes in clear text, and has no quotes: a user name or password is one word. A few sessions at a time, so we
 always take our leave; how that goes does not matter. Outlets of the 230B may be interrupted or on a timer: unknown.
+KSHELL tells no names.
 
     "rack1": {"driver": "netio4", "ip": "192.0.2.9", "password": "secret"},
     "rack2": {"driver": "netio4", "telnetport": 23, "number_of_outputs": 8}
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 
 from pdudaemon.drivers.driver import Numbered, hook
 from pdudaemon.drivers.network import NetworkDevice, login, tcp_port
+from pdudaemon.drivers.readings import OutletReading, stated
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer
@@ -65,6 +67,15 @@ class Netio4(NetworkDevice):
             if said not in _STATES:
                 raise TransientError(f"{session.peer} answered {said[:40]!r} at {step}")
             return _STATES[said]
+
+    def read_outlets(self) -> list[OutletReading]:
+        step = "reading the outputs"
+        with self._session() as session:
+            said = self._say(session, "port list", step)
+            if not said or not {*said} <= _STATES.keys():
+                raise TransientError(f"{session.peer} answered {said[:40]!r} at {step}")
+        states = {output: _STATES[digit] for output, digit in enumerate(said, 1)}
+        return stated({output: state for output, state in states.items() if output <= self.number_of_outputs})
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[Telnet]:

@@ -4,7 +4,8 @@
 Each such PDU is one machine with one port, ``1``. A script's exit status is what counts: 0 is done;
 ``status_transient_exit_code`` is a no that may pass (busy, on its way), so the script is run again as often as
 ``retries`` allows; anything else is a no for good. ``status`` says off by ``status_off_exit_code``. What a failed
-script wrote to standard error is told to who asked, and is not logged.
+script wrote to standard error is told to who asked, and is not logged. ``read`` prints what the machine draws, a line
+``NAME=NUMBER`` for each of ``watts``, ``volts``, ``amps`` and ``watt_hours`` that it knows, and nothing else.
 
 The scripts run in ``/bin/sh`` with each of ``values`` in the environment, which makes it a variable of the shell as
 well. None of them is ever part of a script's text or of a command line.
@@ -33,6 +34,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, hook
+from pdudaemon.drivers.readings import OutletReading, quantity
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, secret_values, text, texts, without
@@ -43,6 +45,8 @@ log = logging.getLogger("pdud.platform")
 PORT = "1"
 """The one port that a machine has."""
 
+_QUANTITIES = ("watts", "volts", "amps", "watt_hours")
+_TOLD = ", ".join(f"`{name}`" for name in _QUANTITIES)
 _LONGEST_COMPLAINT = 500
 _NEXT_LOOK = 1.0  # seconds until a status that could not be told is asked for again
 
@@ -58,6 +62,9 @@ class Platform(PDUDriver):
     power_off = Setting(text, "", "shell script that switches it off")
     restart = Setting(text, "", "shell script that restarts it")
     status = Setting(text, "", "shell script that ends with 0 if it is on, with `status_off_exit_code` if it is off")
+    read = Setting(
+        text, "", "shell script that prints what the machine draws: lines such as `watts=87.5` (" + _TOLD + ")"
+    )
     status_off_exit_code = Setting(integer(1, 255), 111, "exit status by which `status` says off")
     status_transient_exit_code = Setting(integer(1, 255), 75, "exit status by which any script says to try again")
     values = Setting(texts, {}, "variables of the scripts")
@@ -79,6 +86,10 @@ class Platform(PDUDriver):
     @hook
     def reads_state(self) -> bool:
         return bool(self.status)
+
+    @hook
+    def reads_outlets(self) -> bool:
+        return bool(self.status or self.read)
 
     @hook
     def restarts(self) -> bool:
@@ -115,8 +126,31 @@ class Platform(PDUDriver):
                 self.deadline.pause(self._options.retrydelay)
         return self._state()
 
+    def read_outlets(self) -> list[OutletReading]:
+        if not (self.status or self.read):
+            raise PermanentError("there is neither a status nor a read script")
+        drawn = self._drawn(self._do("read").text) if self.read else {}
+        return [OutletReading(PORT, None, self.port_status(1) if self.status else None, **drawn)]
+
+    @staticmethod
+    def _drawn(said: str) -> dict[str, float | None]:
+        """Return what a ``read`` script told. Raises: PermanentError if that is something else."""
+        found: dict[str, float | None] = {}
+        for line in filter(None, map(str.strip, said.splitlines())):
+            name, _, value = line.partition("=")
+            if name not in _QUANTITIES or name in found:
+                raise PermanentError(
+                    f"read printed {line[:60]!r}, not one line NAME=NUMBER for each of some of {_TOLD}"
+                )
+            if (number := quantity(value)) is None:
+                raise PermanentError(f"read printed {line[:60]!r}, which is not a number")
+            found[name] = number
+        if not found:
+            raise PermanentError(f"read printed nothing of {_TOLD}")
+        return found
+
     def _state(self) -> State:
-        return State.ON if self._do("status", self.status_off_exit_code) == 0 else State.OFF
+        return State.ON if self._do("status", self.status_off_exit_code).status == 0 else State.OFF
 
     def confirm(self, port_number: Any, wanted: State, within: float = math.inf) -> None:
         """A machine on its way may be in no state that its script can tell: that is no reason not to look again."""
@@ -132,8 +166,8 @@ class Platform(PDUDriver):
                     raise TransientError(str(error), private=error.private) from None
             limit.pause(_NEXT_LOOK)
 
-    def _do(self, name: str, also: int = 0) -> int:
-        """Run a script; return its exit status, which is 0 or ``also``."""
+    def _do(self, name: str, also: int = 0) -> command.Output:
+        """Run a script that ends with 0, or ``also``."""
         script = getattr(self, name)
         if not script:
             raise PermanentError(f"there is no {name} for platform {self.platform or 'of this PDU'}")
@@ -148,7 +182,7 @@ class Platform(PDUDriver):
         said = [without(self._secrets, each) for each in (ended.text, ended.complaints)]
         log.debug("%s: %s ended with %d, said %r and complained %r", self.hostname, name, ended.status, *said)
         if ended.status in (0, also):
-            return ended.status
+            return ended
         how = f"was killed by signal {-ended.status}" if ended.status < 0 else f"ended with exit status {ended.status}"
         kind = TransientError if ended.status == self.status_transient_exit_code else PermanentError
         raise kind(f"{name} {how}", private=self._in_a_line(ended.complaints))

@@ -4,7 +4,8 @@
 Source: the requests that the existing PDUDaemon sends; public tools for the same API.
 Tested: against a fake, over TLS as well.
 Quirks: outlets have names like ``AA1``: unit, cord, number. An order is answered with nothing but a status, so the
-state is read back. Certificates are the PDU's own: ``insecure`` takes them, and what ciphers it has.
+state is read back. Certificates are the PDU's own: ``insecure`` takes them, and what ciphers it has. All outlets are
+told at once, with names and what their meters say, but energy, whose unit is not documented.
 
     "rack7": {"driver": "servertechpro2", "ip": "192.0.2.53", "protocol": "https", "insecure": true,
               "password": "secret"}
@@ -12,13 +13,17 @@ state is read back. Certificates are the PDU's own: ``insecure`` takes them, and
 
 from __future__ import annotations
 
+import re
+
 from pdudaemon.drivers.driver import Named
 from pdudaemon.drivers.network import WebDevice, login
+from pdudaemon.drivers.readings import OutletReading, label, quantity
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, choice
 from pdudaemon.transports.http import Client, tls
 
+_OUTLET = r"[A-Z]+[0-9]+"
 _HEADERS = {"Accept": "application/json", "X-CSRF": "x"}
 _STATES = {"on": State.ON, "off": State.OFF}
 
@@ -27,7 +32,8 @@ class ServerTechPRO2(WebDevice):
     """An outlet is ordered at one place and looked at in another."""
 
     models = {"servertechpro2": None}
-    ports = Named(r"[A-Z]+[0-9]+", "outlets have names like AA1", str.upper)
+    ports = Named(_OUTLET, "outlets have names like AA1", str.upper)
+    stable_names = True
 
     protocol = Setting(choice("http", "https"), "http", "how the API is reached")
     insecure = Setting(boolean, False, "take any certificate, and old TLS")
@@ -43,7 +49,25 @@ class ServerTechPRO2(WebDevice):
         outlet = answer.json()
         if not isinstance(outlet, dict) or not isinstance(outlet.get("state"), str):
             raise TransientError(f"{answer.source}: the answer does not tell the state of outlet {port_number}")
-        return _STATES.get(outlet["state"].lower(), State.UNKNOWN)
+        return _state(outlet["state"])
+
+    def read_outlets(self) -> list[OutletReading]:
+        answer = self._client().request("GET", "/jaws/monitor/outlets", headers=_HEADERS)
+        try:
+            return [
+                OutletReading(
+                    port,
+                    label(outlet.get("name")),
+                    _state(outlet["state"]),
+                    watts=quantity(outlet.get("active_power")),
+                    volts=quantity(outlet.get("voltage")),
+                    amps=quantity(outlet.get("current")),
+                )
+                for outlet in answer.json()
+                if re.fullmatch(_OUTLET, port := outlet["id"].upper(), re.ASCII)
+            ]
+        except (AttributeError, LookupError, TypeError):
+            raise TransientError(f"{answer.source}: the answer does not tell of the outlets") from None
 
     def _client(self) -> Client:
         secure = self.protocol == "https"
@@ -55,3 +79,7 @@ class ServerTechPRO2(WebDevice):
             password=self.password,
             secure=tls(check=not self.insecure) if secure else None,
         )
+
+
+def _state(said: str) -> State:
+    return _STATES.get(said.lower(), State.UNKNOWN)

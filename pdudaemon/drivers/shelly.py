@@ -4,7 +4,8 @@
 Source: Shelly's API documentation (RPC protocol, Switch, Authentication, Common errors).
 Tested: against a fake, with and without a password.
 Quirks: outlets are counted from 0. The user is always ``admin``; the login is by Digest with SHA-256. Errors come in
-the JSON, whatever the status says. The answer to an order tells what was before, so the state is read back.
+the JSON, whatever the status says. The answer to an order tells what was before, so the state is read back. Names are
+those of the switches in the app; what a model does not measure is not told.
 
     "plug": {"driver": "shelly_gen2", "ip": "192.0.2.66"},
     "192.0.2.67": {"driver": "shelly_gen2", "password": "secret"}
@@ -16,6 +17,7 @@ from typing import Any
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
+from pdudaemon.drivers.readings import Identity, OutletReading, label, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -32,6 +34,7 @@ class ShellyGen2(NetworkDevice):
 
     models = {"shelly_gen2": None}
     ports = Numbered(_LAST_SWITCH, first=0, at_most=True)
+    stable_names = True
 
     port = tcp_port(80, "the web server")
     password = Setting(text, "", "password of the device, if it has one", secret=True)
@@ -46,6 +49,19 @@ class ShellyGen2(NetworkDevice):
         if not isinstance(result.get("output"), bool):
             raise TransientError(f"{source}: the answer does not tell the state of switch {port_number}")
         return _STATES[result["output"]]
+
+    def read_outlets(self) -> list[OutletReading]:
+        source, status = self._call("Shelly.GetStatus")
+        switches = {number: status[key] for number in range(_LAST_SWITCH + 1) if (key := f"switch:{number}") in status}
+        if not switches:
+            raise PermanentError(f"{source}: the device has no switches; is it set up for covers?")
+        _, config = self._call("Shelly.GetConfig")
+        return [_reading(number, switch, config.get(f"switch:{number}")) for number, switch in switches.items()]
+
+    def identify(self) -> Identity:
+        _, said = self._call("Shelly.GetDeviceInfo")
+        model, mac, firmware = (label(said.get(key)) or "" for key in ("model", "mac", "ver"))
+        return Identity("Shelly", model, mac, firmware)
 
     def _call(self, method: str, **params: Any) -> tuple[str, dict[str, Any]]:
         """Call a method; return whose answer it is, as errors begin, and its result."""
@@ -65,3 +81,17 @@ class ShellyGen2(NetworkDevice):
         if not isinstance(result := said.get("result"), dict):
             raise TransientError(f"{source}: the answer has neither a result nor an error")
         return source, result
+
+
+def _reading(number: int, switch: object, config: object) -> OutletReading:
+    said = switch if isinstance(switch, dict) else {}
+    energy = said.get("aenergy")
+    return OutletReading(
+        str(number),
+        label(config.get("name")) if isinstance(config, dict) else None,
+        _STATES[output] if isinstance(output := said.get("output"), bool) else State.UNKNOWN,
+        watts=quantity(said.get("apower")),
+        volts=quantity(said.get("voltage")),
+        amps=quantity(said.get("current")),
+        watt_hours=quantity(energy.get("total")) if isinstance(energy, dict) else None,
+    )

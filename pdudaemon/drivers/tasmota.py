@@ -5,6 +5,7 @@ Source: Tasmota documentation (Commands: Power, SetOption26, StateText; Web requ
 Tested: against a fake only.
 Quirks: a device with one relay calls it ``POWER``, without a number, unless SetOption26 is 1. A login can only go in
 the query of the URL; it is sent when user name and password are both set. Old firmware refuses it with status 200.
+``Status 0`` tells all: names are FriendlyName; a meter that does not tell relays apart is one of the whole device.
 
     "plug5": {"driver": "tasmota", "ip": "192.0.2.15", "port_count": 4, "username": "admin", "password": "secret"}
 """
@@ -17,11 +18,20 @@ from typing import Any
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver, counted
 from pdudaemon.drivers.network import WebDevice
+from pdudaemon.drivers.readings import (
+    Identity,
+    InletReading,
+    OutletReading,
+    label,
+    quantity,
+)
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
 from pdudaemon.transports.deadline import current
 from pdudaemon.transports.http import Client
+
+_WH_PER_KWH = 1000.0
 
 
 class Tasmota(WebDevice):
@@ -33,12 +43,57 @@ class Tasmota(WebDevice):
 
     models = {"sonoff_s20_tasmota": 1, "brennenstuhl_wspl01_tasmota": 2, "tasmota": port_count}
     ports = Numbered(lambda row: row)
+    stable_names = True
 
     def port_interaction(self, command: str, port_number: int) -> None:
         self._ask(port_number, command)
 
     def port_status(self, port_number: int) -> State:
         return self._ask(port_number)
+
+    def read_outlets(self) -> list[OutletReading]:
+        source, said = self._everything()
+        states = {relay: text for relay in self._relays() if (text := _power(said["StatusSTS"], relay)) is not None}
+        if not states:
+            raise TransientError(f"{source}: the answer does not tell the state of any relay")
+        names = said["Status"].get("FriendlyName")
+        energy = _Energy(said, len(states))
+        return [
+            OutletReading(
+                str(relay),
+                label(names[relay - 1]) if isinstance(names, list) and len(names) >= relay else None,
+                _state(source, text),
+                watts=energy.of_relay("Power", relay),
+                volts=energy.of_relay("Voltage", relay),
+                amps=energy.of_relay("Current", relay),
+                watt_hours=energy.of_relay("Total", relay, _WH_PER_KWH),
+            )
+            for relay, text in states.items()
+        ]
+
+    def read_inlets(self) -> list[InletReading]:
+        """Of a device with some relays and one meter."""
+        _, said = self._everything()
+        energy = _Energy(said, sum(_power(said["StatusSTS"], relay) is not None for relay in self._relays()))
+        watts = energy.of_all("Power")
+        if watts is None:
+            return []
+        amps, watt_hours = energy.of_all("Current"), energy.of_all("Total", _WH_PER_KWH)
+        return [InletReading("total", watts, energy.of_all("Voltage"), amps, watt_hours)]
+
+    def identify(self) -> Identity:
+        _, said = self._everything()
+        firmware, mac = label(said["StatusFWR"].get("Version")), label(said["StatusNET"].get("Mac"))
+        return Identity(model="Tasmota", serial=mac or "", firmware=firmware or "")
+
+    def _relays(self) -> range:
+        return range(1, (self.port_count if isinstance(self.row, Setting) else self.row) + 1)
+
+    def _everything(self) -> tuple[str, dict[str, dict[str, Any]]]:
+        """Return whose answer it is, as errors begin, and all that the device says of itself, by parts of it."""
+        source, said = _answered(Client(self.host, self.deadline), self.username, self.password, "Status 0")
+        parts = ("Status", "StatusFWR", "StatusNET", "StatusSTS", "StatusSNS")
+        return source, {part: found if isinstance(found := said.get(part), dict) else {} for part in parts}
 
     def _ask(self, relay: int, wanted: str = "") -> State:
         client = Client(self.host, self.deadline)
@@ -74,7 +129,18 @@ class TasmotaBase(PDUDriver):
 
 def _asked(client: Client, username: str, password: str, relay: int, wanted: str) -> State:
     """Ask a device for the state of a relay, having switched it first if it is ``wanted`` to be something."""
-    command = f"Power{relay} {wanted}".rstrip()
+    source, answer = _answered(client, username, password, f"Power{relay} {wanted}".rstrip())
+    said = _power(answer, relay)
+    if said is None:
+        raise TransientError(f"{source}: the answer does not tell the state of relay {relay}")
+    state = _state(source, said)
+    if wanted and state != wanted:
+        raise TransientError(f"{source}: relay {relay} is {state} after being switched {wanted}")
+    return state
+
+
+def _answered(client: Client, username: str, password: str, command: str) -> tuple[str, dict[str, Any]]:
+    """Give a command; return whose answer it is, as errors begin, and the answer."""
     words = {"cmnd": command}
     if username and password:
         words |= {"user": username, "password": password}
@@ -90,13 +156,36 @@ def _asked(client: Client, username: str, password: str, relay: int, wanted: str
         raise PermanentError(f"{response.source}: {'login refused' if login else answer['WARNING']}")
     if answer.get("Command") in ("Unknown", "Error"):
         raise PermanentError(f"{response.source}: the device does not know the command {command!r}")
-    said = answer.get(f"POWER{relay}", answer.get("POWER") if relay == 1 else None)
-    if said is None:
-        raise TransientError(f"{response.source}: the answer does not tell the state of relay {relay}")
+    return response.source, answer
+
+
+def _power(said: Mapping[str, Any], relay: int) -> object:
+    return said.get(f"POWER{relay}", said.get("POWER") if relay == 1 else None)
+
+
+def _state(source: str, said: object) -> State:
     try:
-        state = State(str(said).lower())
+        return State(str(said).lower())
     except ValueError:
-        raise PermanentError(f"{response.source}: the state is {said!r}; set StateText to OFF and ON") from None
-    if wanted and state != wanted:
-        raise TransientError(f"{response.source}: relay {relay} is {state} after being switched {wanted}")
-    return state
+        raise PermanentError(f"{source}: the state is {said!r}; set StateText to OFF and ON") from None
+
+
+class _Energy:
+    """What the meter says: lists with a value for each relay, or single values, of the one relay or of all."""
+
+    def __init__(self, said: Mapping[str, Mapping[str, Any]], relays: int) -> None:
+        energy = said["StatusSNS"].get("ENERGY")
+        self._said: Mapping[str, Any] = energy if isinstance(energy, dict) else {}
+        self._single = relays == 1
+        self._each = isinstance(self._said.get("Power"), list)
+
+    def of_relay(self, name: str, relay: int, unit: float = 1.0) -> float | None:
+        """Return a quantity of a relay; all of them have one voltage."""
+        value = self._said.get(name)
+        if isinstance(value, list):
+            return quantity(value[relay - 1], unit) if len(value) >= relay else None
+        return quantity(value, unit) if self._single or (self._each and name == "Voltage") else None
+
+    def of_all(self, name: str, unit: float = 1.0) -> float | None:
+        """Return a quantity of the device as a whole, None if it is that of its relay or relays."""
+        return None if self._single or self._each else quantity(self._said.get(name), unit)

@@ -7,7 +7,8 @@ Source: python-kasa and its recorded answers of devices.
 Tested: with tplink-smarthome-simulator, and against a fake.
 Quirks: newer firmware of some models speaks another protocol (KLAP) and refuses connections to port 9999. Requests for
 an outlet's name and for its number are carried out one at a time, but count as requests for two ports. An outlet that
-is ``locked`` by its name or its number is not switched by the other one either.
+is ``locked`` by its name or its number is not switched by the other one either. Meters of a strip are asked one by one;
+one that has no meter says so at the first.
 
     "strip": {"driver": "tplink", "ip": "192.0.2.70"}
 """
@@ -20,12 +21,16 @@ from typing import Any, NamedTuple
 
 from pdudaemon.drivers.driver import hook
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
+from pdudaemon.drivers.readings import Identity, OutletReading, label, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import locks
 from pdudaemon.transports.tcp import LIMIT, Connection, in_words
 
 _KEY = 171
+_CONTEXT = "context"
+_MILLI = 0.001
+_WH_PER_KWH = 1000.0
 _STATES = {1: State.ON, 0: State.OFF}
 _NUMBERS = {state: number for number, state in _STATES.items()}
 _LONGEST_NAME = 100
@@ -44,6 +49,7 @@ class TPLink(NetworkDevice):
     """Asks for the outlets each time, since names may change."""
 
     models = {"tplink": None}
+    stable_names = True
 
     port = tcp_port(9999)
 
@@ -58,12 +64,34 @@ class TPLink(NetworkDevice):
         wanted = State(command)
         outlet = self._outlet(port_number)
         self._check_lock(outlet)
-        order: dict[str, Any] = {"context": {"child_ids": [outlet.id]}} if outlet.id else {}
-        order["system"] = {"set_relay_state": {"state": _NUMBERS[wanted]}}
-        self._ask(order, f"switching {outlet.alias!r}")
+        order = {"system": {"set_relay_state": {"state": _NUMBERS[wanted]}}}
+        self._ask({**_only(outlet), **order}, f"switching {outlet.alias!r}")
 
     def port_status(self, port_number: int | str) -> State:
         return self._outlet(port_number).state
+
+    def read_outlets(self) -> list[OutletReading]:
+        readings = []
+        metered = True
+        for outlet in self._outlets():
+            drawn = self._drawn(outlet) if metered else None
+            metered = drawn is not None  # either all outlets have a meter or none
+            readings.append(_reading(outlet, drawn or {}))
+        return readings
+
+    def identify(self) -> Identity:
+        device = self._ask({"system": {"get_sysinfo": {}}}, "asking who it is")
+        model, serial, firmware = (label(device.get(key)) or "" for key in ("model", "deviceId", "sw_ver"))
+        return Identity("TP-Link", model, serial, firmware)
+
+    def _drawn(self, outlet: Outlet) -> dict[str, Any] | None:
+        """Return what an outlet draws, None if it has no meter."""
+        try:
+            return self._ask(
+                {**_only(outlet), "emeter": {"get_realtime": {}}}, f"reading the meter of {outlet.alias!r}"
+            )
+        except PermanentError:
+            return None
 
     @property
     def _peer(self) -> str:
@@ -104,7 +132,8 @@ class TPLink(NetworkDevice):
 
     def _ask(self, order: Mapping[str, Any], step: str) -> dict[str, Any]:
         """Return what the device answers to the one command of an order."""
-        (command,) = order["system"]
+        ((module, commands),) = ((key, value) for key, value in order.items() if key != _CONTEXT)
+        (command,) = commands
         message = json.dumps(order, separators=(",", ":")).encode()
         with Connection(self.host, self.port, self.deadline) as connection:
             connection.send(len(message).to_bytes(4) + bytes(_encrypted(message)), step)
@@ -113,13 +142,36 @@ class TPLink(NetworkDevice):
                 raise TransientError(f"{connection.peer} sends too much at {step}")
             said = bytes(_decrypted(connection.receive_exactly(size, step)))
         try:
-            answer: dict[str, Any] = json.loads(said)["system"][command]
+            part = json.loads(said)[module]
+            answer: dict[str, Any] = part.get(command, part)  # of a module that it has not, the error alone
             refused = answer["err_code"]
-        except (ValueError, KeyError, TypeError):
+        except (AttributeError, ValueError, KeyError, TypeError):
             raise TransientError(f"{connection.peer} answered nonsense at {step}") from None
         if refused:
             raise PermanentError(f"{connection.peer} refused {step}: error {refused}")
         return answer
+
+
+def _only(outlet: Outlet) -> dict[str, Any]:
+    """Return what makes an order one for an outlet of several."""
+    return {_CONTEXT: {"child_ids": [outlet.id]}} if outlet.id else {}
+
+
+def _reading(outlet: Outlet, drawn: Mapping[str, Any]) -> OutletReading:
+    """Put together what an outlet says; its meter does so in whole units, with old firmware, or in thousandths."""
+
+    def either(new: str, new_unit: float, old: str, old_unit: float = 1.0) -> float | None:
+        return quantity(drawn[new], new_unit) if new in drawn else quantity(drawn.get(old), old_unit)
+
+    return OutletReading(
+        str(outlet.number),
+        label(outlet.alias),
+        outlet.state,
+        watts=either("power_mw", _MILLI, "power"),
+        volts=either("voltage_mv", _MILLI, "voltage"),
+        amps=either("current_ma", _MILLI, "current"),
+        watt_hours=either("total_wh", 1.0, "total", _WH_PER_KWH),
+    )
 
 
 def _canonical(port: str) -> str:

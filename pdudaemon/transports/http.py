@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any, cast
 
-from pdudaemon.errors import DeviceError, PermanentError, TransientError
+from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.tcp import Connection, Stream, in_words
 
@@ -41,6 +41,7 @@ _SAFE = "%/:?@!$&'()*+,;=~"  # stays as it is in a target, beside letters, digit
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PART = re.compile(r'([^\s,="]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?')  # of WWW-Authenticate
 _ALGORITHMS = {"SHA-256": "sha256", "MD5": "md5"}  # the better one first
+_QUIETS = 5
 _LATER = (408, 429)  # those of 4xx that mean: try again
 
 
@@ -120,11 +121,14 @@ class Client:
         headers: Mapping[str, str] | None = None,
         also: Container[int] = (),
         bare: bool = False,
+        quiet: float | None = None,
     ) -> Response:
         """Send a request, with ``json``, ``form`` or ``body`` if given, and return the answer, which is a 2xx.
 
         ``target`` is a path, perhaps with a query. ``also`` are further statuses that the caller wants to read itself;
         ``bare`` takes an answer without any HTTP around it, even an empty one, for a body (tiny servers do that).
+        A body that never ends, such as Server-Sent Events, is what has come when nothing came for ``quiet`` seconds, or
+        after `_QUIETS` times as many.
 
         Raises: PermanentError for a refused login (401, 403) and any other no (4xx, a redirection); TransientError for
         5xx and for what is not HTTP; DeviceTimeout.
@@ -141,7 +145,7 @@ class Client:
             sent["Content-Length"] = str(len(body))
         sent.update(headers or {})
 
-        response = self._exchange(method, target, sent, body, bare)
+        response = self._exchange(method, target, sent, body, bare, quiet)
         for again in (False, True):
             if response.status != 401 or not self._username:
                 break
@@ -149,7 +153,7 @@ class Client:
             if again and not any(challenge.get("stale", "").lower() == "true" for challenge in asked):
                 break  # only a nonce that has become too old is worth another try
             sent["Authorization"] = self._login(asked, method, target)
-            response = self._exchange(method, target, sent, body, bare)
+            response = self._exchange(method, target, sent, body, bare, quiet)
         if not 200 <= response.status < 300 and response.status not in also:
             raise self._refusal(response, "Authorization" in sent)
         return response
@@ -158,7 +162,9 @@ class Client:
         default = 443 if self._secure else 80
         return self.peer if self._port != default else self.peer.removesuffix(f":{default}")
 
-    def _exchange(self, method: str, target: str, headers: Mapping[str, str], body: bytes, bare: bool) -> Response:
+    def _exchange(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes, bare: bool, quiet: float | None
+    ) -> Response:
         step = f"{method} {target.partition('?')[0]}"
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         if any(map(_CONTROL.search, lines)):
@@ -169,7 +175,7 @@ class Client:
             response = http.client.HTTPResponse(cast(socket.socket, incoming), method=method)
             try:
                 response.begin()
-                received = response.read()
+                received = response.read() if quiet is None else _so_far(response, connection, quiet)
             except (http.client.HTTPException, ValueError) as error:
                 if bare and isinstance(error, http.client.BadStatusLine):
                     incoming.to_the_end()
@@ -205,6 +211,21 @@ class Client:
             return PermanentError(f"{response.source}: redirected to {to} ({status})")
         kind = PermanentError if 400 <= status < 500 and status not in _LATER else TransientError
         return kind(f"{response.source}: answered {status} {http.client.responses.get(status, '')}".rstrip())
+
+
+def _so_far(response: http.client.HTTPResponse, stream: Stream, quiet: float) -> bytes:
+    """Read a body that may never end. Raises: DeviceTimeout if nothing comes at all."""
+    received = b""
+    until = stream.deadline
+    try:
+        while data := response.read1(65536):
+            until = stream.deadline.within(_QUIETS * quiet) if not received else until
+            received += data
+            stream.deadline = until.within(quiet)
+    except DeviceTimeout:
+        if not received:
+            raise
+    return received
 
 
 class _Incoming(io.RawIOBase):

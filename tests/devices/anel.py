@@ -22,6 +22,12 @@ TYPES = {
     "anel_netpwrctrlio": "i",
     "anel_netpwrctrlpro": "P",
 }
+IDENTITIES = {  # what ADV and IO say of themselves is not known
+    "H": ("ANEL", "NET-PwrCtrl HOME", "", "04.5"),
+    "P": ("ANEL", "NET-PwrCtrl PRO", "", "04.5"),
+    "a": ("ANEL",),
+    "i": ("ANEL",),
+}
 
 
 class Anel(WebDevice):
@@ -98,4 +104,6 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     with Anel(TYPES[name], mood) as device:
         settings = {"driver": name, "ip": f"127.0.0.1:{device.port}", "username": USERNAME, "password": PASSWORD}
         ports = [*device.outlets]
-        yield Case(device, "anel", settings, ports, ["0", str(len(ports) + 1), "x"], [PASSWORD, "k7&x%239q"])
+        bad, secrets = ["0", str(len(ports) + 1), "x"], [PASSWORD, "k7&x%239q"]
+        names = {port: f"Nr. {port}" for port in ports}
+        yield Case(device, "anel", settings, ports, bad, secrets, names, identity=IDENTITIES[device.kind])

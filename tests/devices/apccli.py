@@ -14,10 +14,37 @@ from tests.devices.base.device import Case, Mood
 OUTLETS = 24
 NAMES = ["apc8959"]
 MOODS = [*Mood]
+TOTALS = {"devReading power": "0.06 kW", "devReading energy": "87.2 kWh"}
+OF_OUTLET = {"power": {"3": "43 W"}, "current": {"3": "0.2 A"}, "energy": {"3": "1.5 kWh"}}
+ABOUT = [
+    "Hardware Factory",
+    "---------------",
+    "Model Number:           AP8959EU3",
+    "Serial Number:          ZA1101006430",
+    "Hardware Revision:      02",
+    "",
+    "Application Module",
+    "---------------",
+    "Name:                   rpdu2g",
+    "Version:                v6.4.6",
+    "",
+    "APC OS(AOS)",
+    "---------------",
+    "Name:                   aos",
+    "Version:                v6.4.5",
+]
 
 
 class APCCommandLine(APC):
-    """``olOn``, ``olOff``, ``olStatus`` with a number or ``all``, and ``exit``. Its first prompt waits for a key."""
+    """``olOn``, ``olOff``, ``olStatus`` with a number or ``all``, meters, and ``exit``. Its first prompt waits for a key.
+
+    ``metered``: whether it measures outlets, as the AP86xx does; ``pending``: outlets that are about to be switched.
+    """
+
+    identity = ("APC", "AP8959EU3", "ZA1101006430", "6.4.6")
+    metered = True
+    pending: frozenset[str] = frozenset()
+    names = {3: "Web: Server"}
 
     def session(self) -> None:
         self.terminal.write("\r\nAmerican Power Conversion\r\nAOS v6.4.6\r\n")
@@ -32,7 +59,24 @@ class APCCommandLine(APC):
                     self.terminal.write("\r\n")
             self.terminal.write("apc>")
 
+    def name(self, number: int) -> str:
+        return self.names.get(number, super().name(number))
+
+    def meter(self, line: str) -> tuple[str, str, list[str]]:
+        """Answer what asks for a measurement."""
+        if line in TOTALS:
+            return "E000", "Success", [TOTALS[line]]
+        kind = line.removeprefix("olReading all ")
+        if kind not in OF_OUTLET or not self.metered:
+            return "E101", "Command Not Found", []
+        values = {port: OF_OUTLET[kind].get(port, f"0 {OF_OUTLET[kind]['3'].split()[1]}") for port in self.outlets}
+        return "E000", "Success", [f" {port}: {self.name(int(port))}: {value}" for port, value in values.items()]
+
     def answer(self, line: str) -> tuple[str, str, list[str]]:
+        if line == "about":
+            return "E000", "Success", ABOUT
+        if "Reading " in line:
+            return self.meter(line)
         command = re.fullmatch(r"(olOn|olOff|olStatus) (\S+)", line)
         if not command:
             return "E101", "Command Not Found", []
@@ -40,14 +84,21 @@ class APCCommandLine(APC):
         if not self.outlets.keys() >= {*ports}:
             return "E102", "Parameter Error", []
         if command[1] == "olStatus":
-            return "E000", "Success", [f" {port}: Outlet {port}: {self.outlets[port].capitalize()}" for port in ports]
+            return "E000", "Success", [f" {port}: {self.name(int(port))}: {self.shown(port)}" for port in ports]
         if self.mood is Mood.REFUSING:
             return "E103", "Not Permitted", []
         self.outlets.update(dict.fromkeys(ports, command[1][2:].lower()))
         return "E000", "Success", []
 
+    def shown(self, port: str) -> str:
+        """Return the state of an outlet as it is listed."""
+        return self.outlets[port].capitalize() + ("*" if port in self.pending else "")
+
 
 @contextmanager
 def case(name: str, mood: Mood) -> Iterator[Case]:
     with APCCommandLine(OUTLETS, mood).case(name) as made:
+        made.readings = {port: {"watts": 0, "amps": 0, "watt_hours": 0} for port in made.ports}
+        made.readings["3"] = {"watts": 43, "amps": 0.2, "watt_hours": 1500}
+        made.inlets = {"total": {"watts": 60, "watt_hours": 87200}}
         yield made

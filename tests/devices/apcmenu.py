@@ -24,6 +24,7 @@ class APC(Console):
 
     username = "apc"
     password = "apc-secret"
+    identity: tuple[str, ...] = ()
 
     def log_in(self) -> None:
         while True:
@@ -36,6 +37,10 @@ class APC(Console):
             if (name, password) == (self.username, self.password) and self.mood is not Mood.WRONG_PASSWORD:
                 return
 
+    def name(self, number: int) -> str:
+        """Return what an outlet is called."""
+        return f"Outlet {number}"
+
     @contextmanager
     def case(self, name: str) -> Iterator[Case]:
         """Start it and say how it is reached."""
@@ -43,7 +48,9 @@ class APC(Console):
         with self:
             settings = {"driver": name, "telnetport": self.port, "username": self.username, "password": self.password}
             bad = ["0", str(last + 1), str(last + 2), "-1", "1;4", "x"]
-            yield Case(self, "127.0.0.1", settings, [*self.outlets], bad, [self.password])
+            names = {port: self.name(int(port)) for port in self.outlets}
+            ports = [*self.outlets]
+            yield Case(self, "127.0.0.1", settings, ports, bad, [self.password], names, identity=self.identity)
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,9 @@ PERSONALITIES = {
     "apc9606": MASTERSWITCH_OTHER,
     "ap9606": MASTERSWITCH,
 }
+BANNER = """\
+American Power Conversion               Network Management Card AOS      v3.7.3\r
+(c) Copyright 2009 All Rights Reserved  Rack PDU APP                     v3.7.4"""
 NAMES = [*PERSONALITIES]
 MOODS = [*Mood]
 
@@ -136,9 +146,10 @@ class APCMenu(APC):
         super().__init__(personality.outlets, mood)
         self.personality = personality
         self.negotiation = personality.negotiation
+        self.banner = "American Power Conversion"
 
     def session(self) -> None:
-        self.terminal.write("\r\nAmerican Power Conversion\r\n\r\n")
+        self.terminal.write(f"\r\n{self.banner}\r\n\r\n")
         entries = [self.personality.manager, "Network", "System", "Logout"]
         main = [f"{number}- {entry}" for number, entry in enumerate(entries, 1)] + MAIN_END
         while True:
@@ -233,5 +244,7 @@ class APCMenu(APC):
 
 @contextmanager
 def case(name: str, mood: Mood) -> Iterator[Case]:
-    with APCMenu(PERSONALITIES[name], mood).case(name) as made:
+    device = APCMenu(PERSONALITIES[name], mood)
+    device.banner, device.identity = BANNER, ("APC", "", "", "3.7.4")
+    with device.case(name) as made:
         yield made

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,12 @@ PORTS_ARE_NAMES = True  # of any letters, blanks within them
 
 USERNAME, PASSWORD = "admin", "esp: home"
 REALM = "Login Required"
+SENSORS: list[dict[str, object]] = [
+    {"id": "sensor-relay_1_power", "name": "Relay 1 power", "value": 12.3, "state": "12.3 W"},
+    {"id": "sensor-relay_1_voltage", "value": None, "state": "NA"},
+    {"id": "sensor-total", "value": 0.25, "state": "0.250 kWh"},
+    {"id": "text_sensor-version", "value": "2025.8", "state": "2025.8"},
+]
 ACTIONS = {"turn_on": "on", "turn_off": "off"}
 
 
@@ -42,6 +49,8 @@ class ESPHome(WebDevice):
             return challenge(REALM, "MD5") if self.scheme == "Digest" else basic
         if request.method == "POST" and "content-length" not in request.headers:
             return Answer(411)
+        if (request.method, request.target) == ("GET", "/events"):
+            return Answer(200, headers=("Content-Type: text/event-stream", "Transfer-Encoding: chunked"))
         if "?" in request.target or not request.target.startswith("/switch/"):
             return Answer(404)
         name = urllib.parse.unquote(request.target.removeprefix("/switch/"))
@@ -51,9 +60,28 @@ class ESPHome(WebDevice):
         if request.method != "GET" or name not in self.outlets:
             return Answer(404)
         still = self._still.get(name)
-        state = still.pop() if still else self.outlets[name]
-        said = {"id": f"switch-{name}", "state": state.upper(), **({"value": state == "on"} if self.value else {})}
+        said = self._told(name, still.pop() if still else self.outlets[name])
         return Answer(200, json.dumps(said, separators=(",", ":")), ("Content-Type: application/json",))
+
+    def _told(self, name: str, state: str) -> dict[str, object]:
+        return {"id": f"switch-{name}", "state": state.upper(), **({"value": state == "on"} if self.value else {})}
+
+    def converse(self, connection: socket.socket) -> None:
+        super().converse(connection)
+        told = self.mood not in (Mood.GARBLED, Mood.BUSY) and (not self.scheme or self._let_in(self.requests[-1]))
+        if told and self.requests[-1].target == "/events":
+            for event in self._events():
+                self.send(connection, f"{len(event):x}\r\n{event}\r\n".encode())
+            while True:  # the stream has no end
+                self.receive(connection)
+
+    def _events(self) -> Iterator[str]:
+        yield 'retry: 30000\r\nid: 1\r\nevent: ping\r\ndata: {"title":"strip","ota":true}\r\n\r\n'
+        entities = [{**self._told(name, state), "name": name.title()} for name, state in self.outlets.items()]
+        for said in [*entities, *SENSORS]:
+            yield f"event: state\r\ndata: {json.dumps(said)}\r\n\r\n"
+        yield "event: log\r\ndata: [D][switch:012]: 'Relay' Turning ON.\r\n\r\n"
+        yield 'event: state\r\ndata: {"id":"switch-half'  # another has begun
 
     def _switch(self, name: str, state: str) -> Answer:
         if name not in self.outlets or self.mood is Mood.REFUSING:
@@ -81,5 +109,18 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
             "port": str(device.port),
             "username": USERNAME,
             "password": PASSWORD,
+            "sensors": {
+                "relay_1": {"watts": "relay_1_power", "volts": "relay_1_voltage", "amps": "gone"},
+                "a%20b": {"watt_hours": "total"},
+            },
         }
-        yield Case(device, "esp", settings, [*device.outlets], bad, [PASSWORD])
+        yield Case(
+            device,
+            "esp",
+            settings,
+            [*device.outlets],
+            bad,
+            [PASSWORD],
+            names={name: name.title() for name in device.outlets},
+            readings={"relay_1": {"watts": 12.3}, "a b": {"watt_hours": 250}},
+        )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,35 @@ from tests.devices.base.web import Answer, Request, WebDevice
 NAMES = ["gude1202"]
 MOODS = [*Mood]
 PASSWORD = "gude-secret"
+FIELDS = [
+    "Voltage V",
+    "Current A",
+    "Frequency Hz",
+    "PhaseIF °",
+    "ActivePower W",
+    "FwdActEnergyRes kWh",
+    "FwdActEnergy kWh",
+]
+SENSORS = {
+    "sensor_descr": [
+        {
+            "type": 8,
+            "num": 1,
+            "fields": [{"name": field.split()[0], "unit": field.split()[1]} for field in FIELDS],
+            "properties": [{"id": "1", "real_id": 0, "name": "Input 1"}],
+        },
+        {
+            "type": 51,
+            "num": 1,
+            "fields": [{"name": "Temperature", "unit": "°C"}],
+            "properties": [{"id": "7101", "real_id": 0, "name": "7101"}],
+        },
+    ],
+    "sensor_values": [
+        {"type": 8, "num": 1, "values": [[{"v": value} for value in (230, 0.51, 50.0, 17, 117, 1.5, 12.345)]]},
+        {"type": 51, "num": 1, "values": [[{"v": 23.4}]]},
+    ],
+}
 
 
 class EPC(Terminals):
@@ -83,23 +113,32 @@ class EPC(Terminals):
 class StatusPage(WebDevice):
     """The web interface beside the console of a device."""
 
-    def __init__(self, device: EPC) -> None:
-        super().__init__()
+    def __init__(self, device: EPC, login: str = "") -> None:
+        super().__init__(device.mood, login)
         self.device = device
 
     def answer(self, request: Request) -> Answer:
-        if request.target != "/statusjsn.js?components=1":
+        components = request.target.removeprefix("/statusjsn.js?components=")
+        if components not in ("1", "81921") or request.method != "GET":
             return Answer(404)
-        states = self.device.outlets.items()
-        entries = (f'{{"name":"Power Port {n}","state":{int(state == "on")},"type":1}}' for n, state in states)
-        return Answer(200, f'{{"outputs":[{",".join(entries)}]}}')
+        said: dict[str, object] = {
+            "outputs": [
+                {"name": f"Power Port {port}", "state": int(state == "on"), "type": 1}
+                for port, state in self.device.outlets.items()
+            ]
+        }
+        return Answer(200, json.dumps({**said, **(SENSORS if components != "1" else {})}))
 
 
 @contextmanager
 def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run a device that requires a login."""
-    with EPC(mood) as device:
+    password = "changed" if mood is Mood.WRONG_PASSWORD else PASSWORD
+    with EPC(mood) as device, StatusPage(device, f"{EPC.username}:{password}") as page:
         device.login = True
-        settings = {"driver": name, "telnetport": device.port, "username": device.username, "password": PASSWORD}
+        settings = {"driver": name, "telnetport": device.port, "httpport": page.port}
+        settings |= {"username": device.username, "password": PASSWORD}
         bad = ["0", "13", "-1", "x", "3;quit"]
-        yield Case(device, "127.0.0.1", settings, [*device.outlets], bad, [PASSWORD])
+        names = {port: f"Power Port {port}" for port in device.outlets}
+        inlets = {"Input 1": {"watts": 117, "volts": 230, "amps": 0.51, "watt_hours": 12345}}
+        yield Case(device, "127.0.0.1", settings, [*device.outlets], bad, [PASSWORD], names, inlets=inlets)

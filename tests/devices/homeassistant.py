@@ -22,12 +22,24 @@ class HomeAssistant(WebDevice):
     def __init__(self, mood: Mood = Mood.WELL) -> None:
         super().__init__(mood)
         self.outlets = {"lab1": "off", "rack_2": "off"}
+        self.names: dict[str, str] = {}
         self.obeys = True
+        self.others: dict[str, tuple[str, dict[str, str]]] = {  # entity -> state, attributes
+            "sensor.lab1_power": ("12.3", {"unit_of_measurement": "W", "friendly_name": "Lab 1 power"}),
+            "sensor.lab1_energy": ("1.5", {"unit_of_measurement": "kWh"}),
+            "sensor.lab1_current": ("unavailable", {"unit_of_measurement": "A"}),
+            "sensor.lab1_temperature": ("23.5", {"unit_of_measurement": "C"}),
+            "light.desk": ("on", {"friendly_name": "Desk"}),
+        }
 
     def answer(self, request: Request) -> Answer:
         key = "changed" if self.mood is Mood.WRONG_PASSWORD else API_KEY
         if request.headers.get("authorization") != f"Bearer {key}":
             return Answer(401, "401: Unauthorized")
+        if (request.method, request.target) == ("GET", "/api/states"):
+            return self._json([*map(self._entity, self.outlets), *self._others()])
+        if (request.method, request.target) == ("GET", "/api/config"):
+            return self._json({"version": "2024.3.3", "location_name": "Lab"})
         entity = request.target.removeprefix("/api/states/switch.")
         if request.method == "GET" and entity != request.target:
             if entity not in self.outlets:
@@ -48,7 +60,14 @@ class HomeAssistant(WebDevice):
         return self._json([self._entity(entity)])
 
     def _entity(self, name: str) -> dict[str, object]:
-        return {"entity_id": f"switch.{name}", "state": self.outlets[name], "attributes": {}}
+        attributes = {"friendly_name": self.names[name]} if name in self.names else {}
+        return {"entity_id": f"switch.{name}", "state": self.outlets[name], "attributes": attributes}
+
+    def _others(self) -> list[dict[str, object]]:
+        return [
+            {"entity_id": entity, "state": state, "attributes": attributes}
+            for entity, (state, attributes) in self.others.items()
+        ]
 
     @staticmethod
     def _json(said: object, status: int = 200) -> Answer:
@@ -59,6 +78,25 @@ class HomeAssistant(WebDevice):
 def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run a server with two switches."""
     with HomeAssistant(mood) as device:
+        device.names = {"lab1": "Lab 1"}
         settings = {"driver": name, "hostname": "127.0.0.1", "port": str(device.port), "api_key": API_KEY}
+        settings["sensors"] = {
+            "switch.lab1": {
+                "watts": "sensor.lab1_power",
+                "watt_hours": "lab1_energy",
+                "amps": "lab1_current",
+                "volts": "lab1_temperature",
+            }
+        }
         bad = ["light.lab1", "lab-1", "switch.", "switch.switch.lab1", "lab1/../x", "lab1?x"]
-        yield Case(device, "home", settings, [*device.outlets], bad, [API_KEY])
+        yield Case(
+            device,
+            "home",
+            settings,
+            [*device.outlets],
+            bad,
+            [API_KEY],
+            names=device.names,
+            readings={"lab1": {"watts": 12.3, "watt_hours": 1500}},
+            identity=("", "Home Assistant", "", "2024.3.3"),
+        )

@@ -22,6 +22,7 @@ class Netio(WebDevice):
     def __init__(self, mood: Mood = Mood.WELL, outputs: int = 4) -> None:
         super().__init__(mood, f"netio:{'changed' if mood is Mood.WRONG_PASSWORD else PASSWORD}")
         self.outlets = {str(number): "off" for number in range(1, outputs + 1)}
+        self.metered = True
 
     def answer(self, request: Request) -> Answer:
         if request.target != "/netio.json":
@@ -47,8 +48,16 @@ class Netio(WebDevice):
     def status(self) -> dict[str, object]:
         """Return what each answer has."""
         return {
-            "Agent": {"Model": "PowerPDU 4C", "Version": "3.4.0", "JSONVer": "2.1", "NumOutputs": len(self.outlets)},
-            "GlobalMeasure": {"Voltage": 230.1, "TotalCurrent": 0, "TotalLoad": 0},
+            "Agent": {
+                "Model": "PowerPDU 4C",
+                "Version": "3.4.0",
+                "JSONVer": "2.1",
+                "SerialNumber": "24:A4:2C:39:31:0E",
+                "NumOutputs": len(self.outlets),
+            },
+            "GlobalMeasure": {"Voltage": 230.1, "TotalCurrent": 78, "TotalLoad": 12, "TotalEnergy": 13265}
+            if self.metered
+            else {},
             "Outputs": [
                 {
                     "ID": int(port),
@@ -56,6 +65,7 @@ class Netio(WebDevice):
                     "State": int(state == "on"),
                     "Action": 6,
                     "Delay": 5000,
+                    **({"Current": 78, "PowerFactor": 0.68, "Load": 12, "Energy": 13265} if self.metered else {}),
                 }
                 for port, state in self.outlets.items()
             ],
@@ -73,4 +83,16 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
             "username": "netio",
             "password": PASSWORD,
         }
-        yield Case(device, "netio", settings, [*device.outlets], ["0", "5", "a"], [PASSWORD])
+        drawn = {"watts": 12, "amps": 0.078, "watt_hours": 13265}
+        yield Case(
+            device,
+            "netio",
+            settings,
+            [*device.outlets],
+            ["0", "5", "a"],
+            [PASSWORD],
+            names={port: f"Power output {port}" for port in device.outlets},
+            readings=dict.fromkeys(device.outlets, drawn),
+            inlets={"total": {**drawn, "volts": 230.1}},
+            identity=("NETIO", "PowerPDU 4C", "24:A4:2C:39:31:0E", "3.4.0"),
+        )

@@ -28,6 +28,7 @@ class Switched(WebDevice):
         self.done = done
         self.tls = tls
         self.stuck = False
+        self.metered: frozenset[str] = frozenset()
         self.odd: dict[str, object] = {}  # outlet -> a state that is neither on nor off
 
     def converse(self, connection: socket.socket) -> None:
@@ -38,14 +39,14 @@ class Switched(WebDevice):
             super().converse(secured)
 
     def answer(self, request: Request) -> Answer:
+        if (request.method, request.target) == ("GET", "/jaws/monitor/outlets"):
+            return self.told([self.monitored(outlet) for outlet in self.outlets])
         found = re.fullmatch(r"/jaws/(control|monitor)/outlets/(\w+)", request.target)
         if not found or found[2] not in self.outlets:
             return Answer(404)
         outlet = found[2]
         if (request.method, found[1]) == ("GET", "monitor"):
-            state = self.odd.get(outlet, self.outlets[outlet].capitalize())
-            told = {"id": outlet, "name": f"Outlet{outlet[2:]}", "state": state}
-            return Answer(200, json.dumps(told, separators=(",", ":")), ("Content-Type: application/json",))
+            return self.told(self.monitored(outlet))
         if (request.method, found[1]) != ("PATCH", "control"):
             return Answer(405)
         if self.mood is Mood.REFUSING:
@@ -56,10 +57,29 @@ class Switched(WebDevice):
             self.outlets[outlet] = {"on": "on", "off": "off"}[json.loads(request.body)["control_action"]]
         return Answer(self.done)
 
+    def monitored(self, outlet: str) -> dict[str, object]:
+        """Return what is told of an outlet."""
+        state = self.odd.get(outlet, self.outlets[outlet].capitalize())
+        drawn = (
+            {"current": 0.1, "active_power": 12, "voltage": 229.8, "power_factor": 0.5}
+            if outlet in self.metered
+            else {}
+        )
+        return {"id": outlet, "name": f"Outlet{outlet[2:]}", "state": state, **drawn}
+
+    @staticmethod
+    def told(what: object) -> Answer:
+        """Return an answer."""
+        return Answer(200, json.dumps(what, separators=(",", ":")), ("Content-Type: application/json",))
+
 
 @contextmanager
 def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run a PDU, without TLS."""
     with Switched(mood) as device:
         settings = {"driver": name, "ip": f"127.0.0.1:{device.port}", "username": "admn", "password": PASSWORD}
-        yield Case(device, "rack", settings, [*device.outlets], ["0", "1", "A", "AA/1", "AA1:", ".."], [PASSWORD])
+        bad = ["0", "1", "A", "AA/1", "AA1:", ".."]
+        names = {port: f"Outlet{port[2:]}" for port in device.outlets}
+        device.metered = frozenset(port for port in names if port.startswith("AA"))
+        readings = {port: {"watts": 12, "volts": 229.8, "amps": 0.1} for port in device.metered}
+        yield Case(device, "rack", settings, [*names], bad, [PASSWORD], names, readings)

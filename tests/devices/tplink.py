@@ -40,6 +40,7 @@ class Plug(Device):
         self.outlets = {str(number): "off" for number in range(1, max(1, len(aliases)) + 1)}
         self.short = short
         self.padding = ""  # more for the device to say
+        self.realtime: dict[str, Any] | None = None  # what the meter of an outlet says, if there are any
         self.error = -3 if mood is Mood.REFUSING else 0
 
     def converse(self, connection: socket.socket) -> None:
@@ -51,7 +52,8 @@ class Plug(Device):
             self.send(connection, b"\0\0\0\x09not at all")
             return
         with self.lock:
-            answer = json.dumps({"system": self.answer(request)}, separators=(",", ":"), ensure_ascii=False)
+            said = {"emeter": self.meter(request)} if "emeter" in request else {"system": self.answer(request)}
+            answer = json.dumps(said, separators=(",", ":"), ensure_ascii=False)
         data = scrambled(answer)
         self.send(connection, len(data).to_bytes(4, "big") + data)
 
@@ -86,6 +88,15 @@ class Plug(Device):
                 self.outlets[port] = "on" if words["state"] == 1 else "off"
         return {command: {"err_code": 0}}
 
+    def meter(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Read the meter of one outlet."""
+        ids = request.get("context", {}).get("child_ids", [])
+        if request["emeter"] != {"get_realtime": {}} or len(ids) != bool(self.aliases):
+            return {"get_realtime": {"err_code": -2}}
+        if self.realtime is None:
+            return {"err_code": -1, "err_msg": "module not support"}
+        return {"get_realtime": {**self.realtime, "err_code": 0}}
+
     @staticmethod
     def number(port: str) -> str:
         """Return the end of an outlet's id."""
@@ -109,5 +120,15 @@ class Plug(Device):
 def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run a strip of three; its address is the name of the PDU."""
     with Plug("Plug 1", "Plug 2", "board farm/3", mood=mood) as device:
-        settings = {"driver": name, "port": device.port}
-        yield Case(device, "127.0.0.1", settings, [*device.outlets], [" ", "Plug\t1", " 1", "x" * 101])
+        device.realtime = {"voltage_mv": 230123, "current_ma": 51, "power_mw": 11700, "total_wh": 734}
+        drawn = {"watts": 11.7, "volts": 230.123, "amps": 0.051, "watt_hours": 734}
+        yield Case(
+            device,
+            "127.0.0.1",
+            {"driver": name, "port": device.port},
+            [*device.outlets],
+            [" ", "Plug\t1", " 1", "x" * 101],
+            names=dict(zip(device.outlets, device.aliases, strict=True)),
+            readings=dict.fromkeys(device.outlets, drawn),
+            identity=("TP-Link", "KP303(UK)", DEVICE_ID, "1.0.3"),
+        )

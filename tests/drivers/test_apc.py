@@ -16,6 +16,7 @@ from pdudaemon.drivers import strategies
 from pdudaemon.drivers.apccli import APCCommandLine
 from pdudaemon.drivers.apcconsole import APCConsole
 from pdudaemon.drivers.apcmenu import APCMenu
+from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports import dialogue, telnet
@@ -342,3 +343,30 @@ def test_a_timed_out_login_shows_no_password(monkeypatch: pytest.MonkeyPatch) ->
             driver(device, "apc7920", seconds=0.3).port_on(1)
     assert "apc-sec" not in str(caught.value)
     assert str(caught.value) == f"not what was expected from 127.0.0.1:{device.port} at the login within 0.3 s"
+
+
+def test_a_model_that_does_not_measure_outlets() -> None:
+    with apccli.APCCommandLine(24) as device:
+        device.metered = False
+        found = driver(device, "apc8959").read_outlets()
+        assert found[2] == OutletReading("3", "Web: Server", State.OFF)
+        assert len(found) == 24 and device.sessions == device.logouts == 1
+
+
+def test_outlets_that_are_about_to_be_switched() -> None:
+    with apccli.APCCommandLine(24) as device:
+        device.pending = frozenset(["2", "3"])
+        device.outlets["3"] = "on"
+        made = driver(device, "apc8959")
+        assert made.port_status(3) is State.ON
+        assert [each.state for each in made.read_outlets()[1:3]] == [State.OFF, State.ON]
+
+
+def test_names_in_a_list() -> None:
+    names = {1: "", 2: "Switch ON", 3: "a  b - c", 8: "web server 3"}
+    with menu_device(names=names) as device:
+        device.outlets["2"] = "on"
+        found = driver(device, "apc7920").read_outlets()
+        assert [each.name for each in found[:3]] == [None, "Switch ON", "a b - c"]
+        assert found[1].state is State.ON and found[7] == OutletReading("8", "web server 3", State.OFF)
+        assert len(found) == 8

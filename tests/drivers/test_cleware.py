@@ -208,3 +208,13 @@ def test_names() -> None:
         for port in ("0", str(most + 1), "a"):
             with pytest.raises(ValueError, match=f"'{port}'"):
                 drives.canonical_port(port, {})
+
+
+@pytest.mark.parametrize("release", [0x03, 0x09, 0x12])
+@pytest.mark.parametrize("ports", [1, 2, 4])
+def test_the_switches_that_there_are(release: int, ports: int) -> None:
+    device = Switch4(release=release, ports=ports)
+    device.outlets[str(ports)] = "on"
+    with hid.attached(device):
+        found = {each.port: each.state for each in driver(ClewareSwitch).read_outlets()}
+        assert found == device.outlets

@@ -20,6 +20,7 @@ import pytest
 
 from pdudaemon.config import reader
 from pdudaemon.drivers import hooks, strategies
+from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import MEMORY, Store
@@ -221,6 +222,23 @@ def test_readings_in_every_mood(name: str, mood: Mood) -> None:
         else:
             with pytest.raises(DeviceTimeout if mood is Mood.DEAF else TransientError):
                 made.read_outlets()
+
+
+@pytest.mark.parametrize("name", [family.NAMES[-1] for family in FAMILIES])
+def test_all_outlets_in_one_exchange(name: str) -> None:
+    """Where a driver has a way of its own to read all outlets, that takes no more connections than to read one."""
+    with NAMES[name].case(name, Mood.WELL) as case:
+        driver = strategies.find(name)
+        if driver.read_outlets is PDUDriver.read_outlets:
+            return
+        made = begun(driver(case.hostname, case.settings), PATIENT)
+        port = driver.canonical_port(case.ports[0], case.settings)
+        before = case.device.sessions
+        made.handle("status", int(port) if port.isdecimal() else port)
+        one = case.device.sessions - before
+        made.read_outlets()
+        more = {"tplink": len(case.ports), "shelly_gen2": one, "conrad197720": 1}.get(name, 0)  # meters; names; cards
+        assert case.device.sessions - before - one <= one + more
 
 
 def well_again(at: Bench, action: str, port: str) -> bool:

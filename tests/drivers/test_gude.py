@@ -160,3 +160,35 @@ def test_bad_ports(port: str) -> None:
     assert Gude.canonical_port("012", {"driver": "gude1202"}) == "12"
     with pytest.raises(ValueError, match=r"is not a port"):
         Gude.canonical_port(port, {"driver": "gude1202"})
+
+
+def test_all_outlets_by_the_console_where_there_is_no_web_interface() -> None:
+    with EPC() as device, StatusPage(device) as page:
+        device.outlets["5"] = "on"
+        made = driver(device, httpport=page.port)
+        page.login = "someone:else"
+        found = made.read_outlets()
+        assert {each.port: each.state for each in found} == device.outlets and device.sessions == 1
+        assert {each.name for each in found} == {None}
+
+
+def test_a_device_with_fewer_outlets() -> None:
+    with EPC() as device, StatusPage(device) as page:
+        for port in map(str, range(4, 13)):
+            del device.outlets[port]
+        page.login = "someone:else"
+        assert [each.port for each in driver(device, httpport=page.port).read_outlets()] == ["1", "2", "3"]
+
+
+def test_neither_way_shows_the_outlets() -> None:
+    with EPC() as device, StatusPage(device) as page:
+        device.shows = False
+        page.login = "someone:else"
+        with pytest.raises(PermanentError, match=r"refused 'port 1 state show': ERR\..*; login refused by .*statusjsn"):
+            driver(device, httpport=page.port).read_outlets()
+
+
+@pytest.mark.parametrize("body", ["{}", "[]", '{"sensor_descr":[{}],"sensor_values":[{}]}', '{"sensor_descr":3}'])
+def test_a_model_without_meters(body: str) -> None:
+    with EPC() as device, ScriptedWeb([("GET /statusjsn.js?components=81921", f"200 {body}")]) as page:
+        assert driver(device, httpport=page.port).read_inlets() == []

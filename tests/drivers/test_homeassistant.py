@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.drivers import hooks
 from pdudaemon.drivers.homeassistant import HomeAssistant as Driver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
@@ -155,3 +156,26 @@ def test_settings_and_ports() -> None:
     for port in ("", "switch.", "switch.switch.x", "light.x", "a b", "a/b", "a?b", "..", "ä"):
         with pytest.raises(ValueError, match="is not a port"):
             Driver.canonical_port(port, {})
+
+
+@pytest.mark.parametrize(
+    ("sensors", "why"),
+    [
+        ([], "is not an object of ports"),
+        ({"lab1": "power"}, "is not an object of ports"),
+        ({"lab1": {"watt": "power"}}, "'watt' is none of watts, volts, amps, watt_hours; did you mean 'watts'?"),
+        ({"lab1": {"watts": 3}}, "3 is not the name of a sensor"),
+        ({"a/b": {"watts": "x"}}, "'a/b' is not a port"),
+    ],
+)
+def test_sensors_that_cannot_be(sensors: object, why: str) -> None:
+    faults = hooks.faults(Driver, {"driver": "home-assistant-http", "api_key": "x", "sensors": sensors})
+    assert why in faults["sensors"]
+
+
+@pytest.mark.parametrize(("unit", "state", "watts"), [("kW", "0.25", 250), ("mW", "1500", 1.5), ("V", "3", None)])
+def test_units_of_sensors(unit: str, state: str, watts: float | None) -> None:
+    with HomeAssistant() as device:
+        device.others["sensor.x"] = (state, {"unit_of_measurement": unit})
+        first, second = driver(device, sensors={"rack_2": {"watts": "x"}}).read_outlets()
+        assert (first.watts, second.watts) == (None, watts)

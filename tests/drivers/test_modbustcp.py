@@ -155,3 +155,12 @@ def test_trouble(mood: Mood) -> None:
 
 def test_the_last_coil() -> None:
     assert ModbusTCP.canonical_port("65535", {"driver": "modbustcp"}) == "65535"
+
+
+def test_coils_are_read_together_where_it_is_said_how_many() -> None:
+    with Board(coils=20) as device:
+        device.outlets["9"] = device.outlets["19"] = "on"
+        found = driver(device.port, coils=20).read_outlets()
+        assert {each.port: each.state for each in found} == device.outlets and device.sessions == 1
+        with pytest.raises(PermanentError, match="coils is not set"):
+            driver(device.port).read_outlets()

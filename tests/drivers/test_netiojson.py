@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.drivers.netiojson import NetioJSON
+from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.base.device import Mood
@@ -102,3 +103,16 @@ def test_defaults() -> None:
     for port in ("0", "5", "a", ""):
         with pytest.raises(ValueError, match=f"'{port}'"):
             netio.canonical_port(port, {"driver": "netiojson"})
+
+
+def test_a_model_without_meters() -> None:
+    with Netio(outputs=2) as device:
+        device.metered = False
+        made = driver(device)
+        assert made.read_outlets() == [OutletReading(port, f"Power output {port}", State.OFF) for port in "12"]
+        assert made.read_inlets() == []
+
+
+def test_outputs_that_the_configuration_leaves_out() -> None:
+    with Netio(outputs=4) as device:
+        assert [each.port for each in driver(device, number_of_outputs=2).read_outlets()] == ["1", "2"]

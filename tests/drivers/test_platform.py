@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Callable
@@ -17,11 +18,12 @@ import pytest
 
 from pdudaemon.config import reader
 from pdudaemon.drivers.platform import Platform
+from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.engine import pool
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
-from pdudaemon.power import Action
+from pdudaemon.power import Action, State
 from pdudaemon.transports import command
 from pdudaemon.transports.deadline import Deadline
 from tests.support.process import Daemon, eventually, in_parallel
@@ -525,3 +527,44 @@ def test_the_bound_is_one_for_each_platform(tmp_path: Path) -> None:
     assert pools == [("a", 50), ("b", 3)]
     assert [pdu.options.timeout for pdu in conf.pdus.values()] == [50, 7]
     assert Platform.pool({"driver": "platform"}) is None
+
+
+# -- what a machine draws
+
+
+@pytest.mark.parametrize("status", ["exit 0", "exit 111", ""])
+def test_what_a_machine_draws(status: str) -> None:
+    read = 'echo watts=$bmc; echo; printf " amps=0.4\\nwatt_hours=1e3"'
+    driver = machine(read=read, status=status, values={"bmc": "87.5"})
+    state = {"exit 0": State.ON, "exit 111": State.OFF, "": None}[status]
+    assert driver.read_outlets() == [OutletReading("1", state=state, watts=87.5, amps=0.4, watt_hours=1000)]
+
+
+def test_a_machine_that_nobody_measures() -> None:
+    assert machine(status="exit 0").read_outlets() == [OutletReading("1", state=State.ON)]
+    with pytest.raises(PermanentError, match="neither a status nor a read script"):
+        machine().read_outlets()
+
+
+@pytest.mark.parametrize(
+    ("printed", "why"),
+    [
+        ("watts=", "read printed 'watts=', which is not a number"),
+        ("watts=nan", "not a number"),
+        ("watts=12 W", "not a number"),
+        ("power=12", "read printed 'power=12', not one line NAME=NUMBER for each of some of `watts`"),
+        ("12", "not one line NAME=NUMBER"),
+        ("watts=1\nwatts=2", "'watts=2', not one line"),
+        ("", "read printed nothing"),
+    ],
+)
+def test_a_read_script_that_prints_something_else(printed: str, why: str) -> None:
+    with pytest.raises(PermanentError, match=re.escape(why)):
+        machine(read=f"printf '{printed}'").read_outlets()
+
+
+def test_a_read_script_that_fails() -> None:
+    with pytest.raises(PermanentError, match="read ended with exit status 3"):
+        machine(read="echo watts=1; exit 3", status="exit 0").read_outlets()
+    with pytest.raises(TransientError, match="read ended with exit status 75"):
+        machine(read="exit 75").read_outlets()

@@ -10,8 +10,9 @@ import pytest
 
 from pdudaemon.drivers import declarations, hooks
 from pdudaemon.drivers.driver import Named, Numbered, PDUDriver
+from pdudaemon.drivers.dummy import Dummy
 from pdudaemon.drivers.ports import Ports
-from pdudaemon.drivers.readings import OutletReading
+from pdudaemon.drivers.readings import InletReading, OutletReading, label, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from tests.support.action import begun
@@ -104,3 +105,49 @@ def test_names_that_are_stable() -> None:
         stable_names = True
 
     assert hooks.traits(Mine, MINE).stable_names
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        (12, 12),
+        ("12.5", 12.5),
+        (-3, -3),
+        (0, 0),
+        *((said, None) for said in ("", None, True, "NaN", {}, "gone", 10**400)),
+    ],
+)
+def test_quantities(said: object, number: float | None) -> None:
+    assert quantity(said) == number
+
+
+def test_names_are_one_line() -> None:
+    assert label(" Web \r\n\x1b[31mserver\0 ") == "Web [31mserver"
+    assert label("x" * 1000) == "x" * 100
+    assert [label(said) for said in ("", " ", None, 3)] == [None] * 4
+
+
+def test_a_dummy_tells_what_its_settings_say() -> None:
+    settings = {"driver": "dummy", "outlets": 2, "names": {"2": "router"}, "watts": {"2": 12.5}}
+    dummy = begun(Dummy("pdu", settings))
+    assert dummy.read_outlets() == [
+        OutletReading("1", state=State.OFF),
+        OutletReading("2", "router", State.OFF, watts=0.0),
+    ]
+    dummy.port_on(2)
+    assert dummy.read_outlets()[1] == OutletReading("2", "router", State.ON, watts=12.5)
+    assert dummy.read_inlets() == [InletReading("total", watts=12.5)]
+    assert begun(Dummy("pdu", {"driver": "dummy"})).read_inlets() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"names": {"9": "x"}}, "there is no port '9'"),
+        ({"watts": {"1": "much"}}, "is not an object of watts by port"),
+        ({"watts": []}, "is not an object of watts by port"),
+        ({"names": {"1": 3}}, "is not an object of names by port"),
+    ],
+)
+def test_settings_of_a_dummy_that_cannot_be(given: dict[str, object], why: str) -> None:
+    assert why in hooks.faults(Dummy, {"driver": "dummy", **given}).values()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.drivers.shelly import ShellyGen2
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
@@ -110,3 +111,22 @@ def test_an_order_without_effect() -> None:
         pytest.raises(TransientError, match=r"^port 0 is still off after on$"),
     ):
         driver(device, seconds=0.25).port_on(0)
+
+
+def test_a_model_without_meters_and_names() -> None:
+    with Shelly() as device:
+        device.outlets = {"0": "on", "2": "off", "100": "on"}  # one of an add-on, which is no port
+        device.names = {"2": ""}
+        assert driver(device).read_outlets() == [
+            OutletReading("0", state=State.ON),
+            OutletReading("2", state=State.OFF),
+        ]
+
+
+def test_a_device_that_is_set_up_for_covers() -> None:
+    with Shelly() as device:
+        device.outlets = {}
+        with pytest.raises(
+            PermanentError, match=r"Shelly.GetStatus: the device has no switches; is it set up for covers"
+        ):
+            driver(device).read_outlets()

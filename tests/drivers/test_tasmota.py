@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.drivers import tasmota
+from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.base.device import Mood
@@ -116,3 +117,26 @@ def test_web_log_off() -> None:
 
 def test_as_many_ports_as_are_said() -> None:
     assert tasmota.Tasmota.canonical_port("8", {"driver": "tasmota", "port_count": "8"}) == "8"
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_a_plug_without_a_meter(numbered: bool) -> None:
+    with Tasmota(1) as device:
+        device.set_option_26 = numbered
+        device.names = ["Desk"]
+        made = driver(device, "sonoff_s20_tasmota")
+        assert made.read_outlets() == [OutletReading("1", "Desk", State.OFF)]
+        assert made.read_inlets() == []
+
+
+def test_more_ports_than_the_device_has() -> None:
+    with Tasmota(2) as device:
+        assert [each.port for each in driver(device, "tasmota", port_count=4).read_outlets()] == ["1", "2"]
+
+
+def test_a_meter_with_a_total_for_each_relay() -> None:
+    with Tasmota(2) as device:
+        device.energy = {"Total": [1.5, 0.25], "Power": [12, 3], "Voltage": [230, 231], "Current": [0.1]}
+        first, second = driver(device).read_outlets()
+        assert (first.watts, first.volts, first.amps, first.watt_hours) == (12, 230, 0.1, 1500)
+        assert (second.watts, second.volts, second.amps, second.watt_hours) == (3, 231, None, 250)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.drivers import tplink
+from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.drivers.tplink import TPLink
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
@@ -221,3 +222,18 @@ def test_a_name_with_a_blank_over_http_and_as_an_alias(daemon: Callable[..., Dae
         assert started.power("on", "strip", "Plug%202").status == 200
         assert started.http("/power/control/on?alias=board").status == 200
         assert device.outlets == {"1": "on", "2": "on"}
+
+
+def test_a_strip_without_meters_is_asked_for_one_only() -> None:
+    with Plug("a", "b") as device:
+        assert driver(device).read_outlets() == [
+            OutletReading("1", "a", State.OFF),
+            OutletReading("2", "b", State.OFF),
+        ]
+        assert device.sessions == 2
+
+
+def test_the_meter_of_a_plug_in_the_units_of_old_firmware() -> None:
+    with Plug() as device:
+        device.realtime = {"voltage": 230.1, "current": 0.051, "power": 11.7, "total": 0.734}
+        assert driver(device).read_outlets() == [OutletReading("1", "Bench lamp", State.OFF, 11.7, 230.1, 0.051, 734)]

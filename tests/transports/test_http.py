@@ -425,3 +425,38 @@ def test_addresses(address: str, peer: str, host: str) -> None:
 def test_no_addresses(address: str) -> None:
     with pytest.raises(PermanentError, match=r"is not an address$"):
         Client(address, Deadline(1))
+
+
+# a body without end
+
+
+class Endless(WebDevice):
+    """Sends a piece of a body again and again, ``pause`` seconds apart, so many times, and then nothing."""
+
+    def __init__(self, pieces: int, pause: float = 0.0) -> None:
+        super().__init__()
+        self.pieces = pieces
+        self.pause = pause
+
+    def converse(self, connection: socket.socket) -> None:
+        self._request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        for _ in range(self.pieces):
+            connection.sendall(b"data: 1\n\n")
+            self.closing.wait(self.pause)
+        self.receive(connection)
+
+
+def test_a_body_is_what_came_until_all_is_quiet() -> None:
+    with Endless(3) as device:
+        assert client(device.port).request("GET", "/events", quiet=0.2).text == "data: 1\n\n" * 3
+
+
+def test_a_body_that_is_never_quiet_has_an_end() -> None:
+    with Endless(100_000, 0.01) as device:
+        assert client(device.port).request("GET", "/events", quiet=0.2).text.startswith("data: 1\n\n" * 2)
+
+
+def test_a_body_of_which_nothing_comes() -> None:
+    with Endless(0) as device, pytest.raises(DeviceTimeout):
+        client(device.port, 0.5).request("GET", "/events", quiet=0.1)
