@@ -52,12 +52,13 @@ class InletReading:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a device says it is; empty: it does not say."""
+    """Who a device says it is; empty: it does not say. ``driver``: the one that fits, where that was found out."""
 
     maker: str = ""
     model: str = ""
     serial: str = ""
     firmware: str = ""
+    driver: str = ""
 
 
 def quantity(said: object, unit: float = 1.0) -> float | None:

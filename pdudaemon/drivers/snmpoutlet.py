@@ -10,158 +10,34 @@ Quirks: an agent does not answer a wrong community, so that looks like a dead de
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
 
+from pdudaemon.drivers import snmptable
 from pdudaemon.drivers.driver import PDUDriver, hook
+from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
+from pdudaemon.drivers.snmpfinder import Fitting, fitting
+from pdudaemon.drivers.snmprow import Inlet, Labels, Meter, OutletRow, Put, Scaled, index
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from pdudaemon.settings import Kind, Setting, choice, integer, seconds, text
 from pdudaemon.transports.snmp import (
     AUTH_PROTOCOLS,
     LONGEST_WAIT,
-    OID,
     PRIV_PROTOCOLS,
     Agent,
     Community,
-    Syntax,
     User,
 )
 
-_INDEX = re.compile(r"[0-9]{1,10}(\.[0-9]{1,10})*")
-_PART = re.compile(r"\{([a-z]+)([+-][0-9]+)?\}")
+__all__ = ["Inlet", "Labels", "Meter", "OutletRow", "Put", "SNMPDriver", "Scaled", "index"]
+
+log = logging.getLogger("pdud.snmp")
+
 _POLL = 0.5
 _LONGEST_USER, _SHORTEST_KEY = 32, 8  # of RFC 3414, in bytes
-
-Value = int | str
-
-
-class Put(NamedTuple):
-    """One object (a template, see `OutletRow`) that is SET to a value."""
-
-    oid: str
-    value: Value
-
-
-@dataclass(frozen=True)
-class OutletRow:
-    """How the outlets of one model are switched and read.
-
-    OIDs are templates: ``{n}`` is the outlet, ``{n+1}`` the one after; other names are ``parts`` of the index, with
-    what each is if the port is a bare outlet number. With ``parts={"unit": 1}`` port 5 is the same as 1.5.
-
-    ``on`` and ``off`` are the values that ``control`` is SET to, or, where there is more to it, what is SET in turn:
-    ``on=(Put("1.3.6.1.4.1.534.6.6.7.6.6.1.4.{strap}.{n}", 0),)``.
-
-    ``status`` is what is read; left out, ``control`` itself; empty, nothing can be. ``states`` says what its values
-    mean (left out: those of ``on`` and ``off``), any other is unknown. Those in ``pending`` are read again.
-
-    ``lags``: the state follows a SET by and by, or the answer to that is not to be trusted: it is read back.
-
-    With a ``separator`` the object holds the values of all outlets in one string, in which ours is changed.
-
-    Raises: ValueError, in words, for what cannot work.
-    """
-
-    control: str = ""
-    on: Value | tuple[Put, ...] = 1
-    off: Value | tuple[Put, ...] = 0
-    status: str | None = None
-    states: Mapping[Value, State] = field(default_factory=dict)
-    pending: Collection[Value] = ()
-    parts: Mapping[str, int] = field(default_factory=dict)
-    first: int = 1
-    outlets: int = 0  # 0: as many as the device has
-    syntax: Syntax = Syntax.INTEGER
-    separator: str = ""
-    version: str = "2c"
-    community: str = "private"  # empty: there is no default
-    lags: bool = False
-
-    def __post_init__(self) -> None:
-        parts = ", ".join(f"{{{name}}}" for name in ("n", *self.parts))
-        for template in (self.control, self.status or "", *(put.oid for put in self._puts())):
-            left = _PART.sub(lambda part: "1" if part[1] in ("n", *self.parts) else part[0], template)
-            if template and not OID.fullmatch(left):
-                raise ValueError(f"{template!r} is not a numeric OID with the parts {parts}")
-            if template and not self.separator and all(part[1] != "n" for part in _PART.finditer(template)):
-                raise ValueError(f"{template!r} has no {{n}} for the outlet: every port would be this one object")
-        for name, value in (("on", self.on), ("off", self.off), *((put.oid, put.value) for put in self._puts())):
-            if not isinstance(value, tuple) and not self._fits(value):
-                raise ValueError(f"{name}: {value!r} is not a value of the syntax {self.syntax}")
-        if self.on == self.off:
-            raise ValueError(f"on and off are both {self.on!r}")
-        if isinstance(self.pending, str) or not isinstance(self.pending, Collection):
-            raise ValueError(f"pending is {self.pending!r}; it must be a tuple of values, such as ({self.pending!r},)")
-        if not all(isinstance(state, State) for state in self.states.values()):
-            raise ValueError(f"states is {self.states!r}; it must give a State for each value")
-        if self.first < 0 or self.outlets < 0:
-            raise ValueError(f"there cannot be {self.outlets} outlets from {self.first} on")
-        if self.version not in ("1", "2c", "3"):
-            raise ValueError(f"version: {self.version!r} is none of 1, 2c, 3")
-
-    def _puts(self) -> tuple[Put, ...]:
-        return tuple(put for wanted in (self.on, self.off) if isinstance(wanted, tuple) for put in wanted)
-
-    def _fits(self, value: object) -> bool:
-        if self.syntax is Syntax.OCTETS:
-            return isinstance(value, str) or (bool(self.separator) and isinstance(value, int))
-        least, most = (0, 2**32 - 1) if self.syntax is Syntax.UNSIGNED else (-(2**31), 2**31 - 1)
-        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-    def canonical(self, port: str) -> str:
-        """Return the one spelling of a port. Raises: ValueError, quoting it."""
-        numbers = index(port)
-        if len(numbers) == len(self.parts) + 1 and [*numbers[:-1]] == [*self.parts.values()]:
-            numbers = numbers[-1:]
-        if len(numbers) not in (1, len(self.parts) + 1):
-            whole = f" or {'.'.join([*self.parts, 'outlet'])}" if self.parts else ""
-            raise ValueError(f"{port!r} is not a port: it must be the number of an outlet{whole}")
-        if numbers[-1] < self.first or (self.outlets and numbers[-1] >= self.first + self.outlets):
-            last = str(self.first + self.outlets - 1) if self.outlets else "..."
-            raise ValueError(f"{port!r} is not a port: outlets are {self.first} to {last}")
-        return ".".join(map(str, numbers))
-
-    def puts(self, command: str, port: str) -> list[Put]:
-        """Return what is SET, in turn, to switch a port ``on`` or ``off``."""
-        wanted = self.on if command == "on" else self.off
-        puts = wanted if isinstance(wanted, tuple) else (Put(self.control, wanted),)
-        return [Put(self.filled(put.oid, port), put.value) for put in puts]
-
-    def readable(self) -> bool:
-        """Whether the state can be read at all."""
-        return self.status != "" and bool(self.status or self.control)
-
-    def meant(self, value: str) -> State | None:
-        """Return the state that a value read stands for; None: it is pending."""
-        if value in map(str, self.pending):
-            return None
-        plain = {v: s for v, s in ((self.on, State.ON), (self.off, State.OFF)) if not isinstance(v, tuple)}
-        return {str(v): s for v, s in (self.states or plain).items()}.get(value, State.UNKNOWN)
-
-    def filled(self, template: str, port: str) -> str:
-        """Return the OID that a template stands for at a port."""
-        numbers = index(port)
-        values = {**self.parts, "n": numbers[-1]}
-        if len(numbers) > 1:
-            values.update(zip(self.parts, numbers[:-1], strict=False))
-        return _PART.sub(lambda part: str(values[part[1]] + int(part[2] or 0)), template)
-
-    def place(self, port: str, fields: list[str]) -> int:
-        """Return where in a string of all outlets a port stands. Raises: PermanentError if it does not."""
-        place = index(port)[-1] - self.first
-        if place >= len(fields):
-            raise PermanentError(f"there is no outlet {port}: the device has {len(fields)}")
-        return place
-
-
-def index(port: str) -> tuple[int, ...]:
-    """Return the numbers of a port such as ``5`` or ``1.2.5``. Raises: ValueError, quoting it."""
-    if not _INDEX.fullmatch(port) or any(int(number) > 0xFFFFFFFF for number in port.split(".")):
-        raise ValueError(f"{port!r} is not a port: it must be a number, or numbers with dots between them")
-    return tuple(int(number) for number in port.split("."))
 
 
 def _version(value: object) -> str:
@@ -180,12 +56,15 @@ class SNMPDriver(PDUDriver):
 
     models: ClassVar[Mapping[str, OutletRow]] = {}
     row: OutletRow
+    _found: Fitting | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         for word, row in cls.models.items() if isinstance(cls.models, Mapping) else ():
             if not isinstance(row, OutletRow):
                 raise TypeError(f"{cls.__name__}: the row of {word!r} is {row!r}, which is not an OutletRow")
-            if cls.row_of is SNMPDriver.row_of and not (row.control or (isinstance(row.on, tuple) and row.on)):
+            if cls.row_of is SNMPDriver.row_of and not (
+                row.control or row.variants or (isinstance(row.on, tuple) and row.on)
+            ):
                 raise TypeError(f"{cls.__name__}: the row of {word!r} does not say what is SET: control is missing")
         super().__init_subclass__(**kwargs)
 
@@ -227,8 +106,41 @@ class SNMPDriver(PDUDriver):
         return {name: short for name, key in keys.items() if key and len(key.encode()) < _SHORTEST_KEY}
 
     def row_of(self, port: str) -> OutletRow:
-        """Return the row that a port goes by."""
-        return self.row
+        """Return the row that a port goes by. Raises: as `rows`, where it is to be found out."""
+        return self._fitting().row
+
+    @hook
+    def reads_outlets(self) -> bool:
+        return bool(self.row.readable() or self.row.names)
+
+    def rows(self) -> Iterable[tuple[str, OutletRow]]:
+        """Return the rows that the device may be of, if it is to be found out which."""
+        return [(str(self.settings.get("driver")), self.row)]
+
+    def _fitting(self) -> Fitting:
+        """Return the row in force; one that is to be found out, is so once. Raises: PermanentError if none fits."""
+        if self._found is None:
+            word = str(self.settings.get("driver"))
+            if not self.row.variants:
+                self._found = Fitting(word, self.row)
+            else:
+                self._found = fitting(self.rows(), self._agent(), self.deadline)
+                about = self._found.row.about or self._found.word
+                log.info("%s: found to be a device of the driver %s (%s)", self.hostname, self._found.word, about)
+        return self._found
+
+    def read_outlets(self) -> list[OutletReading]:
+        return snmptable.read_outlets(self._fitting().row, self._agent(), self.deadline)
+
+    def read_inlets(self) -> list[InletReading]:
+        return snmptable.read_inlets(self._fitting().row, self._agent(), self.deadline)
+
+    def identify(self) -> Identity | None:
+        found = self._fitting()
+        told = snmptable.identify(found.row, self._agent(), self.deadline)
+        if found.word == self.settings.get("driver"):
+            return told
+        return replace(told or Identity(found.row.labels.maker), driver=found.word)
 
     def login(self) -> Community | User:
         """Return who we are to the agent."""
@@ -240,6 +152,8 @@ class SNMPDriver(PDUDriver):
     def port_interaction(self, command: str, port_number: int | str) -> None:
         port = str(port_number)
         row, agent = self.row_of(port), self._agent()
+        if row.only:
+            self._check_outlet(row, agent.values([row.filled(row.only[0], port)], self.deadline)[0], port)
         for oid, value in row.puts(command, port):
             if row.separator:
                 fields = str(agent.get(oid, self.deadline)).split(row.separator)
@@ -257,18 +171,33 @@ class SNMPDriver(PDUDriver):
         row, agent = self.row_of(port), self._agent()
         if not row.readable():
             return super().port_status(port_number)
-        oid = row.filled(row.status or row.control, port)
+        oid = row.filled(row.tells, port)
         while True:
-            value = str(agent.get(oid, self.deadline))
-            if row.separator:
-                fields = value.split(row.separator)
-                value = fields[row.place(port, fields)]
-            state = row.meant(value.strip())
+            value = self._told(row, agent, oid, port).strip()
+            if row.is_absent(value):
+                raise PermanentError(f"there is no outlet {port}: the device has {value!r} for its state")
+            state = row.meant(value)
             if state is not None:
                 return state
             if self.deadline.remaining() <= _POLL:
                 return State.UNKNOWN
             self.deadline.pause(_POLL)
+
+    def _told(self, row: OutletRow, agent: Agent, oid: str, port: str) -> str:
+        """Return what stands for the state of a port. Raises: PermanentError if there is no such outlet."""
+        if row.only:
+            told, says = agent.values([oid, row.filled(row.only[0], port)], self.deadline)
+            self._check_outlet(row, says, port)
+            return str(told)
+        value = str(agent.get(oid, self.deadline))
+        if not row.separator:
+            return value
+        fields = value.split(row.separator)
+        return fields[row.place(port, fields)]
+
+    def _check_outlet(self, row: OutletRow, says: int | str | None, port: str) -> None:
+        if not row.is_outlet(says):
+            raise PermanentError(f"there is no outlet {port}: what the device has there is none")
 
     def _agent(self) -> Agent:
         return Agent(self.hostname.strip("[]"), self.snmpport, self.login(), self.snmptimeout)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Importing this module registers every driver; `find` tells which class drives what a configuration names.
 
-Built-in drivers are the modules beside this one. Others come in from installed packages through the entry-point group
-``pdudaemon.driver``, the entry's name being the value of ``driver``; such an entry is preferred to a built-in driver.
-Whatever such a package does is a fault of the PDUs that it should drive.
+Built-in drivers are the modules beside this one, and those in the packages beside it. Others come in from installed
+packages through the entry-point group ``pdudaemon.driver``, the entry's name being the value of ``driver``; such an
+entry is preferred to a built-in driver. Whatever such a package does is a fault of the PDUs that it should drive.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger("pdud.drivers")
 
 _GROUP = "pdudaemon.driver"
 
-for _module in pkgutil.iter_modules(drivers.__path__, f"{drivers.__name__}."):
+for _module in pkgutil.walk_packages(drivers.__path__, f"{drivers.__name__}."):
     if _module.name != __name__:
         importlib.import_module(_module.name)
 

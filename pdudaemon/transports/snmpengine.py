@@ -28,17 +28,17 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from pdudaemon.errors import PermanentError, TransientError
-from pdudaemon.transports.snmpmessage import (
-    LONGEST_WAIT,
-    Answer,
-    Community,
-    Question,
-    User,
-)
+from pdudaemon.transports.snmpmessage import LONGEST_WAIT, Answer, Bound, Community, Question, User, Verb
 
 log = logging.getLogger("pdud.snmp")
 
 _SHARES = (1 / 6, 1 / 6, 1 / 3, 1 / 3)  # of the wait, after each sending: of 6 s, sent at 0, 1, 2 and 4
+_GENERATORS = {
+    Verb.GET: "GetCommandGenerator",
+    Verb.SET: "SetCommandGenerator",
+    Verb.NEXT: "NextCommandGeneratorSingleRun",
+    Verb.BULK: "BulkCommandGeneratorSingleRun",
+}
 _TICK = 1.0  # how often pysnmp looks at timers of its own; none of our waits hangs on them
 _MAKING = 30.0  # seconds for which the loop may be busy with making engines, for us and for others
 
@@ -152,25 +152,24 @@ class _Engine:
     def send(self, question: Question, answered: Callable[[Answer], None]) -> None:
         """Send once; ``answered`` is called for what comes back, however late."""
 
-        def called(_engine: Any, _handle: Any, trouble: Any, status: Any, _index: Any, bound: Any, _: Any) -> None:
+        def called(_engine: Any, _handle: Any, trouble: Any, status: Any, index: Any, bound: Any, _: Any) -> None:
             if type(trouble).__name__ != "RequestTimedOut":
-                answered(_plain(trouble, status, bound))
+                answered(_plain(trouble, status, int(index or 0), bound))
 
-        generator: Any = self._generators.GetCommandGenerator()
+        generator: Any = getattr(self._generators, _GENERATORS[question.verb])()
+        repeated = (0, question.times) if question.verb is Verb.BULK else ()
         value: Any = None
         if question.value is not None:
             syntax, plain = question.value
-            generator = self._generators.SetCommandGenerator()
             value = getattr(self._values, syntax)(plain.encode("latin-1") if isinstance(plain, str) else plain)
         try:
             target = self._target(question.address, question.login)
-            getattr(generator, self.names["send"])(
-                self._engine, target, None, b"", [(question.arcs, value)], called, None
-            )
+            objects = [(arcs, value) for arcs in question.objects]
+            getattr(generator, self.names["send"])(self._engine, target, None, b"", *repeated, objects, called, None)
             self.flush()
         except (importlib.import_module("pysnmp.error").PySnmpError, OSError) as error:
             told = error.get("errorIndication") if hasattr(error, "get") else None  # a StatusInformation has one
-            answered(_plain(told or error, 0, ()))
+            answered(_plain(told or error, 0, 0, ()))
 
     def flush(self) -> None:
         """Put what was sent onto the wire, where the sockets do not do so by themselves."""
@@ -290,25 +289,31 @@ def _made() -> Engines:
     return Engines(_Engine if hasattr(config, _Engine.names["user"]) else _Engine4)
 
 
-def _plain(trouble: Any, status: Any, bound: Any) -> Answer:
+def _plain(trouble: Any, status: Any, index: int, bound: Any) -> Answer:
     """Translate what pysnmp says of an answer."""
     if trouble:
-        word = type(trouble).__name__
-        return Answer(trouble=f"{word[0].lower()}{word[1:]} ({trouble})")
+        return Answer(trouble=f"{_word(trouble)} ({trouble})")
     if status:
-        return Answer(refusal=status.prettyPrint())
-    if len(bound) != 1:
-        return Answer()
+        return Answer(refusal=status.prettyPrint(), place=index)
     univ: Any = importlib.import_module("pyasn1.type.univ")
-    name, value = bound[0]
-    word = type(value).__name__
-    if word in ("NoSuchObject", "NoSuchInstance", "EndOfMibView"):  # v2c and v3 say so in place of a value
-        return Answer(refusal=f"{word[0].lower()}{word[1:]}")
+    return Answer(tuple(_bound(univ, tuple(name), value) for name, value in bound))
+
+
+def _bound(univ: Any, arcs: tuple[int, ...], value: Any) -> Bound:
+    word = _word(value)
+    if word in ("noSuchObject", "noSuchInstance", "endOfMibView"):  # v2c and v3 say so in place of a value
+        return Bound(arcs, None, word)
     if isinstance(value, univ.Integer):
-        return Answer(tuple(name), int(value))
+        return Bound(arcs, int(value))
     if isinstance(value, univ.OctetString):
-        return Answer(tuple(name), bytes(value).decode("latin-1"))
-    return Answer(tuple(name), None if isinstance(value, univ.Null) else value.prettyPrint())
+        return Bound(arcs, bytes(value).decode("latin-1"))
+    return Bound(arcs, None if isinstance(value, univ.Null) else value.prettyPrint())
+
+
+def _word(thing: Any) -> str:
+    """Return SNMP's own word for what pysnmp has a class for."""
+    name = type(thing).__name__
+    return name[0].lower() + name[1:]
 
 
 def _dropped(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

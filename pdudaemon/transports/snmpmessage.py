@@ -99,19 +99,41 @@ class User:
         return self.priv != NO_PRIV
 
 
+class Verb(StrEnum):
+    """What is asked: the value of some objects, of those that follow them, of many that follow, or to SET one."""
+
+    GET = "GET"
+    NEXT = "GETNEXT"
+    BULK = "GETBULK"
+    SET = "SET"
+
+
 class Question(NamedTuple):
-    """What is asked of the agent at a numeric socket address: to GET an object (``value`` None), or to SET it."""
+    """What is asked of the agent at a numeric socket address. ``value`` is that of a SET, ``times`` of a GETBULK."""
 
     address: tuple[Any, ...]
     login: Community | User
+    verb: Verb
+    objects: tuple[tuple[int, ...], ...]
+    value: tuple[Syntax, int | str] | None = None
+    times: int = 0
+
+
+class Bound(NamedTuple):
+    """An object and its value, or in SNMP's word why there is none: noSuchObject, noSuchInstance, endOfMibView."""
+
     arcs: tuple[int, ...]
-    value: tuple[Syntax, int | str] | None
+    value: int | str | None
+    missing: str = ""
 
 
 class Answer(NamedTuple):
-    """One of: an object and its value; ``trouble``, in SNMP's words, between two engines; the agent's ``refusal``."""
+    """One of: objects with their values; ``trouble``, in SNMP's words, between two engines; the agent's ``refusal``.
 
-    arcs: tuple[int, ...] = ()
-    value: int | str | None = None
+    ``place`` is that, from 1 on, of the object that is refused; 0: it does not say.
+    """
+
+    bound: tuple[Bound, ...] = ()
     trouble: str = ""
     refusal: str = ""
+    place: int = 0

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.drivers import strategies
-from pdudaemon.drivers.snmp import SNMP
+from pdudaemon.drivers.snmp.generic import SNMP
 from pdudaemon.drivers.snmpoutlet import Put, SNMPDriver
 from pdudaemon.drivers.snmpsymbols import SYMBOLS
 from pdudaemon.errors import PermanentError

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pdudaemon.drivers import strategies
-from pdudaemon.drivers.snmp import SNMP
+from pdudaemon.drivers.snmp.generic import SNMP
 from pdudaemon.drivers.snmpoutlet import OutletRow, Put, SNMPDriver
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
@@ -179,7 +180,10 @@ def test_the_ports_of_rows() -> None:
 def test_every_row_makes_whole_oids(name: str) -> None:
     row = getattr(strategies.find(name), "models", {}).get(name)
     if isinstance(row, OutletRow) and strategies.find(name) is not SNMP:
-        port = str(row.first)
-        oids = [put.oid for put in (*row.puts("on", port), *row.puts("off", port))]
-        for oid in [*oids, *([row.filled(row.status, port)] if row.status else [])]:
-            assert OID.fullmatch(oid), oid
+        for variant in [] if name == "snmp" else row.variants or (row,):
+            each = replace(variant, base=variant.base.replace("{m}", "81"))
+            parts = [str(1 if usual is None else usual) for usual in each.parts.values()]
+            port = ".".join([*parts, str(each.first)])
+            oids = [put.oid for put in (*each.puts("on", port), *each.puts("off", port))]
+            for oid in [*oids, *([each.filled(each.status, port)] if each.status else [])]:
+                assert OID.fullmatch(oid), oid

@@ -14,8 +14,10 @@ from typing import Any
 from pdudaemon.config.model import DaemonOptions, ListenerOptions
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, registered
+from pdudaemon.drivers.snmpoutlet import SNMPDriver
 from pdudaemon.settings import Setting, declared
 
+SNMP_SETTINGS = "Settings of SNMP PDUs"
 ROOT = Path(__file__).parent.parent.parent
 assert strategies.names()  # importing that module is what registers the drivers
 
@@ -63,7 +65,8 @@ def shown(value: object) -> str:
 
 def families() -> str:
     """Return a section for each family of drivers: names, docstring, transport, how status is read, settings."""
-    return "\n".join(_family(module, names) for module, names in _modules())
+    sections = [_family(module, names) for module, names in _modules()]
+    return "\n".join([*sections, f"## {SNMP_SETTINGS}", "", settings_table(SNMPDriver), ""])
 
 
 def index() -> str:
@@ -133,8 +136,22 @@ def _family(module: str, names: list[str]) -> str:
     lines += [f"- Transport: {_transports(module)}", f"- Status: {_status(module)}"]
     lines += [f"- {name}: {facts[name]}" for name in ("Source", "Tested", "Quirks") if name in facts]
     lines += ["", "```", example(module), "```"]
+    lines += [""] + [f"- `{name}`: {about}" for name in names if (about := getattr(models(name), "about", ""))]
+    if _has_snmp_settings(driver):
+        return "\n".join(
+            [*lines, "", f"Its settings are those of [all SNMP PDUs](#{SNMP_SETTINGS.lower().replace(' ', '-')}).", ""]
+        )
     lines += ["", settings_table(driver), ""] if declared(driver) else []
     return "\n".join(lines)
+
+
+def models(name: str) -> Any:
+    """Return what a family has for a driver name."""
+    return registered[name].models.get(name)
+
+
+def _has_snmp_settings(driver: type[PDUDriver]) -> bool:
+    return issubclass(driver, SNMPDriver) and declared(driver) == declared(SNMPDriver)
 
 
 def example(module: str) -> str:
@@ -170,7 +187,8 @@ def sentence(text: str) -> str:
 
 def roff_families() -> str:
     """Return a section for each family of drivers, for a manual page."""
-    return "\n".join(_roff_family(module, names) for module, names in _modules())
+    sections = [_roff_family(module, names) for module, names in _modules()]
+    return "\n".join([*sections, f".Ss {SNMP_SETTINGS}", roff_settings(SNMPDriver)])
 
 
 def _roff_family(module: str, names: list[str]) -> str:
@@ -179,7 +197,11 @@ def _roff_family(module: str, names: list[str]) -> str:
     texts += [f"Quirks: {facts['Quirks']}"] if "Quirks" in facts else []
     lines = [f".Ss {roff_literal(' '.join(names))}", "\n.Pp\n".join(map(roff, texts))]
     lines += [".Bd -literal", roff_literal(narrow(example(module))), ".Ed"]
-    lines += [".Pp", roff_settings(registered[names[0]])] if declared(registered[names[0]]) else []
+    driver = registered[names[0]]
+    if _has_snmp_settings(driver):
+        lines += [".Pp", f"Its settings are those of all SNMP PDUs, see\n.Sx {SNMP_SETTINGS} ."]
+    elif declared(driver):
+        lines += [".Pp", roff_settings(driver)]
     return "\n".join(lines)
 
 

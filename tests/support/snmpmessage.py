@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 INTEGER, OCTETS, NULL, OID, SEQUENCE = 0x02, 0x04, 0x05, 0x06, 0x30
 COUNTER, UNSIGNED = 0x41, 0x42
-NO_SUCH_INSTANCE = 0x81
-GET, RESPONSE, SET, REPORT = 0xA0, 0xA2, 0xA3, 0xA8
+NO_SUCH_INSTANCE, END_OF_MIB = 0x81, 0x82
+GET, NEXT, RESPONSE, SET, BULK, REPORT = 0xA0, 0xA1, 0xA2, 0xA3, 0xA5, 0xA8
+TOO_BIG = 1
 NO_SUCH_NAME, BAD_VALUE, GENERAL_ERROR, NO_ACCESS, WRONG_TYPE, WRONG_VALUE, RESOURCE_UNAVAILABLE = 2, 3, 5, 6, 7, 10, 13
 AUTHORIZATION_ERROR, NOT_WRITABLE = 16, 17
 
@@ -76,29 +77,48 @@ def dotted(content: bytes) -> str:
 
 
 class PDU(NamedTuple):
-    """A request or response with one object; ``value`` is (tag, content)."""
+    """A request or response with objects, the first of which is ``name`` with ``value``: (tag, content).
+
+    ``index`` is which object the status is about; with GETBULK both are numbers of another meaning.
+    """
 
     tag: int
     request: int
     status: int
     name: str
     value: tuple[int, bytes]
+    others: tuple[tuple[str, tuple[int, bytes]], ...] = ()
+    index: int | None = None
+
+    @property
+    def objects(self) -> list[tuple[str, tuple[int, bytes]]]:
+        """All objects."""
+        return [(self.name, self.value), *self.others]
 
     @classmethod
     def decoded(cls, tag: int, content: bytes) -> PDU:
-        (_, request), (_, status), _, (_, bindings) = parts(content)
-        ((_, binding),) = parts(bindings)
-        (_, name), value = parts(binding)
-        return cls(tag, number(request), number(status), dotted(name), value)
+        (_, request), (_, status), (_, index), (_, bindings) = parts(content)
+        found = [parts(binding) for _, binding in parts(bindings)]
+        (first, *others) = ((dotted(name), value) for (_, name), value in found)
+        return cls(tag, number(request), number(status), *first, tuple(others), number(index))
 
     def encoded(self) -> bytes:
-        binding = sequence(oid(self.name), tlv(*self.value))
-        index = integer(1 if self.status else 0)
-        return sequence(integer(self.request), integer(self.status), index, sequence(binding), tag=self.tag)
+        bindings = [sequence(oid(name), tlv(*value)) for name, value in self.objects]
+        index = integer((1 if self.status else 0) if self.index is None else self.index)
+        return sequence(integer(self.request), integer(self.status), index, sequence(*bindings), tag=self.tag)
 
     def answered(self, status: int = 0, value: tuple[int, bytes] | None = None) -> PDU:
         """Return the response to this request."""
-        return self._replace(tag=RESPONSE, status=status, value=value or self.value)
+        return self._replace(tag=RESPONSE, status=status, value=value or self.value, index=None)
+
+    def answered_with(self, objects: list[tuple[str, tuple[int, bytes]]]) -> PDU:
+        """Return the response with other objects."""
+        first, *others = objects
+        return PDU(RESPONSE, self.request, 0, *first, tuple(others))
+
+    def refused(self, status: int, index: int) -> PDU:
+        """Return the response that refuses one of the objects, from 1 on."""
+        return self._replace(tag=RESPONSE, status=status, index=index)
 
 
 def message(version: int, community: str, pdu: PDU) -> bytes:

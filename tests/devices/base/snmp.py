@@ -7,6 +7,7 @@ A fake for some rows of a family is their tables: ``TABLES = {"brand-8": Table(.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import hmac
 import socket
@@ -20,8 +21,11 @@ from tests.devices.base.device import Case, Device, Mood
 from tests.support.snmpmessage import (
     AUTHORIZATION_ERROR,
     BAD_VALUE,
+    BULK,
     COUNTER,
+    END_OF_MIB,
     GENERAL_ERROR,
+    GET,
     INTEGER,
     NO_ACCESS,
     NO_SUCH_INSTANCE,
@@ -94,9 +98,17 @@ class Table:
         found: dict[str, dict[bytes, tuple[str, str]]] = {}
         for state, given in (("on", self.on), ("off", self.off)):
             oid, value = given if isinstance(given, tuple) else (self.control, given)
-            for port, index in self.indices.items():
-                found.setdefault(oid.replace("{n}", index), {})[self.encoded(value)[1]] = (port, state)
+            for port in self.indices:
+                found.setdefault(self.at(oid, port), {})[self.encoded(value)[1]] = (port, state)
         return found
+
+    def at(self, oid: str, port: str) -> str:
+        """Return an OID at a port."""
+        return oid.replace("{n}", self.indices[port])
+
+    def scenery(self) -> Mapping[str, tuple[int, bytes]]:
+        """Return what else there is to read: (tag, content) by OID."""
+        return {}
 
     def told(self, state: str) -> tuple[int, bytes]:
         """Return the value that tells a state."""
@@ -136,7 +148,10 @@ class Agent(Device):
         self.table = table
         self.outlets: dict[str, str] = dict.fromkeys(table.indices, "off")
         self._written = table.written()
-        self._read = {table.read.replace("{n}", index): port for port, index in table.indices.items()}
+        self._read = {table.at(table.read, port): port for port in table.indices if table.read}
+        self._scenery = dict(table.scenery())
+        self._order = sorted((_arcs(oid), oid) for oid in {*self._read, *self._scenery})
+        self.most = 1000  # objects in one answer
         self._behind: dict[str, list[tuple[int, bytes]]] = {}  # port -> what is told before the new state
         self.received = bytearray()
         self.sessions = 0
@@ -175,7 +190,36 @@ class Agent(Device):
             return pdu.answered(RESOURCE_UNAVAILABLE if version else GENERAL_ERROR)
         if self.mood is Mood.WRONG_PASSWORD:
             return pdu.answered(AUTHORIZATION_ERROR)
-        return self._set(pdu, version) if pdu.tag == SET else self._get(pdu, version)
+        if pdu.tag == SET:
+            return self._set(pdu, version)
+        if pdu.tag == BULK:
+            return self._bulk(pdu)
+        found = []
+        for place, (name, _) in enumerate(pdu.objects, 1):
+            oid = name if pdu.tag == GET else self._next(name)
+            value = self._value(oid) if oid else None
+            if value is None and not version:
+                return pdu.refused(NO_SUCH_NAME, place)
+            nothing = (NO_SUCH_INSTANCE if pdu.tag == GET else END_OF_MIB, b"")
+            found.append((oid if value else name, value or nothing))
+        return pdu.answered_with(found)
+
+    def _bulk(self, pdu: PDU) -> PDU:
+        """Carry out a GETBULK, whose numbers are: how many are asked once, and how often the others."""
+        assert pdu.status == 0 and pdu.index is not None
+        found, names = [], [name for name, _ in pdu.objects]
+        for _ in range(pdu.index):
+            for place, name in enumerate(names):
+                oid = self._next(name)
+                value = self._value(oid) if oid else None
+                found.append((oid or name, value or (END_OF_MIB, b"")))
+                names[place] = oid or name
+        return pdu.answered_with(found[: self.most])
+
+    def _next(self, name: str) -> str:
+        """Return the OID after one; empty if there is none."""
+        place = bisect.bisect_right(self._order, (_arcs(name), name))
+        return self._order[place][1] if place < len(self._order) else ""
 
     def _set(self, pdu: PDU, version: int) -> PDU:
         values = self._written.get(pdu.name)
@@ -197,12 +241,12 @@ class Agent(Device):
         self.outlets[port] = state
         return pdu.answered()
 
-    def _get(self, pdu: PDU, version: int) -> PDU:
-        port = self._read.get(pdu.name)
+    def _value(self, oid: str) -> tuple[int, bytes] | None:
+        port = self._read.get(oid)
         if port is None:
-            return pdu.answered(0, (NO_SUCH_INSTANCE, b"")) if version else pdu.answered(NO_SUCH_NAME)
+            return self._scenery.get(oid)
         behind = self._behind.get(port)
-        return pdu.answered(0, behind.pop() if behind else self.table.told(self.outlets[port]))
+        return behind.pop() if behind else self.table.told(self.outlets[port])
 
     def _receive(self) -> None:
         while True:
@@ -284,6 +328,10 @@ class Agent(Device):
 
     def _localized(self, key: bytes) -> bytes:
         return hashlib.sha1(key + self.engine + key).digest()
+
+
+def _arcs(oid: str) -> tuple[int, ...]:
+    return tuple(map(int, oid.split(".")))
 
 
 @contextmanager

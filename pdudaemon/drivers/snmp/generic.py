@@ -48,14 +48,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pdudaemon.drivers import snmptable
 from pdudaemon.drivers.driver import hook
+from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.drivers.snmpoutlet import OutletRow, SNMPDriver, index
 from pdudaemon.drivers.snmpsymbols import SYMBOLS, column_of
+from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from pdudaemon.settings import Kind, Setting, integer, near, text
 from pdudaemon.transports.snmp import OID
 
 _THE_PORT = "1"  # of what is one object
+_ANY_PORT = "{n}"
 _number = integer(-(2**31), 2**31 - 1)
 _arc = Kind("number", lambda value: str(integer(0, 2**32 - 1).convert(value)))
 _word = Kind("number or text", str)
@@ -110,6 +114,15 @@ class SNMP(SNMPDriver):
         return self.row_of("1").readable()
 
     @hook
+    def reads_outlets(self) -> bool:
+        return self._is_column() and self.row_of(_ANY_PORT).readable()
+
+    def read_outlets(self) -> list[OutletReading]:
+        if not self._is_column():
+            raise PermanentError("the settings do not say which outlets there are")
+        return snmptable.read_outlets(self.row_of(_ANY_PORT), self._agent(), self.deadline)
+
+    @hook
     def faults(self) -> dict[str, str]:
         return {**super().faults(), **self._faults()}
 
@@ -134,6 +147,10 @@ class SNMP(SNMPDriver):
                 states[value] = state
         pending = column.pending if column else ()
         return replace(self.row, control=control, on=on, off=off, status=status, states=states, pending=pending)
+
+    def _is_column(self) -> bool:
+        """Whether the objects of all ports differ in one number, at one place."""
+        return self.oid.count("*") == 1 if self.oid else not self.inside_number
 
     def _is_one_object(self) -> bool:
         if self.oid:

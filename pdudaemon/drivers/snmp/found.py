@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""Any PDU that some driver here knows by SNMP: which, is found out from the device, at the first use.
+
+The sysObjectID says it, the longest that a driver has; where several have the same, sysDescr and whether the objects of
+the outlets are there. What was found is told in the log.
+
+Source: the rows of all other drivers. Tested: against recordings of real devices, and a fake.
+Quirks: v2c is spoken unless ``version`` says otherwise: an old device that has v1 alone needs ``"version": "1"``. Since
+nobody knows the device before, a port is any number, or index with dots, until it is used. To name the driver itself
+costs nothing and says more: it refuses a port before any byte is sent.
+
+    "192.0.2.71": {"driver": "snmp", "community": "private"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pdudaemon.drivers.driver import registered
+from pdudaemon.drivers.snmpoutlet import SNMPDriver
+from pdudaemon.drivers.snmprow import OutletRow
+
+
+class FoundOut(SNMPDriver):
+    """Goes by the row that fits, of any family."""
+
+    models = {"snmp": OutletRow(about="any PDU of a maker that is known here", variants=(OutletRow(),), first=0)}
+
+    def rows(self) -> Iterable[tuple[str, OutletRow]]:
+        return known()
+
+
+def known() -> list[tuple[str, OutletRow]]:
+    """Return each row by which a device can be found, with its word."""
+    families = {driver: driver.models for driver in registered.values() if issubclass(driver, SNMPDriver)}
+    rows = [pair for driver, models in families.items() if driver is not FoundOut for pair in models.items()]
+    return [(word, row) for word, row in rows if any(each.systems for each in row.variants or (row,))]
