@@ -8,7 +8,6 @@ not allow it; 75 the machine does not, which may pass by itself: an address, a p
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import logging.handlers
 import os
@@ -16,31 +15,19 @@ import resource
 import signal
 import sys
 import tempfile
-import threading
-from dataclasses import replace
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
 
-from pdudaemon import __version__, environment, listing, sharedfiles
+from pdudaemon import __version__, drive, environment, listing, sharedfiles
 from pdudaemon.config import model as config
 from pdudaemon.config import reader, topology
-from pdudaemon.config.model import LEVELS, PROTOCOLS, Config, DaemonOptions
-from pdudaemon.drivers.driver import PDUOptions
-from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.engine.store import MEMORY, Store, copied
-from pdudaemon.errors import (
-    ConfigError,
-    Conflict,
-    PDUDaemonError,
-    RequestError,
-    StoreError,
-)
-from pdudaemon.power import Action, Request
+from pdudaemon.config.model import LEVELS, PROTOCOLS, Config
+from pdudaemon.engine.store import Store
+from pdudaemon.engine.storefiles import copied
+from pdudaemon.errors import ConfigError, StoreError
+from pdudaemon.logs import LineFormatter, LogWriter
+from pdudaemon.power import Action
 from pdudaemon.server import access
-from pdudaemon.server.listener import WORDS, Order, order
-from pdudaemon.service import News, Service, permitted, tell_faults
-from pdudaemon.settings import read
+from pdudaemon.service import Service, SignalPipe, permitted, tell_faults
 
 log = logging.getLogger("pdud")
 
@@ -73,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _printed(_unfinished(_store_path(conf, options.dbfile)))
         if options.drive:
             _log_to(options.loglevel or "WARNING", options)
-            return _drive(conf, options)
+            return drive.carry_out(conf, options, _lock_folder(_store_path(conf, options.dbfile)))
         _log_to(conf.daemon.logging_level, options)
         return _serve(conf, _store_path(conf, options.dbfile), options)
     except (ConfigError, StoreError) as error:
@@ -168,53 +155,16 @@ def _name(text: str) -> str:
 
 
 def _log_to(level: str, options: argparse.Namespace) -> None:
-    handler: logging.Handler = logging.StreamHandler()
-    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    if options.logfile:
-        try:
-            handler = _LogFile(options.logfile)
-        except OSError as error:
-            raise ConfigError(f"cannot log to {options.logfile}: {error.strerror}") from None
-    if options.journal:
-        form = "%(name)s: %(message)s"
-        handler.setFormatter(_JournalFormatter(form))
-    else:
-        handler.setFormatter(logging.Formatter(form))
-    logging.basicConfig(handlers=[handler], level=logging.getLevelName(level))
+    try:
+        writer = LogWriter(options.logfile or "")
+    except OSError as error:
+        raise ConfigError(f"cannot log to {options.logfile}: {error.strerror}") from None
+    writer.setFormatter(LineFormatter(options.journal))
+    logging.basicConfig(handlers=[writer], level=logging.getLevelName(level))
     logging.raiseExceptions = False  # a log that cannot be written is no reason to print tracebacks
     # What the standard library's manual says to leave out for speed: nothing of it is in our lines.
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-
-
-class _LogFile(logging.handlers.WatchedFileHandler):
-    """Opens the file anew after a rotation; what cannot be written to it goes to standard error, and never raises."""
-
-    def _open(self) -> TextIOWrapper[Any]:
-        if os.path.dirname(self.baseFilename) in ("/dev", "/dev/fd", "/proc/self/fd"):  # what we have open already
-            return super()._open()
-        descriptor = sharedfiles.opened(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        return TextIOWrapper(open(descriptor, "ab"), encoding=self.encoding, errors=self.errors)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            super().emit(record)
-        except (OSError, ValueError):  # of the opening; ValueError: a file that failed as it was closed
-            self.stream = None  # the next line opens it
-            self.handleError(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        spare = logging.StreamHandler()
-        spare.setFormatter(self.formatter)
-        spare.emit(record)
-
-
-class _JournalFormatter(logging.Formatter):
-    """Marks every line with its priority, as systemd reads it from a service's standard error."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        mark = f"<{_PRIORITIES.get(record.levelno, 6)}>"
-        return "\n".join(mark + line for line in super().format(record).splitlines())
 
 
 def _store_path(conf: Config, dbfile: str | None) -> str:
@@ -280,7 +230,7 @@ class _Heard(logging.Handler):
 def _serve(conf: Config, store_path: str, options: argparse.Namespace) -> int:
     """Run the daemon until a signal ends it."""
     environment.keep()
-    news = News(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    signals = SignalPipe(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     tell_faults(conf)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
@@ -288,82 +238,5 @@ def _serve(conf: Config, store_path: str, options: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:  # a hardened unit may forbid it, and says LimitNOFILE= itself
         log.info("the limit of open files stays as it is: %s", error)
     store = _store(store_path, conf.daemon.history)
-    Service(conf, store, _lock_folder(store_path)).run(news, lambda: _config(options))
+    Service(conf, store, _lock_folder(store_path)).run(signals, lambda: _config(options))
     return 0
-
-
-def _drive(conf: Config, options: argparse.Namespace) -> int:
-    """Carry out one request without a daemon; return 0 only if the device did it."""
-    environment.keep()
-    words = {word: getattr(options, word) or "" for word in WORDS}
-    try:
-        asked = order(conf, options.request, words)
-        if asked.wait == 0:
-            raise RequestError("wait: there is no daemon that would go on: 0 is no time to do anything in")
-        conf = _with_retries(conf, options)
-    except RequestError as error:
-        raise ConfigError(str(error)) from None
-    news = News(signal.SIGTERM, signal.SIGINT)
-    dispatcher = Dispatcher(conf, Store(MEMORY), _lock_folder(_store_path(conf, options.dbfile)))
-    dispatcher.start()
-    try:
-        if asked.action is Action.STATUS:
-            reading = dispatcher.look(asked.target, asked.wait)
-            print(reading.state)
-            if reading.mixed:
-                _tell(reading.mixed)
-            return 0 if reading.source == "device" else 1
-        request = dispatcher.submit(asked.action, asked.target, asked.delay, "the command line")
-        return _await(dispatcher, request, news, asked)
-    except PDUDaemonError as error:
-        _tell(error.told)
-        return 1
-    finally:
-        dispatcher.close(0)
-
-
-def _with_retries(conf: Config, options: argparse.Namespace) -> Config:
-    """Return the configuration with the command line's retries, and with nothing kept up after the last of them."""
-    given = {"retries": options.retries, "retrydelay": options.retry_delay}
-    given = {key: value for key, value in given.items() if value}
-    faults = read(PDUOptions, {"driver": "", **given})[1]
-    if faults:
-        raise ConfigError(*(f"--{'retries' if key == 'retries' else 'retry-delay'}: {faults[key]}" for key in faults))
-    pdus = {name: replace(pdu, options=PDUOptions({**vars(pdu.options), **given})) for name, pdu in conf.pdus.items()}
-    return replace(conf, pdus=pdus, daemon=DaemonOptions({**vars(conf.daemon), "give_up": 0}))
-
-
-def _await(dispatcher: Dispatcher, request: Request, news: News, asked: Order) -> int:
-    """Wait for the end of a request, of the wait, or for a signal: a reboot under way then switches on at once."""
-
-    def tell() -> None:
-        request.settled.wait()
-        news.put(0)
-
-    threading.Thread(target=tell, name="settled", daemon=True).start()
-    wait = None if asked.wait is None else asked.wait + asked.postponed
-    number = news.within(wait)
-    if number == 0:
-        dispatcher.wait(request, 0)
-        return 0
-    over = f"not done after {wait:g} s" if number is None else "interrupted"
-    with contextlib.suppress(Conflict):  # it is being carried out, or owes an on
-        dispatcher.cancel(request.id)
-    if request.started is None:
-        _tell(f"{over}: nothing was switched")
-    elif request.action is not Action.REBOOT:
-        _tell(f"{over}: it is not known whether the device acted")
-    else:
-        _tell(f"{over}, switching on at once")
-        dispatcher.hurry(request)
-        while news.get() != 0:
-            _tell("waiting for the port to be on")
-        if request.error is not None:
-            _tell(request.error.told)
-    return 1 if number is None else 128 + number
-
-
-def _tell(text: str) -> None:
-    """Say something on standard error, if it is read: who does not read it must not hear of success by that."""
-    with contextlib.suppress(OSError):
-        print(f"pdudaemon: {text}", file=sys.stderr, flush=True)

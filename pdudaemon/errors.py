@@ -103,6 +103,13 @@ class CrossSite(RequestError):
     http_status = 403
 
 
+class KeyUsed(RequestError):
+    """An idempotency key was used before, for something else."""
+
+    kind = "key-used"
+    http_status = 422
+
+
 class Conflict(RequestError):
     """The request is in a state that does not allow this."""
 
@@ -167,6 +174,17 @@ class FailedRequestException(TransientError):
 
 class UnknownCommandException(PermanentError):
     """Name kept for drivers written for the existing daemon: the driver has no such action."""
+
+
+def of_kind(kind: str | None, text: str) -> PDUDaemonError:
+    """Return an error as it was on record, of the type that its kind had, as far as that is made of a text."""
+    left: list[type[PDUDaemonError]] = [RequestError, RequestEnded, StoreError, DeviceError, NotDone]
+    while left:
+        found = left.pop()
+        if found.kind == kind and found not in (FailedRequestException, UnknownCommandException, Denied):
+            return found(text)
+        left += found.__subclasses__()
+    return PDUDaemonError(text)
 
 
 def both(first: PDUDaemonError, second: PDUDaemonError) -> PDUDaemonError:

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol, Self
@@ -111,14 +110,14 @@ class Reading:
         return "; ".join(said)
 
 
-def together(feeds: Sequence[tuple[Outlet, Reading | PDUDaemonError]]) -> Reading:
-    """Return the state of a node by that of its feeds. Raises: why it is not known, if a feed did not tell."""
+def together(feeds: Sequence[tuple[Outlet, Reading | PDUDaemonError]]) -> Reading | PDUDaemonError:
+    """Return the state of a node by that of its feeds, or why it is not known, if a feed did not tell."""
     readings = [each for _, each in feeds if isinstance(each, Reading)]
     troubles = [each for _, each in feeds if isinstance(each, PDUDaemonError)]
     states = {each.state for each in readings} | ({State.UNKNOWN} if troubles else set())
     state = next(each for each in (State.ON, State.UNKNOWN, State.OFF) if each in states)
     if troubles and state is State.UNKNOWN:
-        raise functools.reduce(both, troubles)
+        return functools.reduce(both, troubles)
     order = ("none", "commanded", "device")
     if state is State.ON:  # of those that are on, one that is known to be is enough
         sources, order = {each.source for each in readings if each.state is state}, order[::-1]
@@ -129,12 +128,43 @@ def together(feeds: Sequence[tuple[Outlet, Reading | PDUDaemonError]]) -> Readin
     return Reading(state, source, min(times, default=None), tuple(feeds))
 
 
+Waiter = Callable[["Request", PDUDaemonError | None], None]
+"""Is told, once, what became of a request: why it failed, or that it goes on; None: it is done."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is to be accepted: ``delay`` in seconds before an on or off, or between the halves of a reboot.
+
+    ``waiter`` is told what becomes of it. ``names`` are those that it goes by in a command over several nodes;
+    ``key`` is its idempotency key.
+    """
+
+    action: Action
+    target: Target
+    delay: float = 0.0
+    client: str = ""
+    address: str = ""
+    waiter: Waiter | None = None
+    names: tuple[str, ...] = ()
+    key: str = ""
+
+
 class Phase(StrEnum):
     """Where a request stands; the value is what the store keeps."""
 
     OFF = "off"
     ON = "on"
     RESTART = "restart"  # the device's own restart: never done a second time after a crash
+
+
+class Stage(StrEnum):
+    """Where a step stands."""
+
+    PLANNED = "planned"  # it waits for the steps before it
+    QUEUED = "queued"  # in the timetable, or in the queue of its PDU's worker
+    RUNNING = "running"  # the driver acts
+    ENDED = "ended"  # whatever may still come of it
 
 
 class Timer(Protocol):
@@ -177,14 +207,20 @@ class Step:
     at: float = 0.0
     timer: Timer | None = None
     promised: bool = False
-    sent: bool = False
-    running: bool = False
-    ended: bool = False
+    stage: Stage = Stage.PLANNED
 
     @property
     def owed(self) -> bool:
         """Whether this is an on that makes good an off of ours: done even while the daemon is stopping."""
         return self.action is Action.ON and self.outlet in self.request.debts
+
+    @property
+    def running(self) -> bool:
+        return self.stage is Stage.RUNNING
+
+    @property
+    def ended(self) -> bool:
+        return self.stage is Stage.ENDED
 
     def call_off(self) -> None:
         """Drop the call that would hand the step over."""
@@ -194,7 +230,7 @@ class Step:
 
     def drop(self) -> None:
         """End the step, whatever was to come of it."""
-        self.ended = True
+        self.stage = Stage.ENDED
         self.call_off()
 
     @property
@@ -207,7 +243,7 @@ class Step:
 class Command:
     """Requests that were made at once: one action on the nodes ``names``, by one client, with one idempotency key.
 
-    ``accepted`` is in seconds since the epoch; ``id`` is given by the store, and is that of no request.
+    ``accepted`` is in seconds since the epoch; ``id`` is given by the store, which numbers requests apart.
     """
 
     action: Action
@@ -253,7 +289,7 @@ class Request:
     accepted_uptime: float = 0.0
     latest: float = 0.0
     debts: set[Outlet] = field(default_factory=set)
-    outlets: list[Outlet] = field(default_factory=list)  # those not yet done with, in order
+    remaining: list[Outlet] = field(default_factory=list)  # the outlets not yet done with, in order
     started: float | None = None  # when the device was first asked; on record before that for a reboot
     off_ended: float | None = None
     off_ended_uptime: float | None = None
@@ -266,8 +302,10 @@ class Request:
     repairs: list[Step] = field(default_factory=list)
     results: dict[Outlet, PDUDaemonError | None] = field(default_factory=dict)
     switched: dict[Outlet, tuple[State, float]] = field(default_factory=dict)
-    settled: threading.Event = field(default_factory=threading.Event)
     spelled: str = field(default="", repr=False)
+    address: str = ""  # from where it was asked for, since the daemon has run
+    settled: bool = False
+    waiters: list[Waiter] = field(default_factory=list)
 
     @property
     def must_switch_on(self) -> bool:
@@ -278,11 +316,6 @@ class Request:
     def work(self) -> Iterator[Step]:
         """All steps that there are now."""
         return itertools.chain(self.steps, self.repairs)
-
-    def settle(self, trouble: PDUDaemonError | None) -> None:
-        """Tell who waits what there is to tell before the end; None: accepted, and the work goes on."""
-        self.trouble = trouble or self.trouble
-        self.settled.set()
 
     def __str__(self) -> str:
         return f"request {self.id}: {self.action} {self.target.name}"

@@ -8,11 +8,11 @@ it is in. It switches nothing.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import select
 import signal
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import Store
 from pdudaemon.errors import PDUDaemonError
 from pdudaemon.notify import Notifier
-from pdudaemon.server import access, httplistener, tcplistener
+from pdudaemon.server import access, protocols
 from pdudaemon.server.access import Access
-from pdudaemon.server.listener import Crowd, Hands, Listener
+from pdudaemon.server.connections import Connections
+from pdudaemon.server.listener import Listener
+from pdudaemon.server.orders import Orders
 
 log = logging.getLogger("pdud")
 
@@ -33,7 +35,7 @@ LAST_WORDS = 1.0  # seconds for answers that are on their way to clients when th
 PULSE = 10.0  # seconds within which a daemon that is well answers the watchdog's question
 
 
-class News:
+class SignalPipe:
     """What the main thread waits for: the numbers of signals, and others that threads put in.
 
     SIGHUP comes after all others, and several of them are one: a stop must not wait for reloads. A pipe, which the
@@ -88,8 +90,8 @@ class News:
             self._numbers.append(number)
 
 
-# A listener by its address, port, and how many there are before it with the same (port 0 is any free one).
-Place = tuple[str, int, int]
+# A listener, by its address, port, and how many there are before it with the same (port 0 is any free one).
+Address = tuple[str, int, int]
 
 
 class Service:
@@ -102,24 +104,25 @@ class Service:
         may = permitted(conf)
         self._notifier = Notifier()
         self._dispatcher = Dispatcher(conf, store, locks)
-        self._crowd = Crowd(conf.daemon.max_connections)
-        self._hands = Hands()
+        orders = Orders(self._dispatcher)
+        self._connections = Connections(conf.daemon, functools.partial(protocols.speech, orders), orders.hand_over)
         places = _places(conf.listeners)
         self._listeners = dict(zip(places, self._bound(places.values(), may), strict=True))
 
-    def run(self, news: News, reread: Callable[[], Config]) -> None:
+    def run(self, signals: SignalPipe, reread: Callable[[], Config]) -> None:
         """Serve until a signal ends it; ``reread`` returns the configuration as it stands now."""
         self._dispatcher.start()
+        self._connections.start()
         for listener in self._listeners.values():
-            _serve(listener)
+            self._connections.add(listener)
         log.info("pdudaemon %s has started: %d PDUs, store %s", __version__, len(self._conf.pdus), self._store.path)
         self._notifier.ready(self._dispatcher.summary())
         while True:
-            number = news.within(self._notifier.beat)
+            number = signals.within(self._notifier.beat)
             if number is None:
                 self._beat()
             elif number == signal.SIGHUP:
-                self._reload(reread, news)
+                self._reload(reread, signals)
             else:
                 log.info("%s: stopping", signal.Signals(number).name)
                 break
@@ -135,12 +138,12 @@ class Service:
             log.critical("no request is accepted: %s", pulse.store)
         self._notifier.alive("; ".join(filter(None, (pulse.store, self._dispatcher.summary()))))
 
-    def _reload(self, reread: Callable[[], Config], news: News) -> None:
+    def _reload(self, reread: Callable[[], Config], signals: SignalPipe) -> None:
         log.info("SIGHUP: reading the configuration again")
         self._notifier.reloading()
         try:
             conf = reread()
-            if news.pressing:
+            if signals.pressing:
                 log.info("nothing was changed: the daemon is told to stop")
                 return
             may = permitted(conf)
@@ -162,10 +165,10 @@ class Service:
             log.warning("%s: daemon.dbname: another store needs a restart", conf.path)
         self._dispatcher.reload(conf)
         self._conf = conf
-        self._crowd.most = conf.daemon.max_connections
+        self._connections.options = conf.daemon
         logging.getLogger().setLevel(conf.daemon.logging_level)
         for listener in new:
-            _serve(listener)
+            self._connections.add(listener)
         log.info("the configuration has been taken over: %d PDUs", len(conf.pdus))
         told = f"reloaded with a new fault: {new_faults[0]}; " if new_faults else ""
         self._notifier.ready(told + self._dispatcher.summary())
@@ -173,28 +176,28 @@ class Service:
     def _stop(self) -> None:
         self._notifier.stopping()
         for listener in self._listeners.values():
-            listener.stop()
-        absent, owed = self._dispatcher.close(STOP_BOUND, lambda: self._crowd.wait_until_answered(LAST_WORDS))
+            self._connections.remove(listener)
+        absent, owed = self._dispatcher.close(STOP_BOUND, lambda: self._connections.close(LAST_WORDS))
         for name in absent:
-            log.error("%s did not come home", name)
+            log.error("%s is still running at exit", name)
         log.info("pdudaemon has stopped")
         self._notifier.status(f"stopped; {'; '.join(owed)}" if owed else "stopped")
 
-    def _exchanged(self, wanted: Mapping[Place, ListenerOptions], may: Access) -> list[Listener]:
+    def _exchanged(self, wanted: Mapping[Address, ListenerOptions], may: Access) -> list[Listener]:
         """Stop listeners that are no more, and return the new ones, bound. Raises: ConfigError: it is all as before."""
         new = {place: options for place, options in wanted.items() if place not in self._listeners}
         going = {place: listener for place, listener in self._listeners.items() if place not in wanted}
         # A port must be free before it can be had at another address.
         moved = {place for place in going if place[1] in {port for _, port, _ in new}}
         for place in moved:
-            self._listeners.pop(place).stop()
+            self._connections.remove(self._listeners.pop(place))
         with contextlib.ExitStack() as on_failure:
             for place in moved:
                 on_failure.callback(self._bring_back, place, going[place])
             bound = self._bound(new.values(), may)
             on_failure.pop_all()
         for place in going.keys() - moved:
-            self._listeners.pop(place).stop()
+            self._connections.remove(self._listeners.pop(place))
         for listener in going.values():
             listener.access = may  # the connections that it has go on
         for place, listener in self._listeners.items():
@@ -202,17 +205,16 @@ class Service:
         self._listeners |= zip(new, bound, strict=True)
         return bound
 
-    def _bring_back(self, place: Place, stopped: Listener) -> None:
+    def _bring_back(self, place: Address, stopped: Listener) -> None:
         (self._listeners[place],) = self._bound([stopped.options], stopped.access)
-        _serve(self._listeners[place])
+        self._connections.add(self._listeners[place])
 
     def _bound(self, options: Iterable[ListenerOptions], may: Access) -> list[Listener]:
         """Return listeners, all of them or none. Raises: ConfigError."""
-        speak = {"tcp": tcplistener.speak, "http": httplistener.speak}
         found: list[Listener] = []
         with contextlib.ExitStack() as on_failure:
             for each in options:
-                found.append(Listener(each, self._dispatcher, may, self._crowd, self._hands, speak))
+                found.append(Listener(each, may))
                 on_failure.callback(found[-1].server_close)
             on_failure.pop_all()
         return found
@@ -237,13 +239,9 @@ def tell_faults(conf: Config, before: Config | None = None) -> list[str]:
     return faults
 
 
-def _places(listeners: Iterable[ListenerOptions]) -> dict[Place, ListenerOptions]:
-    found: dict[Place, ListenerOptions] = {}
+def _places(listeners: Iterable[ListenerOptions]) -> dict[Address, ListenerOptions]:
+    found: dict[Address, ListenerOptions] = {}
     for each in listeners:
         number = sum((each.hostname, each.port) == place[:2] for place in found)
         found[each.hostname, each.port, number] = each
     return found
-
-
-def _serve(listener: Listener) -> None:
-    threading.Thread(target=listener.serve, name="accept", daemon=True).start()

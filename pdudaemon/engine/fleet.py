@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""`Fleet`: the runners of all PDUs, and what they share: a box for PDUs that are one device, a pool for those of which
-only some may act at a time.
+"""`Fleet`: the runners of all PDUs, and what they share: a device where several PDUs are one, a pool where only some
+may act at a time.
 
 Made before the start; after that everything is called with the dispatcher's lock held.
 """
@@ -18,8 +18,9 @@ from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from pdudaemon.config.model import PDUConfig
+from pdudaemon.engine.device import Device
 from pdudaemon.engine.pool import Pool
-from pdudaemon.engine.runner import Box, PDURunner
+from pdudaemon.engine.runner import PDURunner
 
 log = logging.getLogger("pdud.dispatcher")
 
@@ -32,7 +33,7 @@ def _file_name(name: str) -> str:
     return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
 
 
-def _box_name(pdu: PDUConfig) -> str:
+def _device_name(pdu: PDUConfig) -> str:
     return pdu.options.lock or pdu.name
 
 
@@ -40,8 +41,8 @@ class Fleet:
     """``pdus`` and ``runners`` by name: those configured, and those not any more that have not ended what they have.
 
     A PDU that is disabled has no runner, and one that a reload disables is as before until it has ended what it has.
-    ``begin`` and ``end`` are what each runner calls; ``locks`` is the folder for the lock files of the boxes, None for
-    none.
+    ``begin`` and ``end`` are what each runner calls; ``locks`` is the folder for the lock files of the devices, None
+    for none.
     """
 
     def __init__(
@@ -49,8 +50,8 @@ class Fleet:
     ) -> None:
         self.pdus: dict[str, PDUConfig] = {}
         self.runners: dict[str, PDURunner] = {}
-        self.boxes: WeakValueDictionary[str, Box] = WeakValueDictionary()  # as long as a worker has to do with one
-        self._users: Counter[str] = Counter()  # of the boxes, by name
+        self.devices: WeakValueDictionary[str, Device] = WeakValueDictionary()  # as long as a worker has to do with one
+        self._users: Counter[str] = Counter()  # of the devices, by name
         self._pools: dict[tuple[str, int], Pool] = {}
         self._locks = locks
         self._begin = begin
@@ -67,13 +68,13 @@ class Fleet:
             former, self.pdus[name] = self.pdus.get(name), pdu
             if pdu.driver is None:
                 continue
-            self._users[_box_name(pdu)] += 1
+            self._users[_device_name(pdu)] += 1
             if former is not None:
                 self._part(former)
             if name not in self.runners:
-                self.runners[name] = PDURunner(pdu, self._box(pdu), self._pool(pdu), self._begin, self._end)
+                self.runners[name] = PDURunner(pdu, self._device(pdu), self._pool(pdu), self._begin, self._end)
             elif former != pdu:
-                self.runners[name].change(pdu, self._box(pdu), self._pool(pdu))
+                self.runners[name].change(pdu, self._device(pdu), self._pool(pdu))
                 log.info("%s: its configuration has changed", name)
 
     def let_go(self, name: str, load: int) -> None:
@@ -94,40 +95,40 @@ class Fleet:
         """Return ``ready``, ``stuck``, ``leaving`` or ``disabled``."""
         if name not in self.runners:
             return "disabled"
-        if self.runners[name].box.stuck:
+        if self.runners[name].device.stuck:
             return "stuck"
         return "ready" if self._usable(name) else "leaving"
 
     def stuck(self) -> list[str]:
         """Return the names of those of which an action does not come back."""
-        return sorted(name for name, runner in self.runners.items() if runner.box.stuck)
+        return sorted(name for name, runner in self.runners.items() if runner.device.stuck)
 
-    def sharing(self, box: Box) -> set[str]:
+    def sharing(self, device: Device) -> set[str]:
         """Return the names of those that are one device."""
-        return {name for name, runner in self.runners.items() if runner.box is box}
+        return {name for name, runner in self.runners.items() if runner.device is device}
 
     def _usable(self, name: str) -> bool:
         return name in self._configured and self._configured[name].driver is not None
 
-    def _box(self, pdu: PDUConfig) -> Box:
-        name = _box_name(pdu)
-        box = self.boxes.get(name)
-        if box is None:
-            box = self.boxes[name] = Box(None if self._locks is None else self._locks / _file_name(name))
-        box.remember()
-        return box
+    def _device(self, pdu: PDUConfig) -> Device:
+        name = _device_name(pdu)
+        device = self.devices.get(name)
+        if device is None:
+            device = self.devices[name] = Device(None if self._locks is None else self._locks / _file_name(name))
+        device.remember()
+        return device
 
     def _part(self, pdu: PDUConfig) -> None:
-        """Forget the box that a PDU had, unless it had none or others have it as well."""
+        """Forget the device that a PDU had, unless it had none or others have it as well."""
         if pdu.driver is None:
             return
-        name = _box_name(pdu)
+        name = _device_name(pdu)
         self._users[name] -= 1
         if not self._users[name]:
             del self._users[name]
-            box = self.boxes.get(name)
-            if box is not None:
-                box.forget()
+            device = self.devices.get(name)
+            if device is not None:
+                device.forget()
 
     def _pool(self, pdu: PDUConfig) -> AbstractContextManager[Any]:
         pool = pdu.traits.pool

@@ -22,13 +22,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pdudaemon.config.model import DaemonOptions, PDUConfig
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.timetable import Timetable
+from pdudaemon.engine.waiting import Waiting
 from pdudaemon.errors import (
     Conflict,
     DeviceError,
@@ -39,7 +40,7 @@ from pdudaemon.errors import (
     TransientError,
     both,
 )
-from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, State, Step, Target
+from pdudaemon.power import Action, Command, Outcome, Outlet, Phase, Request, Stage, State, Step, Target
 
 log = logging.getLogger("pdud.requests")
 
@@ -57,43 +58,53 @@ class Lanes:
         pdus: Mapping[str, PDUConfig],
         store: Store,
         timetable: Timetable,
+        waiting: Waiting,
         send: Callable[[Step], None],
         clock: Clock,
     ) -> None:
         self.daemon = daemon
         self.live: dict[int, Request] = {}
         self.load: Counter[str] = Counter()
+        self.load_from: Counter[tuple[str, str]] = Counter()  # by address and PDU
         self._pdus = pdus
         self._store = store
         self._timetable = timetable
+        self._waiting = waiting
         self._send = send
         self._clock = clock
         self._lanes: dict[Outlet, deque[Request]] = {}
         self._kept: list[Request] = []  # of PDUs that are disabled, in the order of acceptance
-        self._written_later = False  # whether the timetable has a call for what could not be written
+        self._written_later = False  # whether the timetable has an entry for what could not be written
 
-    def enter(self, request: Request) -> None:
-        """Commit a new request and put it behind all others. Raises: StoreError; nothing has happened then."""
-        debts = [step for outlet in request.outlets if (step := self._debt(outlet)) is not None]
-        for step in debts:
-            _take_over(request, step.outlet)
-        request.id = self._store.add(request)
-        self._append(request)
-        for step in debts:
+    def enter(self, requests: Sequence[Request], command: Command | None = None) -> None:
+        """Commit new requests, with the command that they make up, and put them behind all others.
+
+        Raises: StoreError; nothing has happened then.
+        """
+        debts: dict[Outlet, tuple[Step, Request]] = {}
+        for request in requests:
+            for outlet in request.remaining:
+                if outlet not in debts and (step := self._debt(outlet)) is not None:
+                    debts[outlet] = step, request
+                    _take_over(request, outlet)
+        self._store.add_all(requests, command)
+        for request in requests:
+            self._append(request)
+        for step, request in debts.values():
             self._supersede(step, request)
 
     def resume(self, request: Request) -> None:
         """Take up a request of an earlier run, or say why not."""
-        lost = {outlet: absence for outlet in request.outlets if (absence := self._absence(outlet)) is not None}
+        lost = {outlet: absence for outlet in request.remaining if (absence := self._absence(outlet)) is not None}
         disabled = [outlet for outlet in lost if self._disabled(outlet)]
-        if disabled and len(lost) == len(request.outlets):
+        if disabled and len(lost) == len(request.remaining):
             self._keep(request, disabled[0])
             return
         for outlet in disabled:
             self._part_with_debt(request, outlet)
         for outlet, absence in lost.items():
             self._lose(request, outlet, absence)
-        if not request.outlets:
+        if not request.remaining:
             self.finish(request, Outcome.FAILED, request.error, logging.ERROR)
             return
         if lost:
@@ -102,7 +113,7 @@ class Lanes:
         postponed = 0.0 if request.action is Action.REBOOT else request.delay
         late = self._clock.uptime() - request.accepted_uptime - postponed
         if request.started is not None and request.phase is Phase.RESTART:
-            for outlet in request.outlets:
+            for outlet in request.remaining:
                 self._store.switched(request, outlet, State.UNKNOWN, self._clock.wall())
             cut = RequestEnded("interrupted by the end of the daemon, not done again")
             self.finish(request, Outcome.INTERRUPTED, cut, logging.ERROR)
@@ -121,7 +132,7 @@ class Lanes:
             self.finish(request, Outcome.EXPIRED, expired)
         elif request.phase is Phase.OFF or request.action is not Action.REBOOT:
             begun = request.started is not None and request.action is Action.REBOOT
-            if len(request.debts) < len(request.outlets) or not (begun or request.action is Action.ON):
+            if len(request.debts) < len(request.remaining) or not (begun or request.action is Action.ON):
                 request.outcome = Outcome.EXPIRED
                 _note(request, expired)
             _only_pay(request)
@@ -149,7 +160,7 @@ class Lanes:
 
     def attempt_ended(self, step: Step, error: DeviceError | None) -> None:
         """Decide what follows an attempt: the end of the step, another attempt, or a debt to be kept up."""
-        step.running, step.error = False, error
+        step.error = error
         state = State.UNKNOWN if error is not None else State.OFF if step.action is Action.OFF else State.ON
         self._store.switched(step.request, step.outlet, state, self._clock.wall())
         if step.ended:  # while it acted
@@ -172,7 +183,7 @@ class Lanes:
     def send_at(self, step: Step, when: float) -> None:
         """Send a step at a point in monotonic time, and not at the one that was planned."""
         step.call_off()
-        step.at, step.sent = when, True
+        step.at, step.stage = when, Stage.QUEUED
         if when <= time.monotonic():
             self._hand_over(step)
         else:
@@ -187,7 +198,7 @@ class Lanes:
     def begin(self, step: Step) -> bool:
         """Note that a step is about to act; return whether the disk must have the record of that first."""
         request = step.request
-        step.running = True
+        step.stage = Stage.RUNNING
         step.attempts += 1
         if step.repair:
             return False
@@ -201,7 +212,6 @@ class Lanes:
 
     def refuse(self, step: Step, error: StoreError) -> None:
         """End a step that may not act, as the disk has no record of it."""
-        step.running = False
         if not step.ended:
             self._send_next(step.request)
             self.end_step(step, error)
@@ -234,8 +244,8 @@ class Lanes:
             self._begin_phase(request)
         elif off_half:
             self._persist(request)
-        elif step.outlet in request.outlets:
-            request.outlets.remove(step.outlet)
+        elif step.outlet in request.remaining:
+            request.remaining.remove(step.outlet)
             self._persist(request)
             self._leave(request, step.outlet)
 
@@ -243,7 +253,7 @@ class Lanes:
         self, request: Request, outcome: Outcome, error: PDUDaemonError | None, level: int | None = None
     ) -> None:
         """End a request, wherever it stands, and let the next ones move up."""
-        left, request.outlets = request.outlets, []
+        left, request.remaining = request.remaining, []
         request.ended, request.outcome, request.error = (self._clock.wall(), outcome, error)
         request.debts.clear()
         for step in request.work:
@@ -255,10 +265,16 @@ class Lanes:
         took = self._clock.uptime() - request.accepted_uptime
         log.log(level, "%s for %s %s after %.1f s%s", request, request.client, outcome, took, because)
         if self.live.pop(request.id, None) is not None:
-            self.load.subtract({outlet.pdu for outlet in request.target.outlets})
+            pdus = {outlet.pdu for outlet in request.target.outlets}
+            self.load.subtract(pdus)
+            if request.address:
+                for pdu in pdus:
+                    self.load_from[request.address, pdu] -= 1
+                    if not self.load_from[request.address, pdu]:
+                        del self.load_from[request.address, pdu]
             for outlet in left:
                 self._leave(request, outlet)
-        request.settled.set()
+        self._waiting.settle(request)
 
     def forget(self, request: Request, error: StoreError) -> None:
         """End a new request that the disk did not take, but for the debts that it took over."""
@@ -280,17 +296,13 @@ class Lanes:
         return self.live.get(number) or next((request for request in self._kept if request.id == number), None)
 
     def cancel(self, request: Request, half: str) -> None:
-        """End a request that has not started, or with ``half`` ``on`` the on that it owes.
-
-        Raises: Conflict; StoreError if it has ended, but a crash would make it rise again.
-        """
+        """End a request that has not started, or with ``half`` ``on`` the on that it owes. Raises: Conflict."""
         if any(step.running for step in request.work):
             raise Conflict(f"request {request.id} is being carried out")
         if request.must_switch_on and half != "on":
             raise Conflict(f"request {request.id} still has to switch on; to leave the port off, ask with half=on")
         self.finish(request, Outcome.CANCELLED, _ended(request, f"request {request.id} was cancelled"))
         self._kept = [other for other in self._kept if other is not request]
-        self._store.catch_up()
 
     def hurry(self, request: Request) -> None:
         """Let the on half of a reboot under way follow at once."""
@@ -304,8 +316,8 @@ class Lanes:
     def tell(self, names: Collection[str], trouble: PDUDaemonError) -> None:
         """Tell those who wait for some PDUs what there is to tell before the end."""
         for request in self.live.values():
-            if any(outlet.pdu in names for outlet in request.outlets):
-                request.settle(trouble)
+            if any(outlet.pdu in names for outlet in request.remaining):
+                self._waiting.settle(request, trouble)
             if any(step.running and step.outlet.pdu in names for step in request.steps):
                 self._send_next(request)
 
@@ -316,14 +328,14 @@ class Lanes:
             if any(step.running or (step.owed and not step.ended and step.at <= until) for step in request.work):
                 awaited = True
             else:
-                request.settle(None)
+                self._waiting.settle(request)
         return awaited
 
     def end_impossible(self) -> None:
         """End the requests for ports that, by a new configuration, there are not any more."""
         for request in list(self.live.values()):
-            lost = {outlet: absence for outlet in request.outlets if (absence := self._absence(outlet)) is not None}
-            whole = len(lost) == len(request.outlets)
+            lost = {outlet: absence for outlet in request.remaining if (absence := self._absence(outlet)) is not None}
+            whole = len(lost) == len(request.remaining)
             for outlet, absence in lost.items():
                 self._lose(request, outlet, absence)
                 step = next((step for step in request.steps if step.outlet == outlet and not step.ended), None)
@@ -337,14 +349,15 @@ class Lanes:
                 self._persist(request)
                 self._advance(request)
 
-    def write_behind(self) -> None:
-        """Write down what could not be when it happened, now or as soon as can be."""
+    def write_later(self) -> None:
+        """Have what could not be written tried again: whoever gives the lock back writes what there is to write."""
+        if not self._written_later:
+            self._written_later = True
+            self._timetable.at(time.monotonic() + WRITE_AGAIN, self._write_again)
+
+    def _write_again(self) -> None:
         self._written_later = False
-        try:
-            self._store.catch_up()
-        except StoreError as error:
-            log.error("what became of some requests is not on record: %s", error)
-            self._write_later()
+        self._waiting.write_again()
 
     def owed(self) -> list[str]:
         """Return a line for each outlet that has yet to be switched on, and when."""
@@ -366,7 +379,7 @@ class Lanes:
 
     def ahead(self, request: Request) -> Request | None:
         """Return a request that one whose turn has not come waits for."""
-        heads = (self._lanes[outlet][0] for outlet in request.outlets if outlet in self._lanes)
+        heads = (self._lanes[outlet][0] for outlet in request.remaining if outlet in self._lanes)
         return next((head for head in heads if head is not request), None)
 
     def described(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -404,10 +417,10 @@ class Lanes:
         if outlet not in request.debts:
             return
         target = Target(str(outlet), (outlet,))
-        heir = Request(Action.ON, target, 0.0, request.client, self._clock.wall(), Phase.ON, outlets=[outlet])
+        heir = Request(Action.ON, target, 0.0, request.client, self._clock.wall(), Phase.ON, remaining=[outlet])
         heir.boot, heir.accepted_uptime, heir.debts = self._clock.boot, self._clock.uptime(), {outlet}
         try:
-            heir.id = self._store.add(heir)
+            self._store.add_all([heir])
         except StoreError as error:
             log.error("%s: %s", request, error)
             return
@@ -420,13 +433,16 @@ class Lanes:
             log.critical("%s: %s MAY BE OFF: %s", request, outlet, absence)
             request.debts.discard(outlet)
         self._drop_repair(request, outlet)
-        request.outlets.remove(outlet)
+        request.remaining.remove(outlet)
         _note(request, absence, outlet)
 
     def _append(self, request: Request) -> None:
         self.live[request.id] = request
-        self.load.update({outlet.pdu for outlet in request.target.outlets})
-        for outlet in request.outlets:
+        pdus = {outlet.pdu for outlet in request.target.outlets}
+        self.load.update(pdus)
+        if request.address:
+            self.load_from.update((request.address, pdu) for pdu in pdus)
+        for outlet in request.remaining:
             self._lanes.setdefault(outlet, deque()).append(request)
         self._advance(request)
 
@@ -441,7 +457,7 @@ class Lanes:
     def _advance(self, request: Request) -> None:
         """Begin a request if its turn has come in all its lanes; until then see to the debts that it took over."""
         if not request.begun:
-            if all(self._lanes[outlet][0] is request for outlet in request.outlets):
+            if all(self._lanes[outlet][0] is request for outlet in request.remaining):
                 self._begin_phase(request)
             else:
                 self._repair(request)
@@ -458,7 +474,7 @@ class Lanes:
         # The second against a clock that was set back.
         when = time.monotonic() + min(due - now, request.delay)
         action = Action.REBOOT if request.phase is Phase.RESTART else Action(request.phase.value)
-        request.steps = [Step(request, outlet, action) for outlet in request.outlets]
+        request.steps = [Step(request, outlet, action) for outlet in request.remaining]
         for step in request.steps:
             at_once = step.owed and request.action is not Action.REBOOT
             step.at = time.monotonic() if at_once else when
@@ -485,7 +501,7 @@ class Lanes:
     def _send_next(self, request: Request) -> None:
         """Send the next step that waits for those before it: feeds are switched on in order, past one that fails."""
         for step in request.steps:
-            if not step.sent and not step.ended:
+            if step.stage is Stage.PLANNED:
                 self.send_at(step, step.at)
                 return
 
@@ -510,7 +526,7 @@ class Lanes:
             log.error("%s: %s may be off, on is tried again in %.0f s: %s", step.request, step.outlet, pause, error)
             if not step.repair:
                 told = f"{error}; the port may be off, on is tried again"
-                step.request.settle(type(error)(told, private=error.private))
+                self._waiting.settle(step.request, type(error)(told, private=error.private))
             self.send_at(step, now + pause)
 
     def _debt(self, outlet: Outlet) -> Step | None:
@@ -529,17 +545,8 @@ class Lanes:
         self.end_step(step, RequestEnded(f"superseded by request {later.id}"))
 
     def _persist(self, request: Request) -> None:
-        """Write down how far a request has come; what cannot be written is as soon as it can."""
-        try:
-            self._store.progress(request)
-        except StoreError as error:
-            log.error("%s: %s", request, error)
-            self._write_later()
-
-    def _write_later(self) -> None:
-        if not self._written_later:
-            self._written_later = True
-            self._timetable.at(time.monotonic() + WRITE_AGAIN, self.write_behind)
+        """Have written how far a request has come, as soon as the lock is given back."""
+        self._store.note(request)
 
 
 def _take_over(request: Request, outlet: Outlet) -> None:
@@ -551,9 +558,9 @@ def _take_over(request: Request, outlet: Outlet) -> None:
 
 def _only_pay(request: Request) -> list[Outlet]:
     """Have a request switch on what may be off because of us, and nothing else; return the outlets that it lets be."""
-    untouched = [outlet for outlet in request.outlets if outlet not in request.debts]
+    untouched = [outlet for outlet in request.remaining if outlet not in request.debts]
     request.phase = Phase.ON
-    request.outlets = [outlet for outlet in request.outlets if outlet in request.debts]
+    request.remaining = [outlet for outlet in request.remaining if outlet in request.debts]
     return untouched
 
 

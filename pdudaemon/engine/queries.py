@@ -3,19 +3,24 @@
 
 Those who ask the same before the question has been put share its answer; a question that nobody waits for any more is
 dropped unread. It stays in the queue until then, and is counted: there is room for ``max_queue`` of them for each PDU.
-`Seats` bounds how many clients may wait for a result, each of which takes a thread, so that one dead PDU cannot take
-them all.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from pdudaemon.config.model import DaemonOptions
-from pdudaemon.errors import Busy, PDUDaemonError
-from pdudaemon.power import Action, Outlet, Reading
+from pdudaemon.engine.waiting import Waiting
+from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError
+from pdudaemon.power import Action, Outlet, Reading, together
+
+Answer = Reading | PDUDaemonError
+"""The state of something, or why it is not known."""
+
+Asker = Callable[[Outlet, Answer], None]
+"""Is told, once, the state of an outlet."""
 
 
 class Query:
@@ -23,32 +28,26 @@ class Query:
 
     action = Action.STATUS
 
-    def __init__(self, outlet: Outlet, answer: Reading | PDUDaemonError | None = None) -> None:
+    def __init__(self, outlet: Outlet) -> None:
         self.outlet = outlet
-        self.callers = 1
-        self.answer = answer
-        self.settled = threading.Event()
-        if answer is not None:
-            self.settled.set()
-
-    def tell(self, answer: Reading | PDUDaemonError) -> None:
-        """Answer those who asked; the first answer counts."""
-        if self.answer is None:
-            self.answer = answer
-            self.settled.set()
+        self.askers: list[Asker] = []
 
 
 class Queries:
-    """The questions not yet put to a device. Called with the dispatcher's lock held."""
+    """The questions not yet put to a device. Called with the dispatcher's lock held, which is ``waiting``."""
 
-    def __init__(self, daemon: DaemonOptions, send: Callable[[Query], None]) -> None:
+    def __init__(self, daemon: DaemonOptions, waiting: Waiting, send: Callable[[Query], None]) -> None:
         self.daemon = daemon
         self.queued: Counter[str] = Counter()  # in the queue of each PDU, those that nobody waits for among them
+        self._waiting = waiting
         self._send = send
         self._pending: dict[Outlet, Query] = {}
 
-    def ask(self, outlet: Outlet) -> Query:
-        """Return the pending question for an outlet, with the caller counted in. Raises: Busy if there are too many."""
+    def ask(self, outlet: Outlet, asker: Asker) -> Query:
+        """Return the pending question for an outlet, with the asker among those who are told.
+
+        Raises: Busy if there are too many.
+        """
         query = self._pending.get(outlet)
         if query is None:
             if self.queued[outlet.pdu] >= self.daemon.max_queue:
@@ -56,8 +55,7 @@ class Queries:
             self.queued[outlet.pdu] += 1
             query = self._pending[outlet] = Query(outlet)
             self._send(query)
-        else:
-            query.callers += 1
+        query.askers.append(asker)
         return query
 
     def begin(self, query: Query) -> bool:
@@ -67,58 +65,51 @@ class Queries:
             del self.queued[query.outlet.pdu]
         if self._pending.get(query.outlet) is query:
             del self._pending[query.outlet]
-        return query.callers > 0 and query.answer is None
+        return bool(query.askers)
+
+    def answer(self, query: Query, answer: Answer) -> None:
+        """Tell those who asked; the first answer counts."""
+        for asker in query.askers:
+            self._waiting.tell(asker, query.outlet, answer)
+        query.askers.clear()
 
     def refuse(self, error: PDUDaemonError, names: Iterable[str] | None = None) -> None:
         """Answer all pending questions, or those to some PDUs, with an error."""
         for outlet in [outlet for outlet in self._pending if names is None or outlet.pdu in names]:
-            self._pending.pop(outlet).tell(error)
+            self.answer(self._pending.pop(outlet), error)
 
 
-class Seats:
-    """Room for those who wait for a result, bounded for each PDU and in all."""
+class Look:
+    """The state of a target, put together as its outlets answer; ``told`` is called once, by whoever has the last."""
 
-    def __init__(self, options: DaemonOptions) -> None:
-        self.options = options
-        self.lock = threading.Lock()
-        self.taken: Counter[str] = Counter()
-        self.all = 0
+    def __init__(self, outlets: Sequence[Outlet], told: Callable[[Answer], None]) -> None:
+        self.outlets = outlets
+        self.queries: list[Query] = []  # those put to devices; they belong to the dispatcher
+        self._told = told
+        self._answers: dict[Outlet, Answer] = {}
+        self._ended = False
+        self._lock = threading.Lock()
 
+    def heard(self, outlet: Outlet, answer: Answer) -> None:
+        """Take in what one outlet is. Any thread."""
+        with self._lock:
+            self._answers[outlet] = answer
+            if len(self._answers) < len(self.outlets):
+                return
+        self._end(0)
 
-class Seat:
-    """The place of one client that waits, which counts once in all and once for each PDU that it waits for."""
+    def late(self, seconds: float) -> None:
+        """Make do with what has come within so many seconds. Any thread."""
+        self._end(seconds)
 
-    def __init__(self, seats: Seats) -> None:
-        self._seats = seats
-        self._pdus: set[str] = set()
-
-    def __enter__(self) -> Seat:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.leave([*self._pdus])
-
-    def take(self, names: Iterable[str]) -> None:
-        """Take room at some PDUs, at all of them or at none. Raises: Busy, if too many wait already."""
-        seats, names = self._seats, {*names} - self._pdus
-        if not names:
-            return
-        with seats.lock:
-            if not self._pdus and seats.all >= seats.options.max_waiters:
-                raise Busy("too many requests wait for their results already")
-            for name in sorted(names):
-                if seats.taken[name] >= seats.options.max_waiters_per_pdu:
-                    raise Busy(f"{name}: too many requests wait for it already")
-            seats.all += not self._pdus
-            seats.taken.update(names)
-            self._pdus |= names
-
-    def leave(self, names: Iterable[str]) -> None:
-        """Give up the room at some PDUs, which are not waited for any more."""
-        seats, names = self._seats, self._pdus.intersection(names)
-        if not names:
-            return
-        with seats.lock:
-            self._pdus -= names
-            seats.all -= not self._pdus
-            seats.taken.subtract(names)
+    def _end(self, seconds: float) -> None:
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+        only = self.outlets[0] if len(self.outlets) == 1 else None
+        late = DeviceTimeout(
+            f"{only.pdu}: no answer within {seconds:g} s" if only else f"no answer within {seconds:g} s"
+        )
+        feeds = [(outlet, self._answers.get(outlet, late)) for outlet in self.outlets]
+        self._told(feeds[0][1] if only else together(feeds))

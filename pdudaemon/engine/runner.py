@@ -1,41 +1,37 @@
 # SPDX-License-Identifier: MIT
 """`PDURunner`: one PDU's worker: one thread, one `queue.Queue`, one driver.
 
-It takes a job, takes the box, asks whether the job is still wanted, lets the driver act and reports. What comes next is
-the dispatcher's to decide: nothing is tried again, put off or remembered here.
+It takes a job, takes the device, asks whether the job is still wanted, lets the driver act and reports. What comes
+next is the dispatcher's to decide: nothing is tried again, put off or remembered here.
 
 The thread starts with its first job, so a thousand idle PDUs cost no thread. It cannot be killed: a driver that never
-comes back leaves it, and its box, busy; the dispatcher calls that PDU stuck.
+comes back leaves it, and its device, busy; the dispatcher calls that PDU stuck.
 """
 
 from __future__ import annotations
 
 import copy
-import fcntl
 import logging
-import os
 import queue
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from pdudaemon.config.model import PDUConfig
 from pdudaemon.drivers.driver import PDUDriver, as_state, legacy
+from pdudaemon.engine.device import KEPT, Device
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
 from pdudaemon.settings import without
-from pdudaemon.transports import lockfile
 from pdudaemon.transports.deadline import Deadline, begin
 
 log = logging.getLogger("pdud.runner")
 
-_POLL = 0.05
-_DEATH = 5.0  # seconds that killed processes may take to be gone
+IDLE = 60.0  # seconds without a job after which the thread ends
 
 
 class Job(Protocol):
@@ -45,133 +41,33 @@ class Job(Protocol):
     outlet: Outlet
 
 
-class Box:
-    """A device, which may be configured as several PDUs (``lock``): only one action at a time, in any process.
-
-    ``lock`` keeps our own threads apart. The lock on the file is for other processes: another daemon, ``--drive``, and
-    above all a command that outlived a killed daemon, which inherited the descriptor.
-
-    ``stuck`` says in words which PDUs do not answer because of an action that does not come back; it belongs to the
-    dispatcher.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self.lock = threading.Lock()
-        self.last_action = float("-inf")
-        self.stuck = ""
-        self._path = path
-        self._descriptor: int | None = None
-        self._guard = threading.Lock()  # of the next two; taken last of all locks
-        self._in_use = False
-        self._forgotten = False
-
-    def remember(self) -> None:
-        """Have a PDU (again)."""
-        with self._guard:
-            self._forgotten = False
-
-    def forget(self) -> None:
-        """Have no PDU any more: the file is closed and taken away, at once or when what acts has ended. Never waits."""
-        with self._guard:
-            self._forgotten = True
-            if not self._in_use:
-                self._part()
-
-    def close(self) -> None:
-        """Close the file, unless something acts."""
-        with self._guard:
-            if self._descriptor is not None and not self._in_use:
-                os.close(self._descriptor)
-                self._descriptor = None
-
-    @contextmanager
-    def held(self, deadline: Deadline, stopping: threading.Event) -> Iterator[int | None]:
-        """Hold the lock on the file; yield its descriptor.
-
-        Raises: TransientError if another process keeps it, or ``stopping`` is set while we wait for it.
-        """
-        if self._path is None:
-            yield None
-            return
-        with self._guard:
-            self._in_use = True
-        try:
-            yield self._taken(self._path, deadline, stopping)
-        finally:
-            if self._descriptor is not None:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # also for what a command has left running
-            with self._guard:
-                self._in_use = False
-                if self._forgotten:
-                    self._part()
-
-    def _taken(self, path: Path, deadline: Deadline, stopping: threading.Event) -> int:
-        try:
-            while True:
-                if self._descriptor is None:
-                    self._descriptor = lockfile.opened(path)
-                self._await(self._descriptor, deadline, stopping)
-                if lockfile.is_current(self._descriptor, path):
-                    with suppress(OSError):  # no room: nobody will be told whose it is, but locked it is
-                        lockfile.sign(self._descriptor)
-                    return self._descriptor
-                os.close(self._descriptor)
-                self._descriptor = None
-        except OSError as error:
-            raise TransientError(f"the lock file {path} cannot be used: {error.strerror}") from None
-
-    def _await(self, descriptor: int, deadline: Deadline, stopping: threading.Event) -> None:
-        """Wait until the file is ours; when the time is over, a command whose daemon is gone is ended."""
-        ended = False
-        while not lockfile.is_free(descriptor):
-            try:
-                if stopping.wait(min(_POLL, deadline.remaining())):
-                    raise TransientError("busy: stopping")
-            except DeviceTimeout:
-                if ended or not lockfile.end_orphan(descriptor):
-                    holder = lockfile.signed(descriptor)
-                    known = holder is not None and not holder.gone
-                    log.error("%s is held by %s", self._path, holder if known else "another process")
-                    held = f"held by {holder}" if known else f"another process holds {self._path}"
-                    raise TransientError(f"busy: {held}") from None
-                log.error("%s is held by a command of an earlier run, killed now", self._path)
-                ended, deadline = True, Deadline(_DEATH)
-
-    def _part(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-        if self._path is not None:
-            with suppress(OSError):  # there is none, or it is not to be had: then it stays
-                lockfile.remove(self._path)
-
-
 class PDURunner:
     """The worker of one PDU.
 
-    ``begin(runner, job)`` is asked once the box is ours, and says whether to act at all; ``end(runner, job, state,
-    error)`` is told what came of it, whatever that was, just before the box is given back. Both belong to the
+    ``begin(runner, job)`` is asked once the device is ours, and says whether to act at all; ``end(runner, job, state,
+    error)`` is told what came of it, whatever that was, just before the device is given back. Both belong to the
     dispatcher, as does ``pool``, which is held while the driver acts: it bounds how many of some PDUs do so at a time.
     """
 
     def __init__(
         self,
         pdu: PDUConfig,
-        box: Box,
+        device: Device,
         pool: AbstractContextManager[Any],
         begin: Callable[[PDURunner, Any], bool],
         end: Callable[[PDURunner, Any, State | None, DeviceError | None], None],
     ) -> None:
         self.pdu = pdu
-        self.box = box
+        self.device = device
         self._begin = begin
         self._pool = pool
         self._end = end
         self._driver: PDUDriver | None = None
-        self._changes: deque[tuple[PDUConfig, Box, AbstractContextManager[Any]]] = deque()
+        self._changes: deque[tuple[PDUConfig, Device, AbstractContextManager[Any]]] = deque()
         self._queue: queue.Queue[Job | None] = queue.Queue()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._starting = threading.Lock()  # keeps the start of a thread and the end of an idle one apart
 
     def __str__(self) -> str:
         return f"the worker of {self.pdu.name}"
@@ -181,9 +77,9 @@ class PDURunner:
         """Whether the thread has ended though nobody told it to."""
         return self._thread is not None and not self._thread.is_alive() and not self._stopping.is_set()
 
-    def change(self, pdu: PDUConfig, box: Box, pool: AbstractContextManager[Any]) -> None:
+    def change(self, pdu: PDUConfig, device: Device, pool: AbstractContextManager[Any]) -> None:
         """Have the PDU be another from its next action on. Any thread."""
-        self._changes.append((pdu, box, pool))
+        self._changes.append((pdu, device, pool))
 
     def put(self, job: Job) -> None:
         """Hand over a job; it is carried out after those handed over before."""
@@ -195,15 +91,16 @@ class PDURunner:
         return self._queue.qsize()
 
     def start(self) -> bool:
-        """Start the thread unless it runs; return False if there is none to be had now. Callers hold the lock."""
-        if self._thread is None:
-            thread = threading.Thread(target=self._run, name=f"pdu {self.pdu.name}", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:
-                log.error("%s: %s", self, error)
-                return False
-            self._thread = thread
+        """Start the thread unless it runs; return False if there is none to be had now."""
+        with self._starting:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name=f"pdu {self.pdu.name}", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    log.error("%s: %s", self, error)
+                    return False
+                self._thread = thread
         return True
 
     def stop(self) -> None:
@@ -219,46 +116,63 @@ class PDURunner:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while (job := self._queue.get()) is not None:
+        while True:
+            try:
+                job = self._queue.get(timeout=KEPT if self.device.kept else IDLE)
+            except queue.Empty:
+                if self.device.kept:
+                    self.device.let_go()
+                elif self._retired():
+                    return
+                continue
+            if job is None:
+                return
             try:
                 self._work(job)
             except BaseException:  # a fault of ours must not take the PDU with it
-                log.exception("%s: the worker met a fault of its own", self.pdu.name)
+                log.exception("%s: internal error", self)
+
+    def _retired(self) -> bool:
+        """Whether the thread is not needed any more: the next job starts another one."""
+        with self._starting:
+            if self._queue.empty():
+                self._thread = None
+            return self._thread is None
 
     def _work(self, job: Job) -> None:
         state: State | None = None
         error: DeviceError | None = None
         while self._changes:
-            self.pdu, self.box, self._pool = self._changes.popleft()
+            self.pdu, self.device, self._pool = self._changes.popleft()
             self._driver = None
-        with self.box.lock:
-            rest = self.box.last_action + self.pdu.options.min_interval - time.monotonic()
+        with self.device.lock:
+            rest = self.device.last_action + self.pdu.options.min_interval - time.monotonic()
             if rest > 0:
                 self._stopping.wait(rest)
             begun = False
             try:
-                with self._pool, ExitStack() as held:
+                with self._pool:
                     # A command that outlived a killed daemon is waited for before the time of this action begins.
                     try:
-                        lock = held.enter_context(self.box.held(Deadline(self.pdu.options.timeout), self._stopping))
+                        lock = self.device.take(Deadline(self.pdu.options.timeout), self._stopping)
                     except (DeviceError, OSError, ValueError) as busy:
-                        lock, error = None, self._told(busy)
+                        lock, error = None, self._as_device_error(busy)
                     begun = self._begin(self, job)
                     if begun and error is None:
                         state = self._act(job, lock)
             except DeviceError as told:
                 error = told
             except BaseException as fault:  # of ours: the job must end all the same
-                begun, error = True, self._told(fault)
+                begun, error = True, self._as_device_error(fault)
                 raise
             finally:
+                self.device.release(keep=begun and error is None)
                 if begun:
-                    self.box.last_action = time.monotonic()
                     self._end(self, job, state, error)
 
     def _act(self, job: Job, lock: int | None) -> State | None:
         """Let the driver act. Raises: DeviceError, in one line that names the PDU and shows no secret."""
-        deadline = Deadline(self.pdu.options.timeout)
+        deadline = Deadline(self.pdu.options.timeout, self._stopping)
         begin(deadline)
         kind = self.pdu.driver
         assert kind is not None, "a disabled PDU is never given a job"
@@ -275,7 +189,7 @@ class PDURunner:
             return as_state(said) if job.action is Action.STATUS else None
         except BaseException as error:  # drivers may raise anything, and what they raise must not take the thread along
             self._bombout()
-            raise self._told(error) from error
+            raise self._as_device_error(error) from error
 
     def _bombout(self) -> None:
         if self._driver is None:
@@ -285,7 +199,7 @@ class PDURunner:
         except BaseException as error:  # an old driver's clean-up may fail as well; the first error counts
             log.debug("%s: _bombout raised %s", self.pdu.name, type(error).__name__)
 
-    def _told(self, error: BaseException) -> DeviceError:
+    def _as_device_error(self, error: BaseException) -> DeviceError:
         """Return the error as one of ours, by its type: what a driver did not mean to raise may pass by itself."""
         kind: type[DeviceError] = TransientError
         if isinstance(error, PermanentError):

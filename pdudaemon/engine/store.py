@@ -54,7 +54,8 @@ class Store:
         self._noting = threading.Lock()
         self._noted: dict[int, storerows.Snapshot] = {}
         self._told: dict[Outlet, tuple[State, float]] = {}
-        self._last = 0  # the highest number that was given
+        self._last = 0  # the highest number that was given to a request, and to a command
+        self._last_command = 0
         self._wal: int | None = None
         self._files: Mapping[str, storefiles.Identity] = {}  # as they were opened
         self._looked = 0.0  # when it was last seen, in monotonic seconds, that they are there
@@ -71,7 +72,7 @@ class Store:
                 self._file = storefiles.locked(path)
             self._open()
             storecheck.set_aside(self._db, path)
-            self._last = storestart.last_number(self._db)
+            self._last, self._last_command = storestart.last_numbers(self._db)
             self._told = storestart.told(self._db)
         except (sqlite3.Error, OSError, StoreError) as error:
             if self._file is not None:
@@ -159,20 +160,20 @@ class Store:
     def add_all(self, requests: Sequence[Request], command: Command | None = None) -> None:
         """Commit new requests, and the command that they are, as one transaction; give them their numbers.
 
-        A command has a number of its own, which no request has. If it raises, nothing has happened. Of two requests or
-        commands with the same key the later one is refused, and all that is committed with it: see `find_key` before.
+        Requests and commands are numbered apart. If it raises, nothing has happened. Of two requests or commands with
+        the same key the later one is refused, and all that is committed with it: see `find_key` before.
         """
         with self._lock:
-            number = None if command is None else self._last + 1
-            first = self._last + 1 + (command is not None)
+            number = None if command is None else self._last_command + 1
+            first = self._last + 1
             rows = [
                 storerows.values(storerows.taken(request), each, number) for each, request in enumerate(requests, first)
             ]
-            self._commit(rows, None if command is None else storerows.command_values(command, self._last + 1))
+            self._commit(rows, None if command is None else storerows.command_values(command, self._last_command + 1))
             for each, request in enumerate(requests, first):
                 request.id, request.command = each, number
             if command is not None:
-                command.id = self._last + 1
+                command.id = self._last_command = self._last_command + 1
             self._last = first + len(requests) - 1
 
     def note(self, request: Request) -> None:
@@ -257,6 +258,10 @@ class Store:
         """Return one command, with the rows of its requests. Raises also: NoSuchRequest."""
         return self._records.command(number)
 
+    def request(self, number: int) -> Request:
+        """Return one request as it is on record. Raises also: NoSuchRequest."""
+        return self._records.request(number)
+
     def find_key(self, key: str) -> tuple[Literal["request", "command"], int] | None:
         """Return what was accepted with an idempotency key, and its number; None: nothing that is on record."""
         return self._records.find_key(key)
@@ -301,23 +306,3 @@ class Store:
             for descriptor in (self._wal, self._file):
                 if descriptor is not None:
                     os.close(descriptor)
-
-    # What the dispatcher calls until it notes and flushes.
-
-    def add(self, request: Request) -> int:
-        """Commit an accepted request; return its id."""
-        self.add_all([request])
-        return request.id
-
-    def progress(self, request: Request) -> None:
-        """Commit how far a request has come."""
-        self.note(request)
-        self.flush()
-
-    def catch_up(self) -> None:
-        """Commit what could not be when it happened."""
-        self.flush()
-
-
-record_of = storerows.record_of
-copied = storefiles.copied

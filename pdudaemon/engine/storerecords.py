@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from pdudaemon.engine import storefiles, storerows
 from pdudaemon.errors import NoSuchRequest, StoreError
-from pdudaemon.power import Command
+from pdudaemon.power import Command, Request
 
 MOST_ROWS = 10_000  # read at once, for whoever asks for more
 
@@ -67,6 +67,15 @@ class Records:
                 raise StoreError(f"{self._path}: command {number} makes no sense: {error}") from None
             return CommandRecord(command, self._read("SELECT * FROM request WHERE command = ? ORDER BY id", number))
         raise NoSuchRequest(f"there is no command {number}")
+
+    def request(self, number: int) -> Request:
+        """Return one request as it is on record. Raises also: NoSuchRequest."""
+        for row in self._read("SELECT * FROM request WHERE id = ?", number):
+            try:
+                return storerows.request_of(row)
+            except storerows.SENSELESS as error:
+                raise StoreError(f"{self._path}: request {number} makes no sense: {error}") from None
+        raise NoSuchRequest(f"there is no request {number}")
 
     def find_key(self, key: str) -> tuple[Literal["request", "command"], int] | None:
         """Return the request, or the command, that was accepted with an idempotency key."""

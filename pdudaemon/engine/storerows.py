@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from pdudaemon.errors import PDUDaemonError
+from pdudaemon.errors import PDUDaemonError, of_kind
 from pdudaemon.power import (
     Action,
     Command,
@@ -31,13 +31,14 @@ SENSELESS = (ValueError, TypeError, LookupError, RecursionError)  # what a row t
 
 _FIXED = ("id", "action", "target", "all_outlets", "delay", "client", "accepted", "command", "names", "key")
 _CHANGING = (
-    "phase", "outlets", "started", "off_ended", "ended", "outcome", "reason", "boot", "accepted_uptime",
+    "phase", "outlets", "started", "off_ended", "ended", "outcome", "reason", "kind", "boot",
+    "accepted_uptime",
     "off_ended_uptime", "debts", "switched",
 )  # fmt: skip
 _COLUMNS = (*_FIXED, *_CHANGING)
 _DEFAULTS: Mapping[str, Any] = {  # of columns that a row of an earlier version does not have
     "boot": "", "accepted_uptime": 0.0, "off_ended_uptime": None, "debts": "[]", "switched": "[]",
-    "command": None, "names": "[]", "key": None,
+    "command": None, "names": "[]", "key": None, "kind": None,
 }  # fmt: skip
 ADD_COMMAND = "INSERT INTO command (id, action, client, accepted, names, key) VALUES (?, ?, ?, ?, ?, ?)"
 _PHASES = {Action.ON: (Phase.ON,), Action.OFF: (Phase.OFF,), Action.REBOOT: tuple(Phase)}
@@ -70,7 +71,7 @@ def taken(request: Request) -> Snapshot:
     return Snapshot(
         request,
         request.phase,
-        tuple(request.outlets),
+        tuple(request.remaining),
         request.started,
         request.off_ended,
         request.ended,
@@ -109,6 +110,7 @@ def values(snapshot: Snapshot, number: int, command: int | None) -> Values:
         snapshot.ended,
         None if snapshot.outcome is None else snapshot.outcome.value,
         None if snapshot.error is None else snapshot.error.told,
+        None if snapshot.error is None else snapshot.error.kind,
         snapshot.boot,
         snapshot.accepted_uptime,
         snapshot.off_ended_uptime,
@@ -149,7 +151,10 @@ def forget(database: sqlite3.Connection, history: int, batch: int) -> int:
     Return how many. The newest stays, so that no number is given twice. Raises: sqlite3.Error; nothing is gone then.
     """
     old = "SELECT id FROM request WHERE ended IS NOT NULL AND id < ? ORDER BY id LIMIT ?"
-    left = "DELETE FROM command WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM request WHERE command = ?1)"
+    left = (  # the newest stays, as that of the requests does
+        "DELETE FROM command WHERE id = ?1 AND id < (SELECT max(id) FROM command)"
+        " AND NOT EXISTS (SELECT 1 FROM request WHERE command = ?1)"
+    )
     database.execute("BEGIN IMMEDIATE")
     try:
         (newest,) = database.execute("SELECT max(id) FROM request").fetchone()
@@ -207,13 +212,15 @@ def request_of(row: sqlite3.Row, latest: float = 0.0) -> Request:
         names=names_of(found),
         key=found["key"] or "",
         debts=set(outlets_of(found["debts"])),
-        outlets=outlets_of(found["outlets"]),
+        remaining=outlets_of(found["outlets"]),
         started=found["started"],
         off_ended=found["off_ended"],
         off_ended_uptime=found["off_ended_uptime"],
         outcome=Outcome(found["outcome"]) if found["outcome"] else None,
         switched={Outlet(pdu, port): (State(state), when) for pdu, port, state, when in json.loads(found["switched"])},
-        error=PDUDaemonError(found["reason"]) if found["reason"] else None,
+        ended=found["ended"],
+        error=of_kind(found["kind"], found["reason"]) if found["reason"] else None,
+        settled=found["ended"] is not None,
     )
 
 
@@ -231,7 +238,7 @@ def check(row: sqlite3.Row) -> None:
     if not isinstance(request.command, int | None):
         raise ValueError("its command is none")
     every = request.target.outlets
-    some = {*request.outlets} | request.debts | {*request.switched}
+    some = {*request.remaining} | request.debts | {*request.switched}
     if not every or not some <= {*every} or not all(isinstance(word, str) for outlet in every for word in outlet):
         raise ValueError("its outlets are none")
     if request.phase not in _PHASES.get(request.action, ()):

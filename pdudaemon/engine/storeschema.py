@@ -26,7 +26,7 @@ CREATE TABLE request (
     ended REAL, outcome TEXT, reason TEXT,
     boot TEXT NOT NULL DEFAULT '', accepted_uptime REAL NOT NULL DEFAULT 0, off_ended_uptime REAL,
     debts TEXT NOT NULL DEFAULT '[]', switched TEXT NOT NULL DEFAULT '[]',
-    command INTEGER, names TEXT NOT NULL DEFAULT '[]', key TEXT);
+    command INTEGER, names TEXT NOT NULL DEFAULT '[]', key TEXT, kind TEXT);
 """
 _TOLD = """
 CREATE TABLE told (
@@ -73,6 +73,7 @@ _FROM_VERSION_2 = """
 ALTER TABLE request ADD COLUMN command INTEGER;
 ALTER TABLE request ADD COLUMN names TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE request ADD COLUMN key TEXT;
+ALTER TABLE request ADD COLUMN kind TEXT;
 """
 
 

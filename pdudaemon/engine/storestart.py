@@ -13,7 +13,7 @@ from pdudaemon.engine import storerows
 from pdudaemon.power import Outlet, Request, State
 
 _DATED = 1000  # requests, the newest, that tell how far the clock has been
-_LAST = "SELECT max((SELECT ifnull(max(id), 0) FROM request), (SELECT ifnull(max(id), 0) FROM command))"
+_LAST = "SELECT (SELECT ifnull(max(id), 0) FROM request), (SELECT ifnull(max(id), 0) FROM command)"
 _TIMES = "max(accepted, ifnull(started, 0), ifnull(off_ended, 0), ifnull(ended, 0))"
 _LIVE = f"SELECT *, {_TIMES} AS latest FROM request WHERE ended IS NULL ORDER BY id DESC"
 _NEWEST = f"SELECT id, {_TIMES} FROM request ORDER BY id DESC LIMIT {_DATED}"
@@ -21,9 +21,10 @@ _NEWEST = f"SELECT id, {_TIMES} FROM request ORDER BY id DESC LIMIT {_DATED}"
 _TOLD = "SELECT CAST(pdu AS BLOB), CAST(port AS BLOB), state, time FROM told"
 
 
-def last_number(database: sqlite3.Connection) -> int:
-    """Return the highest number of a request or a command. Raises: sqlite3.Error."""
-    return int(database.execute(_LAST).fetchone()[0])
+def last_numbers(database: sqlite3.Connection) -> tuple[int, int]:
+    """Return the highest number that was given to a request, and to a command. Raises: sqlite3.Error."""
+    requests, commands = database.execute(_LAST).fetchone()
+    return requests, commands
 
 
 def told(database: sqlite3.Connection) -> dict[Outlet, tuple[State, float]]:

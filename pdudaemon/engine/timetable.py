@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 log = logging.getLogger("pdud.timetable")
 
@@ -40,7 +41,7 @@ class Entry:
 class Timetable:
     """Makes each call when its time has come, in order of time, then of entry."""
 
-    def __init__(self, lock: threading.Lock) -> None:
+    def __init__(self, lock: Any) -> None:
         self._condition = threading.Condition(lock)
         self._heap: list[Entry] = []
         self._cancelled = 0  # how many of the heap are

@@ -27,6 +27,11 @@ _AHEAD = ("sec-purpose", "purpose", "x-moz")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/?#@\[\]]+)(?::[0-9]{0,5})?", re.IGNORECASE)
 
 
+def concerns(headers: Mapping[str, str]) -> bool:
+    """Whether a request comes from a browser, so that it is to be checked."""
+    return headers.get("user-agent", "").startswith("Mozilla/") or any(headers.get(each) for each in _SHOWN)
+
+
 def check(headers: Mapping[str, str], switches: bool, origins: Iterable[str], name: str | None) -> None:
     """Refuse a request that a page of strangers may have made.
 
@@ -34,10 +39,9 @@ def check(headers: Mapping[str, str], switches: bool, origins: Iterable[str], na
     listener is called in the configuration, None where tokens are asked for. May ask the name service, for the name of
     this machine, if a browser came by a name that is not in the configuration. Raises: CrossSite.
     """
-    shown = {each: headers[each] for each in _SHOWN if headers.get(each)}
-    browser = headers.get("user-agent", "").startswith("Mozilla/")
-    if not (shown or browser):
+    if not concerns(headers):
         return
+    shown = {each: headers[each] for each in _SHOWN if headers.get(each)}
     host = headers.get("host", "")
     if name is not None and host and not _known(host, origins, name):
         raise CrossSite(f"{host[:100]!r} is no name of this machine; if it is, it must stand in daemon.origins")

@@ -5,10 +5,12 @@
 /groups`` list what there is. The answer is 200 whatever became of the nodes: each has an entry that says so.
 
 Beyond the original: ``error`` and, for requests, ``request`` (the id) in each entry, and ``pending`` (true) while that
-goes on; ``meta`` with the groups that there are not; ``wait=`` seconds; and for who accepts ``application/x-ndjson`` a
-line for each node as soon as it is known, after one whose ``meta`` has their names in order.
+goes on; ``meta`` with the groups that there are not; ``wait=`` seconds; the id of the command in ``X-Command-Id``; and
+for who accepts ``application/x-ndjson`` a line for each node as soon as it is known, after one whose ``meta`` has the
+id and their names in order.
 
-A command switches each outlet once: nodes that share one are one request, and each is told what became of its own.
+A command is accepted as one. It switches each outlet once: nodes that share one are one request, and each is told what
+became of its own.
 """
 
 from __future__ import annotations
@@ -18,32 +20,18 @@ import html
 import itertools
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pdudaemon.config.model import LONGEST_WAIT, Config
-from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.errors import (
-    Denied,
-    DeviceTimeout,
-    Locked,
-    NotDone,
-    PDUDaemonError,
-    RequestError,
-    both,
-)
-from pdudaemon.power import (
-    Action,
-    Outcome,
-    Outlet,
-    Reading,
-    Request,
-    State,
-    Target,
-    together,
-)
-from pdudaemon.server.httpmessage import Answer, Exchange, Route
-from pdudaemon.server.listener import REBOOT_DELAY, duration
+from pdudaemon.engine.queries import Look
+from pdudaemon.errors import Denied, Locked, NotDone, PDUDaemonError, RequestError, both
+from pdudaemon.power import Action, Command, Outcome, Outlet, Reading, Request, State, Submission, Target
+from pdudaemon.server.http import HTTPExchange
+from pdudaemon.server.messages import Answer
+from pdudaemon.server.orders import REBOOT_DELAY, duration, key
 
 log = logging.getLogger("pdud.openflight")
 
@@ -62,9 +50,13 @@ _NAMES = {Action.ON: "power_on", Action.OFF: "power_off", Action.REBOOT: "restar
 _BY_OUTLET = (Outcome.FAILED, Outcome.GIVEN_UP, Outcome.SUPERSEDED)
 """How requests end whose every outlet has a result of its own."""
 
-NOT_FOUND = Answer(404, b"<h1>Not Found</h1>", _SAFE, _HTML)
-
 Entry = dict[str, Any]
+
+
+def not_found(exchange: HTTPExchange, _: str) -> Answer:
+    """Answer a method that is not for these paths, as recorded."""
+    log.warning("%s %s from %s: nothing was done", exchange.head.method, exchange.path, exchange.client)
+    return Answer(404, b"<h1>Not Found</h1>", _SAFE, _HTML)
 
 
 def forbidden(error: Denied, authorization: str) -> Answer:
@@ -78,113 +70,193 @@ def _not_understood(text: str) -> Answer:
     return Answer(400, html.escape(text, quote=False).encode(), _SAFE, _HTML)
 
 
-def nodes(exchange: Exchange, _: str) -> Answer:
+def nodes(exchange: HTTPExchange, _: str) -> Answer:
     """``GET /nodes``: every node, in the order of the configuration."""
-    found = exchange.listener.dispatcher.config.nodes
+    found = exchange.dispatcher.config.nodes
     return _data({"type": "nodes", "id": name, "attributes": {"name": name}} for name in found)
 
 
-def groups(exchange: Exchange, _: str) -> Answer:
+def groups(exchange: HTTPExchange, _: str) -> Answer:
     """``GET /groups``: every group with its nodes."""
-    found = exchange.listener.dispatcher.config.groups
+    found = exchange.dispatcher.config.groups
     return _data(
         {"type": "groups", "id": name, "attributes": {"name": name, "nodes": members}}
         for name, members in found.items()
     )
 
 
-def _command(action: Action) -> Route:
-    def answered(exchange: Exchange, _: str) -> Answer:
-        config = exchange.listener.dispatcher.config
+def command(action: Action) -> Callable[[HTTPExchange, str], Answer | None]:
+    """Return what serves an action on ``/``."""
+
+    def serve(exchange: HTTPExchange, _: str) -> Answer | None:
+        config = exchange.dispatcher.config
+        word = "nodes"
         try:
             wait = duration(exchange.words, "wait", LONGEST_WAIT)
-        except RequestError as error:
-            return _not_understood(str(error))
-        try:
-            word = "nodes"
+            idempotency_key = key(exchange.words)
             names, missing = config.named(exchange.words.get(word, ""))
             word = "groups"
             members, absent = config.named("", exchange.words.get(word, ""))
+        except RequestError as error:
+            return _not_understood(str(error))
         except ValueError as error:
             return _not_understood(f"Unrecognised {word} syntax: {error}")
-        wanted = list(dict.fromkeys(names + members))
-        meta = {"missing-groups": missing + absent} if missing or absent else {}
         if wait is None:
             wait = PATIENCE if action is Action.STATUS else min(PATIENCE, config.daemon.wait)
-        entries = _carried_out(exchange, action, wanted, wait)
-        if LINES in exchange.accept:
-            first: Entry = {"meta": {"count": len(wanted), "names": wanted, **meta}}
-            return Answer(200, b"", dict(_SAFE), LINES, itertools.chain([first], entries))
-        by_name = {entry["id"]: entry for entry in entries}
-        return _data((by_name[name] for name in wanted), meta)
+        meta = {"missing-groups": missing + absent} if missing or absent else {}
+        telling = _Telling(exchange, action, list(dict.fromkeys(names + members)), meta)
+        targets = telling.targets()
+        if action is Action.STATUS:
+            _look(telling, targets, wait)
+        else:
+            _carry_out(telling, targets, wait, idempotency_key)
+        return None
 
-    return Route(answered, switches=action is not Action.STATUS)
-
-
-COMMANDS: Mapping[str, Route] = {
-    "GET": _command(Action.STATUS),
-    "HEAD": _command(Action.STATUS),
-    "PATCH": _command(Action.ON),
-    "DELETE": _command(Action.OFF),
-    "PUT": _command(Action.REBOOT),
-}
+    return serve
 
 
-def _carried_out(exchange: Exchange, action: Action, names: Collection[str], wait: float) -> Iterator[Entry]:
-    """Have requests accepted, and yield an entry for each node as soon as it is known what became of it."""
-    dispatcher = exchange.listener.dispatcher
-    targets: dict[str, Target] = {}
-    refused = []
-    for name in names:
-        try:
-            if len(names) > MOST_GUESSES and not dispatcher.config.knows(name):
-                raise RequestError(f"there is no alias or node {name!r}")
-            targets[name] = dispatcher.config.node(name)
-            if action is not Action.STATUS and targets[name].locked:
-                raise Locked(targets[name].locked)
-        except PDUDaemonError as error:
-            targets.pop(name, None)
-            refused.append(_refused(exchange, action, name, error))
-    if action is Action.STATUS:
-        return itertools.chain(refused, _states(dispatcher, targets, wait))
-    told = _commanded(exchange, action, targets, wait)
-    next(told)  # by now all are accepted, or refused: the rest is told as it comes in
-    return itertools.chain(refused, told)
+class _Telling:
+    """What is told of the nodes of one command: a line for each as soon as it is known, or all of them at the end.
 
+    `entry` may be called by any thread.
+    """
 
-def _refused(exchange: Exchange, action: Action, name: str, error: PDUDaemonError) -> Entry:
-    if action is not Action.STATUS:
-        log.warning("%s %s from %s: %s", _NAMES[action], name, exchange.client, error)
-    return _entry(exchange.listener.dispatcher.config, action, name, error)
+    def __init__(self, exchange: HTTPExchange, action: Action, names: Sequence[str], meta: Entry) -> None:
+        self.exchange = exchange
+        self.action = action
+        self.names = names
+        self.meta = meta
+        self._headers = dict(_SAFE)
+        self._entries: dict[str, Entry] = {}
+        self._begun = False
+        self._ended = False
+        self._lock = threading.Lock()
 
+    @property
+    def config(self) -> Config:
+        return self.exchange.dispatcher.config
 
-def _commanded(exchange: Exchange, action: Action, targets: Mapping[str, Target], wait: float) -> Iterator[Entry]:
-    """Yield an empty entry when all are accepted or refused, then one for each node. Takes its seat for all of that."""
-    dispatcher = exchange.listener.dispatcher
-    delay = REBOOT_DELAY if action is Action.REBOOT else 0.0
-    requests: dict[Request, list[str]] = {}
-    refused = []
-    with dispatcher.seat() as seat:
-        for names in _sharing(targets):
+    def targets(self) -> dict[str, Target]:
+        """Return the targets of the names that have one; of the others it is told why not."""
+        found = {}
+        for name in self.names:
             try:
-                whole = Target.joined([targets[name] for name in names])
-                if wait:
-                    seat.take({outlet.pdu for outlet in whole.outlets})
-                requests[dispatcher.submit(action, whole, delay, exchange.client)] = names
+                if len(self.names) > MOST_GUESSES and not self.config.knows(name):
+                    raise RequestError(f"there is no alias or node {name!r}")
+                target = self.config.node(name)
+                if self.action is not Action.STATUS and target.locked:
+                    raise Locked(target.locked)
+                found[name] = target
             except PDUDaemonError as error:
-                refused += [_refused(exchange, action, name, error) for name in names]
-        yield {}
-        yield from refused
-        left = dict(requests)
-        for request, answer in dispatcher.gather([*requests], wait, seat) if wait else ():
-            if isinstance(request, Request):
-                trouble = answer if isinstance(answer, PDUDaemonError) else None
-                for name in left.pop(request):
-                    yield _result(dispatcher.config, action, name, targets[name], request, trouble)
-        for request, names in left.items():
-            trouble = dispatcher.so_far(request, wait) if wait else None
+                self.refuse(name, error)
+        return found
+
+    def refuse(self, name: str, error: PDUDaemonError) -> None:
+        """Tell why nothing is done with a node."""
+        if self.action is not Action.STATUS:
+            log.warning("%s %s from %s: %s", _NAMES[self.action], name, self.exchange.client, error)
+        self.entry(name, error)
+
+    def begin(self, command: int | None = None) -> None:
+        """Everything that is wanted has been accepted, or refused: begin to tell. ``command`` is the id of it."""
+        with self._lock:
+            self._begun = True
+            if command is not None:
+                self._headers |= {"X-Command-Id": str(command), "Location": f"/api/v1/commands/{command}"}
+            if self._lines:
+                self.exchange.begin_lines(self._headers, LINES)
+                first = {} if command is None else {"command": command}
+                self.exchange.line({"meta": {**first, "count": len(self.names), "names": self.names, **self.meta}})
+                for entry in self._entries.values():
+                    self.exchange.line(entry)
+        self._end_if_whole()
+
+    def entry(self, name: str, answer: Reading | PDUDaemonError | None, request: Request | None = None) -> None:
+        """Tell what became of a node, once; None: done."""
+        entry = _entry(self.config, self.action, name, answer, request)
+        with self._lock:
+            if name in self._entries or self._ended:
+                return
+            self._entries[name] = entry
+            if self._begun and self._lines:
+                self.exchange.line(entry)
+        self._end_if_whole()
+
+    def left(self) -> list[str]:
+        """Return the names of the nodes of which nothing has been told."""
+        with self._lock:
+            return [name for name in self.names if name not in self._entries]
+
+    @property
+    def _lines(self) -> bool:
+        return self.exchange.accepts_lines(LINES)
+
+    def _end_if_whole(self) -> None:
+        with self._lock:
+            if self._ended or not self._begun or len(self._entries) < len(self.names):
+                return
+            self._ended = True
+        if self._lines:
+            self.exchange.end_lines()
+        else:
+            self.exchange.answer(_data((self._entries[name] for name in self.names), self.meta, self._headers))
+
+
+def _carry_out(telling: _Telling, targets: Mapping[str, Target], wait: float, idempotency_key: str) -> None:
+    """Have the nodes switched, and tell what becomes of each."""
+    exchange, action = telling.exchange, telling.action
+    dispatcher, client = exchange.dispatcher, exchange.client
+
+    def tell(names: Sequence[str], request: Request, trouble: PDUDaemonError | None) -> None:
+        for name in names:
+            telling.entry(name, _own(targets[name], request, trouble), request)
+
+    sharing = _sharing(targets)
+    wanted = [
+        Submission(
+            action,
+            Target.joined([targets[name] for name in names]),
+            REBOOT_DELAY if action is Action.REBOOT else 0.0,
+            str(client),
+            client.address,
+            functools.partial(tell, names) if wait else None,
+            tuple(names),
+        )
+        for names in sharing
+    ]
+    command = Command(action, str(client), time.time(), tuple(telling.names), idempotency_key)
+    accepted: dict[Request, list[str]] = {}
+    for names, request in zip(sharing, dispatcher.submit(wanted, command), strict=True):
+        if isinstance(request, Request):
+            accepted[request] = names
+        else:
             for name in names:
-                yield _result(dispatcher.config, action, name, targets[name], request, trouble)
+                telling.refuse(name, request)
+    telling.begin(command.id if accepted else None)
+    if not wait:
+        for request, names in accepted.items():
+            tell(names, request, None)
+        return
+
+    def late() -> None:
+        left = {*telling.left()}
+        for request, names in accepted.items():
+            if not left.isdisjoint(names):
+                tell(names, request, dispatcher.so_far(request, wait))
+
+    exchange.within(wait, late, slow=True)
+
+
+def _look(telling: _Telling, targets: Mapping[str, Target], wait: float) -> None:
+    """Have the states of nodes asked for, and tell each."""
+    looks = [Look(target.outlets, functools.partial(telling.entry, name)) for name, target in targets.items()]
+    telling.begin()
+    telling.exchange.dispatcher.ask(looks)
+
+    def late() -> None:
+        telling.exchange.dispatcher.give_up(looks, wait)
+
+    telling.exchange.within(wait, late, slow=True)
 
 
 def _sharing(targets: Mapping[str, Target]) -> list[list[str]]:
@@ -198,41 +270,13 @@ def _sharing(targets: Mapping[str, Target]) -> list[list[str]]:
     return [*{id(names): names for names in found.values()}.values()]
 
 
-def _states(dispatcher: Dispatcher, targets: Mapping[str, Target], wait: float) -> Iterator[Entry]:
-    left = dict(targets)
-    waiting: dict[Outlet, list[str]] = {}
-    for name, target in targets.items():
-        for outlet in target.outlets:
-            waiting.setdefault(outlet, []).append(name)
-    answers: dict[Outlet, Reading | PDUDaemonError] = {}
-
-    def entry(name: str, late: PDUDaemonError | None = None) -> Entry:
-        feeds = [(outlet, answers.get(outlet, late)) for outlet in left.pop(name).outlets]
-        try:
-            reading: Reading | PDUDaemonError = together([(outlet, each) for outlet, each in feeds if each is not None])
-        except PDUDaemonError as error:
-            reading = error
-        return _entry(dispatcher.config, Action.STATUS, name, reading)
-
-    for asked, answer in dispatcher.gather(waiting, wait):
-        if isinstance(asked, Outlet) and answer is not None:
-            answers[asked] = answer
-            for name in waiting[asked]:
-                if all(each in answers for each in left[name].outlets):
-                    yield entry(name)
-    for name in [*left]:
-        yield entry(name, DeviceTimeout(f"no answer within {wait:g} s"))
-
-
-def _result(
-    config: Config, action: Action, name: str, target: Target, request: Request, trouble: PDUDaemonError | None
-) -> Entry:
-    """Return the entry for a node by what became of the request that it may share with others; None: done."""
+def _own(target: Target, request: Request, trouble: PDUDaemonError | None) -> PDUDaemonError | None:
+    """Return what became of a node by what became of the request that it may share with others; None: done."""
     told = [request.results[outlet] for outlet in target.outlets if outlet in request.results]
     if trouble is not None and request.outcome in _BY_OUTLET and len(told) == len(target.outlets):
         own = [error for error in told if error is not None]
-        trouble = functools.reduce(both, own) if own else None
-    return _entry(config, action, name, trouble, request)
+        return functools.reduce(both, own) if own else None
+    return trouble
 
 
 def _entry(
@@ -277,6 +321,6 @@ def _entry(
     return {"type": "commands", "id": name, "attributes": attributes}
 
 
-def _data(entries: Iterable[Entry], meta: Entry | None = None) -> Answer:
+def _data(entries: Iterable[Entry], meta: Entry | None = None, headers: Mapping[str, str] = _SAFE) -> Answer:
     whole = {"data": [*entries], **({"meta": meta} if meta else {})}
-    return Answer(200, json.dumps(whole, separators=(",", ":")).encode(), dict(_SAFE))
+    return Answer(200, json.dumps(whole, separators=(",", ":")).encode(), dict(headers))

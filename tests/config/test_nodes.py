@@ -12,10 +12,7 @@ import pytest
 
 from pdudaemon.config import reader
 from pdudaemon.config.model import Config
-from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import RequestError
-from pdudaemon.power import Action
 from tests.support.plugins import Recorded, recorded
 from tests.support.process import Daemon, Reply, eventually, in_parallel
 
@@ -442,32 +439,3 @@ groups: {{h: m1}}
     assert started.tcp("m1 on") == "ack\n" and started.http("/power/control/status?alias=m1").text == "on\n"
     assert started.tcp("m1 1 off") == "ack\n" and started.tcp("m1 01 status") == "off\n"
     assert started.tcp("m1 2 off") == "nack: m1: '2' is not a port: a machine has one, 1\n"
-
-
-# -- what the dispatcher owes those who wait for many
-
-
-def test_who_waits_for_many_is_told_when_the_daemon_stops(tmp_path: Path) -> None:
-    pdus = {name: {"driver": "dummy", "slow": 1.5} for name in ("left", "right")}
-    dispatcher = Dispatcher(load(tmp_path, pdus), Store(MEMORY))
-    dispatcher.start()
-    targets = [dispatcher.config.target(name, "1") for name in pdus]
-    accepted = [dispatcher.submit(Action.ON, target) for target in targets]
-    accepted += [dispatcher.submit(Action.OFF, target) for target in targets]
-    gone = in_parallel([lambda: list(dispatcher.gather(accepted, 50)), lambda: dispatcher.close(0.2)])
-    assert {request: str(answer) for request, answer in gone[0]} == {
-        request: f"accepted as request {request.id}, but not done: the daemon is stopping, and resumes it when it starts again"
-        for request in accepted
-    }
-
-
-def test_what_many_are_told_comes_as_soon_as_all_is_known(tmp_path: Path) -> None:
-    dispatcher = Dispatcher(load(tmp_path), Store(MEMORY))
-    dispatcher.start()
-    targets = [dispatcher.config.target(name, "1") for name in ("left", "right")]
-    outlets = [target.outlets[0] for target in targets]
-    for wanted in (outlets[:1], outlets, []):
-        assert {each for each, _ in dispatcher.gather(wanted, 300)} == {*wanted}
-    requests = [dispatcher.submit(Action.ON, target) for target in targets]
-    assert {each for each, answer in dispatcher.gather(requests, 300) if answer is None} == {*requests}
-    dispatcher.close(0)

@@ -11,18 +11,18 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from pdudaemon import cli, sharedfiles
-from pdudaemon.engine.runner import Box
+from pdudaemon import sharedfiles
+from pdudaemon.engine.device import Device
 from pdudaemon.engine.store import Store
 from pdudaemon.errors import ConfigError, TransientError
+from pdudaemon.logs import LogWriter
 from pdudaemon.server import access
-from pdudaemon.transports.deadline import Deadline
+from tests.support.locks import holding
 from tests.support.process import Daemon
 
 SERVICE = os.geteuid() or 12345
@@ -56,17 +56,17 @@ def given(path: Path) -> Path:
 
 def hold(path: Path) -> None:
     """Do as an action does that needs the lock file."""
-    box = Box(path)
+    device = Device(path)
     try:
-        with box.held(Deadline(5), threading.Event()) as descriptor:
+        with holding(device, 5) as descriptor:
             assert descriptor is not None
     finally:
-        box.close()
+        device.close()
 
 
 def log(path: Path) -> None:
     """Do as a process does that logs to a file."""
-    handler = cli._LogFile(path)
+    handler = LogWriter(str(path))
     handler.emit(logging.makeLogRecord({"msg": "a line"}))
     handler.close()
 
@@ -164,7 +164,6 @@ def test_what_root_made_in_the_service_s_folder_goes_on_working(daemon: Callable
     for _ in range(2):
         ended = program.run("--unfinished")
         assert (ended.returncode, ended.stderr) == (0, "")
-        assert program.db.stat().st_uid == SERVICE
     program.start()
     assert program.power("on", "pdu", 1).status == 200
     assert {path.stat().st_uid for path in theirs.rglob("*")} == {SERVICE}

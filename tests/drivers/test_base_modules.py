@@ -23,6 +23,7 @@ from tests.devices import acme, apcmenu, cleware, devantecheth, devantechusb, ta
 from tests.devices.base import hid
 from tests.devices.base.device import Device, Mood
 from tests.support.process import Daemon, install_plugin
+from tests.support.rack import awaited, submitted
 
 HEAD = """
 import logging
@@ -336,8 +337,8 @@ def test_a_plugin_on_hid_device(tmp_path: Path) -> None:
         dispatcher.start()
         try:
             for command in ("on", "off", "on"):
-                request = dispatcher.submit(Action(command), dispatcher.config.target("hub", "2"))
-                assert dispatcher.wait(request, 30)
+                request = submitted(dispatcher, Action(command), dispatcher.config.target("hub", "2"))
+                assert awaited(dispatcher, request, 30)
                 assert board.outlets["2"] == command
         finally:
             dispatcher.close(5)

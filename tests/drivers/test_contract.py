@@ -30,6 +30,7 @@ from tests import devices
 from tests.devices.base.device import Case, Mood
 from tests.support.action import begun
 from tests.support.process import eventually, nothing_left_behind
+from tests.support.rack import awaited, submitted
 
 FAMILIES = [
     module
@@ -62,16 +63,16 @@ class Bench:
         """Switch a port. Raises: why it failed."""
         target = self._dispatcher.config.target(self.case.hostname, port)
         try:
-            assert self._dispatcher.wait(self._dispatcher.submit(HANDS[action], target), 30)
+            assert awaited(self._dispatcher, submitted(self._dispatcher, HANDS[action], target), 30)
         except DeviceError as error:
             self._told.append(str(error))
             raise
 
     def status(self, port: str) -> State:
         """Read the state of a port. Raises: why it failed."""
-        outlet = self._dispatcher.config.target(self.case.hostname, port).outlets[0]
+        target = self._dispatcher.config.target(self.case.hostname, port)
         try:
-            reading = self._dispatcher.status(outlet, 30)
+            reading = self._dispatcher.look(target, 30)
         except DeviceError as error:
             self._told.append(str(error))
             raise

@@ -27,6 +27,7 @@ from pdudaemon.power import Action, State
 from pdudaemon.transports import command
 from pdudaemon.transports.deadline import Deadline
 from tests.support.process import Daemon, eventually, in_parallel
+from tests.support.rack import awaited, submitted
 
 SECRET = "tops3cret pass"
 
@@ -494,8 +495,8 @@ def test_nodes_run_in_parallel_up_to_the_bound_and_one_node_never_with_itself(
     targets = [dispatcher.config.node(f"n{number}") for number in range(8)]
     calls: list[Callable[[], Any]] = [partial(dispatcher.look, target, 60) for target in targets]
     for action in (Action.ON, Action.OFF):
-        requests = [dispatcher.submit(action, target) for target in targets]
-        calls += [partial(dispatcher.wait, request, 60) for request in requests]
+        requests = [submitted(dispatcher, action, target) for target in targets]
+        calls += [partial(awaited, dispatcher, request, 60) for request in requests]
     assert len(in_parallel(calls)) == 24
     assert dispatcher.close(5) == ([], [])
     assert not (tmp_path / "faults").exists()

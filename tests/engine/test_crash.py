@@ -47,20 +47,20 @@ def ask(daemon: Daemon, text: str) -> bool:
 
 # For a reboot the store is written twice on the way: when its off is about to start, and when that has ended.
 BOUNDARIES = [
-    ("before", "add", 1),
-    ("after", "add", 1),
-    ("before", "progress", 1),
-    ("after", "progress", 1),
+    ("before", "add_all", 1),
+    ("after", "add_all", 1),
+    ("before", "flush", 1),
+    ("after", "flush", 1),
     ("before", "sync", 1),
     ("after", "sync", 1),
     ("before", "port_interaction", 1),
     ("after", "port_interaction", 1),
-    ("before", "progress", 2),
-    ("after", "progress", 2),
+    ("before", "flush", 2),
+    ("after", "flush", 2),
     ("before", "port_interaction", 2),
     ("after", "port_interaction", 2),
-    ("before", "progress", 3),
-    ("after", "progress", 3),
+    ("before", "flush", 3),
+    ("after", "flush", 3),
 ]
 
 

@@ -20,14 +20,16 @@ import pytest
 
 from pdudaemon.config import reader
 from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.engine.device import Device
 from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.engine.queries import Query
-from pdudaemon.engine.runner import Box, PDURunner
+from pdudaemon.engine.queries import Look, Query
+from pdudaemon.engine.runner import PDURunner
 from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import Busy, DeviceError, PermanentError, RequestEnded, StoreError, TransientError
 from pdudaemon.power import Action, Outlet, State, Target
 from tests.support.plugins import read_record, recorded
 from tests.support.process import Daemon, eventually, in_parallel, install_plugin
+from tests.support.rack import awaited, submitted
 
 
 def state(daemon: Daemon, number: int) -> str:
@@ -244,16 +246,18 @@ def test_a_request_that_does_not_reach_the_disk_is_not_carried_out(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fdatasync", fail)
         with pytest.raises(StoreError, match="Input/output error"):
-            one.submit(Action.ON, target, 0.2)
-    assert one.wait(one.submit(Action.OFF, target, 0.4), 10)
+            submitted(one, Action.ON, target, 0.2)
+    assert awaited(one, submitted(one, Action.OFF, target, 0.4), 10)
     assert [record["state"] for record in one.records(5)] == ["done", "failed"]
     assert (tmp_path / "outlets").read_text() == '{"1": "off"}'
     one.close(0)
 
 
 def test_half_a_character_ends_no_lane(dispatcher: Dispatcher) -> None:
-    request = dispatcher.submit(Action.ON, Target("\ud83d", dispatcher.config.target("left", "1").outlets), 0, "\udc00")
-    assert dispatcher.wait(request, 10)
+    request = submitted(
+        dispatcher, Action.ON, Target("\ud83d", dispatcher.config.target("left", "1").outlets), 0, "\udc00"
+    )
+    assert awaited(dispatcher, request, 10)
     assert dispatcher.record(request.id)["state"] == "done"
 
 
@@ -327,7 +331,7 @@ class Worker:
         (folder / "conf").write_text(json.dumps({"pdus": {"pdu": {"driver": "dummy", "timeout": timeout}}}))
         pdu = replace(reader.load(str(folder / "conf")).pdus["pdu"], driver=Noting)
         self.seen = seen
-        self.runner = PDURunner(pdu, Box(folder / "lock"), nullcontext(), self.begin, self.end)
+        self.runner = PDURunner(pdu, Device(folder / "lock"), nullcontext(), self.begin, self.end)
         self.runner.put(Query(Outlet("pdu", "1")))
         self.runner.start()
 
@@ -418,34 +422,34 @@ def feeds(dispatcher: Dispatcher, *names: str) -> Target:
 
 
 def test_all_feeds_go_off_before_any_goes_on(dispatcher: Dispatcher, tmp_path: Path) -> None:
-    request = dispatcher.submit(Action.REBOOT, feeds(dispatcher, "left", "right"), 0.3)
+    request = submitted(dispatcher, Action.REBOOT, feeds(dispatcher, "left", "right"), 0.3)
     eventually(lambda: all((tmp_path / name).exists() for name in ("left", "right")))
     assert {(tmp_path / name).read_text() for name in ("left", "right")} == {'{"1": "off"}'}
-    assert dispatcher.wait(request, 10)
+    assert awaited(dispatcher, request, 10)
     assert {(tmp_path / name).read_text() for name in ("left", "right")} == {'{"1": "on"}'}
 
 
 def test_requests_that_share_some_feeds_run_in_order(dispatcher: Dispatcher, tmp_path: Path) -> None:
-    reboot = dispatcher.submit(Action.REBOOT, feeds(dispatcher, "right", "left"), 0.5)
-    off = dispatcher.submit(Action.OFF, feeds(dispatcher, "left", "right"))
-    on = dispatcher.submit(Action.ON, feeds(dispatcher, "right"))
-    assert not reboot.settled.wait(0.2) and not off.settled.is_set() and not on.settled.is_set()
-    assert dispatcher.wait(on, 10)
-    assert dispatcher.wait(reboot, 0) and dispatcher.wait(off, 10)
+    reboot = submitted(dispatcher, Action.REBOOT, feeds(dispatcher, "right", "left"), 0.5)
+    off = submitted(dispatcher, Action.OFF, feeds(dispatcher, "left", "right"))
+    on = submitted(dispatcher, Action.ON, feeds(dispatcher, "right"))
+    assert not (reboot.settled or off.settled or on.settled)
+    assert awaited(dispatcher, on, 10)
+    assert awaited(dispatcher, reboot, 0) and awaited(dispatcher, off, 10)
     assert (tmp_path / "left").read_text() == '{"1": "off"}' and (tmp_path / "right").read_text() == '{"1": "on"}'
 
 
 def test_one_dead_feed_holds_up_its_own_outlet_only(dispatcher: Dispatcher, tmp_path: Path) -> None:
-    both = dispatcher.submit(Action.REBOOT, feeds(dispatcher, "left", "dead"), 0)
+    both = submitted(dispatcher, Action.REBOOT, feeds(dispatcher, "left", "dead"), 0)
     with pytest.raises(PermanentError, match="dead: dead"):
-        dispatcher.wait(both, 10)
-    left = dispatcher.submit(Action.OFF, feeds(dispatcher, "left"))
-    assert dispatcher.wait(left, 10)
+        awaited(dispatcher, both, 10)
+    left = submitted(dispatcher, Action.OFF, feeds(dispatcher, "left"))
+    assert awaited(dispatcher, left, 10)
     assert both.ended is None and (tmp_path / "left").read_text() == '{"1": "off"}'
-    dispatcher.submit(Action.OFF, feeds(dispatcher, "dead"))
+    submitted(dispatcher, Action.OFF, feeds(dispatcher, "dead"))
     with pytest.raises((PermanentError, RequestEnded)):
         eventually(lambda: both.ended)
-        dispatcher.wait(both, 0)
+        awaited(dispatcher, both, 0)
 
 
 def test_a_pdu_that_has_gone_while_it_is_asked_for(dispatcher: Dispatcher, tmp_path: Path) -> None:
@@ -454,4 +458,6 @@ def test_a_pdu_that_has_gone_while_it_is_asked_for(dispatcher: Dispatcher, tmp_p
     dispatcher.reload(reader.load(str(tmp_path / "conf")))
     with pytest.raises(Busy, match=r"^left is not configured any more$"):
         dispatcher.look(target)
-    assert [str(answer) for _, answer in dispatcher.gather(target.outlets, 5)] == ["left is not configured any more"]
+    answers: list[str] = []
+    dispatcher.ask([Look(target.outlets, lambda answer: answers.append(str(answer)))])
+    assert answers == ["left is not configured any more"]

@@ -15,7 +15,7 @@ from pdudaemon.config.nodes import Node
 from pdudaemon.drivers import strategies
 from pdudaemon.errors import Locked, RequestError
 from pdudaemon.power import Action, Outlet, Target
-from tests.support.rack import Rack
+from tests.support.rack import Rack, awaited, submitted
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_what_a_reload_has_locked_or_taken_away_is_not_switched(
         config = replace(config, pdus={**config.pdus, "a": replace(config.pdus["a"], driver=strategies.find("dummy"))})
     rack.dispatcher.reload(config)
     with pytest.raises(kind, match=refused):
-        rack.dispatcher.submit(action, target)
+        submitted(rack.dispatcher, action, target)
     assert not rack.dispatcher.records(10) and not rack.seen
 
 
@@ -82,7 +82,7 @@ def test_a_reload_in_the_very_moment(
 
     monkeypatch.setattr(Config, "restarts", reloading)
     with pytest.raises(Locked):
-        rack.dispatcher.submit(Action.REBOOT, target)
+        submitted(rack.dispatcher, Action.REBOOT, target)
     assert not rack.dispatcher.records(10) and not rack.seen
 
 
@@ -90,8 +90,8 @@ def test_a_node_is_what_it_is_when_the_request_is_accepted(rack: Rack) -> None:
     rack.dispatcher.reload(with_node(rack, Outlet("a", "1")))
     target = by_node(rack.dispatcher.config)
     rack.dispatcher.reload(with_node(rack, Outlet("b", "1")))
-    assert rack.dispatcher.wait(rack.dispatcher.submit(Action.ON, target), 30)
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, target), 30)
     assert rack.seen == {"b": "o"}
     rack.dispatcher.reload(with_node(rack))
     with pytest.raises(RequestError, match="there is no alias or node 'web'"):
-        rack.dispatcher.submit(Action.ON, target)
+        submitted(rack.dispatcher, Action.ON, target)

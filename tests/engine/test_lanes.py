@@ -18,7 +18,7 @@ from pdudaemon.engine.store import Store
 from pdudaemon.errors import Conflict, PDUDaemonError, StoreError
 from pdudaemon.power import Action, Phase, Request
 from tests.support.process import eventually
-from tests.support.rack import Rack
+from tests.support.rack import Rack, awaited, submitted
 
 HOUR = 3600.0
 
@@ -42,9 +42,9 @@ def rack(tmp_path: Path) -> Iterator[Callable[..., Rack]]:
 def owing(rack: Rack, *pdus: str) -> Request:
     """Return a reboot whose off is done and whose on the first of its PDUs has refused."""
     rack.refusing.add((pdus[0], "on"))
-    request = rack.dispatcher.submit(Action.REBOOT, rack.target(*pdus), 0)
+    request = submitted(rack.dispatcher, Action.REBOOT, rack.target(*pdus), 0)
     with pytest.raises(PDUDaemonError, match="the port may be off, on is tried again"):
-        rack.dispatcher.wait(request, 30)
+        awaited(rack.dispatcher, request, 30)
     return request
 
 
@@ -70,9 +70,9 @@ def test_no_feed_goes_off_before_the_disk_has_its_own_record(
             raise StoreError("no disk")
 
     monkeypatch.setattr(Store, "sync", sync)
-    request = one.dispatcher.submit(Action.REBOOT, one.target("a", "b"), 0)
+    request = submitted(one.dispatcher, Action.REBOOT, one.target("a", "b"), 0)
     with pytest.raises(StoreError, match="no disk"):
-        one.dispatcher.wait(request, 30)
+        awaited(one.dispatcher, request, 30)
     assert in_sync == {"a", "b"}
     assert one.seen == {name: "fo" for name in ("a", "b") if name not in failing}
     assert one.state(request.id) == "failed" and not request.debts
@@ -84,7 +84,7 @@ def test_each_try_after_a_start_has_its_record_on_the_disk(
     """What the last run committed may not have reached the disk, so it is synced again; once for all tries."""
     one = rack("a")
     one.held["a"] = threading.Event()
-    one.dispatcher.submit(Action.REBOOT, one.target("a"), 0)
+    submitted(one.dispatcher, Action.REBOOT, one.target("a"), 0)
     assert one.begun["a"].wait(30)
     synced: list[str] = []
     original = Store.sync
@@ -116,13 +116,13 @@ def test_a_reboot_that_waits_for_another_feed_keeps_the_debt_that_it_took_over(
     one.hold("b")
     if already_waits:
         one.refusing.add(("a", "on"))
-        first = one.dispatcher.submit(Action.REBOOT, one.target("a"), HOUR)
-        later = one.dispatcher.submit(Action.REBOOT, one.target("a", "b"), 0)
+        first = submitted(one.dispatcher, Action.REBOOT, one.target("a"), HOUR)
+        later = submitted(one.dispatcher, Action.REBOOT, one.target("a", "b"), 0)
         eventually(lambda: first.phase is Phase.ON)
         one.dispatcher.hurry(first)
     else:
         first = owing(one, "a")
-        later = one.dispatcher.submit(Action.REBOOT, one.target("a", "b"), 0)
+        later = submitted(one.dispatcher, Action.REBOOT, one.target("a", "b"), 0)
     eventually(lambda: one.state(first.id) == "superseded" and later.repairs[0].backing_off)
     with pytest.raises(Conflict, match="still has to switch on"):
         eventually(lambda: one.dispatcher.cancel(later.id))
@@ -139,10 +139,10 @@ def test_the_board_is_switched_on_while_the_request_that_has_its_debt_waits(
     one = rack("a", "b")
     owing(one, "a")
     one.hold("b")
-    later = one.dispatcher.submit(Action.REBOOT, one.target("a", "b"), 0)
+    later = submitted(one.dispatcher, Action.REBOOT, one.target("a", "b"), 0)
     one.refusing.clear()
     eventually(lambda: one.seen["a"] == "fo" and not later.debts)
-    assert not later.settled.is_set()
+    assert not later.settled
     one.dispatcher.cancel(later.id)  # nothing is owed any more
     one.let_go("b")
     eventually(lambda: one.seen["b"] == "o")
@@ -153,7 +153,7 @@ def test_a_debt_outlives_the_age_of_the_request_that_has_it(rack: Callable[..., 
     one = rack("a", "b")
     owing(one, "a")
     one.hold("b")
-    later = one.dispatcher.submit(Action.REBOOT, one.target("a", "b"), 0)
+    later = submitted(one.dispatcher, Action.REBOOT, one.target("a", "b"), 0)
     one.stop()
     one.let_go("b")
     one.refusing.clear()
@@ -171,10 +171,10 @@ def test_an_on_with_a_delay_pays_the_debt_at_once(rack: Callable[..., Rack], fee
     one = rack("a", "b", max_delay=HOUR)
     owing(one, "a")
     one.refusing.clear()
-    later = one.dispatcher.submit(Action.ON, one.target(*feeds), HOUR)
+    later = submitted(one.dispatcher, Action.ON, one.target(*feeds), HOUR)
     eventually(lambda: one.seen["a"] == "fo" and not later.debts)
     if len(feeds) == 1:
-        assert one.dispatcher.wait(later, 30)
+        assert awaited(one.dispatcher, later, 30)
     else:
         assert later.ended is None and not one.seen["b"]
 
@@ -183,9 +183,9 @@ def test_an_on_with_a_delay_keeps_the_debt_up(rack: Callable[..., Rack], monkeyp
     monkeypatch.setattr(lanes, "FIRST_BACK_OFF", 0.1)
     one = rack("a")
     owing(one, "a")
-    later = one.dispatcher.submit(Action.ON, one.target("a"), HOUR)
+    later = submitted(one.dispatcher, Action.ON, one.target("a"), HOUR)
     with pytest.raises(PDUDaemonError, match="on is tried again"):
-        one.dispatcher.wait(later, 30)
+        awaited(one.dispatcher, later, 30)
     with pytest.raises(Conflict):
         eventually(lambda: one.dispatcher.cancel(later.id))
     one.refusing.clear()
@@ -197,7 +197,7 @@ def test_the_board_is_on_until_a_later_off_is_due(rack: Callable[..., Rack]) -> 
     """The off with a delay does not make the board wait for that with its power off; nor does its cancelling."""
     one = rack("a")
     owing(one, "a")
-    later = one.dispatcher.submit(Action.OFF, one.target("a"), HOUR)
+    later = submitted(one.dispatcher, Action.OFF, one.target("a"), HOUR)
     eventually(lambda: later.repairs[0].backing_off)
     with pytest.raises(Conflict, match="still has to switch on"):
         one.dispatcher.cancel(later.id)
@@ -214,11 +214,11 @@ def test_an_off_that_is_due_ends_the_debt(rack: Callable[..., Rack], monkeypatch
     monkeypatch.setattr(lanes, "FIRST_BACK_OFF", 0.05)
     one = rack("a")
     owing(one, "a")
-    later = one.dispatcher.submit(Action.OFF, one.target("a"), 0.5)
-    assert one.dispatcher.wait(later, 30)
+    later = submitted(one.dispatcher, Action.OFF, one.target("a"), 0.5)
+    assert awaited(one.dispatcher, later, 30)
     one.refusing.clear()
-    last = one.dispatcher.submit(Action.ON, one.target("a"))
-    assert one.dispatcher.wait(last, 30)
+    last = submitted(one.dispatcher, Action.ON, one.target("a"))
+    assert awaited(one.dispatcher, last, 30)
     assert one.seen["a"] == "ffo"
 
 
@@ -230,17 +230,17 @@ def test_no_on_for_a_debt_comes_after_the_off_that_ends_it(
     one = rack("a", "b")
     owing(one, "a")
     one.hold("b", port="2")
-    later = one.dispatcher.submit(Action.OFF, one.target("a", "b"), 0.5)
+    later = submitted(one.dispatcher, Action.OFF, one.target("a", "b"), 0.5)
     repair = later.repairs[0]
     eventually(lambda: repair.backing_off)
     one.refusing.clear()
     one.hold("a", port="2")
     eventually(lambda: time.monotonic() > repair.at + 0.1)
     one.let_go("a")
-    assert one.dispatcher.wait(one.dispatcher.submit(Action.ON, one.dispatcher.config.target("a", "3")), 30)
+    assert awaited(one.dispatcher, submitted(one.dispatcher, Action.ON, one.dispatcher.config.target("a", "3")), 30)
     assert one.seen["a"] == "fofo" and not later.debts  # the on of port 2, the off, and the on of port 3
     one.let_go("b")
-    assert one.dispatcher.wait(later, 30)
+    assert awaited(one.dispatcher, later, 30)
 
 
 def test_a_debt_that_nobody_can_pay_is_given_up_while_its_request_waits(
@@ -249,7 +249,7 @@ def test_a_debt_that_nobody_can_pay_is_given_up_while_its_request_waits(
     monkeypatch.setattr(lanes, "FIRST_BACK_OFF", 0.05)
     one = rack("a", give_up=0.3)
     owing(one, "a")
-    later = one.dispatcher.submit(Action.OFF, one.target("a"), HOUR)
+    later = submitted(one.dispatcher, Action.OFF, one.target("a"), HOUR)
     eventually(lambda: "a port 1 MAY BE OFF" in caplog.text)
     assert not later.debts and later.ended is None
     one.dispatcher.cancel(later.id)
@@ -268,7 +268,7 @@ def test_what_the_disk_does_not_take_still_pays_the_debt_that_it_took_over(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fdatasync", fail)
         with pytest.raises(StoreError):
-            one.dispatcher.submit(Action.REBOOT, one.target("b", "a"), 0)
+            submitted(one.dispatcher, Action.REBOOT, one.target("b", "a"), 0)
     one.refusing.clear()
     one.let_go("b")
     one.restart()
@@ -280,7 +280,7 @@ def test_what_the_disk_does_not_take_still_pays_the_debt_that_it_took_over(
 def test_the_debt_for_a_disabled_pdu_waits_until_it_can_be_paid(rack: Callable[..., Rack]) -> None:
     """Though the other feed of the node goes on."""
     one = rack("a", "b")
-    first = one.dispatcher.submit(Action.REBOOT, one.target("a", "b"), 1.5)
+    first = submitted(one.dispatcher, Action.REBOOT, one.target("a", "b"), 1.5)
     eventually(lambda: one.seen == {"a": "f", "b": "f"})
     one.stop()
     one.pdus["a"]["retries"] = "many"
@@ -304,7 +304,7 @@ def test_a_request_that_is_cancelled_between_its_feeds_says_what_it_switched(
 ) -> None:
     one = rack("a", "b", settings={"retries": 2, "retrydelay": HOUR})
     one.refusing.add(("b", "on"))
-    node = one.dispatcher.submit(Action.ON, one.target("a", "b"))
+    node = submitted(one.dispatcher, Action.ON, one.target("a", "b"))
     eventually(lambda: len(node.switched) == 2)
     if restart:
         one.clock.pass_by(HOUR)
@@ -328,7 +328,7 @@ def test_how_late_it_is_does_not_depend_on_the_wall_clock(
 ) -> None:
     one = rack("a", "b")
     one.hold("a")
-    off = one.dispatcher.submit(Action.OFF, one.target("a"))
+    off = submitted(one.dispatcher, Action.OFF, one.target("a"))
     one.stop()
     one.let_go("a")
     one.clock.pass_by(passed)
@@ -345,7 +345,7 @@ def test_after_another_start_of_the_machine_the_wall_clock_is_asked(
     """If that is behind what is on record nobody knows how late it is, and an old off may be very old."""
     one = rack("a")
     one.hold("a")
-    off = one.dispatcher.submit(Action.OFF, one.target("a"))
+    off = submitted(one.dispatcher, Action.OFF, one.target("a"))
     one.stop()
     one.let_go("a")
     one.clock.boot, one.clock.uptime_off = "second", -one.clock.uptime()
@@ -359,9 +359,9 @@ def test_a_clock_that_is_behind_some_later_request_is_not_believed(rack: Callabl
     """Not if it is ahead of the off itself either."""
     one = rack("a", "b")
     one.hold("a")
-    off = one.dispatcher.submit(Action.OFF, one.target("a"))
+    off = submitted(one.dispatcher, Action.OFF, one.target("a"))
     one.clock.pass_by(2 * HOUR)
-    assert one.dispatcher.wait(one.dispatcher.submit(Action.ON, one.target("b")), 30)
+    assert awaited(one.dispatcher, submitted(one.dispatcher, Action.ON, one.target("b")), 30)
     one.stop()
     one.let_go("a")
     one.clock.boot = "second"
@@ -374,7 +374,7 @@ def test_a_clock_that_is_behind_some_later_request_is_not_believed(rack: Callabl
 @pytest.mark.parametrize("boot", ["first", "second"])
 def test_a_debt_is_paid_in_time_whatever_the_clock_says(rack: Callable[..., Rack], wall: float, boot: str) -> None:
     one = rack("a")
-    one.dispatcher.submit(Action.REBOOT, one.target("a"), 2)
+    submitted(one.dispatcher, Action.REBOOT, one.target("a"), 2)
     eventually(lambda: one.seen["a"] == "f" and one.dispatcher._lanes.owed()[0].count(" in "))
     one.clock.boot, one.clock.wall_off = boot, wall
     one.restart()
@@ -385,7 +385,7 @@ def test_a_debt_is_paid_in_time_whatever_the_clock_says(rack: Callable[..., Rack
 def test_a_clock_that_is_set_while_a_delay_runs_changes_nothing(rack: Callable[..., Rack]) -> None:
     one = rack("a")
     one.hold("a")
-    early = one.dispatcher.submit(Action.OFF, one.target("a"), HOUR)
+    early = submitted(one.dispatcher, Action.OFF, one.target("a"), HOUR)
     one.clock.wall_off = 2 * HOUR
     one.let_go("a")
     eventually(lambda: one.state(early.id) == "waiting")

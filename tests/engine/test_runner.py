@@ -15,11 +15,12 @@ from pdudaemon.config import reader
 from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.engine import dispatcher
 from pdudaemon.engine.dispatcher import Dispatcher
+from pdudaemon.engine.queries import Look
 from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import DeviceError, DeviceTimeout, PDUDaemonError, PermanentError, TransientError
 from pdudaemon.power import Action, State
 from tests.support.process import eventually
-from tests.support.rack import Rack
+from tests.support.rack import Rack, awaited, submitted
 
 
 class Speechless(Exception):
@@ -91,18 +92,18 @@ def test_whatever_a_driver_raises_is_the_end_of_that_action_alone(
         if action is Action.STATUS:
             one.look(target)
         else:
-            one.wait(one.submit(action, target), 30)
-    assert one.wait(one.submit(Action.ON, target), 30)
-    assert one.snapshot()[0]["state"] == "ready" and one.pulse(10) == ""
+            awaited(one, submitted(one, action, target), 30)
+    assert awaited(one, submitted(one, Action.ON, target), 30)
+    assert one.snapshot()[0]["state"] == "ready" and one.pulse(10) == ("", "")
 
 
-@pytest.mark.parametrize("where", ["_begin", "_act", "_told"])
+@pytest.mark.parametrize("where", ["_begin", "_act", "_as_device_error"])
 def test_a_fault_of_our_own_ends_the_action_as_well(
     switching: tuple[Dispatcher, list[BaseException]], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     one, raised = switching
     target = one.config.target("pdu", "1")
-    assert one.wait(one.submit(Action.ON, target), 30)
+    assert awaited(one, submitted(one, Action.ON, target), 30)
     runner = one._fleet.runners["pdu"]
     original = getattr(runner, where)
 
@@ -113,9 +114,9 @@ def test_a_fault_of_our_own_ends_the_action_as_well(
     raised.append(ValueError("x"))
     monkeypatch.setattr(runner, where, fault)
     with pytest.raises(DeviceError):
-        one.wait(one.submit(Action.ON, target), 30)
+        awaited(one, submitted(one, Action.ON, target), 30)
     raised.clear()
-    assert one.wait(one.submit(Action.ON, target), 30)
+    assert awaited(one, submitted(one, Action.ON, target), 30)
 
 
 def test_a_stuck_action_is_noticed_by_its_own_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,11 +124,11 @@ def test_a_stuck_action_is_noticed_by_its_own_clock(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.2)
     shared = {"lock": "device"}
     rack = Rack(tmp_path, {"slow": {**shared, "timeout": 3000}, "quick": {**shared, "timeout": 0.3}})
-    assert rack.dispatcher.wait(rack.dispatcher.submit(Action.ON, rack.target("slow")), 30)
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("slow")), 30)
     rack.hold("quick")
-    request = rack.dispatcher.submit(Action.ON, rack.target("slow"))
+    request = submitted(rack.dispatcher, Action.ON, rack.target("slow"))
     with pytest.raises(DeviceTimeout, match="quick, slow: stuck"):
-        rack.dispatcher.wait(request, 60)
+        awaited(rack.dispatcher, request, 60)
     rack.let_go("quick")
     eventually(lambda: [pdu["state"] for pdu in rack.dispatcher.snapshot()] == ["ready", "ready"])
     rack.stop()
@@ -138,7 +139,7 @@ def test_a_reload_that_lowers_the_time_out_counts_from_the_next_action(
 ) -> None:
     monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.2)
     rack = Rack(tmp_path, {"pdu": {"timeout": 3000}})
-    assert rack.dispatcher.wait(rack.dispatcher.submit(Action.ON, rack.target("pdu")), 30)
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("pdu")), 30)
     rack.pdus["pdu"]["timeout"] = 0.3
     rack.dispatcher.reload(rack.config())
     rack.hold("pdu")
@@ -150,7 +151,7 @@ def test_a_reload_that_lowers_the_time_out_counts_from_the_next_action(
 def test_actions_leave_nothing_in_the_timetable(tmp_path: Path) -> None:
     rack = Rack(tmp_path, {"pdu": {}})
     for _ in range(300):
-        assert rack.dispatcher.wait(rack.dispatcher.submit(Action.ON, rack.target("pdu")), 30)
+        assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("pdu")), 30)
     assert len(rack.dispatcher._timetable._heap) < 150 and not rack.dispatcher._acting
     rack.stop()
 
@@ -161,18 +162,21 @@ def test_there_is_an_end_to_what_waits_in_the_queue_of_a_busy_worker(tmp_path: P
     rack.hold("pdu")
     outlets = [rack.dispatcher.config.target("pdu", str(port)) for port in range(2, 102)]
     refused = 0
+    answers: list[str] = []
     for target in outlets:
-        answers = [answer for _, answer in rack.dispatcher.gather(target.outlets, 0)]
-        refused += any("its queue is full" in str(answer) for answer in answers)
+        look = Look(target.outlets, lambda answer: answers.append(str(answer)))
+        rack.dispatcher.ask([look])
+        rack.dispatcher.give_up([look], 0)
+        refused += "its queue is full" in answers.pop()
     assert refused == 80
     for target in outlets:
         try:
-            rack.dispatcher.cancel(rack.dispatcher.submit(Action.ON, target).id)
+            rack.dispatcher.cancel(submitted(rack.dispatcher, Action.ON, target).id)
         except PDUDaemonError as error:
             assert "its queue is full" in str(error)
     assert rack.dispatcher._fleet.runners["pdu"].waiting <= 40
     rack.let_go("pdu")
     eventually(lambda: not rack.dispatcher._fleet.runners["pdu"].waiting)
-    (answer,) = (answer for _, answer in rack.dispatcher.gather(outlets[0].outlets, 30))
+    answer = rack.dispatcher.look(outlets[0], 30)
     assert "its queue is full" not in str(answer)
     rack.stop()

@@ -40,12 +40,12 @@ def test_all_of_a_request_is_read_as_it_was() -> None:
         "reboot", *ODD, delay=3.5, phase=Phase.ON, command=3, names=("n1", "Küche"), key="k", boot="b", accepted_uptime=-2.5,
         started=ACCEPTED, off_ended=ACCEPTED + 1, off_ended_uptime=9.25,
     )  # fmt: skip
-    request.debts, request.outlets = {ODD[3]}, [*ODD[2:]]
+    request.debts, request.remaining = {ODD[3]}, [*ODD[2:]]
     request.switched = {ODD[0]: (State.ON, ACCEPTED), ODD[1]: (State.UNKNOWN, ACCEPTED + 0.125)}
     found = written(request)
     for name in (
         "action", "delay", "client", "accepted", "phase", "command", "names", "key", "boot", "accepted_uptime", "debts",
-        "outlets", "started", "off_ended", "off_ended_uptime", "ended", "outcome", "switched",
+        "remaining", "started", "off_ended", "off_ended_uptime", "ended", "outcome", "switched",
     ):  # fmt: skip
         assert getattr(found, name) == getattr(request, name), name
     assert [outlet.given for outlet in found.target.outlets] == [None, None, "02", 3]

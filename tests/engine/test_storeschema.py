@@ -138,7 +138,7 @@ def test_a_store_of_version_2_loses_nothing_and_learns_of_commands(tmp_path: Pat
         store.close()
     store = Store(str(path))
     (request,) = store.live()
-    request.outlets.clear()
+    request.remaining.clear()
     store.switched(request, Outlet("a", "1"), State.ON, 2000.0)
     store.note(end(request))
     store.close()

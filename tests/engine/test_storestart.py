@@ -39,15 +39,15 @@ def test_how_far_the_clock_has_been_is_told_by_what_was_accepted_later(path: Pat
         assert [(each.id, each.latest) for each in again.live()] == [(2, ACCEPTED + 7), (4, ACCEPTED)]
 
 
-def test_a_number_is_that_of_a_request_or_of_a_command(path: Path) -> None:
+def test_requests_and_commands_are_numbered_apart_and_go_on_where_they_were(path: Path) -> None:
     store = Store(str(path))
     command = Command(Action.ON, "", ACCEPTED, ())
     store.add_all([], command)
     store.close()
     with closing(Store(str(path))) as store:
-        request = asked("on")
-        store.add_all([request])
-        assert (command.id, request.id) == (1, 2)
+        request, more = asked("on"), Command(Action.OFF, "", ACCEPTED, ())
+        store.add_all([request], more)
+        assert (command.id, more.id, request.id) == (1, 2, 1)
 
 
 def test_what_goes_on_is_found_behind_a_long_history(path: Path) -> None:

@@ -95,7 +95,7 @@ def test_what_history_has_no_room_for_is_forgotten_with_its_commands(path: Path,
     assert store.find_key("k1") is None and store.find_key("c") == ("command", command.id)
     store.note(end(requests[0]))
     later = [end(asked("on")) for _ in range(20)]
-    store.add_all(later)
+    store.add_all(later, Command(Action.ON, "", ACCEPTED, ("n1",)))  # the newest command stays, as the newest request
     eventually(lambda: len(store.rows(1000)) == 12)
     assert store.find_key("c") is None and store.record(owed.id)["state"] == "accepted"
     with pytest.raises(NoSuchRequest):

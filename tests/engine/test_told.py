@@ -9,7 +9,7 @@ from pathlib import Path
 from pdudaemon.engine.store import Store
 from pdudaemon.power import Action, Outlet, Phase, Request, State, Target
 from tests.support.process import eventually
-from tests.support.rack import Rack
+from tests.support.rack import Rack, awaited, submitted
 
 A, B = Outlet("a", "1"), Outlet("b", "1")
 
@@ -26,7 +26,7 @@ def told(path: Path, outlet: Outlet) -> State | None:
 
 def accepted(store: Store, *outlets: Outlet) -> Request:
     """Return a request on record."""
-    request = Request(Action.ON, Target("x", outlets), 0, "", time.time(), Phase.ON, outlets=[*outlets])
+    request = Request(Action.ON, Target("x", outlets), 0, "", time.time(), Phase.ON, remaining=[*outlets])
     store.add_all([request])
     return request
 
@@ -36,8 +36,8 @@ def test_it_outlives_the_history_and_a_restart(tmp_path: Path) -> None:
     store = Store(str(path), history=1)
     for number in range(200):
         request = accepted(store, A if number == 0 else B)
-        store.switched(request, request.outlets[0], State.OFF if number == 0 else State.ON, number)
-        request.ended, request.outlets = 1.0 + number, []
+        store.switched(request, request.remaining[0], State.OFF if number == 0 else State.ON, number)
+        request.ended, request.remaining = 1.0 + number, []
         store.note(request)
         store.flush()
     eventually(lambda: len(store.rows(1000)) < 100)
@@ -76,16 +76,16 @@ def test_each_outlet_of_a_node_has_its_own(tmp_path: Path) -> None:
     rack = Rack(tmp_path, {"a": {}, "b": {}})
     last = rack.dispatcher._store.last_told
     rack.refusing.add(("b", "off"))
-    off = rack.dispatcher.submit(Action.OFF, rack.target("a", "b"))
+    off = submitted(rack.dispatcher, Action.OFF, rack.target("a", "b"))
     eventually(lambda: off.ended)
     assert [(found := last(outlet)) and found[0] for outlet in (A, B)] == [State.OFF, State.UNKNOWN]
     rack.restart()
     last = rack.dispatcher._store.last_told
     assert [(found := last(outlet)) and found[0] for outlet in (A, B)] == [State.OFF, State.UNKNOWN]
-    reboot = rack.dispatcher.submit(Action.REBOOT, rack.target("a"), 3600)
+    reboot = submitted(rack.dispatcher, Action.REBOOT, rack.target("a"), 3600)
     eventually(lambda: reboot.phase is Phase.ON)
     assert (found := last(A)) and found[0] is State.OFF
     rack.dispatcher.hurry(reboot)
-    assert rack.dispatcher.wait(reboot, 30)
+    assert awaited(rack.dispatcher, reboot, 30)
     assert (found := last(A)) and found[0] is State.ON
     rack.stop()

@@ -15,6 +15,7 @@ from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import Action, State
 from tests.peers.homeassistant import HomeAssistant, homeassistant
+from tests.support.rack import awaited, submitted
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +39,12 @@ def dispatcher(server: HomeAssistant, tmp_path: Path) -> Iterator[Dispatcher]:
 
 def order(dispatcher: Dispatcher, action: Action, port: str, pdu: str = "home") -> None:
     """Switch. Raises: why it failed."""
-    assert dispatcher.wait(dispatcher.submit(action, dispatcher.config.target(pdu, port), 0), 30)
+    assert awaited(dispatcher, submitted(dispatcher, action, dispatcher.config.target(pdu, port), 0), 30)
 
 
 def read(dispatcher: Dispatcher, port: str, pdu: str = "home") -> State:
     """Return the state. Raises: why it cannot be told."""
-    return dispatcher.status(dispatcher.config.target(pdu, port).outlets[0], 30).state
+    return dispatcher.look(dispatcher.config.target(pdu, port), 30).state
 
 
 def test_switching_and_reading(server: HomeAssistant, dispatcher: Dispatcher) -> None:

@@ -24,7 +24,7 @@ import pytest
 
 from pdudaemon import cli
 from pdudaemon.errors import ConfigError, Denied, Unavailable
-from pdudaemon.server import access, httplistener, openflight
+from pdudaemon.server import access, openflight, routes
 from pdudaemon.server.access import Access
 from tests.support.ports import free_ports
 from tests.support.process import ROOT, Daemon, eventually, full_disk, in_parallel
@@ -377,13 +377,13 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def paths() -> list[str]:
     """Return a path for each of ROUTES, each choice in it, and some that are none."""
     found = []
-    for pattern, _ in httplistener.ROUTES:
+    for pattern, _ in routes.ROUTES:
         text = re.sub(r"\(\?:([^()|]*)\)\?", r"(|\1)", pattern.pattern).replace("[0-9]{1,18}", "1")
         parts = [part.split("|") for part in re.split(r"[()]", text)]
         some = ["".join(choice) for choice in itertools.product(*parts)]
         assert all(pattern.fullmatch(path) for path in some), f"teach this test to spell {pattern.pattern}"
         found += some
-    assert len(found) >= len(httplistener.ROUTES)
+    assert len(found) >= len(routes.ROUTES)
     return [
         *found,
         "/nothing",
@@ -450,6 +450,7 @@ def test_whatever_is_wrong_with_the_token(guarded: Daemon, why: str) -> None:
 def test_with_a_token_every_route_answers(daemon: Callable[..., Daemon]) -> None:
     started = daemon({"pdu": {"driver": "dummy"}}, {"board": {"hostname": "pdu", "port": 2}}, secret=SECRET)
     started.token = good(sub="Alice Bee")
+    assert started.http("/?nodes=board", "PATCH").headers["X-Command-Id"] == "1"
     for path in paths()[:-9]:
         reply = started.http(path + "?hostname=pdu&port=1&delay=0" * path.startswith("/power"))
         assert reply.status == (404 if path.endswith("requests/1") and reply.status == 404 else 200), (path, reply)
@@ -463,7 +464,7 @@ def test_with_a_token_every_route_answers(daemon: Callable[..., Daemon]) -> None
             if re.search(r"request \d+: .* for 127\.0\.0\.1:\d+ \(Alice Bee\) done", line)
         ]
     )
-    assert number == 4  # on, off and reboot of the legacy routes, and the one above
+    assert number == 5  # on, off and reboot of the legacy routes, and the two above
     assert re.search(r"GET /nothing from 127\.0\.0\.1:\d+ \(Alice Bee\): there is nothing at", log)
     assert started.http("/?nodes=ghost", "DELETE").status == 200
     assert re.search(

@@ -18,7 +18,7 @@ import pytest
 from pdudaemon.config import reader
 from pdudaemon.errors import ConfigError, CrossSite
 from pdudaemon.server import browsers
-from pdudaemon.server.httplistener import ROUTES
+from pdudaemon.server.routes import ROUTES
 from tests.peers.chromium import Chromium, Site, chromium
 from tests.support.process import Daemon, eventually
 

@@ -37,7 +37,7 @@ def test_sigterm_with_a_hung_pdu_leaves_within_its_bound_and_the_work_goes_on(
     before = time.monotonic()
     assert started.stop(signal.SIGTERM, STOP_BOUND + 20) == 0
     assert time.monotonic() - before < STOP_BOUND + 5
-    assert "the worker of pdu did not come home" in started.log_text()
+    assert "the worker of pdu is still running at exit" in started.log_text()
     started.settings["pdus"]["pdu"] = plugin.settings(takes=0)
     started.configure(started.settings)
     started.start()
@@ -132,11 +132,7 @@ def test_a_dead_pdu_with_200_waiting_clients_costs_the_others_nothing(daemon: Ca
             assert started.power("on", "good", port).status == 200
             assert started.power("status", "good", port).text == "on\n"
         answers = [client.makefile().readline() for client in clients]
-        requests = started.http("/api/v1/requests?limit=999").json
-    full = [answer for answer in answers if answer == "nack: dead: too many requests wait for it already\n"]
-    assert len(full) >= 100, answers
-    assert all("no answer" in answer or "not done after 6 s" in answer for answer in answers if answer not in full)
-    assert sum(each["target"].startswith("dead") for each in requests) <= 200 - len(full)  # nothing is accepted then
+    assert all("no answer" in answer or "not done after 6 s" in answer for answer in answers), answers
 
 
 def test_idle_connections_and_dribbling_clients_are_closed_and_good_ones_unharmed(

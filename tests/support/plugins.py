@@ -82,7 +82,7 @@ def die(when, name):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-for name in ("add", "progress", "sync"):
+for name in ("add_all", "flush", "sync"):
     deadly(Store, name)
 deadly(Recorder, "port_interaction")
 """

@@ -167,7 +167,8 @@ class Daemon:
         return dict(json.loads((self.folder / "outlets").read_text()))
 
     def log_text(self) -> str:
-        """Return what the daemon has logged so far, over all its runs."""
+        """Return what the daemon has logged so far, over all its runs. It gathers lines for a moment."""
+        time.sleep(0.05)
         return self.log.read_text()
 
 

@@ -7,6 +7,7 @@ With a dispatcher in front of it, that can be ended and made anew on the same st
 from __future__ import annotations
 
 import json
+import queue
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
@@ -20,8 +21,29 @@ from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import Store
-from pdudaemon.errors import TransientError
-from pdudaemon.power import Action, Outlet, State, Target
+from pdudaemon.errors import PDUDaemonError, TransientError
+from pdudaemon.power import Action, Outlet, Request, State, Submission, Target
+
+
+def submitted(dispatcher: Dispatcher, action: Action, target: Target, delay: float = 0.0, client: str = "") -> Request:
+    """Have one request accepted. Raises: why it was not."""
+    (request,) = dispatcher.submit([Submission(action, target, delay, client)])
+    if isinstance(request, PDUDaemonError):
+        raise request
+    return request
+
+
+def awaited(dispatcher: Dispatcher, request: Request, seconds: float) -> bool:
+    """Wait for what there is to tell of a request. Raises: that, unless it is done."""
+    told: queue.SimpleQueue[PDUDaemonError | None] = queue.SimpleQueue()
+    dispatcher.join(request, lambda _, trouble: told.put(trouble))
+    try:
+        trouble = told.get(timeout=seconds)
+    except queue.Empty:
+        trouble = dispatcher.so_far(request, seconds)
+    if trouble is not None:
+        raise trouble
+    return True
 
 
 class SetClock(Clock):
@@ -98,7 +120,7 @@ class Rack:
         """Have a PDU be busy with a request until it is let go."""
         self.held[pdu] = threading.Event()
         self.begun[pdu].clear()
-        self.dispatcher.submit(Action.ON, self.dispatcher.config.target(pdu, port))
+        submitted(self.dispatcher, Action.ON, self.dispatcher.config.target(pdu, port))
         assert self.begun[pdu].wait(60)
 
     def let_go(self, pdu: str) -> None:

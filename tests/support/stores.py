@@ -19,7 +19,7 @@ def asked(action: str, *outlets: Outlet, **fields: object) -> Request:
     outlets = outlets or (Outlet("a", "1"),)
     target = Target(" and ".join(map(str, outlets)), outlets)
     phase = Phase.OFF if action == "reboot" else Phase(action)
-    request = Request(Action(action), target, 0.0, "a client", ACCEPTED, phase, outlets=[*outlets])
+    request = Request(Action(action), target, 0.0, "a client", ACCEPTED, phase, remaining=[*outlets])
     for name, value in fields.items():
         setattr(request, name, value)
     return request
@@ -28,8 +28,8 @@ def asked(action: str, *outlets: Outlet, **fields: object) -> Request:
 def end(request: Request, when: float = ACCEPTED + 1) -> Request:
     """Let a request be done, and its outlets be what it asked for."""
     state = State.OFF if request.action is Action.OFF else State.ON
-    request.switched.update(dict.fromkeys(request.outlets, (state, when)))
-    request.ended, request.outcome, request.outlets = when, Outcome.DONE, []
+    request.switched.update(dict.fromkeys(request.remaining, (state, when)))
+    request.ended, request.outcome, request.remaining = when, Outcome.DONE, []
     request.debts.clear()
     return request
 
@@ -43,7 +43,7 @@ def begun(store: Store, port: int) -> Request:
     """Accept a reboot, and begin it."""
     request = reboot(port)
     store.add_all([request])
-    request.started, request.debts = 1001.0, {*request.outlets}
+    request.started, request.debts = 1001.0, {*request.remaining}
     store.note(request)
     store.flush()
     return request
@@ -52,7 +52,7 @@ def begun(store: Store, port: int) -> Request:
 def ports(path: Path) -> list[int]:
     """Open a store as the daemon does, and return the ports of the requests that go on."""
     store = Store(str(path))
-    found = sorted(int(request.outlets[0].port) for request in store.live())
+    found = sorted(int(request.remaining[0].port) for request in store.live())
     store.close()
     return found
 

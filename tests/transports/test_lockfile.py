@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon.engine.runner import Box
+from pdudaemon.engine.device import Device
 from pdudaemon.errors import TransientError
 from pdudaemon.transports import command, lockfile
 from pdudaemon.transports.deadline import Deadline
+from tests.support.locks import holding
 from tests.support.plugins import assert_no_overlap, read_record
 from tests.support.process import ROOT, Daemon, eventually, full_disk
 
@@ -27,11 +28,11 @@ NEVER = threading.Event()
 HOLDER = """
 import sys, threading
 from pathlib import Path
-from pdudaemon.engine.runner import Box
+from pdudaemon.engine.device import Device
 from pdudaemon.transports import command
 from pdudaemon.transports.deadline import Deadline
-with Box(Path(sys.argv[1])).held(Deadline(5), threading.Event()) as lock:
-    command.run(sys.argv[2], Deadline(60), hold=lock)
+lock = Device(Path(sys.argv[1])).take(Deadline(5), threading.Event())
+command.run(sys.argv[2], Deadline(60), hold=lock)
 """
 
 
@@ -61,14 +62,14 @@ def record(lock: Path) -> lockfile.Record | None:
 
 def held(lock: Path, seconds: float) -> str:
     """Take a lock; return why that was not to be had."""
-    box = Box(lock)
+    device = Device(lock)
     try:
-        with box.held(Deadline(seconds), NEVER):
+        with holding(device, seconds):
             return ""
     except TransientError as error:
         return str(error)
     finally:
-        box.close()
+        device.close()
 
 
 def test_the_command_of_one_that_lives_is_left_alone(tmp_path: Path) -> None:
@@ -194,20 +195,20 @@ def test_drive_and_the_daemon_leave_each_others_commands_alone(
 
 @pytest.mark.parametrize("text", ["sleep 60", ["sleep", "60"]])
 def test_a_command_that_cannot_be_put_on_record_is_ended(tmp_path: Path, text: str | list[str]) -> None:
-    box = Box(tmp_path / "lock")
-    with box.held(Deadline(5), NEVER) as lock, full_disk(), pytest.raises(TransientError, match="cannot be written"):
+    device = Device(tmp_path / "lock")
+    with holding(device, 5) as lock, full_disk(), pytest.raises(TransientError, match="cannot be written"):
         assert lock is not None
         command.run(text, Deadline(60), hold=lock)
-    box.close()
+    device.close()
     assert command.kill_all() == 0
     assert held(tmp_path / "lock", 0.2) == ""  # nothing has it any more
 
 
 def test_without_room_for_the_record_the_lock_holds_all_the_same(tmp_path: Path) -> None:
-    box = Box(tmp_path / "lock")
-    with full_disk(), box.held(Deadline(5), NEVER):
+    device = Device(tmp_path / "lock")
+    with full_disk(), holding(device, 5):
         assert held(tmp_path / "lock", 0.1) == f"busy: another process holds {tmp_path}/lock"
-    box.close()
+    device.close()
 
 
 def test_whoever_starts_a_command_while_all_are_killed_has_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,31 +226,31 @@ def test_whoever_starts_a_command_while_all_are_killed_has_it_ended(monkeypatch:
 
 def test_a_file_that_was_taken_away_or_replaced_is_made_anew(tmp_path: Path) -> None:
     lock = tmp_path / "locks" / "lock"
-    box = Box(lock)
+    device = Device(lock)
     for spoil in (
         lock.unlink,
         lambda: (lock.unlink(), lock.write_text("")),
         lambda: lock.parent.rename(tmp_path / "x"),
     ):
-        with box.held(Deadline(5), NEVER):
+        with holding(device, 5):
             pass
         spoil()
-        with box.held(Deadline(5), NEVER):
+        with holding(device, 5):
             assert held(lock, 0.1).startswith("busy: held by pdudaemon")
-    box.close()
+    device.close()
 
 
 def test_who_waits_for_a_file_that_is_taken_away_waits_for_the_new_one(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    former, waits, got = Box(lock), Box(lock), threading.Event()
+    former, waits, got = Device(lock), Device(lock), threading.Event()
     let_go = threading.Event()
 
     def wait() -> None:
-        with waits.held(Deadline(30), NEVER):
+        with holding(waits, 30):
             got.set()
             let_go.wait(30)
 
-    with former.held(Deadline(5), NEVER):
+    with holding(former, 5):
         former.forget()
         thread = threading.Thread(target=wait)
         thread.start()
@@ -302,12 +303,12 @@ def test_renamed_fifty_times_no_descriptor_and_no_file_stays(daemon: Callable[..
 
 def test_a_lock_that_something_else_has_outlives_its_pdu(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    box = Box(lock)
+    device = Device(lock)
     with holder(lock, "sleep 60"):
-        box.forget()
+        device.forget()
         assert lock.exists() and held(lock, 0.1).startswith("busy")
     descriptor = os.open(lock, os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     os.close(descriptor)
-    box.forget()
+    device.forget()
     assert not lock.exists()

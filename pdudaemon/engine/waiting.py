@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""`Waiting`: the dispatcher's lock, what is to be written because of what was done under it, and who is to be told.
+
+A waiter is a call that goes with a request or a question. Settling happens with the lock held. What has changed is
+written, and the waiters are called, as soon as the lock has been given back, by the thread that gives it back: nobody
+waits for a disk or a client with the lock held, nobody who settles can forget those who wait, and a waiter costs no
+thread. One thread at a time does that for all; the others go on with their own work at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from pdudaemon.engine.store import Store
+from pdudaemon.errors import NotDone, PDUDaemonError, RequestEnded, Stopping, StoreError
+from pdudaemon.power import Action, Phase, Request, Step, Waiter
+
+log = logging.getLogger("pdud.dispatcher")
+
+
+class Waiting:
+    """A lock, as `threading.Condition` takes one. ``unwritten`` is called, without it, when the store took nothing."""
+
+    def __init__(self, store: Store, unwritten: Callable[[StoreError], None]) -> None:
+        self._lock = threading.Lock()
+        self._store = store
+        self._unwritten = unwritten
+        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._telling = threading.Lock()
+        self._refused = False  # the store took nothing: until it is tried again, what is to be written waits
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take the lock, as `threading.Lock.acquire` does."""
+        return self._lock.acquire(blocking, timeout)
+
+    def release(self) -> None:
+        """Give the lock back, write what is to be written, and tell those who wait."""
+        self._lock.release()
+        while (self._calls or (self._store.pending and not self._refused)) and self._telling.acquire(blocking=False):
+            try:
+                due = [self._calls.popleft() for _ in range(len(self._calls))]
+                self._write()
+                for call, words in due:
+                    self._make(call, words)
+            finally:
+                self._telling.release()
+
+    def locked(self) -> bool:
+        """Whether anybody has the lock."""
+        return self._lock.locked()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _write(self) -> None:
+        if self._store.pending and not self._refused:
+            try:
+                self._store.flush()
+            except StoreError as error:
+                self._refused = True
+                self._unwritten(error)
+
+    def _make(self, call: Callable[..., None], words: tuple[Any, ...]) -> None:
+        try:
+            call(*words)
+        except Exception:  # a fault of ours with one client must reach neither the worker nor the other clients
+            log.exception("telling a client failed")
+
+    # Called with the lock held.
+
+    def tell(self, waiter: Callable[..., None], *words: Any) -> None:
+        """Have a call made once the lock has been given back."""
+        self._calls.append((waiter, words))
+
+    def write_again(self) -> None:
+        """Try again to write what the store did not take."""
+        self._refused = False
+
+    def settle(self, request: Request, trouble: PDUDaemonError | None = None) -> None:
+        """Tell who waits for a request how it stands; ``trouble`` is what there is to tell before its end."""
+        request.trouble = trouble or request.trouble
+        request.settled = True
+        for waiter in request.waiters:
+            self.tell(waiter, request, became(request))
+        request.waiters.clear()
+
+    def join(self, request: Request, waiter: Waiter) -> None:
+        """Have a waiter told of a request, at once if that is settled."""
+        if request.settled:
+            self.tell(waiter, request, became(request))
+        else:
+            request.waiters.append(waiter)
+
+
+def became(request: Request) -> PDUDaemonError | None:
+    """Return what there is to tell of a request that is settled; None: it is done. The lock is held."""
+    if request.ended is not None:
+        return request.error
+    if request.trouble is not None:
+        return request.trouble
+    accepted = f"accepted as request {request.id}"
+    if request.phase is Phase.RESTART and request.started is not None:
+        return RequestEnded(f"{accepted}, cut short, as the daemon is stopping")
+    return Stopping(f"{accepted}, but not done: the daemon is stopping, and resumes it when it starts again")
+
+
+def not_done(request: Request, seconds: float, ahead: Request | None) -> NotDone:
+    """Return what there is to tell of a request that was waited for so long, and goes on. The lock is held.
+
+    ``ahead`` is the request that it waits for, if its turn has not come.
+    """
+    steps = [step for step in request.work if not step.ended]
+    errors = [error for error in (request.error, *(step.error for step in steps)) if error is not None]
+    if errors:
+        known = [error.told for error in errors]
+    elif steps:
+        known = [_standing(step) for step in steps]
+    elif ahead is not None:
+        known = [f"queued behind request {ahead.id}"]
+    else:
+        known = ["it has not begun"]
+    so_far = " ".join("; ".join(dict.fromkeys(known)).split())
+    return NotDone(f"accepted as request {request.id}, not done after {seconds:g} s: {so_far}; it goes on")
+
+
+def _standing(step: Step) -> str:
+    """Return what keeps a step that has not failed yet."""
+    if step.running:
+        return f"{step.outlet.pdu}: the device has not answered yet"
+    left = step.at - time.monotonic()
+    if left <= 0:
+        return f"{step.outlet.pdu}: the device is busy"
+    if step.request.action is Action.REBOOT:
+        return f"{step.outlet} is off, and is switched on in {left:.0f} s"
+    return f"waiting for its delay, for {left:.0f} s more"

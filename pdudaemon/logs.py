@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""Where log lines go: one thread formats and writes what has gathered, so that no disk or full pipe holds up a PDU.
+
+What a message holds may come from a client, a device or a script. Whatever that is, a line is printable and bounded.
+At the end everything is written; before a ``kill -9`` the last hundredth of a second may be lost: the store has the
+truth.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import sys
+import threading
+from collections import deque
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from pdudaemon import sharedfiles
+
+GATHER = 0.01  # seconds for which lines gather before they are written
+PATIENCE = 1.0  # seconds for a log that takes nothing, at the end of the program
+MOST_WAITING = 20000  # lines that wait for a log that takes none; what comes then is counted and lost
+LONGEST = 4000  # characters of a message
+
+_FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_JOURNAL_FORM = "%(name)s: %(message)s"
+_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+
+def printable(text: str) -> str:
+    """Return a text as one bounded line: what is not printable is escaped, as Python spells it."""
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text) - LONGEST} more characters)"
+
+
+class LineFormatter(logging.Formatter):
+    """One line for each record, and one for each line of a traceback; marked with its priority for the journal."""
+
+    def __init__(self, journal: bool) -> None:
+        super().__init__(_JOURNAL_FORM if journal else _FORM)
+        self._journal = journal
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = [printable(line) for line in super().format(record).split("\n")]
+        if self._journal:
+            mark = f"<{_PRIORITIES.get(record.levelno, 6)}>"
+            lines = [mark + line for line in lines]
+        return "\n".join(lines)
+
+
+class LogWriter(logging.Handler):
+    """Takes records from any thread and has one of its own write them, to a file if it has one, else standard error.
+
+    A file that has been rotated is opened anew. What cannot be written there goes to standard error.
+    """
+
+    def __init__(self, path: str = "") -> None:
+        """Raises: OSError if the file cannot be opened."""
+        super().__init__()
+        self._file = _LogFile(path, errors="backslashreplace") if path else None
+        self._waiting: deque[logging.LogRecord] = deque()
+        self._lost = 0
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._writing = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def createLock(self) -> None:
+        """Have no lock: what `emit` does is one operation of a deque."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record; what it is made of is turned into text now, since it may change."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._lost += 1
+            return
+        record.msg, record.args = record.getMessage(), None
+        self._waiting.append(record)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def flush(self) -> None:
+        """Write what waits, unless another thread has been at that for too long."""
+        if not self._writing.acquire(timeout=PATIENCE):
+            return
+        try:
+            lines = [self.format(self._waiting.popleft()) for _ in range(len(self._waiting))]
+            if self._lost:
+                lines.append(f"{self._lost} lines of the log were lost: it took none for too long")
+                self._lost = 0
+            if lines:
+                self._write("".join(f"{line}\n" for line in lines))
+        finally:
+            self._writing.release()
+
+    def close(self) -> None:
+        """Write what waits and stop; called by `logging.shutdown` at the end of the program."""
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(PATIENCE)
+        self.flush()
+        super().close()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._wake.wait()
+            self._closing.wait(GATHER)
+            self._wake.clear()
+            self.flush()
+
+    def _write(self, text: str) -> None:
+        if self._file is not None and self._file.write(text):
+            return
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            return  # nobody is left who could be told
+
+
+class _LogFile(logging.handlers.WatchedFileHandler):
+    """The file: it may be rotated by others, and must not be a link that somebody has put there for root."""
+
+    def _open(self) -> TextIOWrapper[Any]:
+        if os.path.dirname(self.baseFilename) in ("/dev", "/dev/fd", "/proc/self/fd"):  # what we have open already
+            return super()._open()
+        descriptor = sharedfiles.opened(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        return TextIOWrapper(open(descriptor, "ab"), encoding=self.encoding, errors=self.errors)
+
+    def write(self, text: str) -> bool:
+        """Write a text; return whether that was possible."""
+        try:
+            if self.stream is None:
+                self.stream = self._open()
+            self.reopenIfNeeded()
+            self.stream.write(text)
+            self.stream.flush()
+        except (OSError, ValueError):  # ValueError: a file that failed as it was closed
+            self.stream = None  # the next text opens it
+            return False
+        return True

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""`Connection`: one client. It costs a socket and this object, whether it waits for an hour, dribbles, or is deaf.
+
+It has one request under way at the most, an `Exchange`. While it has, only who answers that writes to it, in whatever
+thread; everything else belongs to the selector's thread (see `pdudaemon.server.connections`).
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from pdudaemon.config.model import DaemonOptions
+from pdudaemon.errors import PDUDaemonError
+from pdudaemon.server.client import Client
+from pdudaemon.server.listener import Listener
+
+
+class Owner(Protocol):
+    """The thread that a connection belongs to, as the connection knows it: see `Connections`."""
+
+    options: DaemonOptions
+
+    def attend(self, connection: Connection, at_once: bool = True) -> None: ...
+    def later(self, what: Callable[[], None]) -> None: ...
+    def call(self, what: Callable[[], None]) -> None: ...
+
+
+class Speech(Protocol):
+    """A protocol as it is spoken on one connection. Called by the selector's thread only."""
+
+    def take(self) -> bool:
+        """Begin the next request that has come whole; return whether there was one."""
+        ...
+
+    def expired(self) -> bool:
+        """The time for the rest of a request is over; return whether there is something to answer all the same."""
+        ...
+
+
+class Exchange(ABC):
+    """One request, and the one answer to it: whoever claims it first gives that."""
+
+    __slots__ = ("_claimed", "connection", "late")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.late: Callable[[], None] | None = None
+        self._claimed = threading.Lock()
+        connection.exchange = self
+
+    @abstractmethod
+    def refuse(self, error: PDUDaemonError) -> None:
+        """Answer by an error. Called by who has claimed the answer."""
+
+    def claim(self) -> bool:
+        """Return whether the answer is the caller's to give, which it then must. Any thread."""
+        return self._claimed.acquire(blocking=False)
+
+    def within(self, seconds: float, late: Callable[[], None], slow: bool = False) -> None:
+        """Have ``late`` called if the request is still under way in some seconds. Any thread.
+
+        By the selector's thread; by one of the pool if it is ``slow``.
+        """
+        connections = self.connection.connections
+        self.late = (lambda: connections.later(late)) if slow else late
+        self.connection.deadline = time.monotonic() + seconds
+        connections.attend(self.connection)
+
+
+class Connection:
+    """One client's connection. Fields belong to the selector's thread, but for the last four."""
+
+    __slots__ = (
+        "client", "closing", "connections", "deadline", "ended", "entry", "exchange", "listener", "received", "socket",
+        "speech", "unsent", "watched",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        connections: Owner,
+        listener: Listener,
+        sock: socket.socket,
+        client: Client,
+        speech: Callable[[Connection], Speech],
+    ) -> None:
+        self.connections = connections
+        self.listener = listener
+        self.socket = sock
+        self.client = client
+        self.received = bytearray()
+        self.ended = False  # the client has said that it sends nothing more
+        self.watched = select.EPOLLIN
+        self.entry = float("inf")  # when the selector's thread looks at the deadline next
+        self.deadline = 0.0  # monotonic time by which the client must have sent a request, or is told what is known
+        self.unsent: deque[bytes] = deque()
+        self.exchange: Exchange | None = None  # the request under way
+        self.closing = False  # the connection ends when everything is sent
+        self.speech = speech(self)
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the answer to the request under way."""
+        if not self.unsent:
+            try:
+                sent = self.socket.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.closing = True
+                return
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self.unsent.append(data)
+        self.connections.attend(self)
+
+    def finish(self, data: bytes, close: bool = False) -> None:
+        """Send the rest of the answer, which ends the request, and with ``close`` the connection as well."""
+        self.write(data)
+        self.closing = self.closing or close
+        self.deadline = time.monotonic() + self.connections.options.client_timeout
+        self.exchange = None  # only now look at what has come: the selector's thread does it the other way round
+        self.connections.attend(self, at_once=bool(self.closing or self.received or self.ended))

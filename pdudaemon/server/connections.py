@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: MIT
+"""`Connections`: the one thread that serves the clients of all listeners.
+
+It accepts, reads, takes requests apart and hands all that came in one round to the dispatcher in one go. The answer is
+sent by whoever has it, in any thread, straight to the socket. What the socket does not take, and what a client had sent
+ahead, is left to this thread, which an eventfd wakes.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import itertools
+import logging
+import os
+import select
+import socket
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pdudaemon.config.model import DaemonOptions
+from pdudaemon.server.client import Client
+from pdudaemon.server.connection import Connection, Speech
+from pdudaemon.server.listener import Listener
+
+log = logging.getLogger("pdud.listener")
+
+CHUNK = 65536
+READ_AHEAD = 65536  # bytes that a client may send ahead of the answer that it waits for
+ACCEPT_AT_ONCE = 64  # connections taken from one listener before others have their turn
+ACCEPT_PAUSE = 0.1  # seconds without accepting when the machine has no descriptor left
+LINGER = 2.0  # seconds for a client to close what we have closed
+POOL = 2  # threads for answers that take long to make
+_LOST = select.EPOLLHUP | select.EPOLLERR
+
+
+class Connections:
+    """All clients. ``speech`` makes what speaks the protocol of a connection; ``round_ended`` is called when all that
+    had come has been taken in, and returns whether that may have answered somebody.
+    """
+
+    def __init__(
+        self, options: DaemonOptions, speech: Callable[[Connection], Speech], round_ended: Callable[[], bool]
+    ) -> None:
+        self.options = options  # replaced by a reload
+        self._pool = ThreadPoolExecutor(POOL, thread_name_prefix="answer")
+        self._speech = speech
+        self._round_ended = round_ended
+        self._epoll = select.epoll()
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll.register(self._bell, select.EPOLLIN)
+        self._rung = False
+        self._open: dict[int, Connection] = {}
+        self._listeners: dict[int, Listener] = {}
+        self._addresses: Counter[str] = Counter()
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self._attended: deque[Connection] = deque()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._leave_by = float("inf")
+        self._left = False
+        self._thread = threading.Thread(target=self._run, name="connections", daemon=True)
+
+    def __str__(self) -> str:
+        return "the thread that serves the clients"
+
+    # Called by any thread.
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def call(self, what: Callable[[], None]) -> None:
+        """Have the selector's thread make a call."""
+        self._calls.append(what)
+        self._ring()
+
+    def later(self, what: Callable[[], None]) -> None:
+        """Have a thread of the pool make a call that may take long."""
+        self._pool.submit(what)
+
+    def attend(self, connection: Connection, at_once: bool = True) -> None:
+        """Have the selector's thread look after a connection, at once or when it wakes up next."""
+        self._attended.append(connection)
+        if at_once:
+            self._ring()
+
+    def add(self, listener: Listener) -> None:
+        """Accept the connections of a listener from now on."""
+        self.call(lambda: self._watch(listener))
+
+    def remove(self, listener: Listener) -> None:
+        """Accept nothing more of a listener, and return when it is closed. Its connections go on."""
+        done = threading.Event()
+
+        def forget() -> None:
+            if self._listeners.pop(listener.fileno(), None) is not None:
+                self._epoll.unregister(listener)
+            listener.server_close()
+            done.set()
+
+        self.call(forget)
+        done.wait()
+
+    def close(self, seconds: float) -> bool:
+        """Give answers that are on their way some time, and end all connections; return whether the thread ended."""
+        self.call(lambda: setattr(self, "_leave_by", time.monotonic() + seconds))
+        self._thread.join(seconds + LINGER)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        return not self._thread.is_alive()
+
+    def _ring(self) -> None:
+        if not self._rung:
+            self._rung = True
+            os.eventfd_write(self._bell, 1)
+
+    # Called by the selector's thread.
+
+    def at(self, when: float, call: Callable[[], None]) -> None:
+        """Make a call at a point in monotonic time."""
+        heapq.heappush(self._heap, (when, next(self._numbers), call))
+
+    def give(self, connection: Connection, seconds: float) -> None:
+        """Give a client, or who answers it, some seconds from now on."""
+        connection.deadline = time.monotonic() + seconds
+        self._time(connection)
+
+    def _run(self) -> None:
+        while not self._left:
+            try:
+                self._turn()
+            except Exception:  # this thread serves every client: no fault of ours with one of them may end it
+                log.exception("serving clients failed")
+        for connection in [*self._open.values()]:
+            self._drop(connection)
+        self._epoll.close()
+
+    def _turn(self) -> None:
+        """Take in what has happened since the last turn."""
+        until = min(self._heap[0][0] if self._heap else float("inf"), self._leave_by)
+        wait = None if until == float("inf") else max(0.0, until - time.monotonic())
+        for number, event in self._epoll.poll(wait):
+            if (connection := self._open.get(number)) is not None:
+                self._guarded(connection, self._receive, event)
+            elif number == self._bell:
+                os.eventfd_read(self._bell)
+                self._rung = False  # and only then look at what there is: who rings does it the other way round
+            elif (listener := self._listeners.get(number)) is not None:
+                self._accept(listener)
+        now = time.monotonic()
+        while self._heap and self._heap[0][0] <= now:
+            heapq.heappop(self._heap)[2]()
+        for _ in range(len(self._calls)):
+            self._calls.popleft()()
+        while (
+            self._attended or self._round_ended()
+        ):  # what is answered at once lets the next request of its client begin
+            for _ in range(len(self._attended)):
+                connection = self._attended.popleft()
+                if self._is_open(connection):
+                    self._guarded(connection, self._look_after)
+        if self._leave_by < float("inf"):
+            waiting = any(each.exchange or each.unsent for each in self._open.values())
+            self._left = not waiting or time.monotonic() >= self._leave_by
+
+    def _guarded(self, connection: Connection, serve: Callable[..., None], *words: Any) -> None:
+        try:
+            serve(connection, *words)
+        except Exception:  # a fault of ours is the end of this connection alone
+            log.exception("serving %s failed", connection.client)
+            self._drop(connection)
+
+    def _watch(self, listener: Listener) -> None:
+        if listener.fileno() >= 0:  # it may have been closed meanwhile
+            self._listeners[listener.fileno()] = listener
+            self._epoll.register(listener, select.EPOLLIN)
+
+    def _accept(self, listener: Listener) -> None:
+        for _ in range(ACCEPT_AT_ONCE):
+            try:
+                sock, address = listener.get_request()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    log.error("cannot accept a connection: %s", error.strerror)
+                    self._epoll.unregister(listener)  # it stays pending: without a rest this would spin
+                    del self._listeners[listener.fileno()]
+                    self.at(time.monotonic() + ACCEPT_PAUSE, lambda: self._watch(listener))
+                    return
+                continue  # the client has gone already
+            client = Client(*address[:2])
+            if reason := self._no_room(client.address):
+                log.warning("connection from %s refused: %s", client, reason)
+                listener.shutdown_request(sock)
+                continue
+            sock.setblocking(False)
+            connection = Connection(self, listener, sock, client, self._speech)
+            self._open[sock.fileno()] = connection
+            self._addresses[client.address] += 1
+            self._epoll.register(sock, connection.watched)
+            self.give(connection, self.options.client_timeout)
+
+    def _no_room(self, address: str) -> str:
+        if len(self._open) >= self.options.max_connections:
+            return f"{len(self._open)} are open"
+        most = self.options.max_connections_per_address or max(1, self.options.max_connections // 4)
+        if self._addresses[address] >= most:
+            return f"{self._addresses[address]} from there are open"
+        return ""
+
+    def _receive(self, connection: Connection, event: int) -> None:
+        if event & (select.EPOLLIN | _LOST):
+            try:
+                data = connection.socket.recv(CHUNK)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._drop(connection)
+                return
+            connection.received += data
+            if not data:
+                connection.ended = True
+                if event & _LOST:
+                    self._drop(connection)
+                    return
+        self._look_after(connection)
+
+    def _look_after(self, connection: Connection) -> None:
+        """Send what is unsent, begin what has come, and derive from how it stands what to wait for."""
+        while connection.unsent:
+            data = connection.unsent[0]
+            try:
+                sent = connection.socket.send(data)
+            except BlockingIOError:
+                break
+            except OSError:
+                self._drop(connection)
+                return
+            if sent == len(data):
+                connection.unsent.popleft()
+            else:
+                connection.unsent[0] = data[sent:]
+        while not (connection.exchange or connection.closing) and connection.speech.take():
+            pass
+        if not connection.exchange and not connection.unsent:
+            if connection.ended or (connection.closing and not self._shut(connection)):
+                self._drop(connection)
+                return
+            if connection.closing:
+                connection.received.clear()
+                connection.deadline = min(connection.deadline, time.monotonic() + LINGER)
+        watched = select.EPOLLOUT if connection.unsent else 0
+        ahead = connection.exchange is not None and len(connection.received) >= READ_AHEAD
+        if not (connection.ended or connection.unsent or ahead):
+            watched |= select.EPOLLIN
+        if watched != connection.watched:
+            connection.watched = watched
+            self._epoll.modify(connection.socket, watched)
+        self._time(connection)
+
+    def _shut(self, connection: Connection) -> bool:
+        """Say that nothing more comes, so that the client closes; return whether it is still there."""
+        try:
+            connection.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+        return True
+
+    def _time(self, connection: Connection) -> None:
+        """See that the deadline of a connection is looked at when it has come."""
+        if connection.deadline < connection.entry:
+            connection.entry = connection.deadline
+            self.at(connection.deadline, lambda: self._expire(connection))
+
+    def _expire(self, connection: Connection) -> None:
+        connection.entry = float("inf")
+        if not self._is_open(connection):
+            return
+        exchange = connection.exchange
+        if connection.deadline > time.monotonic():  # it has been moved meanwhile
+            self._time(connection)
+        elif connection.unsent or connection.closing:
+            self._drop(connection)  # it does not read, or does not close
+        elif exchange is not None:
+            connection.deadline = float("inf")
+            if exchange.late is not None:
+                exchange.late()
+        elif connection.speech.expired():
+            self.give(connection, self.options.client_timeout)
+            self.attend(connection)
+        else:
+            self._drop(connection)
+
+    def _is_open(self, connection: Connection) -> bool:
+        return self._open.get(connection.socket.fileno()) is connection
+
+    def _drop(self, connection: Connection) -> None:
+        """End a connection, whatever is unsent."""
+        if self._is_open(connection):
+            del self._open[connection.socket.fileno()]
+            self._addresses[connection.client.address] -= 1
+            if not self._addresses[connection.client.address]:
+                del self._addresses[connection.client.address]
+            self._epoll.unregister(connection.socket)
+            connection.socket.close()

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""HTTP/1.1 messages: a `Reader` takes requests from the bytes that have come, an `Answer` is rendered.
+
+The parser is our own because the standard library's reads from a file, and makes an e-mail message of each head, which
+takes longer than all the rest of a request. It knows no socket.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+
+from pdudaemon import __version__
+from pdudaemon.errors import RequestError
+
+LONGEST_LINE = 65536
+LONGEST_HEAD = 4 * 65536
+LONGEST_BODY = 65536
+MOST_HEADERS = 100
+
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+_LENGTH = re.compile(r"[0-9]{1,10}")
+_ORIGIN = re.compile(r"https?://[^/?]*/?", re.IGNORECASE)
+
+
+class Misdirected(RequestError):
+    """Not a request of this API: no such path, method or parameter, or not HTTP as it should be."""
+
+    kind = "misdirected"
+
+    def __init__(self, http_status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.http_status = http_status
+        self.headers = headers or {}
+
+
+class Unreadable(Misdirected):
+    """Where the next request begins cannot be known: the connection is closed after the answer."""
+
+
+@dataclass
+class Head:
+    """The first line of a request and its headers, by their names in lower case."""
+
+    method: str = "GET"
+    target: str = "/"
+    version: str = "HTTP/1.1"
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether another request may follow on the connection."""
+        return self.version != "HTTP/1.0" and "close" not in self.headers.get("connection", "").lower()
+
+    @property
+    def accepts_json(self) -> bool:
+        """Whether the client would have JSON."""
+        return self.target.startswith("/api/") or "json" in self.headers.get("accept", "")
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the client sends its body only when it is asked for."""
+        return self.headers.get("expect", "").lower() == "100-continue"
+
+    @property
+    def length(self) -> int:
+        """The length of the body. Raises: Unreadable if it has none that is taken here."""
+        length = self.headers.get("content-length", "0")
+        if "transfer-encoding" in self.headers or not _LENGTH.fullmatch(length) or int(length) > LONGEST_BODY:
+            raise Unreadable(413, f"a body must have a Content-Length of at most {LONGEST_BODY}")
+        return int(length)
+
+
+@dataclass
+class Answer:
+    """What goes back: a text, an object that becomes JSON, or just bytes. Of a ``stream`` more comes in pieces."""
+
+    status: int
+    body: str | bytes | dict[str, Any] | list[Any]
+    headers: dict[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+    stream: bool = False
+
+
+class Reader:
+    """Takes one request after the other from what has been received. ``head`` is that of the request under way."""
+
+    def __init__(self) -> None:
+        self.head = Head()
+        self._complete = False  # whether the head is
+        self._searched = 0
+
+    def take(self, received: bytearray, ended: bool) -> bytes | None:
+        """Take the next request off the beginning of ``received``; return its body, None if it has not come whole.
+
+        ``ended`` says that nothing more will come. Raises: Unreadable.
+        """
+        if not self._complete and not self._take_head(received):
+            if ended and received:
+                raise Unreadable(400, "the request is not whole")
+            return None
+        length = self.head.length
+        if len(received) < length:
+            if ended:
+                raise Unreadable(400, "the body is shorter than its Content-Length")
+            return None
+        body = bytes(received[:length])
+        del received[:length]
+        self._complete = False
+        return body
+
+    @property
+    def awaits_body(self) -> bool:
+        """Whether the head has come, and the body has not."""
+        return self._complete
+
+    def _take_head(self, received: bytearray) -> bool:
+        self.head = Head()
+        while received.startswith((b"\r", b"\n")):  # empty lines before a request are passed over: RFC 9112, 2.2
+            del received[:1]
+        end = _END_OF_HEAD.search(received, max(0, self._searched - 3))
+        if end is None:
+            self._searched = len(received)
+            self._check_beginning(received)
+            return False
+        lines = received[: end.start()].split(b"\n")
+        del received[: end.end()]
+        self._searched = 0
+        self._parse(lines)
+        self._complete = True
+        return True
+
+    def _check_beginning(self, received: bytearray) -> None:
+        """Refuse what cannot become a head any more. Raises: Unreadable."""
+        first, newline, _ = received.partition(b"\n")
+        if len(first) > LONGEST_LINE:
+            raise Unreadable(414, "the first line is too long")
+        if newline:
+            self._first_line(first)
+            if received.count(b"\n") > MOST_HEADERS + 1:
+                raise Unreadable(431, f"there are more than {MOST_HEADERS} headers")
+            if len(received) > LONGEST_HEAD:
+                raise Unreadable(431, "the head is too long")
+
+    def _parse(self, lines: list[bytearray]) -> None:
+        self._first_line(lines[0])
+        if len(lines) > MOST_HEADERS:
+            raise Unreadable(431, f"there are more than {MOST_HEADERS} headers")
+        headers = self.head.headers
+        for line in lines[1:]:
+            name, colon, value = line.decode("latin-1").partition(":")
+            name, value = name.lower(), value.strip()
+            if len(line) > LONGEST_LINE or not colon or not name or name != name.strip():
+                raise Unreadable(431 if len(line) > LONGEST_LINE else 400, "a header is not one of HTTP")
+            if name == "content-length" and headers.get(name, value) != value:
+                raise Unreadable(400, "two lengths are given")
+            headers[name] = value
+
+    def _first_line(self, line: bytearray) -> None:
+        if len(line) > LONGEST_LINE:
+            raise Unreadable(414, "the first line is too long")
+        words = line.decode(errors="replace").split()
+        if len(words) != 3 or not words[2].startswith("HTTP/"):
+            raise Unreadable(400, "the first line is not one of HTTP")
+        method, target, version = words
+        if not version.startswith("HTTP/1."):
+            raise Unreadable(505, f"{version[:20]} is not spoken here")
+        absolute = _ORIGIN.match(target)  # the form for proxies, which servers must take too: RFC 9112, 3.2.2
+        self.head.method, self.head.version = method, version
+        self.head.target = f"/{target[absolute.end() :]}" if absolute else target
+
+
+def rendered(answer: Answer, method: str, alive: bool) -> bytes:
+    """Return all that is sent for an answer, in one piece; of a stream, the head."""
+    if isinstance(answer.body, bytes):
+        body = answer.body
+    else:
+        body = f"{answer.body if isinstance(answer.body, str) else json.dumps(answer.body)}\n".encode()
+    headers = {
+        "Server": f"pdudaemon/{__version__}",
+        "Date": _date(int(time.time())),
+        **answer.headers,
+        "Content-Type": answer.content_type,
+        **({"Transfer-Encoding": "chunked"} if answer.stream else {"Content-Length": len(body)}),
+        "Cache-Control": "no-store",
+        **({} if alive else {"Connection": "close"}),
+    }
+    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + (b"" if method == "HEAD" else body)
+
+
+def chunk(line: bytes) -> bytes:
+    """Return a piece of a stream as it is sent."""
+    return b"%x\r\n%b\r\n" % (len(line), line)
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+@functools.lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)

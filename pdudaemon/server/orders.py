@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""Orders: from the words of a client, whichever way they come in, to a request or a question, and back to its answer.
+
+All that clients ask for in one turn of the selector's thread is handed to the dispatcher in one go (`Orders`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pdudaemon.config.model import LONGEST_WAIT, Config
+from pdudaemon.engine.dispatcher import Dispatcher
+from pdudaemon.engine.queries import Answer, Look
+from pdudaemon.errors import PDUDaemonError, RequestError
+from pdudaemon.power import Action, Request, Submission, Target
+from pdudaemon.server.client import Client
+from pdudaemon.server.connection import Exchange
+from pdudaemon.settings import near, parse_seconds
+
+REBOOT_DELAY = 5.0
+WORDS = ("hostname", "port", "alias", "delay", "wait", "key")
+LONGEST_KEY = 200
+ACTIONS = {**{action.value: action for action in Action}, "get-status": Action.STATUS, "restart": Action.REBOOT}
+"""The words for an action, whichever way they come in."""
+
+_DIGITS = re.compile(r"\d+(?:_\d+)*")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a client asks for, checked. ``delay`` in seconds; ``wait`` None if the client did not say.
+
+    ``key``: what was accepted with the same one before is not accepted once more, but told of. ``postponed`` is the
+    delay if the client itself asked for it, 0 if not: nobody is told that this takes too long.
+    """
+
+    action: Action
+    target: Target
+    delay: float
+    wait: float | None
+    postponed: float = 0.0
+    key: str = ""
+
+
+def order(config: Config, action: str, words: Mapping[str, str], *, numbers: bool = False) -> Order:
+    """Return the order for an action and the words that go with it: of `WORDS`, others are of no concern.
+
+    A blank word is as good as none. ``numbers``: a port of digits, as ``int`` takes them, is a number, as drivers
+    written for the existing daemon get it from the text protocol.
+
+    Raises: RequestError, naming the word that is wrong.
+    """
+    wanted = ACTIONS.get(action)
+    if wanted is None:
+        raise RequestError(f"{action!r} is none of {', '.join(Action)}{near(action, ACTIONS)}")
+    delay = duration(words, "delay", config.daemon.max_delay)
+    wait = duration(words, "wait", LONGEST_WAIT)
+    usual = REBOOT_DELAY if wanted is Action.REBOOT else 0.0
+    target = _target(config, words, numbers)
+    return Order(wanted, target, usual if delay is None else delay, wait, delay or 0.0, key(words))
+
+
+def _target(config: Config, words: Mapping[str, str], numbers: bool) -> Target:
+    given = {word for word in ("hostname", "port", "alias") if words.get(word, "").strip()}
+    if "alias" in given:
+        if len(given) > 1:
+            raise RequestError("give either alias, or hostname and port")
+        return config.node(words["alias"])
+    for word in ("hostname", "port"):
+        if word not in given:
+            raise RequestError(f"{word} is missing")
+    port = words["port"]
+    return config.target(words["hostname"], int(port) if numbers and _DIGITS.fullmatch(port) else port)
+
+
+def key(words: Mapping[str, str]) -> str:
+    """Return the idempotency key that was given, empty if there is none. Raises: RequestError."""
+    given = words.get("key", "").strip()
+    if len(given) > LONGEST_KEY or not given.isprintable() or not given.isascii():
+        raise RequestError(f"key: must be at most {LONGEST_KEY} printable characters of ASCII")
+    return given
+
+
+def duration(words: Mapping[str, str], word: str, most: float) -> float | None:
+    """Return the seconds that a word gives, None if it is not there, or blank. Raises: RequestError."""
+    if not words.get(word, "").strip():
+        return None
+    try:
+        return parse_seconds(words[word], most)
+    except ValueError as error:
+        raise RequestError(f"{word}: {error}") from None
+
+
+Told = Callable[[Request, PDUDaemonError | None], None]
+"""Is told, once, what became of a request: why it failed, or that it goes on. None: it is done; or it is accepted, if
+no more was to be waited for."""
+
+
+class Orders:
+    """The orders of one turn of the selector's thread, which alone calls all of this."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+        self._orders: list[_Wanted] = []
+        self._looks: list[Look] = []
+
+    def carry_out(self, asked: Order, client: Client, exchange: Exchange, told: Told) -> None:
+        """Have an order accepted, and its client told by ``told``; by the exchange itself if it is refused."""
+        wait = self.dispatcher.config.daemon.wait if asked.wait is None else asked.wait
+        self._orders.append(_Wanted(asked, client, exchange, told, wait))
+
+    def look(self, asked: Order, exchange: Exchange, told: Callable[[Answer], None]) -> None:
+        """Have the state of a target asked for, and its client told."""
+
+        def tell(answer: Answer) -> None:
+            if exchange.claim():
+                told(answer)
+
+        look = Look(asked.target.outlets, tell)
+        self._looks.append(look)
+        wait = self.dispatcher.patience(asked.target) if asked.wait is None else asked.wait
+        exchange.within(wait, lambda: self.dispatcher.give_up([look], wait))
+
+    def hand_over(self) -> bool:
+        """Hand the orders of this turn to the dispatcher; return whether there were any."""
+        looks, self._looks = self._looks, []
+        orders, self._orders = self._orders, []
+        if looks:
+            self.dispatcher.ask(looks)
+        if orders:
+            requests = self.dispatcher.submit([wanted.submission() for wanted in orders])
+            for wanted, request in zip(orders, requests, strict=True):
+                wanted.accepted(self.dispatcher, request)
+        return bool(looks or orders)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """An order on its way to the dispatcher. ``wait`` in seconds, without the delay that the client asked for."""
+
+    asked: Order
+    client: Client
+    exchange: Exchange
+    told: Told
+    wait: float
+
+    def submission(self) -> Submission:
+        asked = self.asked
+        waiter = self._tell if self.wait else None
+        client = self.client
+        return Submission(asked.action, asked.target, asked.delay, str(client), client.address, waiter, key=asked.key)
+
+    def accepted(self, dispatcher: Dispatcher, request: Request | PDUDaemonError) -> None:
+        """Tell what there is to tell now, and see that the rest is told in time."""
+        if isinstance(request, PDUDaemonError):
+            if self.exchange.claim():
+                self.exchange.refuse(request)
+        elif not self.wait:
+            self._tell(request, None)
+        else:
+            seconds = self.wait + self.asked.postponed
+            self.exchange.within(seconds, lambda: self._late(dispatcher, request, seconds))
+
+    def _tell(self, request: Request, trouble: PDUDaemonError | None) -> None:
+        if self.exchange.claim():
+            self.told(request, trouble)
+
+    def _late(self, dispatcher: Dispatcher, request: Request, seconds: float) -> None:
+        if self.exchange.claim():
+            self.told(request, dispatcher.so_far(request, seconds))

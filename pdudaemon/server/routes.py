@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""Which function serves which path and method: `ROUTES` is all there is."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from pdudaemon.errors import Denied, PDUDaemonError, RequestError
+from pdudaemon.power import Action
+from pdudaemon.server import api, browsers, commands, control, openflight
+from pdudaemon.server.http import HTTPExchange
+from pdudaemon.server.messages import Answer, Misdirected
+from pdudaemon.settings import near
+
+log = logging.getLogger("pdud.http")
+
+FORM = "application/x-www-form-urlencoded"
+API_WORDS = ("limit", "half", "after")
+ALSO = {"/power/control/restart": "/power/control/reboot"}
+"""Other names of paths."""
+
+Serve = Callable[[HTTPExchange, str], Answer | None]
+"""Returns the answer, or None and sees to it that there is one later. The text is what of the path is not fixed."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """What serves a method of a path.
+
+    One that ``switches`` nothing must say so: pages of strangers may ask for it. One that is ``slow`` may take more
+    than a millisecond, and is called by a thread of the pool instead of the selector's.
+    """
+
+    serve: Serve
+    switches: bool = True
+    slow: bool = False
+
+
+def _reading(serve: Serve, *methods: str, slow: bool = False) -> dict[str, Route]:
+    return dict.fromkeys(("GET", "HEAD", *methods), Route(serve, switches=False, slow=slow))
+
+
+_COMMANDS = {
+    **_reading(openflight.command(Action.STATUS), slow=True),
+    "PATCH": Route(openflight.command(Action.ON), slow=True),
+    "DELETE": Route(openflight.command(Action.OFF), slow=True),
+    "PUT": Route(openflight.command(Action.REBOOT), slow=True),
+}
+
+ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
+    (re.compile(path), methods)
+    for path, methods in (
+        (r"/power/control/(on|off|reboot)", dict.fromkeys(("GET", "POST"), Route(control.control))),
+        (r"/power/control/(?:get-)?(status)", _reading(control.status, "POST")),
+        (r"/api/v1/(pdus)", _reading(api.pdus, slow=True)),
+        (r"/api/v1/(requests)", _reading(api.requests, slow=True)),
+        (
+            r"/api/v1/requests/([0-9]{1,18})",
+            {**_reading(api.one_request, slow=True), "DELETE": Route(api.cancel, slow=True)},
+        ),
+        (
+            r"/api/v1/commands/([0-9]{1,18})",
+            {**_reading(commands.show, slow=True), "DELETE": Route(commands.cancel, slow=True)},
+        ),
+        (r"/(healthz)", _reading(api.health, slow=True)),
+        (r"/()", _COMMANDS),
+        (r"/(nodes)", _reading(openflight.nodes, slow=True)),
+        (r"/(groups)", _reading(openflight.groups, slow=True)),
+    )
+)
+
+
+def serve(exchange: HTTPExchange, body: bytes) -> None:
+    """Have a request served. Called by the selector's thread."""
+    head = exchange.head
+    listener = exchange.connection.listener
+    try:
+        exchange.client = listener.permit(exchange.client, head.headers.get("authorization", ""))
+        route, word = _found(exchange)
+    except PDUDaemonError as error:
+        _refuse(exchange, error)
+        return
+    run = functools.partial(_run, exchange, route, word, body)
+    if browsers.concerns(head.headers):
+        name = None if listener.access.by_token else listener.options.hostname
+        # It may have to ask the name service.
+        exchange.connection.connections.later(functools.partial(_checked, exchange, route, name, run))
+    elif route.slow:
+        exchange.connection.connections.later(run)
+    else:
+        run()
+
+
+def _checked(exchange: HTTPExchange, route: Route, name: str | None, run: Callable[[], None]) -> None:
+    try:
+        browsers.check(exchange.head.headers, route.switches, exchange.dispatcher.config.daemon.origins, name)
+    except PDUDaemonError as error:
+        _refuse(exchange, error)
+        return
+    if route.slow:
+        run()
+    else:
+        exchange.connection.connections.call(run)
+
+
+def _run(exchange: HTTPExchange, route: Route, word: str, body: bytes) -> None:
+    try:
+        exchange.words = _words(exchange, body)
+        answer = route.serve(exchange, word)
+    except PDUDaemonError as error:
+        _refuse(exchange, error)
+        return
+    except Exception:  # a fault of ours with one request: its client must not wait for ever
+        log.exception("%s %s from %s", exchange.head.method, exchange.path, exchange.client)
+        _refuse(exchange, PDUDaemonError("internal error: see the log of the daemon"))
+        return
+    if answer is not None and exchange.claim():
+        exchange.answer(answer)
+
+
+def _refuse(exchange: HTTPExchange, error: PDUDaemonError) -> None:
+    if not exchange.claim():
+        return
+    if isinstance(error, Denied) and exchange.path in openflight.PATHS:
+        log.warning("%s %s from %s: %s", exchange.head.method, exchange.path, exchange.client, error)
+        exchange.answer(openflight.forbidden(error, exchange.head.headers.get("authorization", "")))
+    else:
+        exchange.refuse(error)
+
+
+def _found(exchange: HTTPExchange) -> tuple[Route, str]:
+    method, path = exchange.head.method, ALSO.get(exchange.path, exchange.path)
+    for pattern, methods in ROUTES:
+        match = pattern.fullmatch(path)
+        if match is None:
+            continue
+        if method in methods:
+            return methods[method], match[1]
+        if path in openflight.PATHS:
+            return Route(openflight.not_found, switches=False), ""
+        raise Misdirected(405, f"{method} is not for this path: nothing was done", {"Allow": ", ".join(methods)})
+    raise Misdirected(404, f"there is nothing at {path!r}")
+
+
+def _words(exchange: HTTPExchange, body: bytes) -> dict[str, str]:
+    """Return the words of a query and a form.
+
+    Of OpenFlight's, from any method, and the last counts. Of the legacy routes, as the existing daemon takes them: the
+    first that is not blank. A POST, which that one has not, and the API take no word twice, and the API none that it
+    does not know.
+    """
+    head, path = exchange.head, exchange.path
+    openflights = path in openflight.PATHS
+    pairs = parse_qsl(head.target.partition("?")[2], keep_blank_values=True)
+    if body and (head.method in ("POST", "PATCH", "PUT") or openflights):
+        if head.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
+            pairs += parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
+        elif not openflights:
+            raise RequestError(f"a body must be {FORM}")
+    if head.headers.get("idempotency-key", "").strip():  # as draft-ietf-httpapi-idempotency-key-header has it
+        pairs = [pair for pair in pairs if pair[0] != "key"]
+        pairs.append(("key", head.headers["idempotency-key"].strip().strip('"')))
+    if openflights:
+        return dict(pairs)
+    pairs = [(word, value) for word, value in pairs if value.strip()]
+    words = dict(reversed(pairs))
+    api_path = path.startswith("/api/")
+    if len(words) < len(pairs) and (api_path or head.method == "POST"):
+        raise RequestError("a parameter is given more than once")
+    if api_path:
+        words.pop("key", None)  # it may come with whatever a client asks for
+    for word in words if api_path else ():
+        if word not in API_WORDS:
+            raise Misdirected(400, f"unknown parameter {word!r}{near(word, API_WORDS)}")
+    return words

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""The legacy text protocol: ``hostname port command [delay]``, answered by ``ack`` or ``nack: reason``.
+
+An alias takes the place of hostname and port (``board7 reboot``); ``delay=SECONDS``, ``wait=SECONDS`` and ``key=KEY``
+may follow. ``status`` is answered by ``on``, ``off`` or ``unknown``.
+
+Old clients send no newline. With one, the text is taken line by line; without one, a text that is a whole request is
+taken at once, the beginning of one is given time to go on, and what cannot become one is refused at once. After the
+last answer the connection is closed, as it always was; and after the first text that has not the form of a request:
+what comes then might be the body of a POST, which any web page can have a browser send here.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+
+from pdudaemon.engine.queries import Answer
+from pdudaemon.errors import PDUDaemonError, RequestError
+from pdudaemon.power import Action, Reading, Request
+from pdudaemon.server.connection import Connection, Exchange
+from pdudaemon.server.orders import ACTIONS, Orders, order
+from pdudaemon.settings import parse_seconds
+
+log = logging.getLogger("pdud.tcp")
+
+LONGEST = 1024
+FRAGMENT_PATIENCE = 2.0  # seconds to wait for the rest of what may be the beginning of a request
+FORM = "not a request: hostname port command [delay]"
+_NAMED = re.compile("(wait|delay|key)=(.*)")
+_LAST_WORD = re.compile(
+    r"[0-9]*\.?[0-9]*"
+    r"|w(a(i(t(=[0-9]*\.?[0-9]*)?)?)?)?"
+    r"|d(e(l(a(y(=[0-9]*\.?[0-9]*)?)?)?)?)?"
+    r"|k(e(y(=\S*)?)?)?"
+)
+
+
+class TextExchange(Exchange):
+    """A text that has come, and the line that answers it. With ``last``, no further text is taken."""
+
+    __slots__ = ("last",)
+
+    def __init__(self, connection: Connection, last: bool) -> None:
+        super().__init__(connection)
+        self.last = last
+
+    def answer(self, text: str) -> None:
+        """Send the answer. Called by who has claimed it."""
+        self.connection.finish(f"{text}\n".encode(), close=self.last or not self.connection.received)
+
+    def refuse(self, error: PDUDaemonError) -> None:
+        """Say no. Called by who has claimed it."""
+        log.warning("nack to %s: %s", self.connection.client, error)
+        self.answer(f"nack: {error.told}")
+
+
+class TextSpeech:
+    """Takes the texts of one connection."""
+
+    def __init__(self, connection: Connection, orders: Orders) -> None:
+        self._connection = connection
+        self._orders = orders
+        self._over = False  # nothing more is to come of what has been received
+        self._first = True
+
+    def take(self) -> bool:
+        text = self._next()
+        if text is None:
+            return False
+        self._first = False
+        _serve(self._orders, TextExchange(self._connection, last=not _has_form(text)), text)
+        return True
+
+    def expired(self) -> bool:
+        self._over = True
+        return bool(self._connection.received.strip())
+
+    def _next(self) -> str | None:
+        """Take the next text that is to be answered off what has been received."""
+        received = self._connection.received
+        while (end := received.find(b"\n")) >= 0:
+            line = received[:end].decode(errors="replace")
+            del received[: end + 1]
+            if line.strip() or self._first:
+                return line
+        if not received:
+            return None
+        text = received.decode(errors="replace")
+        whole = _has_form(text) and not text.endswith("=")
+        if whole or self._over or self._connection.ended or not _may_go_on(text):
+            received.clear()
+            return text if text.strip() or self._first else None
+        self._connection.deadline = min(self._connection.deadline, time.monotonic() + FRAGMENT_PATIENCE)
+        return None
+
+
+def _serve(orders: Orders, exchange: TextExchange, text: str) -> None:
+    try:
+        client = exchange.connection.listener.permit(exchange.connection.client, None)
+        asked = order(orders.dispatcher.config, *_words(text), numbers=True)
+    except PDUDaemonError as error:
+        exchange.claim()
+        exchange.refuse(error)
+        return
+
+    def told(request: Request, trouble: PDUDaemonError | None) -> None:
+        if trouble is None:
+            exchange.answer("ack")
+        else:
+            exchange.refuse(trouble)
+
+    def seen(answer: Answer) -> None:
+        if isinstance(answer, Reading):
+            exchange.answer(str(answer.state))
+        else:
+            exchange.refuse(answer)
+
+    if asked.action is Action.STATUS:
+        orders.look(asked, exchange, seen)
+    else:
+        orders.carry_out(asked, client, exchange, told)
+
+
+def _words(text: str) -> tuple[str, dict[str, str]]:
+    """Return the action and the other words of a text. Raises: RequestError if it is not of the form."""
+    given = text.split()
+    if not _readable(text, given):
+        raise RequestError(FORM)
+    words: dict[str, str] = {}
+    while given and (named := _NAMED.fullmatch(given[-1])) and named[1] not in words:
+        words[named[1]] = named[2]
+        given.pop()
+    if len(given) in (3, 4) and (given[2] in ACTIONS or given[1] not in ACTIONS):
+        words["hostname"], words["port"] = given[:2]
+        action, *delay = given[2:]
+    elif len(given) in (2, 3) and given[1] in ACTIONS:
+        words["alias"] = given[0]
+        action, *delay = given[1:]
+    else:
+        raise RequestError(FORM)
+    if delay:
+        if words.get("delay"):
+            raise RequestError("two delays are given")
+        words["delay"] = delay[0]
+    return action, words
+
+
+def _readable(text: str, words: list[str]) -> bool:
+    return len(text) <= LONGEST and all(word.isprintable() for word in words)
+
+
+def _has_form(text: str) -> bool:
+    """Whether a text has the form of a request."""
+    try:
+        action, words = _words(text)
+        for word in ("delay", "wait"):
+            parse_seconds(words.get(word) or "0")
+    except (RequestError, ValueError):
+        return False
+    return action in ACTIONS
+
+
+def _may_go_on(text: str) -> bool:
+    """Whether a text that is not complete can become a request by more text."""
+    given = text.split()
+    if not _readable(text, given):
+        return False
+    if len(given) < 3:
+        return True
+    last_is_open = not text[-1].isspace()
+    if len(given) == 3 and last_is_open:
+        return given[1] in ACTIONS or any(action.startswith(given[2]) for action in ACTIONS)
+    if given[2] not in ACTIONS and given[1] not in ACTIONS:
+        return False
+    return len(given) <= 7 and (not last_is_open or bool(_LAST_WORD.fullmatch(given[-1])))

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: MIT
+"""Having a device to oneself, as a worker has."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pdudaemon.engine.device import Device
+from pdudaemon.transports.deadline import Deadline
+
+NEVER = threading.Event()
+
+
+@contextmanager
+def holding(device: Device, seconds: float) -> Iterator[int | None]:
+    """Hold the lock on the file of a device, and give it back at once; yield the descriptor."""
+    try:
+        yield device.take(Deadline(seconds), NEVER)
+    finally:
+        device.release(keep=False)
