@@ -55,6 +55,7 @@ class SNMPDriver(PDUDriver):
     """Switches by SET, and takes nothing for done that the agent has not confirmed."""
 
     models: ClassVar[Mapping[str, OutletRow]] = {}
+    stable_names = True  # users give them, and they stay in the device; one that is there twice is told by the engine
     row: OutletRow
     _found: Fitting | None = None
 

@@ -52,6 +52,9 @@ SYMBOLS: dict[tuple[str, str], Column] = {
     ("CPS-MIB", "ePDUOutletControlOutletCommand"): Column(
         f"{_ENTERPRISES}.3808.1.1.3.3.3.1.1.4", 1, 2, f"{_ENTERPRISES}.3808.1.1.3.3.5.1.1.4", _ONE_ON_TWO_OFF
     ),
+    ("CPS-MIB", "ePDU2OutletSwitchedControlCommand"): Column(
+        f"{_ENTERPRISES}.3808.1.1.6.6.1.5.1.5", 1, 2, f"{_ENTERPRISES}.3808.1.1.6.6.1.4.1.5", _ONE_ON_TWO_OFF
+    ),
     ("POWER-ETHERNET-MIB", "pethPsePortAdminEnable"): Column("1.3.6.1.2.1.105.1.1.1.3", 1, 2, None, _ONE_ON_TWO_OFF),
     ("IF-MIB", "ifAdminStatus"): Column("1.3.6.1.2.1.2.2.1.7", 1, 2, None, _ONE_ON_TWO_OFF),
     ("RFC1213-MIB", "ifAdminStatus"): Column("1.3.6.1.2.1.2.2.1.7", 1, 2, None, _ONE_ON_TWO_OFF),

@@ -136,6 +136,12 @@ V2 = {"community": "private", "onsetting": 1, "offsetting": 2}
             f"{E}.3808.1.1.3.3.3.1.1.4.8",
             f"{E}.3808.1.1.3.3.5.1.1.4.8",
         ),
+        (
+            {"mib": "CPS-MIB", "controlpoint": "ePDU2OutletSwitchedControlCommand"},
+            "8",
+            f"{E}.3808.1.1.6.6.1.5.1.5.8",
+            f"{E}.3808.1.1.6.6.1.4.1.5.8",
+        ),
         ({"oid": ".1.3.6.1.2.1.105.1.1.1.3.1.*"}, "7", "1.3.6.1.2.1.105.1.1.1.3.1.7", None),
         (
             {"mib": "Sentry3-MIB", "controlpoint": "outletControlAction"},
@@ -370,3 +376,19 @@ def test_the_daemon(net_snmp: Snmpd, daemon: Callable[..., Daemon]) -> None:
     assert started.stop() == 0
     assert AUTH not in started.log_text()
     assert PRIV not in started.log_text()
+
+
+def test_all_outlets_of_a_column() -> None:
+    """Where the port is one number at one place, the whole column is read; else the settings do not say which there are."""
+    with fake.Agent() as agent:
+        agent.outlets["3"] = "on"
+        settings = {"driver": "snmpv2c", **V2, "community": fake.COMMUNITY, "snmpport": agent.port}
+        for where in ({"oid": f"{CTL}.*"}, {"mib": "PowerNet-MIB", "controlpoint": "sPDUOutletCtl"}):
+            assert SNMP.reads_outlets({**settings, **where})
+            told = begun(SNMP("127.0.0.1", {**settings, **where})).read_outlets()
+            assert {each.port: each.state for each in told} == agent.outlets
+        inside = {"mib": "Pulizzi", "controlpoint": "outlet*Command", "inside_number": 1, "static_ending": 0}
+        for where in ({"oid": f"{CTL}.1"}, {"oid": f"{E}.4711.*.2.*.0"}, inside):
+            assert not SNMP.reads_outlets({**settings, **where})
+            with pytest.raises(PermanentError, match="do not say which outlets"):
+                begun(SNMP("127.0.0.1", {**settings, **where})).read_outlets()

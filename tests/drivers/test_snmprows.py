@@ -164,6 +164,45 @@ def test_inlets_of_recordings(playing: Playing) -> None:
     assert told("riedo_updu")["phase L1"].watts == 272
 
 
+NO_SCALE = ["baytech_mrp", "baytech_rpc", "synlink"]  # of some of what they measure, so that it is not told
+IN_WORDS = [
+    "gude_old",
+    "raritan_px1",
+    "rittal_cmc3",
+    "tycon_tpdin",
+    "wti_snmp",
+]  # what is read is not told in columns alone
+
+
+@pytest.mark.parametrize("word", [word for word, row in snmprows.FACTS.items() if {"pdu", "phase"} & {*row}])
+def test_inlets(word: str, playing: Playing) -> None:
+    """Each quantity of the whole, of phases and of banks, with its factor; what is not there is not told."""
+    row = snmprows.FACTS[word]
+    row = {**row, "b": row.get("b", "").replace("{m}", "81")}
+    segments = [segment for key in ("pdu", "phase") for segment in row.get(key, "").split(" ; ")]
+    if word in (*NO_SCALE, *IN_WORDS):
+        segments = segments[:1] if word == "raritan_px1" else []
+    table = snmprows.facts(word)
+    objects = {table.at(table.read, port): (INTEGER, b"\1") for port in table.indices if table.read}
+    wanted = set()
+    for place, segment in enumerate(segments):
+        for letter, (template, factor) in snmprows.quantities(row, segment).items():
+            raw = 100 * (place + 1) + len(wanted)
+            where = re.sub(r"\{[a-z]+\}", "1", snmprows.with_mac(template))
+            if where not in objects:
+                objects[where] = snmprows.typed(raw)
+                wanted.add((snmprows.QUANTITIES[letter], round(raw * factor, 6)))
+    made = playing(word, objects, table.object_id, table.descr, **SETTINGS.get(word, {}))
+    read = {
+        (name, round(value, 6)) for each in made.read_inlets() for name, value in measured(each) if value is not None
+    }
+    assert read == wanted
+
+
+def measured(reading: InletReading) -> Iterator[tuple[str, float | None]]:
+    yield from ((name, getattr(reading, name)) for name in ("watts", "volts", "amps", "watt_hours"))
+
+
 @pytest.mark.parametrize("word", [word for word, row in snmprows.FACTS.items() if "fw=" in row.get("id", "")])
 def test_who_it_is(word: str, playing: Playing) -> None:
     row = snmprows.FACTS[word]

@@ -47,6 +47,13 @@ class Tables:
             return "gauge", "1" if on else "0"
         return ("integer", str(values[column][0 if on else 1])) if column in values else None
 
+    def after(self, oid: str) -> str:
+        """Return the object after one below the same base, empty if there is none."""
+        base = next(base for base in BASES if f"{oid}.".startswith(f"{base}."))
+        columns = {EPDU: [f"{EPDU}.2.0", f"{EPDU}.3.0", f"{EPDU}.4.0"], DIGIPOWER: []}.get(base, [base])
+        there = [f"{column}.{n}" for column in columns for n in OUTLETS] or [base]
+        return next((each for each in there if arcs(each) > arcs(oid)), "")
+
     def pending(self, on: bool) -> int:
         """Return an ePDU's state: 0 off, 1 on, 2 pending off, 3 pending on."""
         left = int((self.folder / "pending").read_text())
@@ -86,6 +93,11 @@ class Tables:
         return "DONE"
 
 
+def arcs(oid: str) -> list[int]:
+    """Return the numbers of an OID."""
+    return [*map(int, oid.strip(".").split("."))]
+
+
 def main() -> None:
     """Answer what the agent asks, until it ends."""
     tables = Tables(Path(sys.argv[1]))
@@ -99,7 +111,8 @@ def main() -> None:
             print(tables.write(oid, kind, plain), flush=True)
         elif command:
             oid = sys.stdin.readline().strip()
-            found = tables.read(oid) if command == "get" else None
+            oid = oid if command == "get" else tables.after(oid)
+            found = tables.read(oid) if oid else None
             print("\n".join((oid, *found)) if found else "NONE", flush=True)
 
 

@@ -37,6 +37,7 @@ CTL = f"{E}.318.1.1.4.4.2.1.3"
 RPDU2_CONTROL = f"{E}.318.1.1.26.9.2.4.1.5"
 RPDU2_STATUS = f"{E}.318.1.1.26.9.2.3.1.5"
 PRIVATE = Community("private")
+SHA_AES = ("USM_AUTH_HMAC96_SHA", "USM_PRIV_CFB128_AES")
 
 
 def at(port: int, login: Community | User = PRIVATE, patience: float = 5.0) -> Agent:
@@ -59,6 +60,64 @@ def test_set_and_get(net_snmp: Snmpd, version: str) -> None:
         assert agent.get(f".{CTL}.1", Deadline(60)) == value
     assert agent.get("1.3.6.1.2.1.1.5.0", Deadline(60)) == socket.gethostname()
     assert agent.get("1.3.6.1.2.1.1.2.0", Deadline(60)) == f"{E}.8072.3.2.10"
+
+
+@pytest.mark.parametrize("login", [Community("private", "1"), PRIVATE, User("sha_aes", AUTH, PRIV, *SHA_AES)])
+@pytest.mark.parametrize("bulk", [True, False])
+def test_columns_and_many_objects_at_once(net_snmp: Snmpd, login: Community | User, bulk: bool) -> None:
+    for n in net_snmp.outlets:
+        net_snmp.flip(n, "on" if n in "28" else "off")
+    agent = at(net_snmp.port, login)
+    wanted = {(int(n),): 1 if n in "28" else 2 for n in net_snmp.outlets}
+    reversed_ = {index: 3 - value for index, value in wanted.items()}
+    columns = [CTL, f".{RPDU2_STATUS}", f"{E}.318.1.1.99", CTL]
+    assert agent.columns(columns, Deadline(60), bulk) == [wanted, reversed_, {}, wanted]
+    assert agent.columns([f"{E}.534.6.6.7.6.6.1.2"], Deadline(60), bulk)[0].keys() == {(0, n) for n in range(1, 9)}
+    oids = [f"{CTL}.{n}" for n in range(1, 9)] + [f"{CTL}.9", f"{RPDU2_STATUS}.2", f"{E}.9.9", f"{CTL}.1", f"{CTL}.2"]
+    assert agent.values(oids, Deadline(60)) == [2, 1, 2, 2, 2, 2, 2, 1, None, 2, None, 2, 1]
+    assert agent.columns([], Deadline(60)) == [] and agent.values([], Deadline(60)) == []
+
+
+class Circling(fake.Agent):
+    """Has the same object after each."""
+
+    def _next(self, name: str) -> str:
+        return f"{CTL}.1"
+
+
+class Narrow(fake.Agent):
+    """Has room for one object in an answer, and says so."""
+
+    def respond(self, pdu: wire.PDU, version: int) -> wire.PDU:
+        much = len(pdu.objects) * (pdu.index or 1 if pdu.tag == wire.BULK else 1) > 1
+        return pdu.answered(wire.TOO_BIG) if much else super().respond(pdu, version)
+
+
+class Vague(fake.Agent):
+    """Says that some object is not there, and not which."""
+
+    def respond(self, pdu: wire.PDU, version: int) -> wire.PDU:
+        answer = super().respond(pdu, version)
+        return answer._replace(index=0) if answer.status else answer
+
+
+@pytest.mark.parametrize("version", ["1", "2c"])
+@pytest.mark.parametrize("kind", [Narrow, Vague, fake.Agent])
+def test_columns_of_an_agent_with_limits(kind: type[fake.Agent], version: str) -> None:
+    with kind() as agent:
+        asked = at(agent.port, Community(fake.COMMUNITY, version))
+        wanted = {(n,): 2 for n in range(1, 9)}
+        assert asked.columns([f"{E}.9", CTL, f"{E}.999", CTL], Deadline(60)) == [{}, wanted, {}, wanted]
+        assert asked.values([f"{CTL}.1", f"{E}.9.1", f"{CTL}.8", f"{CTL}.9"], Deadline(60)) == [2, None, 2, None]
+
+
+def test_columns_of_an_agent_that_goes_round_in_circles_or_does_not_answer() -> None:
+    with Circling() as agent, pytest.raises(TransientError, match="goes round in circles at GETBULK"):
+        at(agent.port, Community(fake.COMMUNITY)).columns([CTL], Deadline(60))
+    with fake.Agent(Mood.DEAF) as agent, pytest.raises(DeviceTimeout, match=r"no answer from .* to GETBULK"):
+        at(agent.port, Community(fake.COMMUNITY)).columns([CTL], Deadline(0.3))
+    with fake.Agent(Mood.BUSY) as agent, pytest.raises(TransientError, match=r"refused GETBULK .*resourceUnavailable"):
+        at(agent.port, Community(fake.COMMUNITY)).columns([CTL, f"{E}.9"], Deadline(60))
 
 
 @pytest.mark.parametrize(

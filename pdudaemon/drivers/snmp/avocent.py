@@ -11,9 +11,34 @@ Quirks: a port of a console server is port.pdu.outlet (Cyclades: port.outlet), w
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pdudaemon.drivers.snmpoutlet import SNMPDriver
 from pdudaemon.drivers.snmprow import ENTERPRISES, Inlet, Labels, Meter, OutletRow, Scaled
 from pdudaemon.power import State
+
+_ACS = OutletRow(
+    about="Avocent ACS6000 console server with PDUs on its serial ports",
+    base=f"{ENTERPRISES}.10418.16.2",
+    control=".5.5.1.6.{port}.{pdu}.{n}",
+    on=2,
+    off=3,
+    status=".5.5.1.5.{port}.{pdu}.{n}",
+    states={2: State.ON, 1: State.OFF},
+    parts={"port": None, "pdu": 1},
+    lags=True,
+    name=".5.5.1.4.{port}.{pdu}.{n}",
+    inlets=(
+        Inlet(
+            watts=Scaled(".5.3.1.51.{port}.{pdu}", 0.1),
+            volts=".5.3.1.45.{port}.{pdu}",
+            amps=Scaled(".5.3.1.39.{port}.{pdu}", 0.1),
+            kind="pdu",
+        ),
+    ),
+    labels=Labels("Avocent", model=".1.2.0", serial=".1.4.0", firmware=".1.7.0"),
+    systems={f"{ENTERPRISES}.10418.16.1": ""},
+)
 
 
 class Avocent(SNMPDriver):
@@ -61,49 +86,9 @@ class Avocent(SNMPDriver):
             labels=Labels("Avocent", model=".1.2.0", serial=".1.4.0", firmware=".1.7.0"),
             systems={f"{ENTERPRISES}.10418.17.1": ""},
         ),
-        "avocent_acs": OutletRow(
-            about="Avocent ACS6000 console server with PDUs on its serial ports",
-            base=f"{ENTERPRISES}.10418.16.2",
-            control=".5.5.1.6.{port}.{pdu}.{n}",
-            on=2,
-            off=3,
-            status=".5.5.1.5.{port}.{pdu}.{n}",
-            states={2: State.ON, 1: State.OFF},
-            parts={"port": None, "pdu": 1},
-            lags=True,
-            name=".5.5.1.4.{port}.{pdu}.{n}",
-            inlets=(
-                Inlet(
-                    watts=Scaled(".5.3.1.51.{port}.{pdu}", 0.1),
-                    volts=".5.3.1.45.{port}.{pdu}",
-                    amps=Scaled(".5.3.1.39.{port}.{pdu}", 0.1),
-                    kind="pdu",
-                ),
-            ),
-            labels=Labels("Avocent", model=".1.2.0", serial=".1.4.0", firmware=".1.7.0"),
-            systems={f"{ENTERPRISES}.10418.16.1": ""},
-        ),
-        "avocent_acs8000": OutletRow(
-            about="Avocent ACS8000, as avocent_acs with base E.10418.26.2",
-            base=f"{ENTERPRISES}.10418.26.2",
-            control=".5.5.1.6.{port}.{pdu}.{n}",
-            on=2,
-            off=3,
-            status=".5.5.1.5.{port}.{pdu}.{n}",
-            states={2: State.ON, 1: State.OFF},
-            parts={"port": None, "pdu": 1},
-            lags=True,
-            name=".5.5.1.4.{port}.{pdu}.{n}",
-            inlets=(
-                Inlet(
-                    watts=Scaled(".5.3.1.51.{port}.{pdu}", 0.1),
-                    volts=".5.3.1.45.{port}.{pdu}",
-                    amps=Scaled(".5.3.1.39.{port}.{pdu}", 0.1),
-                    kind="pdu",
-                ),
-            ),
-            labels=Labels("Avocent", model=".1.2.0", serial=".1.4.0", firmware=".1.7.0"),
-            systems={f"{ENTERPRISES}.10418.26.1": ""},
+        "avocent_acs": _ACS,
+        "avocent_acs8000": replace(
+            _ACS, about="Avocent ACS8000", base=f"{ENTERPRISES}.10418.26.2", systems={f"{ENTERPRISES}.10418.26.1": ""}
         ),
         "cyclades_pm": OutletRow(
             about="Cyclades ACS with AlterPath PM",

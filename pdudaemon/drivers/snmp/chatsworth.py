@@ -15,7 +15,7 @@ import re
 
 from pdudaemon.drivers.snmpfinder import Fitting
 from pdudaemon.drivers.snmpoutlet import SNMPDriver
-from pdudaemon.drivers.snmprow import ENTERPRISES, Labels, Meter, OutletRow, Scaled
+from pdudaemon.drivers.snmprow import ENTERPRISES, Inlet, Labels, Meter, OutletRow, Scaled
 from pdudaemon.errors import PermanentError
 from pdudaemon.settings import Kind, Setting
 
@@ -43,6 +43,14 @@ def _row(mac: str) -> OutletRow:
         name=outlet(4),
         meter=Meter(
             volts=Scaled(outlet(7), 0.1), amps=Scaled(outlet(6), 0.01), watt_hours=Scaled(outlet(10), 0.0027778)
+        ),
+        inlets=(
+            Inlet(
+                volts=Scaled(f".3.110.1.5.{{i}}.{which}", 0.1),
+                amps=Scaled(f".3.110.1.3.{{i}}.{which}", 0.01),
+                kind="phase",
+                name="branch",
+            ),
         ),
         labels=Labels(
             "Chatsworth", model=f".2.10.1.2.{which}", serial=f".2.10.1.18.{which}", firmware=f".2.10.1.11.{which}"

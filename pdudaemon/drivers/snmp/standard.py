@@ -16,7 +16,9 @@ from pdudaemon.drivers.snmprow import Inlet, Labels, OutletRow
 
 
 class Standard(SNMPDriver):
-    """What  makes."""
+    """What any maker makes."""
+
+    stable_names = False  # the name of a PoE port is that of its kind
 
     models = {
         "poe_snmp": OutletRow(

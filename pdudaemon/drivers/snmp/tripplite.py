@@ -11,80 +11,58 @@ Quirks: the object that is SET always reads 0. Some have ``tripplite`` as the co
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pdudaemon.drivers.snmpoutlet import SNMPDriver
 from pdudaemon.drivers.snmprow import ENTERPRISES, Inlet, Labels, Meter, OutletRow, Scaled
+
+_PDU = OutletRow(
+    about="Tripp Lite PDU by PowerAlert 12.06+/15/20 (WEBCARDLX, LX platform, PADM)",
+    base=f"{ENTERPRISES}.850.1.1.3.2",
+    control=".3.3.1.1.6.{dev}.{n}",
+    on=2,
+    off=1,
+    status=".3.3.1.1.4.{dev}.{n}",
+    parts={"dev": 1},
+    name=".3.3.1.1.2.{dev}.{n}",
+    meter=Meter(
+        watts=".3.3.1.1.9.{dev}.{n}",
+        volts=Scaled(".3.3.1.1.7.{dev}.{n}", 0.1),
+        amps=Scaled(".3.3.1.1.8.{dev}.{n}", 0.01),
+    ),
+    inlets=(
+        Inlet(watts=".2.1.1.9.{dev}", amps=Scaled(".2.1.1.16.{dev}", 0.01), kind="pdu"),
+        Inlet(
+            watts=".3.2.1.1.8.{dev}.{i}",
+            volts=Scaled(".3.2.1.1.4.{dev}.{i}", 0.1),
+            amps=Scaled(".3.2.1.1.5.{dev}.{i}", 0.01),
+            kind="phase",
+        ),
+        Inlet(amps=Scaled(".3.4.1.1.4.{dev}.{i}", 0.01), kind="bank", name="breaker"),
+    ),
+    labels=Labels(
+        "Tripp Lite",
+        model=f"{ENTERPRISES}.850.1.1.1.2.1.5.{{dev}}",
+        serial=f"{ENTERPRISES}.850.1.1.2.1.1.5.{{dev}}",
+        firmware=f"{ENTERPRISES}.850.1.1.2.1.1.4.{{dev}}",
+    ),
+    systems={
+        f"{ENTERPRISES}.850.1.1.1": "",
+        f"{ENTERPRISES}.850.1": "POWERALERT",
+        f"{ENTERPRISES}.850": "POWERALERT",
+    },
+)
 
 
 class TrippLite(SNMPDriver):
     """What Tripp Lite makes."""
 
     models = {
-        "tripplite": OutletRow(
-            about="Tripp Lite PDU by PowerAlert 12.06+/15/20 (WEBCARDLX, LX platform, PADM)",
-            base=f"{ENTERPRISES}.850.1.1.3.2",
-            control=".3.3.1.1.6.{dev}.{n}",
-            on=2,
-            off=1,
-            status=".3.3.1.1.4.{dev}.{n}",
-            parts={"dev": 1},
-            name=".3.3.1.1.2.{dev}.{n}",
-            meter=Meter(
-                watts=".3.3.1.1.9.{dev}.{n}",
-                volts=Scaled(".3.3.1.1.7.{dev}.{n}", 0.1),
-                amps=Scaled(".3.3.1.1.8.{dev}.{n}", 0.01),
-            ),
-            inlets=(
-                Inlet(watts=".2.1.1.9.{dev}", amps=Scaled(".2.1.1.16.{dev}", 0.01), kind="pdu"),
-                Inlet(
-                    watts=".3.2.1.1.8.{dev}.{i}",
-                    volts=Scaled(".3.2.1.1.4.{dev}.{i}", 0.1),
-                    amps=Scaled(".3.2.1.1.5.{dev}.{i}", 0.01),
-                    kind="phase",
-                ),
-                Inlet(amps=Scaled(".3.4.1.1.4.{dev}.{i}", 0.01), kind="bank", name="breaker"),
-            ),
-            labels=Labels(
-                "Tripp Lite",
-                model=f"{ENTERPRISES}.850.1.1.1.2.1.5.{{dev}}",
-                serial=f"{ENTERPRISES}.850.1.1.2.1.1.5.{{dev}}",
-                firmware=f"{ENTERPRISES}.850.1.1.2.1.1.4.{{dev}}",
-            ),
-            systems={
-                f"{ENTERPRISES}.850.1.1.1": "",
-                f"{ENTERPRISES}.850.1": "POWERALERT",
-                f"{ENTERPRISES}.850": "POWERALERT",
-            },
-        ),
-        "tripplite_ats": OutletRow(
+        "tripplite": _PDU,
+        "tripplite_ats": replace(
+            _PDU,
             about="Tripp Lite ATS outlets",
             base=f"{ENTERPRISES}.850.1.1.3.4",
-            control=".3.3.1.1.6.{dev}.{n}",
-            on=2,
-            off=1,
-            status=".3.3.1.1.4.{dev}.{n}",
-            parts={"dev": 1},
-            name=".3.3.1.1.2.{dev}.{n}",
-            meter=Meter(
-                watts=".3.3.1.1.9.{dev}.{n}",
-                volts=Scaled(".3.3.1.1.7.{dev}.{n}", 0.1),
-                amps=Scaled(".3.3.1.1.8.{dev}.{n}", 0.01),
-            ),
-            inlets=(
-                Inlet(watts=".2.1.1.9.{dev}", amps=Scaled(".2.1.1.16.{dev}", 0.01), kind="pdu"),
-                Inlet(
-                    watts=".3.2.1.1.8.{dev}.{i}",
-                    volts=Scaled(".3.2.1.1.4.{dev}.{i}", 0.1),
-                    amps=Scaled(".3.2.1.1.5.{dev}.{i}", 0.01),
-                    kind="phase",
-                ),
-                Inlet(amps=Scaled(".3.4.1.1.4.{dev}.{i}", 0.01), kind="bank", name="breaker"),
-            ),
-            labels=Labels(
-                "Tripp Lite",
-                model=f"{ENTERPRISES}.850.1.1.1.2.1.5.{{dev}}",
-                serial=f"{ENTERPRISES}.850.1.1.2.1.1.5.{{dev}}",
-                firmware=f"{ENTERPRISES}.850.1.1.2.1.1.4.{{dev}}",
-            ),
             systems={f"{ENTERPRISES}.850.1.1.1": ""},
         ),
         "tripplite_ups": OutletRow(
