@@ -107,8 +107,16 @@ class SNMPDriver(PDUDriver):
         return {name: short for name, key in keys.items() if key and len(key.encode()) < _SHORTEST_KEY}
 
     def row_of(self, port: str) -> OutletRow:
-        """Return the row that a port goes by. Raises: as `rows`, where it is to be found out."""
-        return self._fitting().row
+        """Return the row that a port goes by.
+
+        Raises: PermanentError, where the row is to be found out, if none fits or the port is none of its.
+        """
+        row = self._fitting().row
+        try:
+            row.canonical(port)
+        except ValueError as error:  # it could not be told at acceptance
+            raise PermanentError(str(error)) from None
+        return row
 
     @hook
     def reads_outlets(self) -> bool:
@@ -199,6 +207,9 @@ class SNMPDriver(PDUDriver):
     def _check_outlet(self, row: OutletRow, says: int | str | None, port: str) -> None:
         if not row.is_outlet(says):
             raise PermanentError(f"there is no outlet {port}: what the device has there is none")
+
+    def _bombout(self) -> None:
+        self._found = None  # it may be another device by now
 
     def _agent(self) -> Agent:
         return Agent(self.hostname.strip("[]"), self.snmpport, self.login(), self.snmptimeout)

@@ -159,6 +159,11 @@ class OutletRow:
         for template in self._other_templates():
             if not OID.fullmatch(_PART.sub("1", self.whole(template))):
                 raise ValueError(f"{template!r} is not a numeric OID")
+        for pattern in (*self.systems.values(), *self.only[1:]):
+            try:
+                re.compile(pattern)
+            except (re.error, TypeError):
+                raise ValueError(f"{pattern!r} is not a pattern, of a sysDescr or of what `only` names") from None
         for name, value in (("on", self.on), ("off", self.off), *((put.oid, put.value) for put in self._puts())):
             if not isinstance(value, tuple) and not self._fits(value):
                 raise ValueError(f"{name}: {value!r} is not a value of the syntax {self.syntax}")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.drivers.snmpoutlet import OutletRow, Put, SNMPDriver
+from pdudaemon.drivers.snmpoutlet import Inlet, Meter, OutletRow, Put, Scaled, SNMPDriver
 from pdudaemon.settings import Setting, integer, seconds, text
 from pdudaemon.transports.snmp import Syntax
 from tests.support.process import Daemon, eventually, install_plugin
@@ -304,6 +304,11 @@ ROW = {"control": "1.3.6.1.4.1.99999.1.{n}", "on": 1, "off": 2}
         ({"pending": 3}, "pending is 3"),
         ({"pending": "3"}, "pending is '3'"),
         ({"on": "1"}, "on: '1' is not a value of the syntax"),
+        ({"meter": Meter(watts="1.3.6.x.{n}")}, "'1.3.6.x.{n}' is not a numeric OID"),
+        ({"name": "1.3.6.1.4.1.99999.4.0"}, "has no {n} for the outlet"),
+        ({"inlets": (Inlet(amps=Scaled("amps", 0.1)),)}, "'amps' is not a numeric OID"),
+        ({"absent": "0"}, "absent is '0'; it must be a tuple"),
+        ({"systems": {"1.3.6.1.4.1.99999": "("}}, "'(' is not a pattern"),
         ({"on": True}, "on: True is not a value"),
         ({"off": 2**31}, "off: 2147483648 is not a value"),
         ({"off": -1, "syntax": Syntax.UNSIGNED}, "off: -1 is not a value"),

@@ -255,6 +255,34 @@ def test_the_row_that_fits_is_found_once(caplog: pytest.LogCaptureFixture) -> No
         assert len(agent.pdus) == before + 1
 
 
+def test_a_port_of_a_row_that_was_found_out(playing: Playing) -> None:
+    """What acceptance could not know is refused before anything is SET; a port has one spelling."""
+    older = {f"1.3.6.1.4.1.38783.3.{n + 1}.0": (INTEGER, b"\1") for n in range(1, 20)}
+    made = playing("teracom_tcw", older, "1.3.6.1.4.1.38783", "TCW181B-CM")
+    assert made.handle("status", 8) is State.ON
+    for port in (9, 19, "1.2"):
+        for action in ("on", "status"):
+            with pytest.raises(PermanentError, match=f"'{port}' is not a port"):
+                made.handle(action, port)
+    with pytest.raises(PermanentError, match="refused SET"):  # by the recording, which takes none
+        made.handle("on", 8)
+    assert strategies.find("powertek").canonical_port("1.03", {"driver": "powertek"}) == "3"
+
+
+def test_another_device_in_its_place() -> None:
+    """After a failure it is found out anew what is there."""
+    with Agent(table=snmprows.facts("apc_rpdu2")) as agent, Agent(table=snmprows.facts("hpe_pdu")) as other:
+        made = begun(strategies.find("snmp")("127.0.0.1", {"driver": "snmp", "community": fake.COMMUNITY}))
+        made.snmpport = agent.port  # type: ignore[attr-defined]
+        made.handle("on", 3)
+        made.snmpport = other.port  # type: ignore[attr-defined]
+        with pytest.raises(PermanentError):
+            made.handle("on", 2)
+        made._bombout()
+        made.handle("on", 2)
+        assert other.outlets["2"] == "on"
+
+
 def test_values_of_another_firmware_are_never_sent(playing: Playing) -> None:
     """PWT and SPS have the same objects with other values: without a word of sysDescr nothing is SET."""
     table = snmprows.facts("powertek")
