@@ -15,19 +15,7 @@ from pdudaemon.drivers.hooks import Traits
 from pdudaemon.errors import RequestError
 from pdudaemon.power import Outlet, Target
 from pdudaemon.ranges import expanded
-from pdudaemon.settings import (
-    Kind,
-    Options,
-    Setting,
-    choice,
-    integer,
-    near,
-    networks,
-    seconds,
-    sites,
-    text,
-    without,
-)
+from pdudaemon.settings import Kind, Options, Setting, choice, integer, near, networks, seconds, sites, text, without
 
 PROTOCOLS = ("tcp", "http", "both")
 LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR")

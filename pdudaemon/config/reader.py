@@ -15,14 +15,7 @@ from typing import TypeVar
 from pdudaemon.config import jsonfile, nodes, topology
 from pdudaemon.config.faults import Faults, Location
 from pdudaemon.config.jsonfile import Object
-from pdudaemon.config.model import (
-    LEVELS,
-    Config,
-    DaemonOptions,
-    ListenerOptions,
-    PDUConfig,
-    locked,
-)
+from pdudaemon.config.model import LEVELS, Config, DaemonOptions, ListenerOptions, PDUConfig, locked
 from pdudaemon.config.nodes import Node
 from pdudaemon.config.pdus import pdu
 from pdudaemon.config.topology import Topology

@@ -13,11 +13,7 @@ from typing import Any
 
 from pdudaemon.drivers.apcbase import APCBase
 from pdudaemon.drivers.driver import counted
-from pdudaemon.errors import (
-    FailedRequestException,
-    PermanentError,
-    UnknownCommandException,
-)
+from pdudaemon.errors import FailedRequestException, PermanentError, UnknownCommandException
 from pdudaemon.transports.telnet import Menu
 
 _ESCAPE = "\x1b"

@@ -18,13 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pdudaemon.drivers.apcconsole import COMMAND_PROMPT, MENUS, APCConsole, Console
-from pdudaemon.drivers.readings import (
-    Identity,
-    InletReading,
-    OutletReading,
-    label,
-    quantity,
-)
+from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.dialogue import Dialogue

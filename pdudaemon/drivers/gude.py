@@ -20,13 +20,7 @@ from typing import Any
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.drivers.network import tcp_port
-from pdudaemon.drivers.readings import (
-    InletReading,
-    OutletReading,
-    label,
-    quantity,
-    stated,
-)
+from pdudaemon.drivers.readings import InletReading, OutletReading, label, quantity, stated
 from pdudaemon.errors import DeviceError, PermanentError, TransientError, both
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text

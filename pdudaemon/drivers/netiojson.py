@@ -19,13 +19,7 @@ from typing import Any
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice, login, tcp_port
-from pdudaemon.drivers.readings import (
-    Identity,
-    InletReading,
-    OutletReading,
-    label,
-    quantity,
-)
+from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer

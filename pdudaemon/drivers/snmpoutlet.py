@@ -23,14 +23,7 @@ from pdudaemon.drivers.snmprow import Inlet, Labels, Meter, OutletRow, Put, Scal
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from pdudaemon.settings import Kind, Setting, choice, integer, seconds, text
-from pdudaemon.transports.snmp import (
-    AUTH_PROTOCOLS,
-    LONGEST_WAIT,
-    PRIV_PROTOCOLS,
-    Agent,
-    Community,
-    User,
-)
+from pdudaemon.transports.snmp import AUTH_PROTOCOLS, LONGEST_WAIT, PRIV_PROTOCOLS, Agent, Community, User
 
 __all__ = ["Inlet", "Labels", "Meter", "OutletRow", "Put", "SNMPDriver", "Scaled", "index"]
 

@@ -18,13 +18,7 @@ from typing import Any
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver, counted
 from pdudaemon.drivers.network import WebDevice
-from pdudaemon.drivers.readings import (
-    Identity,
-    InletReading,
-    OutletReading,
-    label,
-    quantity,
-)
+from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text

@@ -15,16 +15,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from pdudaemon.errors import PDUDaemonError, of_kind
-from pdudaemon.power import (
-    Action,
-    Command,
-    Outcome,
-    Outlet,
-    Phase,
-    Request,
-    State,
-    Target,
-)
+from pdudaemon.power import Action, Command, Outcome, Outlet, Phase, Request, State, Target
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)  # of statements, in rows
 SENSELESS = (ValueError, TypeError, LookupError, RecursionError)  # what a row that makes no sense raises

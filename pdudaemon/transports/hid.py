@@ -20,14 +20,7 @@ from typing import Any, Self
 
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
-from pdudaemon.transports.usb import (
-    BRIEF_SECONDS,
-    RELEASE_SECONDS,
-    denied,
-    identified,
-    no_access,
-    pick,
-)
+from pdudaemon.transports.usb import BRIEF_SECONDS, RELEASE_SECONDS, denied, identified, no_access, pick
 
 __all__ = ["HIDDevice", "find", "identified", "pick"]
 
