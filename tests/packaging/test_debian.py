@@ -41,6 +41,14 @@ def test_the_version_is_that_of_the_program(name: str) -> None:
     assert version and version[1].replace("~", ".") == __version__
 
 
+def test_the_build_tests_what_is_there() -> None:
+    """What pytest is told to select, it leaves out without a word where nothing has that name."""
+    rules = (DEBIAN / "rules").read_text().replace("\\\n", " ")
+    words = re.findall(r"\btest_\w+", rules.partition("LIBRARIES := ")[2].partition("\n")[0])
+    files = [path.stem for path in (ROOT / "tests").rglob("test_*.py")]
+    assert words and [word for word in words if not any(word in file for file in files)] == []
+
+
 def test_only_a_fault_of_the_configuration_keeps_the_service_down() -> None:
     unit = dict(line.split("=", 1) for line in (DEBIAN / "pdudaemon.service").read_text().splitlines() if "=" in line)
     assert unit["RestartPreventExitStatus"] == str(ConfigError.exit_code)
