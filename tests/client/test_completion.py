@@ -85,4 +85,4 @@ def test_completion_without_a_server() -> None:
             "/nonexistent/pduclient on ",
             PATH=os.environ["PATH"],
         )
-    assert offers == ["", "", ""] and time.monotonic() - begin < 8
+    assert offers == ["", "", ""] and time.monotonic() - begin < 30

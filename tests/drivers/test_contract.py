@@ -38,14 +38,15 @@ FAMILIES = [
     if hasattr(module := importlib.import_module(f"tests.devices.{found.name}"), "NAMES")
 ]
 NAMES = {name: family for family in FAMILIES for name in family.NAMES}
+MANY = 20  # names of a family that are rows of one driver and one fake: of these every seventh is tried in bad moods
 MOODS = [
     pytest.param(name, mood, id=f"{name}-{mood}")
     for name, family in NAMES.items()
     for mood in Mood
-    if mood in family.MOODS
+    if mood in family.MOODS and (mood is Mood.WELL or len(family.NAMES) <= MANY or [*family.NAMES].index(name) % 7 == 0)
 ]
 PATIENT = 15.0
-TIMEOUT = {Mood.DEAF: 0.2, Mood.BUSY: 0.5, Mood.GARBLED: 0.5}
+TIMEOUT = {Mood.DEAF: 0.2, Mood.BUSY: 0.5, Mood.GARBLED: 1.0}
 HANDS = {"on": Action.ON, "off": Action.OFF}
 
 
