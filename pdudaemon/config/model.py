@@ -58,7 +58,7 @@ class DaemonOptions(Options):
     max_queue_per_address = Setting(
         integer(0, 1000000),
         0,
-        "requests of one address accepted and not ended, for one PDU; 0: a quarter of `max_queue`, at least 1",
+        "requests of one address accepted and not ended, for one PDU; 0: a quarter of `max_queue`, at least 32",
     )
     history = Setting(integer(0, 10000000), 10000, "ended requests that are remembered")
     topology = Setting(text, "", "an OpenFlight Power `topology.yaml`, whose nodes, platforms and groups are added")

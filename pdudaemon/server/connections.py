@@ -33,6 +33,7 @@ CHUNK = 65536
 READ_AHEAD = 65536  # bytes that a client may send ahead of the answer that it waits for
 ACCEPT_AT_ONCE = 64  # connections taken from one listener before others have their turn
 ACCEPT_PAUSE = 0.1  # seconds without accepting when the machine has no descriptor left
+THREAD_PAUSE = 1.0  # seconds before asking again for a thread that the machine would not give
 LINGER = 2.0  # seconds for a client to close what we have closed
 POOL = 2  # threads for answers that take long to make
 _LOST = select.EPOLLHUP | select.EPOLLERR
@@ -81,7 +82,12 @@ class Connections:
 
     def later(self, what: Callable[[], None]) -> None:
         """Have a thread of the pool make a call that may take long."""
-        self._pool.submit(what)
+        try:
+            self._pool.submit(what)
+        except RuntimeError as error:  # no thread is to be had: the call waits for one, which we ask for again
+            if self._leave_by == float("inf"):
+                log.error("an answer waits: %s", error)
+                self.call(lambda: self.at(time.monotonic() + THREAD_PAUSE, lambda: self.later(lambda: None)))
 
     def attend(self, connection: Connection, at_once: bool = True) -> None:
         """Have the selector's thread look after a connection, at once or when it wakes up next."""
@@ -135,6 +141,7 @@ class Connections:
                 self._turn()
             except Exception:  # this thread serves every client: no fault of ours with one of them may end it
                 log.exception("serving clients failed")
+                os.eventfd_write(self._bell, 1)  # what the turn has not come to must not wait for the next event
         for connection in [*self._open.values()]:
             self._drop(connection)
         self._epoll.close()
@@ -245,7 +252,8 @@ class Connections:
                 connection.unsent.popleft()
             else:
                 connection.unsent[0] = data[sent:]
-        while not (connection.exchange or connection.closing) and connection.speech.take():
+        # Who does not read what he has asked for gets no more of it made.
+        while not (connection.exchange or connection.closing or connection.unsent) and connection.speech.take():
             pass
         if not connection.exchange and not connection.unsent:
             if connection.ended or (connection.closing and not self._shut(connection)):

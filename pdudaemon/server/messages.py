@@ -151,8 +151,10 @@ class Reader:
 
     def _parse(self, lines: list[bytearray]) -> None:
         self._first_line(lines[0])
-        if len(lines) > MOST_HEADERS:
+        if len(lines) > MOST_HEADERS + 1:
             raise Unreadable(431, f"there are more than {MOST_HEADERS} headers")
+        if sum(map(len, lines)) > LONGEST_HEAD:
+            raise Unreadable(431, "the head is too long")
         headers = self.head.headers
         for line in lines[1:]:
             name, colon, value = line.decode("latin-1").partition(":")

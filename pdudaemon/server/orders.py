@@ -6,6 +6,7 @@ All that clients ask for in one turn of the selector's thread is handed to the d
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from pdudaemon.power import Action, Request, Submission, Target
 from pdudaemon.server.client import Client
 from pdudaemon.server.connection import Exchange
 from pdudaemon.settings import near, parse_seconds
+
+log = logging.getLogger("pdud.listener")
 
 REBOOT_DELAY = 5.0
 WORDS = ("hostname", "port", "alias", "delay", "wait", "key")
@@ -104,7 +107,7 @@ class Orders:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.dispatcher = dispatcher
         self._orders: list[_Wanted] = []
-        self._looks: list[Look] = []
+        self._looks: list[tuple[Look, Exchange]] = []
 
     def carry_out(self, asked: Order, client: Client, exchange: Exchange, told: Told) -> None:
         """Have an order accepted, and its client told by ``told``; by the exchange itself if it is refused."""
@@ -119,20 +122,26 @@ class Orders:
                 told(answer)
 
         look = Look(asked.target.outlets, tell)
-        self._looks.append(look)
         wait = self.dispatcher.patience(asked.target) if asked.wait is None else asked.wait
+        self._looks.append((look, exchange))
         exchange.within(wait, lambda: self.dispatcher.give_up([look], wait))
 
     def hand_over(self) -> bool:
         """Hand the orders of this turn to the dispatcher; return whether there were any."""
         looks, self._looks = self._looks, []
         orders, self._orders = self._orders, []
-        if looks:
-            self.dispatcher.ask(looks)
-        if orders:
-            requests = self.dispatcher.submit([wanted.submission() for wanted in orders])
-            for wanted, request in zip(orders, requests, strict=True):
-                wanted.accepted(self.dispatcher, request)
+        try:
+            if looks:
+                self.dispatcher.ask([look for look, _ in looks])
+            if orders:
+                requests = self.dispatcher.submit([wanted.submission() for wanted in orders])
+                for wanted, request in zip(orders, requests, strict=True):
+                    wanted.accepted(self.dispatcher, request)
+        except Exception:  # a fault of ours: who has not been answered must not wait for ever
+            log.exception("%d requests and %d questions could not be handed over", len(orders), len(looks))
+            for exchange in [exchange for _, exchange in looks] + [wanted.exchange for wanted in orders]:
+                if exchange.claim():
+                    exchange.refuse(PDUDaemonError("internal error: see the log of the daemon"))
         return bool(looks or orders)
 
 

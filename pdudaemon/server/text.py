@@ -48,7 +48,7 @@ class TextExchange(Exchange):
 
     def answer(self, text: str) -> None:
         """Send the answer. Called by who has claimed it."""
-        self.connection.finish(f"{text}\n".encode(), close=self.last or not self.connection.received)
+        self.connection.finish(f"{text}\n".encode(), close=self.last or not self.connection.received.strip())
 
     def refuse(self, error: PDUDaemonError) -> None:
         """Say no. Called by who has claimed it."""
@@ -97,14 +97,6 @@ class TextSpeech:
 
 
 def _serve(orders: Orders, exchange: TextExchange, text: str) -> None:
-    try:
-        client = exchange.connection.listener.permit(exchange.connection.client, None)
-        asked = order(orders.dispatcher.config, *_words(text), numbers=True)
-    except PDUDaemonError as error:
-        exchange.claim()
-        exchange.refuse(error)
-        return
-
     def told(request: Request, trouble: PDUDaemonError | None) -> None:
         if trouble is None:
             exchange.answer("ack")
@@ -117,10 +109,16 @@ def _serve(orders: Orders, exchange: TextExchange, text: str) -> None:
         else:
             exchange.refuse(answer)
 
-    if asked.action is Action.STATUS:
-        orders.look(asked, exchange, seen)
-    else:
-        orders.carry_out(asked, client, exchange, told)
+    try:
+        client = exchange.connection.listener.permit(exchange.connection.client, None)
+        asked = order(orders.dispatcher.config, *_words(text), numbers=True)
+        if asked.action is Action.STATUS:
+            orders.look(asked, exchange, seen)
+        else:
+            orders.carry_out(asked, client, exchange, told)
+    except PDUDaemonError as error:
+        if exchange.claim():
+            exchange.refuse(error)
 
 
 def _words(text: str) -> tuple[str, dict[str, str]]:
