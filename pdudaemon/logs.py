@@ -37,6 +37,10 @@ def printable(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text) - LONGEST} more characters)"
 
 
+def _shown(message: object) -> str:
+    return ascii(message)[:200] if isinstance(message, str) else type(message).__name__
+
+
 class LineFormatter(logging.Formatter):
     """One line for each record, and one for each line of a traceback; marked with its priority for the journal."""
 
@@ -49,7 +53,8 @@ class LineFormatter(logging.Formatter):
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        lines = [printable(line) for line in super().format(record).split("\n")]
+        first, *others = super().format(record).split("\n")
+        lines = [printable(first), *(f"  {printable(line)}" for line in others)]  # none of them looks like another's
         if self._journal:
             mark = f"<{_PRIORITIES.get(record.levelno, 6)}>"
             lines = [mark + line for line in lines]
@@ -83,7 +88,11 @@ class LogWriter(logging.Handler):
         if len(self._waiting) >= MOST_WAITING:
             self._lost += 1
             return
-        record.msg, record.args = record.getMessage(), None
+        try:
+            record.msg = record.getMessage()
+        except Exception as error:  # a driver's line, or what it holds: whoever logs is not to fail for that
+            record.msg = f"a line that cannot be put into words ({type(error).__name__}): {_shown(record.msg)}"
+        record.args = None
         self._waiting.append(record)
         if not self._wake.is_set():
             self._wake.set()

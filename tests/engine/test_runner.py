@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from pdudaemon.config import reader
 from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.engine import dispatcher
+from pdudaemon.engine import dispatcher, runner
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Look
 from pdudaemon.engine.store import MEMORY, Store
@@ -179,4 +180,57 @@ def test_there_is_an_end_to_what_waits_in_the_queue_of_a_busy_worker(tmp_path: P
     eventually(lambda: not rack.dispatcher._fleet.runners["pdu"].waiting)
     answer = rack.dispatcher.look(outlets[0], 30)
     assert "its queue is full" not in str(answer)
+    rack.stop()
+
+
+def workers() -> list[str]:
+    """Return the names of the workers' threads that there are."""
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("pdu "))
+
+
+def test_a_worker_that_is_idle_ends_and_another_one_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "IDLE", 0.01)
+    rack = Rack(tmp_path, {"left": {}, "right": {}})
+    for _ in range(5):
+        for name in ("left", "right"):
+            assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target(name)), 30)
+        eventually(lambda: not workers())
+        assert not rack.dispatcher.pulse(10).hangs
+    requests = [submitted(rack.dispatcher, Action.OFF, rack.target("left")) for _ in range(300)]
+    for request in requests:  # the worker may end at any moment: none of them is left behind
+        assert awaited(rack.dispatcher, request, 30)
+    assert rack.seen == {"left": "ooooo" + "f" * 300, "right": "ooooo"}
+    assert rack.stop() == []
+
+
+def test_a_job_that_comes_as_the_worker_ends_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "IDLE", 0.0)
+    rack = Rack(tmp_path, {"pdu": {}})
+    for _ in range(500):
+        assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("pdu")), 30)
+    rack.stop()
+
+
+def test_without_threads_one_pdu_waits_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "THREAD_PAUSE", 0.05)
+    rack = Rack(tmp_path, {"left": {}, "right": {}})
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("right")), 30)
+    with monkeypatch.context() as patch:
+        refused = threading.Event()
+
+        def refuse(_: threading.Thread) -> None:
+            refused.set()
+            raise RuntimeError("can't start new thread")
+
+        patch.setattr(threading.Thread, "start", refuse)
+        late = [submitted(rack.dispatcher, action, rack.target("left")) for action in (Action.ON, Action.OFF)]
+        assert refused.wait(30)
+        for _ in range(20):
+            assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.OFF, rack.target("right")), 30)
+        assert rack.seen["left"] == "" and not rack.dispatcher.pulse(10).hangs
+    for request in late:
+        assert awaited(rack.dispatcher, request, 30)
+    assert rack.seen["left"] == "of"
     rack.stop()
