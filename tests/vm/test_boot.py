@@ -91,7 +91,7 @@ def test_reload(service: Service) -> None:
     before = service.main
     systemctl("reload", "pdudaemon")
     assert eventually(lambda: service.power("on", "other", 1).status == 200)
-    service.configure('{"pdus": {"pdu": {"driver": "dumy"}, "other": {"driver": "dummy"}}}')
+    service.configure({"pdus": {"pdu": {"driver": "dumy"}, "other": {"driver": "dummy"}}})
     systemctl("reload", "pdudaemon")
     eventually(lambda: "reloaded with a new fault" in service.show("StatusText"))
     assert "dumy" in service.journal() and service.power("on", "pdu", 1).status == 503
@@ -122,7 +122,7 @@ def test_log_lines_have_priorities(service: Service) -> None:
 
 
 def test_killed_in_the_middle_of_a_reboot(service: Service) -> None:
-    rebooting(service, 1, delay=3)
+    rebooting(service, 1, delay=10)
     before = service.main
     os.kill(before, signal.SIGKILL)
     eventually(lambda: service.main not in (0, before))
