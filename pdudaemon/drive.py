@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import signal
 import sys
 from dataclasses import replace
@@ -100,6 +101,8 @@ def _switch(dispatcher: Dispatcher, signals: SignalPipe, asked: Order) -> int:
 
 
 def _tell(text: str) -> None:
-    """Say something on standard error, if it is read: who does not read it must not hear of success by that."""
+    """Say something on standard error, behind what has been logged; who does not read that must not hear of success."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
     with contextlib.suppress(OSError):
         print(f"pdudaemon: {text}", file=sys.stderr, flush=True)

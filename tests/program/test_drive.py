@@ -78,6 +78,12 @@ def test_exit_codes_and_reasons(program: Daemon, line: str, code: int, words: st
     assert words in ended.stderr and "Traceback" not in ended.stderr, ended.stderr
 
 
+def test_why_it_failed_is_the_last_line(program: Daemon) -> None:
+    """Behind what is logged, so that a script may take it."""
+    said = drive(program, "--hostname deaf --port 1 --request on").stderr.splitlines()
+    assert len(said) > 1 and said[-1] == "pdudaemon: deaf: no answer within 0.3 s"
+
+
 @pytest.mark.real_program
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_between_the_halves_of_a_reboot_it_switches_on_at_once(
