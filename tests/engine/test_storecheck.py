@@ -98,7 +98,7 @@ def test_a_bad_byte_behind_which_there_is_nothing(tmp_path: Path, caplog: pytest
     for suffix in ("", "-wal"):
         shutil.copy(tmp_path / f"first{suffix}", f"{path}{suffix}")
     store.close()
-    spoil(wal(path), wal(path).stat().st_size - 100)
+    spoil(wal(path), wal(path).stat().st_size - 104)
     assert ports(path) == [*range(1, BOARDS)]
     assert f"THESE BOARDS MAY BE OFF: pdu port {BOARDS}" in said(caplog).splitlines()[1]
 

@@ -218,7 +218,7 @@ def test_what_may_pass_by_itself_ends_with_another_status(daemon: Callable[..., 
 
 
 def test_who_waits_when_the_daemon_stops_is_told_that_it_goes_on(daemon: Callable[..., Daemon]) -> None:
-    started = daemon({f"pdu{number}": {"driver": "dummy"} for number in range(32)})
+    started = daemon({f"pdu{number}": {"driver": "dummy"} for number in range(32)}, max_connections_per_address=1000)
     accept = {"Accept": "application/json"}
 
     def ask(number: int) -> Reply:
