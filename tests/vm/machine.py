@@ -39,7 +39,7 @@ from tests.vm.base import base, program
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = ["debian", "pdudaemon", "pduclient", "share", "tests", "setup.cfg", "pyproject.toml"]
 CGROUPS = Path("/sys/fs/cgroup")
-SECONDS = 600.0
+SECONDS = 1800.0
 STOP_BOUND = 30.0
 
 # On a machine whose PID 1 is not systemd: control groups of its own, where that of the container finds nobody else.
