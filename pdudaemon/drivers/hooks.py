@@ -90,15 +90,13 @@ def traits(driver: type[PDUDriver], settings: Mapping[str, Any]) -> Traits:
 
 
 def _canonical_port(canonical_port: Callable[[str], str], port: str) -> str:
-    try:
+    def spelled() -> str:
         found = canonical_port(port)
-    except ValueError as error:
-        raise ValueError(_asked("canonical_port", partial(str, error))) from None
-    except BaseException as error:
-        raise _failed("canonical_port", error) from error
-    if not isinstance(found, str) or not found:
-        raise _failed("canonical_port", _wrong(found, "text"))
-    return found
+        if not isinstance(found, str) or not found:
+            raise _wrong(found, "text")
+        return found
+
+    return _asked("canonical_port", spelled, meant=(ValueError,))
 
 
 def attached(driver: type[PDUDriver], deadline: Deadline) -> Iterator[Attached]:
@@ -117,18 +115,14 @@ def attached(driver: type[PDUDriver], deadline: Deadline) -> Iterator[Attached]:
         yield device
 
 
-def _asked(name: str, hook: Callable[[], T], meant: tuple[type[DeviceError], ...] = ()) -> T:
+def _asked(name: str, hook: Callable[[], T], meant: tuple[type[Exception], ...] = ()) -> T:
     """Return what a hook returns. Raises: ValueError, whatever it raises; what is ``meant``, in its own words."""
     try:
         return hook()
     except meant as error:
         raise ValueError(_asked(name, partial(str, error))) from None
     except BaseException as error:  # a plugin's own code: SystemExit and worse must not end the daemon either
-        raise _failed(name, error) from error
-
-
-def _failed(name: str, error: BaseException) -> ValueError:
-    return ValueError(f"the driver fails at {name}: {described(error)}")
+        raise ValueError(f"the driver fails at {name}: {described(error)}") from error
 
 
 def _hook(driver: type[PDUDriver], name: str) -> Callable[..., Any]:
