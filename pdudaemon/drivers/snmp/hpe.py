@@ -15,6 +15,13 @@ from pdudaemon.drivers.snmpoutlet import SNMPDriver
 from pdudaemon.drivers.snmprow import ENTERPRISES, Inlet, Labels, Meter, OutletRow, Put, Scaled
 from pdudaemon.power import State
 
+_LABELS = Labels(
+    "HPE",
+    model=f"{ENTERPRISES}.232.165.1.2.2.0",
+    serial=f"{ENTERPRISES}.232.165.1.2.7.0",
+    firmware=f"{ENTERPRISES}.232.165.1.2.3.0",
+)
+
 
 class HPE(SNMPDriver):
     """What HPE makes."""
@@ -48,12 +55,7 @@ class HPE(SNMPDriver):
                     kind="phase",
                 ),
             ),
-            labels=Labels(
-                "HPE",
-                model=f"{ENTERPRISES}.232.165.1.2.2.0",
-                serial=f"{ENTERPRISES}.232.165.1.2.7.0",
-                firmware=f"{ENTERPRISES}.232.165.1.2.3.0",
-            ),
+            labels=_LABELS,
             systems={f"{ENTERPRISES}.232.165.7": ""},
         ),
         "hpe_g2_pdu": OutletRow(
@@ -85,12 +87,7 @@ class HPE(SNMPDriver):
                     kind="phase",
                 ),
             ),
-            labels=Labels(
-                "HPE",
-                model=f"{ENTERPRISES}.232.165.1.2.2.0",
-                serial=f"{ENTERPRISES}.232.165.1.2.7.0",
-                firmware=f"{ENTERPRISES}.232.165.1.2.3.0",
-            ),
+            labels=_LABELS,
             systems={f"{ENTERPRISES}.232.165.11": ""},
         ),
     }
