@@ -95,7 +95,7 @@ class Lanes:
 
     def resume(self, request: Request) -> None:
         """Take up a request of an earlier run, or say why not."""
-        lost = {outlet: absence for outlet in request.remaining if (absence := self._absence(outlet)) is not None}
+        lost = self._lost(request)
         disabled = [outlet for outlet in lost if self._disabled(outlet)]
         if disabled and len(lost) == len(request.remaining):
             self._keep(request, disabled[0])
@@ -334,7 +334,7 @@ class Lanes:
     def end_impossible(self) -> None:
         """End the requests for ports that, by a new configuration, there are not any more."""
         for request in list(self.live.values()):
-            lost = {outlet: absence for outlet in request.remaining if (absence := self._absence(outlet)) is not None}
+            lost = self._lost(request)
             whole = len(lost) == len(request.remaining)
             for outlet, absence in lost.items():
                 self._lose(request, outlet, absence)
@@ -391,6 +391,10 @@ class Lanes:
             problem = request.trouble or request.error
             record["reason"] = None if problem is None else problem.told
         return record
+
+    def _lost(self, request: Request) -> dict[Outlet, PDUDaemonError]:
+        """Return the outlets of a request that cannot be switched by the configuration as it is, and why."""
+        return {outlet: absence for outlet in request.remaining if (absence := self._absence(outlet)) is not None}
 
     def _absence(self, outlet: Outlet) -> PDUDaemonError | None:
         """Return why an outlet cannot be switched by the configuration as it is; None: it can."""
