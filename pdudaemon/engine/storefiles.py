@@ -13,7 +13,6 @@ import itertools
 import os
 import shutil
 import sqlite3
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -21,7 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from pdudaemon.errors import StoreError
+from pdudaemon.errors import DeviceTimeout, StoreError
+from pdudaemon.transports.deadline import Deadline
 
 MEMORY = ":memory:"
 TRIAL = 256 * 1024  # bytes for which a file system that is not full has room
@@ -66,14 +66,14 @@ def locked(path: str) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
         raise StoreError(f"the store cannot be opened: {why(path, error)}: {path}") from None
-    give_up = time.monotonic() + LINGER
+    patience = Deadline(LINGER)
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return descriptor
         except OSError:
-            if time.monotonic() < give_up:
-                threading.Event().wait(0.01)
+            with suppress(DeviceTimeout):
+                patience.pause(0.01)
                 continue
             os.close(descriptor)
             raise StoreError(f"the store is in use by another pdudaemon: {path}") from None
