@@ -3,25 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from pdudaemon.drivers import declarations, hooks
+from pdudaemon.drivers import hooks
 from pdudaemon.drivers.driver import Named, Numbered, PDUDriver, hook, numbered
 from pdudaemon.drivers.tasmota import Tasmota
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
 
-
-@pytest.fixture(autouse=True)
-def words() -> Iterator[None]:
-    """Forget the words of the classes that a test defines."""
-    before = {**declarations.registered}
-    yield
-    declarations.registered.clear()
-    declarations.registered.update(before)
+pytestmark = pytest.mark.usefixtures("words")
 
 
 def canonical(driver: type[PDUDriver], port: str, settings: Mapping[str, Any]) -> str:

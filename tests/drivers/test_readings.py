@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from pdudaemon.drivers import declarations, hooks
+from pdudaemon.drivers import hooks
 from pdudaemon.drivers.driver import Named, Numbered, PDUDriver
 from pdudaemon.drivers.dummy import Dummy
 from pdudaemon.drivers.ports import Ports
@@ -20,13 +20,7 @@ from tests.support.action import begun
 MINE: Mapping[str, Any] = {"driver": "mine"}
 
 
-@pytest.fixture(autouse=True)
-def words() -> Iterator[None]:
-    """Forget the words of the classes that a test defines."""
-    before = {**declarations.registered}
-    yield
-    declarations.registered.clear()
-    declarations.registered.update(before)
+pytestmark = pytest.mark.usefixtures("words")
 
 
 def test_the_ports_one_by_one() -> None:
