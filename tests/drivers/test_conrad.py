@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from pdudaemon.drivers.conrad import Conrad
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.base.device import Mood
-from tests.devices.base.scripted import Scripted, conversation
+from tests.devices.base.scripted import Scripted, conversation, replay_on_line
 from tests.devices.conrad import GET_OPTION, SET_OPTION, SET_SINGLE, Cascade, frame
 from tests.support.action import begun
 
@@ -38,14 +36,7 @@ def test_the_conversations_against_the_driver(name: str, act) -> None:
 @pytest.mark.parametrize("name", ["status", "on", "off"])
 def test_the_conversations_against_the_fake(name: str) -> None:
     with Cascade(1) as device:
-        line = os.open(device.path, os.O_RDWR | os.O_NOCTTY)
-        for asked, said in sample(name):
-            os.write(line, asked)
-            heard = b""
-            while len(heard) < len(said):
-                heard += os.read(line, 100)
-            assert heard == said
-        os.close(line)
+        replay_on_line(sample(name), device.path)
         assert device.outlets["2"] == ("on" if name == "on" else "off")
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices import devantechds
 from tests.devices.base.device import Mood
-from tests.devices.base.scripted import Scripted, conversation
+from tests.devices.base.scripted import Scripted, conversation, replay
 from tests.devices.devantechds import Board
 from tests.support.action import begun
 
@@ -33,10 +32,7 @@ def test_the_conversation_against_the_driver() -> None:
 
 def test_the_conversation_against_the_fake() -> None:
     with Board("devantech_ds378") as device:
-        with socket.create_connection(("127.0.0.1", device.port), 5) as client:
-            for asked, said in SAMPLE:
-                client.sendall(asked)
-                assert client.recv(100) == said
+        replay(SAMPLE, device.port)
         assert device.outlets["2"] == "on"
 
 

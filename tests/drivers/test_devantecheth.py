@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
 from tests.devices import devantecheth
 from tests.devices.base.device import Mood
-from tests.devices.base.scripted import Scripted, conversation
+from tests.devices.base.scripted import Scripted, conversation, replay
 from tests.devices.devantecheth import Board
 from tests.support.action import begun
 
@@ -35,10 +34,7 @@ def test_the_conversation_against_the_driver() -> None:
 
 def test_the_conversation_against_the_fake() -> None:
     with Board("devantech_eth008", password="pw") as device:
-        with socket.create_connection(("127.0.0.1", device.port), 5) as client:
-            for asked, said in SAMPLE:
-                client.sendall(asked)
-                assert client.recv(100) == said
+        replay(SAMPLE, device.port)
         assert device.outlets["3"] == "on"
 
 

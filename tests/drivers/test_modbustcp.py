@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from pdudaemon.drivers.modbustcp import ModbusTCP
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.base.device import Mood
-from tests.devices.base.scripted import Scripted, conversation
+from tests.devices.base.scripted import Scripted, conversation, replay
 from tests.devices.modbustcp import Board
 from tests.peers.modbus import COILS, pymodbus
 from tests.support.action import begun
@@ -36,10 +35,7 @@ def test_the_conversation_against_the_driver() -> None:
 
 def test_the_conversation_against_the_fake() -> None:
     with Board() as device:
-        with socket.create_connection(("127.0.0.1", device.port), 5) as client:
-            for asked, said in SAMPLE:
-                client.sendall(asked)
-                assert client.recv(100) == said
+        replay(SAMPLE, device.port)
         assert device.outlets["3"] == "on"
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
 from tests.devices import numato
 from tests.devices.base.device import Mood
-from tests.devices.base.scripted import Scripted, conversation
+from tests.devices.base.scripted import Scripted, conversation, replay_on_line
 from tests.devices.numato import Module
 from tests.peers.ser2net import ser2net
 from tests.support.action import begun
@@ -36,14 +35,7 @@ def test_the_conversation_against_the_driver() -> None:
 
 def test_the_conversation_against_the_fake() -> None:
     with Module(4) as device:
-        line = os.open(device.path, os.O_RDWR | os.O_NOCTTY)
-        for asked, said in SAMPLE:
-            os.write(line, asked)
-            heard = b""
-            while len(heard) < len(said):
-                heard += os.read(line, 100)
-            assert heard == said
-        os.close(line)
+        replay_on_line(SAMPLE, device.path)
         assert device.outlets == {"1": "off", "2": "off", "3": "on", "4": "off"}
 
 

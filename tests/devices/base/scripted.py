@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,26 @@ DATA = Path(__file__).parents[2] / "data"
 def conversation(name: str) -> list[tuple[str, str]]:
     """Return the exchanges of ``tests/data/NAME.json`` as (sent to the device, its answer)."""
     return [(exchange["tx"], exchange["rx"]) for exchange in json.loads((DATA / f"{name}.json").read_text())]
+
+
+def replay(exchanges: list[tuple[bytes, bytes]], port: int) -> None:
+    """Play the client's side of a conversation to a device on TCP, which has to answer to the letter."""
+    with socket.create_connection(("127.0.0.1", port), 5) as client:
+        for asked, said in exchanges:
+            client.sendall(asked)
+            assert client.recv(100) == said
+
+
+def replay_on_line(exchanges: list[tuple[bytes, bytes]], path: str) -> None:
+    """Play the client's side of a conversation to a device on a serial line, which has to answer to the letter."""
+    line = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    for asked, said in exchanges:
+        os.write(line, asked)
+        heard = b""
+        while len(heard) < len(said):
+            heard += os.read(line, 100)
+        assert heard == said
+    os.close(line)
 
 
 class Scripted(Device):
