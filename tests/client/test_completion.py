@@ -11,24 +11,12 @@ from pathlib import Path
 
 from tests.devices.openflight import PowerServer, reply
 from tests.support.client import CLIENT, client, run
-from tests.support.process import ROOT
-
-COMPLETION = ROOT / "share" / "pduclient.bash"
-SCRIPT = """
-source "$1"
-complete -p pduclient
-shift
-for line; do
-    COMP_LINE=$line COMP_POINT=${#line} COMP_WORDS=($line) COMP_CWORD=0
-    _pduclient
-    echo "${COMPREPLY[*]}"
-done
-"""
+from tests.support.completion import asking
 
 
 def completed(*lines: str, **environment: str) -> list[str]:
     """Return what bash offers at the end of each line."""
-    ran = run(["bash"], "-c", SCRIPT, "bash", str(COMPLETION), *lines, **environment)
+    ran = run(asking("pduclient", *lines), **environment)
     assert (ran.code, ran.err) == (0, "")
     registered, *offers = ran.out.splitlines()
     assert registered == "complete -F _pduclient pduclient"

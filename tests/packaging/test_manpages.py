@@ -22,6 +22,7 @@ from pdudaemon.drivers.driver import PDUOptions, registered
 from pdudaemon.drivers.snmpoutlet import SNMPDriver
 from pdudaemon.power import Action
 from pdudaemon.settings import declared
+from tests.support.completion import asking
 from tests.support.docs import ROFF
 from tests.support.process import ROOT
 
@@ -197,16 +198,6 @@ def test_every_example_of_a_configuration_loads(tmp_path: Path, monkeypatch: pyt
 # Completion
 
 COMPLETION = ROOT / "share" / "pdudaemon.bash"
-SCRIPT = """
-source "$1"
-complete -p pdudaemon
-shift
-for line; do
-    COMP_LINE=$line COMP_POINT=${#line} COMP_WORDS=($line) COMP_CWORD=0
-    _pdudaemon
-    echo "${COMPREPLY[*]}"
-done
-"""
 
 
 @pytest.fixture
@@ -228,7 +219,7 @@ def conf(tmp_path: Path) -> Path:
 
 def completed(*lines: str) -> list[str]:
     """Return what bash offers at the end of each line."""
-    ran = run("bash", "-c", SCRIPT, "bash", COMPLETION, *lines)
+    ran = run(*asking("pdudaemon", *lines))
     assert (ran.returncode, ran.stderr) == (0, "")
     registered, *offers = ran.stdout.splitlines()
     assert registered == "complete -F _pdudaemon pdudaemon"
