@@ -1,22 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""Names as cluster people write them: ``node[01-10]``, ``rack[1-2]n[1,3,5-7]``, ``@group``, separated by commas.
+"""Names as cluster people write them: ``node[01-10]``, ``rack[1-2]n[1,3,5-7]``, ``node[1-9/2]``, ``@group``, ``gpu*``.
 
-Zero padding is kept: ``[01-10]`` counts with two digits, ``[0-2]`` with one. Ranges run upwards.
+Between them stand ClusterShell's operators, which are carried out from left to right: ``,`` and, ``!`` without, ``&``
+those in both, ``^`` those in one of both. Zero padding is kept: ``[01-10]`` counts with two digits, ``[0-2]`` with one,
+and a range whose ends are padded to different widths is refused, for nobody knows which names it means. Ranges run
+upwards.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 MOST = 10000
 """Most names that one text may stand for, those that it has twice counted twice."""
 
-_ITEM = re.compile(r",|(?:[^,\[]|\[[^\]]*\]?)+")
+MOST_PATTERNS = 100
+"""Most patterns in one text: each is held against all nodes."""
+
+_OPERATORS = (",", "!", "&", "^")
+_ITEM = re.compile(r"[,!&^]|(?:[^,!&^\[]|\[[^\]]*\]?)+")
 _PART = re.compile(r"[^\[\]]+|\[[^\[\]]*\]")
 _LITERAL = re.compile(r"[\w.-]+")
-_RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", re.ASCII)
+_PATTERN = re.compile(r"[\w.*?-]+")
+_RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9})(?:/([0-9]{1,9}))?)?", re.ASCII)
 
 
 def is_name(text: str) -> bool:
@@ -24,63 +33,105 @@ def is_name(text: str) -> bool:
     return _LITERAL.fullmatch(text) is not None
 
 
-def expanded(text: str, members: Callable[[str], Iterable[str]] | None = None) -> list[str]:
+def matching(pattern: str, names: Iterable[str]) -> list[str]:
+    """Return the names that a pattern stands for: ``*`` is any text, ``?`` any one character."""
+    return fnmatch.filter(names, pattern)
+
+
+def expanded(
+    text: str, members: Callable[[str], Iterable[str]] | None = None, nodes: Collection[str] | None = None
+) -> list[str]:
     """Return the names that a text stands for, in its order, each once; an empty text stands for none.
 
-    ``members`` returns the names in an ``@group``; without it there are none to be named.
+    ``members`` returns the names in an ``@group``, or in all groups of a pattern; ``nodes`` are the names among which
+    patterns choose. Without these there are no groups, and no patterns.
 
     Raises: ValueError, quoting what is wrong, also for more names than `MOST`.
     """
-    names: list[str] = []
-    for item in _items(text):
+    names: dict[str, None] = {}
+    counted = patterns = 0
+    for operator, item in _operands(text):
+        found: list[str] = []
         if item.startswith("@") and members is not None:
-            found = itertools.chain.from_iterable(map(members, _expanded_item(item[1:])))
-            names += itertools.islice(found, MOST + 1)
+            for group in _expanded_item(item[1:], patterns=True):
+                found += itertools.islice(members(group), MOST + 1)
         else:
-            names += _expanded_item(item)
-        if len(names) > MOST:
+            for name in _expanded_item(item, patterns=nodes is not None):
+                if is_name(name):
+                    found.append(name)
+                    continue
+                patterns += 1
+                if patterns > MOST_PATTERNS:
+                    raise ValueError(f"{text[:40]!r} has more than {MOST_PATTERNS} patterns")
+                found += matching(name, nodes or ())
+        counted += len(found)
+        if counted > MOST:
             raise ValueError(f"{text[:40]!r} stands for more than {MOST} names")
-    return list(dict.fromkeys(names))
+        names = _combined(names, operator, dict.fromkeys(found))
+    return list(names)
 
 
-def _items(text: str) -> list[str]:
-    """Split at the commas outside brackets."""
-    found = _ITEM.findall(text)
-    items = found[::2]
-    if "," in items or (found and len(found) % 2 == 0):
-        raise ValueError(f"{text[:40]!r} has a comma too many")
-    return items
+def _combined(names: dict[str, None], operator: str, others: dict[str, None]) -> dict[str, None]:
+    """Carry out an operator; what that takes does not grow with the names that there are already, but for ``&``."""
+    if operator == "&":
+        return {name: None for name in names if name in others}
+    if operator == ",":
+        names.update(others)
+    else:
+        for name in others:
+            if name in names:
+                del names[name]
+            elif operator == "^":
+                names[name] = None
+    return names
 
 
-def _expanded_item(item: str) -> Iterator[str]:
+def _operands(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each operator outside brackets with what follows it; the first is a comma that nobody writes."""
+    words = [",", *_ITEM.findall(text)] if text else []
+    for operator, item in itertools.zip_longest(words[::2], words[1::2], fillvalue=","):
+        if item in _OPERATORS:
+            beside = operator if item == "," else item
+            fault = "a comma too many" if beside == "," else f"no name beside its {beside}"
+            raise ValueError(f"{text[:40]!r} has {fault}")
+        yield operator, item
+
+
+def _expanded_item(item: str, patterns: bool = False) -> Iterator[str]:
+    """Return the names, or patterns, that stand for a text without operators."""
     parts = _PART.findall(item)
     if "".join(parts) != item:
         raise ValueError(f"{item[:40]!r} has a bracket too many or too few")
     choices: list[list[str]] = []
     number = 1
     for part in parts:
-        choices.append(_choices(part, item))
+        choices.append(_choices(part, item, _PATTERN if patterns else _LITERAL))
         number *= len(choices[-1])
         if number > MOST:
             raise ValueError(f"{item[:40]!r} stands for more than {MOST} names")
     return map("".join, itertools.product(*choices))
 
 
-def _choices(part: str, item: str) -> list[str]:
+def _choices(part: str, item: str, literal: re.Pattern[str]) -> list[str]:
     if not part.startswith("["):
-        if not _LITERAL.fullmatch(part):
+        if not literal.fullmatch(part):
             raise ValueError(f"{item[:40]!r} is not a valid name: letters, digits and _ . - only")
         return [part]
     found: list[str] = []
     for word in part[1:-1].split(","):
         match = _RANGE.fullmatch(word)
         if match is None:
-            raise ValueError(f"{item[:40]!r}: {word!r} is neither a number nor a range such as 01-10")
-        first, last = match[1], match[2] or match[1]
+            raise ValueError(f"{item[:40]!r}: {word!r} is neither a number nor a range such as 01-10 or 1-9/2")
+        first, last, step = match[1], match[2] or match[1], int(match[3] or 1)
+        width = len(first) if first.startswith("0") else 0
+        if (width > len(last)) or (re.match("0.", last) and len(last) != len(first)):
+            raise ValueError(f"{item[:40]!r}: the ends of the range {word} are padded to different widths")
         if int(last) < int(first):
             raise ValueError(f"{item[:40]!r}: the range {word} runs downwards")
-        if int(last) - int(first) + len(found) >= MOST:
+        if not step:
+            raise ValueError(f"{item[:40]!r}: the range {word} has no step")
+        numbers = range(int(first), int(last) + 1, step)
+        if len(numbers) + len(found) > MOST:
             raise ValueError(f"{item[:40]!r} stands for more than {MOST} names")
-        width = len(first) if first.startswith("0") else 0
-        found += [f"{number:0{width}}" for number in range(int(first), int(last) + 1)]
+        found += [f"{number:0{width}}" for number in numbers]
     return found

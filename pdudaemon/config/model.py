@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
 from pdudaemon.drivers.hooks import Traits
 from pdudaemon.errors import RequestError
 from pdudaemon.power import Outlet, Target
-from pdudaemon.ranges import expanded
+from pdudaemon.ranges import expanded, is_name, matching
 from pdudaemon.settings import Kind, Options, Setting, choice, integer, near, networks, seconds, sites, text, without
 
 PROTOCOLS = ("tcp", "http", "both")
@@ -178,13 +179,16 @@ class Config:
         """
         missing: list[str] = []
 
-        def members(group: str) -> tuple[str, ...]:
-            if group not in self.groups:
+        def members(group: str) -> Iterable[str]:
+            if group == "*":
+                return self.nodes
+            if group not in self.groups and is_name(group):
                 missing.append(group)
-            return self.groups.get(group, ())
+            named = [group] if is_name(group) else matching(group, self.groups)
+            return itertools.chain.from_iterable(self.groups.get(name, ()) for name in named)
 
-        found = expanded(names, members)
-        for group in expanded(groups):
+        found = expanded(names, members, self.nodes)
+        for group in expanded(groups, nodes=self.groups):
             found += members(group)
         return list(dict.fromkeys(found)), missing
 

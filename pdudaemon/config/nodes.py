@@ -8,6 +8,7 @@ it is told why; of a faulty group nothing stays, so that nothing is switched.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -119,7 +120,7 @@ def groups(
         try:
             if not is_name(name):
                 raise ValueError(f"not a valid group name: {_ONLY}")
-            found[name] = tuple(_members(name, section, duplicates, ()))
+            found[name] = tuple(_members(name, section, duplicates, nodes, ()))
         except ValueError as error:
             faults.add(location(name), "", str(error))
             continue
@@ -129,7 +130,9 @@ def groups(
     return found
 
 
-def _members(name: str, section: Mapping[str, Any], duplicates: Collection[str], way: tuple[str, ...]) -> list[str]:
+def _members(
+    name: str, section: Mapping[str, Any], duplicates: Collection[str], nodes: Collection[str], way: tuple[str, ...]
+) -> list[str]:
     if name in way:
         raise ValueError(f"is a part of itself: {' -> '.join((*way, name))}")
     if len(way) > DEEPEST:
@@ -142,4 +145,9 @@ def _members(name: str, section: Mapping[str, Any], duplicates: Collection[str],
     texts = entry if isinstance(entry, list) else [entry]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("must be a text of names and ranges, or a list of such")
-    return expanded(",".join(texts), lambda other: _members(other, section, duplicates, (*way, name)))
+
+    def members(other: str) -> list[str]:
+        return _members(other, section, duplicates, nodes, (*way, name))
+
+    found = itertools.chain.from_iterable(expanded(text, members, nodes) for text in texts)
+    return list(dict.fromkeys(found))

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What names and ranges stand for."""
+"""What names and ranges stand for, in our words and in those of the real ClusterShell."""
 
 from __future__ import annotations
+
+import random
+import subprocess
 
 import pytest
 
@@ -44,10 +47,31 @@ GROUPS |= {"rack1": ("r1n1", "r1n2"), "rack2": ("r2n1",)}
         ("@rest,node01,@compute", "gpu-1 node02 node01"),
         ("@empty", ""),
         ("@rack[2,1]", "r2n1 r1n1 r1n2"),
+        ("node[1-9/2]", "node1 node3 node5 node7 node9"),
+        ("node[01-10/3,99]", "node01 node04 node07 node10 node99"),
+        ("node[1-5/9]", "node1"),
+        ("node[01-100/50]", "node01 node51"),
+        ("node[1-5]!node3", "node1 node2 node4 node5"),
+        ("node[1-5]!node[2-4]!node5", "node1"),
+        ("a!a", ""),
+        ("a,b!a", "b"),
+        ("a,b!a,a", "b a"),
+        ("node[5,1-3]&node[1,5]", "node5 node1"),
+        ("a&b,c", "c"),
+        ("node[1-3]^node[3-4]", "node1 node2 node4"),
+        ("@compute!@rest", "node01"),
+        ("@rest&@compute,login", "node02 login"),
+        ("*", "node01 node02 gpu-1"),
+        ("node*", "node01 node02"),
+        ("node0?!node02", "node01"),
+        ("?pu*", "gpu-1"),
+        ("*[0-1]", "node01 gpu-1"),
+        ("nothing*", ""),
+        ("@compute,node0*", "node01 node02"),
     ],
 )
 def test_what_a_text_stands_for(text: str, names: str) -> None:
-    assert expanded(text, GROUPS.__getitem__) == names.split()
+    assert expanded(text, GROUPS.__getitem__, ["node01", "node02", "gpu-1"]) == names.split()
 
 
 @pytest.mark.parametrize(
@@ -83,6 +107,21 @@ def test_what_a_text_stands_for(text: str, names: str) -> None:
         ("node[١-٢]", "is neither a number nor a range"),
         ("node[2-1]", "the range 2-1 runs downwards"),
         ("node[10-09]", "the range 10-09 runs downwards"),
+        ("node[09-010]", "the ends of the range 09-010 are padded to different widths"),
+        ("node[1-010]", "the ends of the range 1-010 are padded to different widths"),
+        ("node[0-05]", "are padded to different widths"),
+        ("node[001-12]", "are padded to different widths"),
+        ("node[00-2]", "are padded to different widths"),
+        ("node[1-9/0]", "the range 1-9/0 has no step"),
+        ("node[5/2]", "'5/2' is neither a number nor a range"),
+        ("node[1-5/]", "'1-5/' is neither a number nor a range"),
+        ("!a", "'!a' has no name beside its !"),
+        ("a!", "'a!' has no name beside its !"),
+        ("a!,b", "'a!,b' has no name beside its !"),
+        ("a,!b", "has no name beside its !"),
+        ("a&&b", "has no name beside its &"),
+        ("^/etc/shadow", "has no name beside its ^"),
+        ("a,^/etc/shadow", "has no name beside its ^"),
     ],
 )
 def test_what_is_refused(text: str, fault: str) -> None:
@@ -108,11 +147,82 @@ def test_the_number_of_names_is_bounded() -> None:
             expanded(text)
     with pytest.raises(ValueError):
         expanded("@all", lambda _: map(str, range(MOST + 1)))
+    with pytest.raises(ValueError):
+        expanded(",".join(["*"] * 101), nodes=["a"])
 
 
 def test_a_long_text_is_read_in_one_go() -> None:
     """This takes minutes where each comma looks for the bracket that closes."""
-    for text in (",".join(["a"] * 200_000), "[" * 200_000 + "," * 200_000, "n[1-9999]" * 200_000):
+    wide = f"n[1-{MOST // 2}]"
+    for text in (
+        ",".join(["a"] * 200_000),
+        "[" * 200_000 + "," * 200_000,
+        "n[1-9999]" * 200_000,
+        wide + "!a" * 100_000,
+        wide + "^a" * 100_000,
+    ):
         with pytest.raises(ValueError):
             expanded(text)
     assert len(expanded("n" + "[1]" * 50_000)) == 1
+
+
+CLUSTERSHELL = """
+import sys
+from ClusterShell.NodeSet import NodeSet, NodeSetException
+for line in sys.stdin:
+    try:
+        print(*NodeSet(line.strip()))
+    except NodeSetException:
+        print("refused")
+"""
+"""Prints what each line stands for."""
+
+
+def any_text(chance: random.Random) -> str:
+    """Return an expression over few names, so that they meet; now and then with a fault."""
+
+    def number() -> str:
+        return str(chance.randrange(12)).zfill(chance.choice([1, 1, 2, 3]))
+
+    def numbers() -> str:
+        start, width, count = chance.randrange(9), chance.choice([1, 2]), chance.randrange(6)
+        ends = f"{start:0{width}}-{start + count:0{width}}" if chance.random() < 0.9 else f"{number()}-{number()}"
+        return ends + (f"/{chance.randrange(4)}" if chance.random() < 0.2 else "")
+
+    def brackets() -> str:
+        return f"[{','.join(chance.choice([number, numbers])() for _ in range(chance.randrange(1, 4)))}]"
+
+    def item() -> str:
+        name = chance.choice(["n", "n", "rack-1.n"])
+        return name + chance.choice([number, brackets, lambda: f"{brackets()}x{brackets()}", lambda: ""])()
+
+    text = item()
+    for _ in range(chance.randrange(5)):
+        text += chance.choice(",,,!&^") + item()
+    return text + (chance.choice([",", "!", "]", "[", "!!a"]) if chance.random() < 0.05 else "")
+
+
+def test_as_clustershell_has_it() -> None:
+    """Where one refuses so does the other, but for a range that counts beyond its padding, as OpenFlight takes it."""
+    try:
+        subprocess.run(["/usr/bin/python3", "-c", "import ClusterShell"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs the Debian package python3-clustershell")
+    chance = random.Random(14)
+    texts = [any_text(chance) for _ in range(2000)]
+    told = subprocess.run(
+        ["/usr/bin/python3", "-c", CLUSTERSHELL],
+        input="\n".join(texts),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout.splitlines()
+    refused = 0
+    for text, line in zip(texts, told, strict=True):
+        try:
+            ours = " ".join(sorted(expanded(text)))
+        except ValueError:
+            ours, refused = "refused", refused + 1
+        assert ours == " ".join(sorted(line.split())), text
+    assert 100 < refused < 1000
