@@ -6,8 +6,12 @@ A port or a login is declared by each driver that has one, since its default and
 
 from __future__ import annotations
 
-from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.settings import Setting, integer, text
+import re
+import ssl
+
+from pdudaemon.drivers.driver import PDUDriver, hook
+from pdudaemon.settings import Kind, Setting, boolean, choice, integer, text
+from pdudaemon.transports.http import Client, tls
 
 
 class NetworkDevice(PDUDriver):
@@ -25,6 +29,37 @@ class WebDevice(NetworkDevice):
     """A device that is reached by HTTP at a port which stands in its address, if it is not the usual one."""
 
     ip = Setting(text, "", "address, if it is not the name of the PDU; may end in `:port`")
+
+
+def _fingerprint(value: object) -> str:
+    digits = re.sub(r"[:\s]", "", value).lower().removeprefix("sha256") if isinstance(value, str) else ""
+    if not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise ValueError(f"{value!r} is not the SHA-256 of a certificate: 64 hex digits, with or without colons")
+    return digits
+
+
+class SecureWebDevice(WebDevice):
+    """A device that is reached by HTTP or HTTPS. Its certificate is checked, in one of several ways, unless said."""
+
+    protocol = Setting(choice("http", "https"), "http", "how the device is reached")
+    ca_file = Setting(text, "", "file with the certificate to trust, or that of who signed it")
+    fingerprint = Setting(Kind("64 hex digits", _fingerprint), "", "SHA-256 of the one certificate to trust")
+    insecure = Setting(boolean, False, "take any certificate, and old TLS")
+
+    @hook
+    def faults(self) -> dict[str, str]:
+        chosen = [name for name in ("ca_file", "fingerprint", "insecure") if getattr(self, name)]
+        return {chosen[1]: f"contradicts {chosen[0]}: one of them says what is trusted"} if len(chosen) > 1 else {}
+
+    def client(self, username: str = "", password: str = "") -> Client:
+        """Return a client for this action."""
+        port = 443 if self.protocol == "https" else 80
+        return Client(self.host, self.deadline, port=port, username=username, password=password, secure=self._secured())
+
+    def _secured(self) -> ssl.SSLContext | None:
+        if self.protocol == "http":
+            return None
+        return tls(check=not self.insecure, ca_file=self.ca_file, fingerprint=self.fingerprint)
 
 
 def tcp_port(default: int, of: str = "") -> Setting[int]:

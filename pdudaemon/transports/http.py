@@ -3,10 +3,11 @@
 
 `http.client` reads the answer; what goes around it is `pdudaemon.transports.tcp`, so that the deadline holds for the
 whole exchange, however slowly a device dribbles, and no proxy of the environment is ever asked. A request leaves in
-one piece, on a connection of its own that it asks to be closed: tiny servers want it so.
+one piece, on a connection of its own that it asks to be closed: tiny servers want it so. Within ``with``, a client
+keeps one connection for all its requests, for devices that take long over a TLS handshake.
 
 A login is sent only when the device asks for one (401), in the way that it asks for: Digest (RFC 7616: MD5, SHA-256,
-their ``-sess`` forms, ``qop=auth`` or none) before Basic. The digest handler of urllib knows no SHA-256.
+their ``-sess`` forms, ``qop=auth`` or none) before Basic.
 
 Errors name the device and the path, never the query, where some devices want the password. An answer outside 2xx is
 an error; so is a redirection, since whoever follows it may carry the login elsewhere.
@@ -14,24 +15,23 @@ an error; so is a redirection, since whoever follows it may carry the login else
 
 from __future__ import annotations
 
-import base64
-import hashlib
+import contextlib
 import http.client
 import io
 import json as jsonlib
-import os
 import re
 import socket
 import ssl
 import urllib.parse
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
-from pdudaemon.transports.tcp import Connection, Stream, in_words
+from pdudaemon.transports.httplogin import authorization, challenges
+from pdudaemon.transports.tcp import Connection, PinnedContext, Stream, in_words
 
 LIMIT = 4 * 1024 * 1024
 """Most bytes of an answer, headers included."""
@@ -39,9 +39,8 @@ LIMIT = 4 * 1024 * 1024
 _ADDRESS = re.compile(r"(?:\[([^\[\]/@\s]+)\]|([^:\[\]/@\s]+))(?::([0-9]{1,5}))?")
 _SAFE = "%/:?@!$&'()*+,;=~"  # stays as it is in a target, beside letters, digits and _.-
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_PART = re.compile(r'([^\s,="]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?')  # of WWW-Authenticate
-_ALGORITHMS = {"SHA-256": "sha256", "MD5": "md5"}  # the better one first
 _QUIETS = 5
+_REPEATABLE = ("GET", "HEAD", "DELETE")
 _LATER = (408, 429)  # those of 4xx that mean: try again
 
 
@@ -67,14 +66,22 @@ class Response:
             raise TransientError(f"{self.source}: the answer is not JSON") from None
 
 
-def tls(*, check: bool = True, ca_file: str = "") -> ssl.SSLContext:
+def tls(*, check: bool = True, ca_file: str = "", fingerprint: str = "") -> ssl.SSLContext:
     """Return how to speak TLS: with a certificate that the system trusts, or ``ca_file``; or with any, not ``check``.
+
+    With ``fingerprint``, the SHA-256 of a certificate, with that one alone, whoever signed it.
 
     PDUs are old: key exchanges that Python leaves out but the system allows are taken, and, unchecked, whatever OpenSSL
     still has. Raises: PermanentError if ``ca_file`` cannot be used.
     """
+    context: ssl.SSLContext
     try:
-        context = ssl.create_default_context(cafile=ca_file or None)
+        if fingerprint:
+            context = PinnedContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.fingerprint = fingerprint
+            check = False
+        else:
+            context = ssl.create_default_context(cafile=ca_file or None)
     except OSError as error:
         raise PermanentError(f"the CA file {ca_file!r} cannot be used: {error.strerror or error}") from None
     context.set_ciphers("DEFAULT" if check else "DEFAULT:@SECLEVEL=0")
@@ -108,7 +115,18 @@ class Client:
         self._username = username
         self._password = password
         self._secure = secure
+        self._keeps = False
+        self._kept: contextlib.ExitStack | None = None
+        self._connection: Connection
         self.peer = in_words(self._host, self._port)
+
+    def __enter__(self) -> Self:
+        self._keeps = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._keeps = False
+        self._hang_up()
 
     def request(
         self,
@@ -134,7 +152,9 @@ class Client:
         5xx and for what is not HTTP; DeviceTimeout.
         """
         target = urllib.parse.quote(target, safe=_SAFE)
-        sent = {"Host": self._host_header(), "Connection": "close", "Accept": "*/*", "User-Agent": "pdudaemon"}
+        sent = {"Host": self._host_header(), "Accept": "*/*", "User-Agent": "pdudaemon"}
+        if not self._keeps:
+            sent["Connection"] = "close"
         if json is not None:
             body = jsonlib.dumps(json, separators=(",", ":")).encode()
             sent["Content-Type"] = "application/json"
@@ -149,10 +169,12 @@ class Client:
         for again in (False, True):
             if response.status != 401 or not self._username:
                 break
-            asked = _challenges(response.headers.get_all("WWW-Authenticate", []))
+            asked = challenges(response.headers.get_all("WWW-Authenticate", []))
             if again and not any(challenge.get("stale", "").lower() == "true" for challenge in asked):
                 break  # only a nonce that has become too old is worth another try
-            sent["Authorization"] = self._login(asked, method, target)
+            if not (login := authorization(asked, method, target, self._username, self._password)):
+                raise PermanentError(f"{self.peer} asks for an unknown kind of login")
+            sent["Authorization"] = login
             response = self._exchange(method, target, sent, body, bare, quiet)
         if not 200 <= response.status < 300 and response.status not in also:
             raise self._refusal(response, "Authorization" in sent)
@@ -165,11 +187,46 @@ class Client:
     def _exchange(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, bare: bool, quiet: float | None
     ) -> Response:
+        """Ask on the kept connection, if there is one; if that has gone, what may be asked twice is, on a new one."""
+        if self._kept is not None and method in _REPEATABLE:
+            try:
+                return self._exchanged(method, target, headers, body, bare, quiet)
+            except DeviceTimeout:
+                raise
+            except TransientError:
+                pass
+        return self._exchanged(method, target, headers, body, bare, quiet)
+
+    @contextlib.contextmanager
+    def _line(self) -> Iterator[Connection]:
+        """Connect, unless that is so already; it is kept if nothing fails, until `_hang_up`."""
+        if self._kept is None:
+            with contextlib.ExitStack() as stack:
+                self._connection = stack.enter_context(
+                    Connection(self._host, self._port, self._deadline, tls=self._secure)
+                )
+                self._kept = stack.pop_all()
+        try:
+            yield self._connection
+        except BaseException:
+            self._hang_up()
+            raise
+        if not self._keeps:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def _exchanged(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes, bare: bool, quiet: float | None
+    ) -> Response:
         step = f"{method} {target.partition('?')[0]}"
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         if any(map(_CONTROL.search, lines)):
             raise PermanentError(f"{step} for {self.peer} has a character that HTTP does not allow")
-        with Connection(self._host, self._port, self._deadline, tls=self._secure) as connection:
+        with self._line() as connection:
             connection.send("\r\n".join([*lines, "", ""]).encode() + body, step)
             incoming = _Incoming(connection, step)
             response = http.client.HTTPResponse(cast(socket.socket, incoming), method=method)
@@ -179,27 +236,14 @@ class Client:
             except (http.client.HTTPException, ValueError) as error:
                 if bare and isinstance(error, http.client.BadStatusLine):
                     incoming.to_the_end()
+                    self._keeps = False
                     return Response(200, Message(), bytes(incoming.received), f"{self.peer} at {step}")
                 if isinstance(error, http.client.RemoteDisconnected):
                     raise TransientError(f"connection closed by {self.peer} at {step}") from None
                 raise TransientError(f"{self.peer} at {step}: the answer is not HTTP") from None
+        if response.will_close:
+            self._hang_up()
         return Response(response.status, response.headers, received, f"{self.peer} at {step}")
-
-    def _login(self, asked: list[dict[str, str]], method: str, target: str) -> str:
-        """Return the header that answers the best of the challenges that we know; none at all means Basic."""
-        usable = [
-            challenge
-            for name in _ALGORITHMS
-            for challenge in asked
-            if challenge["scheme"] == "digest"
-            and challenge.get("algorithm", "MD5").upper().removesuffix("-SESS") == name
-            and "auth" in challenge.get("qop", "auth").replace(",", " ").lower().split()
-        ]
-        if usable:
-            return _digest(usable[0], method, target, self._username, self._password, os.urandom(16).hex())
-        if not asked or any(challenge["scheme"] == "basic" for challenge in asked):
-            return "Basic " + base64.b64encode(f"{self._username}:{self._password}".encode()).decode()
-        raise PermanentError(f"{self.peer} asks for an unknown kind of login")
 
     def _refusal(self, response: Response, logged_in: bool) -> DeviceError:
         status = response.status
@@ -263,45 +307,3 @@ def _split(address: str, port: int) -> tuple[str, int]:
     if address.count(":") > 1 and not set("[]/@ ") & set(address):  # a bare IPv6 address
         return address, port
     raise PermanentError(f"{address!r} is not an address")
-
-
-def _challenges(headers: list[str]) -> list[dict[str, str]]:
-    """Return what the challenges of WWW-Authenticate headers hold, each with its ``scheme``; several may share one."""
-    found: list[dict[str, str]] = []
-    for part in _PART.finditer(", ".join(headers)):
-        word, quoted, plain = part.groups()
-        if quoted is None and plain is None:
-            found.append({"scheme": word.lower()})
-        elif found:
-            found[-1][word.lower()] = plain or re.sub(r"\\(.)", r"\1", quoted)
-    return found
-
-
-def _digest(asked: Mapping[str, str], method: str, target: str, username: str, password: str, cnonce: str) -> str:
-    """Return the Authorization header of RFC 7616, or of RFC 2069 where no ``qop`` was offered."""
-    algorithm = asked.get("algorithm", "MD5").upper()
-    session = algorithm.endswith("-SESS")
-    function = _ALGORITHMS[algorithm.removesuffix("-SESS")]
-
-    def digest(*parts: str) -> str:
-        return hashlib.new(function, ":".join(parts).encode(), usedforsecurity=False).hexdigest()
-
-    realm, nonce, count = asked.get("realm", ""), asked.get("nonce", ""), "00000001"
-    secret = digest(username, realm, password)
-    if session:
-        secret = digest(secret, nonce, cnonce)
-    between = (nonce, count, cnonce, "auth") if "qop" in asked else (nonce,)
-    fields = {"username": username, "realm": realm, "nonce": nonce, "uri": target}
-    fields["response"] = digest(secret, *between, digest(method, target))
-    if "opaque" in asked:
-        fields["opaque"] = asked["opaque"]
-    if "qop" in asked or session:
-        fields["cnonce"] = cnonce
-    said = [f'{name}="{_escaped(value)}"' for name, value in fields.items()]
-    said += ["qop=auth", f"nc={count}"] if "qop" in asked else []
-    said += [f"algorithm={asked['algorithm']}"] if "algorithm" in asked else []
-    return "Digest " + ", ".join(said)
-
-
-def _escaped(value: str) -> str:
-    return re.sub(r'(["\\])', r"\\\1", value)

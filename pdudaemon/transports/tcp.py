@@ -13,6 +13,7 @@ in numbers needs none.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
 import ssl
 from collections.abc import Iterator
@@ -139,6 +140,17 @@ class Stream:
             raise TransientError(f"connection to {self.peer} lost at {step}: {error.strerror or error}") from None
 
 
+class PinnedContext(ssl.SSLContext):
+    """TLS with the one certificate whose SHA-256 is ``fingerprint``, in small hex digits, whoever signed it."""
+
+    fingerprint: str = ""
+
+    def refusal(self, presented: bytes | None) -> str:
+        """Return what is wrong with a certificate, in words; empty if nothing."""
+        found = hashlib.sha256(presented or b"").hexdigest()
+        return "" if found == self.fingerprint else f"its fingerprint is {found}"
+
+
 class Connection(Stream):
     """A TCP connection, open within ``with``; over TLS if a context for it is given."""
 
@@ -203,8 +215,12 @@ class Connection(Stream):
         plain.settimeout(self._seconds(step))
         with self._translating(step):
             try:
-                return tls.wrap_socket(plain, server_hostname=self._address[0])
+                secured = tls.wrap_socket(plain, server_hostname=self._address[0])
             except ssl.SSLCertVerificationError as error:
                 raise PermanentError(f"the certificate of {self.peer} is not trusted: {error.verify_message}") from None
             except ssl.SSLError as error:
                 raise TransientError(f"no TLS with {self.peer}: {error.reason or error}") from None
+            if isinstance(tls, PinnedContext) and (why := tls.refusal(secured.getpeercert(binary_form=True))):
+                secured.close()
+                raise PermanentError(f"the certificate of {self.peer} is not trusted: {why}")
+            return secured

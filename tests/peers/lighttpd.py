@@ -21,6 +21,7 @@ CGI = """
 import json, os, sys
 body = sys.stdin.buffer.read(int(os.environ.get("CONTENT_LENGTH") or 0)).decode()
 names = ("REQUEST_METHOD", "QUERY_STRING", "CONTENT_TYPE", "HTTP_HOST", "HTTP_X_CSRF", "REMOTE_USER", "AUTH_TYPE")
+names += ("REMOTE_PORT",)
 sys.stdout.write("Content-Type: application/json\\r\\n\\r\\n")
 json.dump({"body": body, **{name: os.environ.get(name, "") for name in names}}, sys.stdout)
 """

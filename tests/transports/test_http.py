@@ -7,6 +7,7 @@ import hashlib
 import re
 import shutil
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -16,10 +17,11 @@ from typing import Any
 import pytest
 
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
-from pdudaemon.transports import http
+from pdudaemon.transports import httplogin
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, tls
 from tests.devices.base.device import Mood
+from tests.devices.base.scripted import Puppet
 from tests.devices.base.web import Answer, Request, WebDevice
 from tests.peers.lighttpd import Lighttpd, lighttpd
 from tests.peers.server import listening
@@ -113,6 +115,43 @@ def test_tls(server: Lighttpd) -> None:
         client(server.tls_port).request("GET", "/open.py")
 
 
+def test_a_certificate_by_its_fingerprint(server: Lighttpd) -> None:
+    found = hashlib.sha256(ssl.PEM_cert_to_DER_cert(Path(server.certificate).read_text())).hexdigest()
+    assert client(server.tls_port, secure=tls(fingerprint=found)).request("GET", "/open.py").status == 200
+    other = tls(fingerprint="0" * 64)
+    with pytest.raises(PermanentError, match=rf" is not trusted: its fingerprint is {found}$"):
+        client(server.tls_port, secure=other).request("GET", "/open.py")
+
+
+def test_a_kept_connection(server: Lighttpd) -> None:
+    with client(server.port, username="admin", password=SECRET) as kept:
+        ports = {kept.request("GET", f"/{page}.py").json()["REMOTE_PORT"] for page in ("open", "basic", "sha256")}
+        with pytest.raises(PermanentError, match="404"):
+            kept.request("GET", "/nothing")
+        assert kept.request("POST", "/open.py", json=1).json()["REMOTE_PORT"] in ports and len(ports) == 1
+    unkept = client(server.port)
+    assert len({unkept.request("GET", "/open.py").json()["REMOTE_PORT"] for _ in range(2)}) == 2
+
+
+def test_a_kept_connection_that_has_gone() -> None:
+    """What may be asked twice is asked on a new one; an order is not, since it may have been carried out."""
+
+    def serve(puppet: Puppet, connection: socket.socket) -> None:
+        puppet.receive(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        if puppet.sessions in (1, 3):
+            puppet.receive(connection)
+            connection.shutdown(socket.SHUT_RDWR)
+
+    with Puppet(serve) as device, client(device.port) as kept:
+        assert [kept.request("GET", "/").text for _ in range(2)] == ["ok", "ok"] and device.sessions == 2
+    with Puppet(serve) as device, client(device.port) as kept:
+        assert kept.request("GET", "/").text == "ok"
+        with pytest.raises(TransientError, match=r"^connection closed by .* at POST /$"):
+            kept.request("POST", "/", json=1)
+        assert device.sessions == 1
+
+
 def test_tls_of_old_devices(tmp_path: Path) -> None:
     if not shutil.which("openssl"):
         pytest.skip("needs the Debian package openssl")
@@ -163,7 +202,7 @@ def test_rfc7616_examples() -> None:
     }
     for algorithm, response in responses.items():
         challenge = {**asked, "algorithm": algorithm}
-        header = http._digest(challenge, "GET", "/dir/index.html", "Mufasa", "Circle of Life", cnonce)
+        header = httplogin._digest(challenge, "GET", "/dir/index.html", "Mufasa", "Circle of Life", cnonce)
         assert f'response="{response}"' in header and f"algorithm={algorithm}" in header
         assert f'opaque="{asked["opaque"]}"' in header and f'cnonce="{cnonce}"' in header
 

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""Digital Loggers: relays that lag, pages and logins of several generations, and what only they have."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from pdudaemon.drivers.dlihttp import DLIHttp
+from pdudaemon.drivers.dlirest import DLIRest
+from pdudaemon.drivers.readings import OutletReading
+from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.power import State
+from tests.devices.base.device import Mood
+from tests.devices.dlihttp import CHALLENGE, PASSWORD, PowerSwitch
+from tests.devices.dlirest import ProSwitch
+from tests.support.action import begun
+
+
+def rest(device: ProSwitch, seconds: float = 30, **settings: Any) -> DLIRest:
+    place = {"driver": "dli_rest", "ip": f"127.0.0.1:{device.port}", "password": PASSWORD}
+    return begun(DLIRest("dli", {**place, **settings}), seconds)
+
+
+def pages(device: PowerSwitch, seconds: float = 30, **settings: Any) -> DLIHttp:
+    place = {"driver": "dli_http", "ip": f"127.0.0.1:{device.port}", "password": PASSWORD}
+    return begun(DLIHttp("dli", {**place, **settings}), seconds)
+
+
+def test_the_first_outlet_is_0_on_the_wire() -> None:
+    with ProSwitch() as device:
+        rest(device).port_on(1)
+        assert [each.target for each in device.requests if each.method == "PUT"] == [
+            "/restapi/relay/outlets/0/state/"
+        ] * 2  # the first of them was asked for a login
+        assert device.outlets["1"] == "on" and device.requests[-1].headers["x-csrf"]
+
+
+def test_a_relay_that_lags_is_waited_for() -> None:
+    with ProSwitch() as device:
+        device.lag = 2
+        rest(device).port_on(8)
+        assert device.outlets["8"] == "on"
+        device.lag = 1000
+        with pytest.raises(TransientError, match=r"^port 8 is still on after off$"):
+            rest(device, seconds=0.4).port_off(8)
+
+
+def test_an_outlet_that_is_not_there() -> None:
+    with ProSwitch() as device, pytest.raises(PermanentError, match=r"outlets/8/state/: answered 404 Not Found$"):
+        rest(device).port_on(9)
+
+
+def test_a_model_without_meters() -> None:
+    with ProSwitch() as device:
+        device.metered = False
+        assert rest(device).read_inlets() == []
+
+
+def test_the_proof_of_the_form() -> None:
+    assert hashlib.md5(b"abcadmin1234abc").hexdigest() == "8e51bc64745cde88dccbb8a0fa113cd9"
+    with PowerSwitch() as device:
+        pages(device).port_on(3)
+        assert device.outlets["3"] == "on" and PASSWORD.encode() not in device.received
+        assert CHALLENGE.encode() not in device.received
+        with pytest.raises(PermanentError, match=r"^login refused by 127.0.0.1:\d+ at POST /login.tgi$"):
+            pages(device, password="wrong").port_status(3)
+
+
+@pytest.mark.parametrize("form", [True, False], ids=["form", "basic"])
+@pytest.mark.parametrize("page", ["table", "comment", "status"])
+def test_pages_of_all_generations(page: str, form: bool) -> None:
+    with PowerSwitch(form=form, page=page) as device:
+        made = pages(device)
+        made.port_on(2)
+        made.port_on(8)
+        made.port_off(2)
+        assert [*device.outlets.values()] == ["off"] * 7 + ["on"]
+        names = device.names if page == "table" else {}
+        assert made.read_outlets() == [
+            OutletReading(port, names.get(port), State(state)) for port, state in device.outlets.items()
+        ]
+        assert made.port_status(8) is State.ON
+
+
+def test_a_locked_outlet() -> None:
+    with PowerSwitch(Mood.REFUSING, page="comment") as device:
+        with pytest.raises(PermanentError, match=r"^outlet 4 is locked at the device$"):
+            pages(device).port_on(4)
+        assert pages(device).port_status(4) is State.OFF
+
+
+def test_a_page_of_something_else() -> None:
+    with PowerSwitch(page="none") as device, pytest.raises(TransientError, match=r"at GET /status: .*does not tell"):
+        pages(device).port_status(4)
