@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -192,11 +193,24 @@ class Config:
             found += members(group)
         return list(dict.fromkeys(found)), missing
 
-    def _lock(self, outlets: Iterable[Outlet]) -> str:
-        for outlet in outlets:
-            if outlet in self.locked or self.pdus[outlet.pdu].options.locked is True:
-                return f"{outlet} is locked by the configuration"
+    @functools.cached_property
+    def nodes_at(self) -> Mapping[Outlet, tuple[str, ...]]:
+        """The nodes and aliases that have an outlet for a feed, by outlet."""
+        found: dict[Outlet, tuple[str, ...]] = {}
+        for node in self.nodes.values():
+            for outlet in node.feeds:
+                found[outlet] = (*found.get(outlet, ()), node.name)
+        return found
+
+    def lock_of(self, outlet: Outlet) -> str:
+        """Return why an outlet may not be switched, empty if it may."""
+        pdu = self.pdus.get(outlet.pdu)
+        if outlet in self.locked or (pdu is not None and pdu.options.locked is True):
+            return f"{outlet} is locked by the configuration"
         return ""
+
+    def _lock(self, outlets: Iterable[Outlet]) -> str:
+        return next(filter(None, map(self.lock_of, outlets)), "")
 
 
 def locked(pdus: Mapping[str, PDUConfig], nodes: Mapping[str, Node]) -> Iterator[Outlet]:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from pdudaemon.config.model import Config, PDUConfig
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.device import Device
+from pdudaemon.engine.events import Events
 from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.lanes import Lanes
 from pdudaemon.engine.queries import Answer, Look, Queries, Query
@@ -79,13 +80,14 @@ class Dispatcher:
         """Switch nothing yet. ``locks`` is the folder for the lock files of the devices, None for none."""
         self.config = config
         self._clock = clock or Clock()
+        self.events = Events(self._clock)
         self._store = store
         self._lock = Waiting(store, self._not_written)
         self._came_back = threading.Condition(self._lock)  # type: ignore[arg-type]
         self._timetable = Timetable(self._lock)
         self._fleet = Fleet(config.pdus, locks, self._begin, self._end)
         self._lanes = Lanes(
-            config.daemon, self._fleet.pdus, store, self._timetable, self._lock, self._send, self._clock
+            config.daemon, self._fleet.pdus, store, self._timetable, self._lock, self._send, self._clock, self.events
         )
         self._queries = Queries(config.daemon, self._lock, self._send)
         self._acting: dict[Device, Entry] = {}  # those that act; the entry calls one stuck that is not back in time
@@ -116,6 +118,7 @@ class Dispatcher:
             self._lanes.resume_kept()
             for name in [*self._fleet.pdus]:
                 self._fleet.let_go(name, self._lanes.load[name])
+            self.events.reload()
             self._came_back.notify_all()
 
     def submit(self, wanted: Sequence[Submission], command: Command | None = None) -> list[Request | PDUDaemonError]:
@@ -589,6 +592,7 @@ class Dispatcher:
         if device.stuck:
             log.warning("%s: the device came back, the PDU is not stuck any more", device.stuck)
             device.stuck = ""
+            self._tell_state(device)
         self._came_back.notify_all()
 
     def _stuck(self, device: Device) -> None:
@@ -599,7 +603,14 @@ class Dispatcher:
         trouble = DeviceTimeout(f"{device.stuck}: stuck: no answer, and it is not known whether the device acted")
         self._queries.refuse(trouble, sharing)
         self._lanes.tell(sharing, trouble)
+        self._tell_state(device)
         self._came_back.notify_all()
+
+    def _tell_state(self, device: Device) -> None:
+        """Publish how the PDUs are that are one device."""
+        reason = "an action has not come back from the device" if device.stuck else ""
+        for name in self._fleet.sharing(device):
+            self.events.pdu(name, self._fleet.state(name), reason, None)
 
 
 def _same(one: Request, other: Request) -> bool:

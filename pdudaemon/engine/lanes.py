@@ -27,6 +27,7 @@ from typing import Any
 
 from pdudaemon.config.model import DaemonOptions, PDUConfig
 from pdudaemon.engine.clock import Clock
+from pdudaemon.engine.events import Events
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.engine.waiting import Waiting
@@ -61,6 +62,7 @@ class Lanes:
         waiting: Waiting,
         send: Callable[[Step], None],
         clock: Clock,
+        events: Events,
     ) -> None:
         self.daemon = daemon
         self.live: dict[int, Request] = {}
@@ -72,6 +74,7 @@ class Lanes:
         self._waiting = waiting
         self._send = send
         self._clock = clock
+        self._events = events
         self._lanes: dict[Outlet, deque[Request]] = {}
         self._kept: list[Request] = []  # of PDUs that are disabled, in the order of acceptance
         self._written_later = False  # whether the timetable has an entry for what could not be written
@@ -89,6 +92,7 @@ class Lanes:
                     _take_over(request, outlet)
         self._store.add_all(requests, command)
         for request in requests:
+            self._events.accepted(request)
             self._append(request)
         for step, request in debts.values():
             self._supersede(step, request)
@@ -163,6 +167,7 @@ class Lanes:
         step.error = error
         state = State.UNKNOWN if error is not None else State.OFF if step.action is Action.OFF else State.ON
         self._store.switched(step.request, step.outlet, state, self._clock.wall())
+        self._events.tried(step, error)
         if step.ended:  # while it acted
             if state is State.ON:
                 step.request.debts.discard(step.outlet)
@@ -200,6 +205,8 @@ class Lanes:
         request = step.request
         step.stage = Stage.RUNNING
         step.attempts += 1
+        if not (request.started or step.repair):
+            self._events.begun(request)
         if step.repair:
             return False
         first, request.started = (request.started is None, request.started or self._clock.wall())
@@ -259,6 +266,7 @@ class Lanes:
         for step in request.work:
             step.drop()
         self._persist(request)
+        self._events.ended(request)
         if level is None:
             level = logging.INFO if outcome is Outcome.DONE else logging.WARNING
         because = f": {error}" if error is not None else ""

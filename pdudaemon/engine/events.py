@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: MIT
+"""`Events`: what happens, as it happens, in a bounded ring. Everything that shows things live reads this one stream.
+
+Whoever publishes, mostly with the dispatcher's lock held, pays for an append and a wake-up; an `Event` holds what does
+not change any more, and becomes JSON (`record`) where it is read. Who reads too slowly misses some, and is told so.
+
+Numbers go up by one, and begin with the time of the start, so that those of one run of the daemon are above those of
+the runs before: who comes with a number of an earlier run is told that it missed something.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pdudaemon.config.model import Config
+from pdudaemon.engine import outlets
+from pdudaemon.engine.clock import Clock
+from pdudaemon.engine.outlets import Known
+from pdudaemon.errors import PDUDaemonError
+from pdudaemon.power import Outlet, Request, Step
+
+ROOM = 10_000  # events that are kept
+
+QUEUED, RUNNING = "queued", "running"
+
+
+class Event(NamedTuple):
+    """Something that happened at ``time`` (seconds since the epoch). What is not of its ``kind`` is None, or empty.
+
+    ``accepted``, ``begun``, ``tried`` and ``ended`` are of a request: its number, what was asked for, and ``state`` and
+    ``error`` as of then. ``tried``: one try of ``action`` at the first of ``outlets``. ``outlet``: what is ``known`` of
+    the one of ``outlets``. ``pdu``: how a PDU is, ``reachable`` None if nobody knows. ``reload``: nothing more.
+    """
+
+    id: int
+    time: float
+    kind: str
+    request: int | None = None
+    action: str = ""
+    target: str = ""
+    outlets: tuple[Outlet, ...] = ()
+    names: tuple[str, ...] = ()
+    client: str = ""
+    command: int | None = None
+    state: str = ""
+    error: PDUDaemonError | None = None
+    known: Known | None = None
+    pdu: str = ""
+    reason: str = ""
+    reachable: bool | None = None
+
+
+class Events:
+    """The ring. Any thread may publish and read."""
+
+    def __init__(self, clock: Clock, room: int = ROOM) -> None:
+        self._clock = clock
+        self._ring: list[Event | None] = [None] * room
+        self._lock = threading.Lock()  # taken last of all locks
+        self.last = self._start = int(clock.wall() * 1000)
+        self._watches: tuple[Watch, ...] = ()
+
+    # For whoever publishes.
+
+    def accepted(self, request: Request) -> None:
+        """A request was accepted. The dispatcher's lock is held, as for the next three."""
+        self._of(request, "accepted", QUEUED)
+
+    def begun(self, request: Request) -> None:
+        """A device is about to be asked for the first time on behalf of a request."""
+        self._of(request, "begun", RUNNING)
+
+    def tried(self, step: Step, error: PDUDaemonError | None) -> None:
+        """A device was asked once, and did it, or did not."""
+        self._of(step.request, "tried", RUNNING, error, step)
+
+    def ended(self, request: Request) -> None:
+        """A request has ended."""
+        self._of(
+            request,
+            "ended",
+            request.outcome.value if request.outcome else "",
+            request.error,
+        )
+
+    def outlet(self, outlet: Outlet, known: Known) -> None:
+        """What is known of an outlet has changed."""
+        self._publish("outlet", outlets=(outlet,), known=known)
+
+    def pdu(self, name: str, state: str, reason: str, reachable: bool | None) -> None:
+        """A PDU is not as it was: ``ready``, ``stuck``, ``leaving`` or ``disabled``, answers or does not."""
+        self._publish("pdu", pdu=name, state=state, reason=reason, reachable=reachable)
+
+    def reload(self) -> None:
+        """Another configuration was taken over."""
+        self._publish("reload")
+
+    def _of(
+        self,
+        request: Request,
+        kind: str,
+        state: str,
+        error: PDUDaemonError | None = None,
+        step: Step | None = None,
+    ) -> None:
+        self._publish(
+            kind,
+            request.id,
+            request.action.value if step is None else step.action.value,
+            request.target.name,
+            request.target.outlets if step is None else (step.outlet,),
+            request.names,
+            request.client,
+            request.command,
+            state,
+            error,
+        )
+
+    def _publish(self, kind: str, *words: Any, **more: Any) -> None:
+        with self._lock:
+            number = self.last + 1
+            self._ring[number % len(self._ring)] = Event(number, self._clock.wall(), kind, *words, **more)
+            self.last = number
+            watches = self._watches
+        for watch in watches:
+            watch.wake()
+
+    # For whoever reads.
+
+    def since(self, number: int, most: int = ROOM) -> tuple[list[Event], bool]:
+        """Return the events behind a number, oldest first, ``most`` at most; and whether some of them are gone.
+
+        A number that was never given, as one of another run of the daemon, is as good as one before all of them.
+        """
+        with self._lock:
+            oldest = max(self._start, self.last - len(self._ring)) + 1
+            known = oldest - 1 <= number <= self.last
+            first = number + 1 if known else oldest
+            numbers = range(first, min(self.last, first + most - 1) + 1)
+            found = [self._ring[each % len(self._ring)] for each in numbers]
+        return [event for event in found if event is not None], not known
+
+    def watch(self, wake: Callable[[], None], after: int | None = None) -> Watch:
+        """Return a reader of what is published from now on, or behind the number ``after``.
+
+        ``wake`` is called when there is something to take, once until it is taken, by whoever publishes, perhaps with
+        the dispatcher's lock held: it must do no more than wake somebody.
+        """
+        with self._lock:
+            watch = Watch(self, wake, self.last if after is None else after)
+            self._watches += (watch,)
+        return watch
+
+    def unwatch(self, watch: Watch) -> None:
+        """Have a reader not be woken any more."""
+        with self._lock:
+            self._watches = tuple(each for each in self._watches if each is not watch)
+
+
+class Watch:
+    """One who reads the stream: `take` what there is, be woken, take again; `close` at the end."""
+
+    def __init__(self, events: Events, wake: Callable[[], None], after: int) -> None:
+        self.position = after
+        self._events = events
+        self._wake = wake
+        self._woken = False
+
+    def take(self, most: int = 1000) -> tuple[list[Event], bool]:
+        """Return what has been published since the last call, ``most`` at most, and whether some of it is gone.
+
+        To be called until it returns nothing; one thread at a time.
+        """
+        self._woken = False  # before looking: what comes from now on wakes again
+        found, missed = self._events.since(self.position, most)
+        if found:
+            self.position = found[-1].id
+        elif missed:
+            self.position = self._events.last
+        return found, missed
+
+    def wake(self) -> None:
+        """Wake whoever reads, unless that is done already. Called by whoever publishes."""
+        if not self._woken:
+            self._woken = True
+            self._wake()
+
+    def close(self) -> None:
+        """Read no more."""
+        self._events.unwatch(self)
+
+
+def record(event: Event, config: Config, now: float) -> dict[str, Any]:
+    """Return an event as it is told to clients."""
+    told: dict[str, Any] = {"id": event.id, "time": event.time, "kind": event.kind}
+    if event.request is not None:
+        nodes = [
+            *event.names,
+            *(node for outlet in event.outlets for node in config.nodes_at.get(outlet, ())),
+        ]
+        told |= {
+            "request": event.request,
+            "action": event.action,
+            "target": event.target,
+            "outlets": [f"{outlet.pdu}:{outlet.port}" for outlet in event.outlets],
+            "nodes": [*dict.fromkeys(nodes)],
+            "client": event.client,
+            "state": event.state,
+            "reason": None if event.error is None else event.error.told,
+            "command": event.command,
+        }
+    elif event.known is not None:
+        told["outlet"] = outlets.record(event.outlets[0], event.known, config, now)
+    elif event.pdu:
+        told |= {
+            "pdu": event.pdu,
+            "state": event.state,
+            "reason": event.reason or None,
+            "reachable": event.reachable,
+        }
+    return told
