@@ -28,6 +28,7 @@ from pdudaemon.logs import LineFormatter, LogWriter
 from pdudaemon.power import Action
 from pdudaemon.server import access
 from pdudaemon.service import Service, SignalPipe, permitted, tell_faults
+from pdudaemon.settings import near
 
 log = logging.getLogger("pdud")
 
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _printed(listing.list_devices())
         conf = _config(options)
         if options.token:
-            return _printed(_token(conf, options.days, options.name))
+            return _printed(_token(conf, options))
         if options.check_start:
             return _printed(listing.check_start(conf))
         if options.check:
@@ -88,10 +89,13 @@ def _config(options: argparse.Namespace) -> Config:
     return reader.load(path, given, checking=options.check or options.check_start)
 
 
-def _token(conf: Config, days: int, name: str) -> int:
+def _token(conf: Config, options: argparse.Namespace) -> int:
     if not conf.daemon.jwt_secret_file:
         raise ConfigError(f"{conf.path}: daemon.jwt_secret_file is not set: no tokens are asked for")
-    print(permitted(conf).token(days, name))
+    for role in options.role:
+        if role not in conf.roles:
+            raise ConfigError(f"{conf.path}: there is no role {role!r}{near(role, conf.roles)}")
+    print(permitted(conf).token(options.days, options.name, options.role))
     return 0
 
 
@@ -129,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--token", action="store_true", help="print a new token for clients and exit")
     token.add_argument("--days", type=_days, default=30, help="how long it is valid (%(default)s)")
     token.add_argument("--name", default="", type=_name, help="whose it is, for the log")
+    token.add_argument(
+        "--role", action="append", default=[], metavar="ROLE", help="what it is good for; without one, everything"
+    )
     drive = parser.add_argument_group("without a daemon")
     drive.add_argument("--drive", action="store_true", help="carry out one request and exit")
     drive.add_argument("--hostname", help="name of the PDU in the configuration")

@@ -96,6 +96,13 @@ class Locked(RequestError):
     http_status = 403
 
 
+class Forbidden(RequestError):
+    """The roles of who asks do not allow this."""
+
+    kind = "forbidden"
+    http_status = 403
+
+
 class CrossSite(RequestError):
     """A page of another site may have made a browser ask for this."""
 

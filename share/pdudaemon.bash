@@ -5,7 +5,7 @@
 _pdudaemon() {
     local line=${COMP_LINE:0:COMP_POINT} words word='' option='' conf=/etc/pdudaemon/pdudaemon.conf choices=() each index
     local options="--help --version --conf --topology --dbfile --listener --journal --logfile --loglevel --check --check-start
-        --unfinished --list-drivers --list-devices --token --days --name --drive --hostname --port --alias --request --wait --delay
+        --unfinished --list-drivers --list-devices --token --days --name --role --drive --hostname --port --alias --request --wait --delay
         --retries --retry-delay"
 
     # The words as typed: in COMP_WORDS they are broken at each : and =.
@@ -40,6 +40,7 @@ _pdudaemon() {
         --request:*) choices=(on off reboot status) ;;
         --hostname:*) mapfile -t choices < <(_pdudaemon_names "$conf" pdus) ;;
         --alias:*) mapfile -t choices < <(_pdudaemon_names "$conf" aliases nodes) ;;
+        --role:*) mapfile -t choices < <(_pdudaemon_names "$conf" roles) ;;
         --days:* | --name:* | --port:* | --delay:* | --retries:* | --retry-delay:*) ;;
         --list-drivers:[!-]* | --list-drivers:)
             mapfile -t choices < <("${words[0]/#\~\//$HOME/}" --list-drivers 2> /dev/null < /dev/null)

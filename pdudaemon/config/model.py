@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pdudaemon.config.nodes import Node
+from pdudaemon.config.roles import Role
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
 from pdudaemon.drivers.hooks import Traits
 from pdudaemon.errors import RequestError
@@ -128,6 +129,7 @@ class Config:
     pdus: Mapping[str, PDUConfig]
     nodes: Mapping[str, Node]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    roles: Mapping[str, Role] = field(default_factory=dict)
     locked: frozenset[Outlet] = frozenset()
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

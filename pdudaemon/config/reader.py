@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from pdudaemon.config import jsonfile, nodes, topology
+from pdudaemon.config import jsonfile, nodes, roles, topology
 from pdudaemon.config.faults import Faults, Location
 from pdudaemon.config.jsonfile import Object
 from pdudaemon.config.model import LEVELS, Config, DaemonOptions, ListenerOptions, PDUConfig, locked
@@ -57,7 +57,10 @@ class _Reader:
             self._add_nodes(name, self._section(whole, name, required=False), found, pdus)
         self._add_topology_nodes(added, found, pdus)
         groups = self._groups(self._section(whole, "groups", required=False), added, found)
-        self.faults.check_keys(self.file, whole, {}, ("daemon", "pdus", "aliases", "nodes", "groups"))
+        section = self._section(whole, "roles", required=False)
+        location = self.file.within("roles").within
+        granted = roles.roles(section, section.duplicates, found, groups, pdus, _outlets(pdus), location, self.faults)
+        self.faults.check_keys(self.file, whole, {}, ("daemon", "pdus", "aliases", "nodes", "groups", "roles"))
         if self.faults.any_fatal:
             raise self.faults.error()
         return Config(
@@ -67,6 +70,7 @@ class _Reader:
             pdus,
             found,
             groups,
+            granted,
             frozenset(locked(pdus, found)),
             faults=self.faults.lines,
             warnings=self.faults.warnings,

@@ -287,10 +287,16 @@ class Dispatcher:
         with self._lock:
             return [self._lanes.described(record) for record in records]
 
-    def snapshot(self, after: str = "", most: int | None = None) -> list[dict[str, Any]]:
-        """Return a record for each PDU, in the order of the configuration, ``most`` of them behind ``after``."""
+    def snapshot(
+        self, after: str = "", most: int | None = None, wanted: Callable[[str], bool] = bool
+    ) -> list[dict[str, Any]]:
+        """Return a record for each PDU, in the order of the configuration, ``most`` of them behind ``after``.
+
+        ``wanted`` says of a name whether it is to be among them.
+        """
         with self._lock:
             names = [*self._fleet.pdus]  # also those that are leaving
+        names = [name for name in names if wanted(name)]
         first = names.index(after) + 1 if after in names else 0
         names = names[first:] if most is None else names[first : first + most]
         seen: list[tuple[PDUConfig, str, int]] = []

@@ -2,9 +2,9 @@
 """Who may ask: `Access.permit` is asked for every request, whichever way it comes in.
 
 With ``jwt_secret_file``, every request needs a token: a JWT signed with that secret by HS256, which must say until when
-it is valid (``exp``) and may say whose it is (``sub``). OpenFlight Power's own tokens are such. The text protocol
-cannot carry one, so it is refused but for the networks in its listener's ``allow``; without tokens these bound whom
-both protocols serve, if there are any.
+it is valid (``exp``), and may say whose it is (``sub``) and which ``roles`` he has, without which he may do everything.
+OpenFlight Power's own tokens are such. The text protocol cannot carry one, so it is refused but for the networks in its
+listener's ``allow``; without tokens these bound whom both protocols serve, if there are any.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import secrets
 import stat
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NamedTuple
 
 from pdudaemon import sharedfiles
 from pdudaemon.errors import ConfigError, Denied, Unavailable
@@ -27,12 +29,22 @@ from pdudaemon.settings import Network
 OPENFLIGHT = Path("/opt/flight/etc/power-server.conf")
 """Where OpenFlight Power itself keeps its secret."""
 
+MOST_ROLES = 32
+"""Most roles that one token may have."""
+
 _TAKEN_OVER = re.compile(
     r"""^[ \t]*(?:export[ \t]+)?jwt_shared_secret[ \t]*[=:][ \t]*(['"]?)(.*?)\1[ \t]*(?:(?<![^ \t])#.*)?\r?$""",
     re.MULTILINE,
 )
 _MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
+
+
+class Holder(NamedTuple):
+    """Whose a token is, if it says so, and the names of its roles; None: it has none, and is good for everything."""
+
+    name: str = ""
+    roles: tuple[str, ...] | None = None
 
 
 class Access:
@@ -46,8 +58,8 @@ class Access:
         """Whether tokens are asked for."""
         return bool(self._secret)
 
-    def permit(self, address: str, allow: tuple[Network, ...], authorization: str | None) -> str:
-        """Return the name in the token, empty if it has none.
+    def permit(self, address: str, allow: tuple[Network, ...], authorization: str | None) -> Holder:
+        """Return who holds the token, nobody in particular without one.
 
         ``authorization`` is the header of that name, empty if there is none; None: the protocol has no such thing.
         Raises: Denied.
@@ -55,25 +67,27 @@ class Access:
         if not self._secret:
             if allow and not _within(address, allow):
                 raise Denied(403, f"{address} is not in the networks that are allowed here")
-            return ""
+            return Holder()
         if authorization is None:
             if not _within(address, allow):
                 raise Denied(403, f"a token is needed, so this is for HTTP; {address} is in no network allowed here")
-            return ""
+            return Holder()
         bearer = _BEARER.fullmatch(authorization)
         if bearer is None:
             raise Denied(401, "a token is needed: Authorization: Bearer TOKEN")
-        return self._name(bearer[1])
+        return self._holder(bearer[1])
 
-    def token(self, days: float, name: str = "") -> str:
-        """Return a new token."""
+    def token(self, days: float, name: str = "", roles: Sequence[str] = ()) -> str:
+        """Return a new token; without ``roles``, its holder may do everything."""
         jwt = _library()
-        claims = {"admin": None, "exp": int(time.time() + days * 86400), **({"sub": name} if name else {})}
+        claims: dict[str, Any] = {"admin": None, "exp": int(time.time() + days * 86400)}
+        claims |= {"sub": name} if name else {}
+        claims |= {"roles": [*roles]} if roles else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a secret that is shorter than is thought good today: it is in use
             return str(jwt.encode(claims, self._secret, algorithm="HS256"))
 
-    def _name(self, token: str) -> str:
+    def _holder(self, token: str) -> Holder:
         jwt = _library()
         options = {"require": ["exp"], **{f"verify_{claim}": False for claim in ("aud", "iat", "jti", "sub")}}
         try:
@@ -86,8 +100,19 @@ class Access:
             raise Denied(401, "the token has expired") from None
         except (jwt.PyJWTError, TypeError, ValueError, OverflowError, RecursionError):  # older releases let these pass
             raise Denied(401, "the token is not valid here") from None
-        name = claims.get("sub")
-        return " ".join(name.split())[:100] if isinstance(name, str) and name.isprintable() else ""
+        return Holder(_name(claims.get("sub")), _roles(claims["roles"]) if "roles" in claims else None)
+
+
+def _name(claim: object) -> str:
+    return " ".join(claim.split())[:100] if isinstance(claim, str) and claim.isprintable() else ""
+
+
+def _roles(claim: object) -> tuple[str, ...]:
+    """Return the roles that a claim names: one, or a list. What is neither must not pass for nothing to be observed."""
+    given = [claim] if isinstance(claim, str) else claim
+    if not isinstance(given, list) or len(given) > MOST_ROLES or not all(isinstance(role, str) for role in given):
+        raise Denied(401, "the token is not valid here: its roles are no list of names")
+    return tuple(dict.fromkeys(given))
 
 
 def from_file(path: Path) -> Access:

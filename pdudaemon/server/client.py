@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 
 class Client(NamedTuple):
-    """An address and a port, and the name in the token if there is one."""
+    """An address and a port; the name in the token if there is one, and its roles: None of who may do everything."""
 
     address: str
     port: int
     name: str = ""
+    roles: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address

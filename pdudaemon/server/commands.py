@@ -5,14 +5,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from pdudaemon.errors import Conflict, NoSuchRequest, PDUDaemonError
+from pdudaemon.errors import Conflict, Forbidden, NoSuchRequest, PDUDaemonError
+from pdudaemon.server.api import check_may_cancel
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
 
 
 def show(exchange: HTTPExchange, number: str) -> Answer:
     """``GET``: the command, with an entry for each node."""
-    return Answer(200, exchange.dispatcher.command(int(number)))
+    return Answer(200, _seen(exchange, int(number)))
+
+
+def _seen(exchange: HTTPExchange, number: int) -> dict[str, Any]:
+    """Return what of a command may be seen. Raises: NoSuchRequest, also if none of its nodes may."""
+    command: dict[str, Any] = exchange.dispatcher.command(number)
+    nodes = [node for node in command["nodes"] if exchange.rights.sees_node(node["name"])]
+    if len(nodes) < len(command["nodes"]):
+        command["nodes"] = nodes
+        command["state"] = "running" if any(node["ended"] is None for node in nodes) else "ended"
+    if not nodes and not exchange.rights.everything:
+        raise NoSuchRequest(f"there is no command {number}")
+    return command
 
 
 def cancel(exchange: HTTPExchange, number: str) -> Answer:
@@ -24,13 +37,14 @@ def cancel(exchange: HTTPExchange, number: str) -> Answer:
     if half not in ("", "on"):
         raise Misdirected(400, f"half: {half!r} is not on")
     kept: dict[int, PDUDaemonError] = {}
-    for node in exchange.dispatcher.command(int(number))["nodes"]:
+    for node in _seen(exchange, int(number))["nodes"]:
         if node["request"] not in kept and node["ended"] is None:
             try:
+                check_may_cancel(exchange, exchange.dispatcher.record(node["request"]), half)
                 exchange.dispatcher.cancel(node["request"], half)
-            except (Conflict, NoSuchRequest) as error:
+            except (Conflict, Forbidden, NoSuchRequest) as error:
                 kept[node["request"]] = error
-    command: dict[str, Any] = exchange.dispatcher.command(int(number))
+    command = _seen(exchange, int(number))
     for node in command["nodes"]:
         if node["request"] in kept and node["ended"] is None:
             node["kept"] = kept[node["request"]].told

@@ -20,6 +20,7 @@ from pdudaemon.config.model import DaemonOptions
 from pdudaemon.errors import PDUDaemonError
 from pdudaemon.server.client import Client
 from pdudaemon.server.listener import Listener
+from pdudaemon.server.rights import EVERYTHING, Rights
 
 
 class Owner(Protocol):
@@ -45,12 +46,13 @@ class Speech(Protocol):
 
 
 class Exchange(ABC):
-    """One request, and the one answer to it: whoever claims it first gives that."""
+    """One request, and the one answer to it: whoever claims it first gives that. ``rights`` are those of who asks."""
 
-    __slots__ = ("_claimed", "connection", "late")
+    __slots__ = ("_claimed", "connection", "late", "rights")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.rights: Rights = EVERYTHING
         self.late: Callable[[], None] | None = None
         self._claimed = threading.Lock()
         connection.exchange = self

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from pdudaemon.config.model import Config
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.errors import Busy, Denied, PDUDaemonError
 from pdudaemon.server.client import Client
@@ -50,6 +51,11 @@ class HTTPExchange(Exchange):
     @property
     def dispatcher(self) -> Dispatcher:
         return self.orders.dispatcher
+
+    @property
+    def config(self) -> Config:
+        """What the client may see of the configuration: names are looked up in this."""
+        return self.rights.view(self.dispatcher.config)
 
     @property
     def json(self) -> bool:

@@ -41,6 +41,6 @@ class Listener(socketserver.TCPServer):
         log.info("listening on %s (%s)", Client(str(self.server_address[0]), self.server_address[1]), options.protocol)
 
     def permit(self, client: Client, authorization: str | None) -> Client:
-        """Return a client, with its name if its token has one. Raises: Denied. See `Access.permit`."""
-        name = self.access.permit(client.address, self.options.allow, authorization)
-        return client._replace(name=name)
+        """Return a client, with what its token says of it. Raises: Denied. See `Access.permit`."""
+        name, roles = self.access.permit(client.address, self.options.allow, authorization)
+        return client._replace(name=name, roles=roles)

@@ -31,7 +31,7 @@ from pdudaemon.errors import Denied, Locked, NotDone, PDUDaemonError, RequestErr
 from pdudaemon.power import Action, Command, Outcome, Outlet, Reading, Request, State, Submission, Target
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer
-from pdudaemon.server.orders import REBOOT_DELAY, duration, key
+from pdudaemon.server.orders import REBOOT_DELAY, check_may, duration, key
 
 log = logging.getLogger("pdud.openflight")
 
@@ -72,13 +72,13 @@ def _not_understood(text: str) -> Answer:
 
 def nodes(exchange: HTTPExchange, _: str) -> Answer:
     """``GET /nodes``: every node, in the order of the configuration."""
-    found = exchange.dispatcher.config.nodes
+    found = exchange.config.nodes
     return _data({"type": "nodes", "id": name, "attributes": {"name": name}} for name in found)
 
 
 def groups(exchange: HTTPExchange, _: str) -> Answer:
     """``GET /groups``: every group with its nodes."""
-    found = exchange.dispatcher.config.groups
+    found = exchange.config.groups
     return _data(
         {"type": "groups", "id": name, "attributes": {"name": name, "nodes": members}}
         for name, members in found.items()
@@ -89,7 +89,7 @@ def command(action: Action) -> Callable[[HTTPExchange, str], Answer | None]:
     """Return what serves an action on ``/``."""
 
     def serve(exchange: HTTPExchange, _: str) -> Answer | None:
-        config = exchange.dispatcher.config
+        config = exchange.config
         word = "nodes"
         try:
             wait = duration(exchange.words, "wait", LONGEST_WAIT)
@@ -123,6 +123,7 @@ class _Telling:
 
     def __init__(self, exchange: HTTPExchange, action: Action, names: Sequence[str], meta: Entry) -> None:
         self.exchange = exchange
+        self.config = exchange.config
         self.action = action
         self.names = names
         self.meta = meta
@@ -132,10 +133,6 @@ class _Telling:
         self._ended = False
         self._lock = threading.Lock()
 
-    @property
-    def config(self) -> Config:
-        return self.exchange.dispatcher.config
-
     def targets(self) -> dict[str, Target]:
         """Return the targets of the names that have one; of the others it is told why not."""
         found = {}
@@ -144,6 +141,7 @@ class _Telling:
                 if len(self.names) > MOST_GUESSES and not self.config.knows(name):
                     raise RequestError(f"there is no alias or node {name!r}")
                 target = self.config.node(name)
+                check_may(self.exchange, self.action, target)
                 if self.action is not Action.STATUS and target.locked:
                     raise Locked(target.locked)
                 found[name] = target

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pdudaemon.config.model import LONGEST_WAIT, Config
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Answer, Look
-from pdudaemon.errors import PDUDaemonError, RequestError
+from pdudaemon.errors import Forbidden, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Request, Submission, Target
 from pdudaemon.server.client import Client
 from pdudaemon.server.connection import Exchange
+from pdudaemon.server.rights import Rights, RightsTable
 from pdudaemon.settings import near, parse_seconds
 
 log = logging.getLogger("pdud.listener")
@@ -102,20 +103,30 @@ no more was to be waited for."""
 
 
 class Orders:
-    """The orders of one turn of the selector's thread, which alone calls all of this."""
+    """The orders of one turn of the selector's thread, which alone calls all of this but `rights`."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.dispatcher = dispatcher
+        self._rights = RightsTable()
         self._orders: list[_Wanted] = []
         self._looks: list[tuple[Look, Exchange]] = []
 
+    def rights(self, client: Client) -> Rights:
+        """Return what a client may see and switch, by the configuration as it is now. Any thread."""
+        return self._rights.of(self.dispatcher.config, client.roles)
+
     def carry_out(self, asked: Order, client: Client, exchange: Exchange, told: Told) -> None:
-        """Have an order accepted, and its client told by ``told``; by the exchange itself if it is refused."""
+        """Have an order accepted, and its client told by ``told``; by the exchange itself if it is refused.
+
+        Raises: Forbidden.
+        """
+        check_may(exchange, asked.action, asked.target)
         wait = self.dispatcher.config.daemon.wait if asked.wait is None else asked.wait
         self._orders.append(_Wanted(asked, client, exchange, told, wait))
 
     def look(self, asked: Order, exchange: Exchange, told: Callable[[Answer], None]) -> None:
-        """Have the state of a target asked for, and its client told."""
+        """Have the state of a target asked for, and its client told. Raises: Forbidden."""
+        check_may(exchange, asked.action, asked.target)
 
         def tell(answer: Answer) -> None:
             if exchange.claim():
@@ -143,6 +154,12 @@ class Orders:
                 if exchange.claim():
                     exchange.refuse(PDUDaemonError("internal error: see the log of the daemon"))
         return bool(looks or orders)
+
+
+def check_may(exchange: Exchange, action: Action, target: Target) -> None:
+    """Raises: Forbidden if who asks may not do this with a target."""
+    if reason := exchange.rights.may(action, target.outlets):
+        raise Forbidden(reason)
 
 
 @dataclass(frozen=True)

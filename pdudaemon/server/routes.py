@@ -81,6 +81,7 @@ def serve(exchange: HTTPExchange, body: bytes) -> None:
     listener = exchange.connection.listener
     try:
         exchange.client = listener.permit(exchange.client, head.headers.get("authorization", ""))
+        exchange.rights = exchange.orders.rights(exchange.client)
         route, word = _found(exchange)
     except PDUDaemonError as error:
         _refuse(exchange, error)

@@ -111,7 +111,8 @@ def _serve(orders: Orders, exchange: TextExchange, text: str) -> None:
 
     try:
         client = exchange.connection.listener.permit(exchange.connection.client, None)
-        asked = order(orders.dispatcher.config, *_words(text), numbers=True)
+        exchange.rights = orders.rights(client)
+        asked = order(exchange.rights.view(orders.dispatcher.config), *_words(text), numbers=True)
         if asked.action is Action.STATUS:
             orders.look(asked, exchange, seen)
         else:

@@ -163,7 +163,7 @@ def test_the_page_of_the_client_has_its_variables() -> None:
 
 def test_every_key_stands_in_the_page_of_the_configuration() -> None:
     found = {heading: items(text, "Cm") for heading, text in sections(CONF).items()}
-    assert found["DESCRIPTION"] == {"daemon", "pdus", "aliases", "nodes", "groups"}
+    assert found["DESCRIPTION"] == {"daemon", "pdus", "aliases", "nodes", "groups", "roles"}
     assert found["DAEMON"] == {*declared(DaemonOptions), "listeners"}
     assert found["Listeners"] == {*declared(ListenerOptions)}
     assert found["PDUS"] == {*declared(PDUOptions)}

@@ -112,7 +112,7 @@ def test_what_is_no_token(why: str) -> None:
 )
 def test_what_is_a_token_and_whose(claims: dict[str, Any], name: str) -> None:
     now = {word: claim() if callable(claim) else claim for word, claim in claims.items()}
-    assert Access(SECRET).permit("192.0.2.1", (), f"Bearer {good(**now)}") == name
+    assert Access(SECRET).permit("192.0.2.1", (), f"Bearer {good(**now)}") == (name, None)
 
 
 def test_the_token_of_openflights_documentation_is_understood() -> None:
@@ -131,7 +131,7 @@ def test_a_new_token_is_one_of_openflights() -> None:
     assert [*found] == ["admin", "exp"] and found["admin"] is None
     assert before + 30 * 86400 <= found["exp"] <= time.time() + 30 * 86400
     assert signature == encoded(hmac.new(SECRET.encode(), f"{header}.{claims}".encode(), hashlib.sha256).digest())
-    assert Access(SECRET).permit("127.0.0.1", (), f"Bearer {Access(SECRET).token(1, 'bob')}") == "bob"
+    assert Access(SECRET).permit("127.0.0.1", (), f"Bearer {Access(SECRET).token(1, 'bob')}") == ("bob", None)
 
 
 NETWORKS = tuple(map(ipaddress.ip_network, ("192.0.2.0/24", "2001:db8::/32")))
@@ -155,15 +155,15 @@ def test_networks(address: str, within: bool) -> None:
     """They let in who cannot carry a token; where no tokens are asked for, they bound both protocols."""
     for secret, authorization in ((SECRET, None), ("", None), ("", "")):
         if within:
-            assert Access(secret).permit(address, NETWORKS, authorization) == ""
+            assert Access(secret).permit(address, NETWORKS, authorization) == ("", None)
         else:
             with pytest.raises(Denied) as denied:
                 Access(secret).permit(address, NETWORKS, authorization)
             assert denied.value.http_status == 403
     with pytest.raises(Denied):
         Access(SECRET).permit(address, NETWORKS, "")
-    assert Access(SECRET).permit(address, NETWORKS, f"Bearer {good()}") == ""
-    assert Access().permit(address, (), None) == Access().permit(address, (), "") == ""
+    assert Access(SECRET).permit(address, NETWORKS, f"Bearer {good()}") == ("", None)
+    assert Access().permit(address, (), None) == Access().permit(address, (), "") == ("", None)
     with pytest.raises(Denied):
         Access(SECRET).permit(address, (), None)
 

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""What roles allow, on every route that shows or switches: what one may not see is, for him, not there."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pdudaemon.server.access import Access
+from tests.support.process import Daemon, Reply, eventually
+from tests.support.tokens import SECRET, good
+
+ROLES = {
+    "ci": {"nodes": "board[1-2],server", "may": ["on", "off", "reboot"]},
+    "viewer": {"nodes": "*", "may": ["status"]},
+    "ports": {"pdus": "left:1-2,right", "may": ["on"]},
+    "nothing": {"nodes": "ghost", "may": ["on"]},
+}
+NODES = {f"board{number}": {"hostname": "left", "port": number} for number in range(1, 5)}
+NODES |= {"server": {"feeds": [{"hostname": "left", "port": 8}, {"hostname": "right", "port": 8}]}}
+NODES |= {"board1-again": {"hostname": "left", "port": 1}, "secretbox": {"hostname": "hidden", "port": 1}}
+GROUPS = {"low": "board[1-3]", "high": "board[3-4]", "all": "@low,@high,secretbox,server"}
+HIDDEN = ("secretbox", "hidden", "board3", "board4", "high", "board1-again", "viewer")
+"""What nobody with the role ci may be told of."""
+
+
+@pytest.fixture
+def lab(daemon: Callable[..., Daemon]) -> Iterator[Daemon]:
+    """Return a daemon with roles; ``as_`` of its tests makes the tokens."""
+    started = daemon({}, nodes=NODES, groups=GROUPS, secret=SECRET, start=False)
+    started.settings["pdus"] = {
+        "left": {"driver": "dummy", "file": str(started.folder / "outlets")},
+        "right": {"driver": "dummy"},
+        "hidden": {"driver": "dummy"},
+    }
+    started.settings["roles"] = ROLES
+    started.configure(started.settings)
+    (started.folder / "outlets").write_text("{}")
+    started.start()
+    yield started
+
+
+def token(*roles: str, name: str = "") -> str:
+    return Access(SECRET).token(1, name, roles)
+
+
+def ask(lab: Daemon, roles: str, path: str, method: str = "GET", **headers: str) -> Reply:
+    """Make a request with a token of some roles; empty: one of old, which is good for everything."""
+    return lab.http(path, method, Authorization=f"Bearer {token(*roles.split())}", **headers)
+
+
+def entries(reply: Reply) -> dict[str, Any]:
+    """Return what was told of each node, and whether it was done."""
+    assert reply.status == 200, reply
+    return {each["id"]: each["attributes"]["success"] or each["attributes"]["error"] for each in reply.json["data"]}
+
+
+def names(reply: Reply) -> list[str]:
+    return [each["id"] for each in reply.json["data"]]
+
+
+@pytest.mark.parametrize(
+    ("roles", "nodes", "groups", "pdus"),
+    [
+        ("", [*NODES], [*GROUPS], ["left", "right", "hidden"]),
+        ("ci", ["board1", "board2", "server"], ["low", "all"], ["left", "right"]),
+        ("viewer", [*NODES], [*GROUPS], ["left", "right", "hidden"]),
+        ("ports", ["board1", "board2", "board1-again"], ["low", "all"], ["left", "right"]),
+        ("ports ci", ["board1", "board2", "server", "board1-again"], ["low", "all"], ["left", "right"]),
+        ("nothing", [], [], []),
+        ("gone", [], [], []),
+    ],
+)
+def test_what_is_listed(lab: Daemon, roles: str, nodes: list[str], groups: list[str], pdus: list[str]) -> None:
+    assert names(ask(lab, roles, "/nodes")) == nodes
+    found = ask(lab, roles, "/groups")
+    assert names(found) == groups
+    assert {name for each in found.json["data"] for name in each["attributes"]["nodes"]} <= {*nodes}
+    seen = ask(lab, roles, "/api/v1/pdus").json
+    assert [pdu["name"] for pdu in seen] == pdus
+    assert {pdu["name"] for pdu in seen if pdu["requests"] is not None} == (
+        {*pdus} if not roles else {"right"} & {*pdus} if "ports" in roles else set()
+    )
+    assert [pdu["name"] for pdu in ask(lab, roles, "/api/v1/pdus?limit=1").json] == pdus[:1]
+
+
+def test_what_a_role_may_switch_and_what_is_not_there_for_it(lab: Daemon) -> None:
+    reply = ask(lab, "ci", "/?nodes=board1,board3,secretbox,ghost&groups=low,high", "PATCH")
+    assert entries(reply) == {
+        "board1": True,
+        "board3": "there is no alias or node 'board3'; did you mean 'board2'?",
+        "secretbox": "there is no alias or node 'secretbox'",
+        "ghost": "there is no alias or node 'ghost'",
+        "board2": True,
+    }
+    assert {each["id"] for each in reply.json["data"] if each["attributes"]["missing"]} == {
+        "board3",
+        "secretbox",
+        "ghost",
+    }
+    assert reply.json["meta"] == {"missing-groups": ["high"]}
+    assert lab.outlets() == {"1": "on", "2": "on"}
+    for path in (
+        "off?alias=board3",
+        "off?hostname=hidden&port=1",
+        "status?alias=secretbox",
+        "reboot?alias=board1-again",
+    ):
+        reply = ask(lab, "ci", f"/power/control/{path}")
+        assert reply.status == 503 and reply.text.startswith("there is no "), reply
+        ghost = ask(lab, "ci", f"/power/control/{re.sub('=(board3|hidden|secretbox|board1-again)', '=ghost', path)}")
+        assert (ghost.status, re.sub("'ghost'.*", "", ghost.text)) == (503, re.sub("'[a-z].*", "", reply.text))
+    for port in ("4", "5"):  # one that feeds a node, and one that feeds nothing
+        reply = ask(lab, "ci", f"/power/control/off?hostname=left&port={port}")
+        assert (reply.status, reply.text) == (403, f"the role ci may not switch off left port {port}\n")
+    assert ask(lab, "ci", "/power/control/status?hostname=left&port=3").status == 403
+    assert ask(lab, "ci", "/power/control/off?hostname=left&port=1").text == "OK - accepted request\n"
+    assert lab.outlets() == {"1": "off", "2": "on"}
+
+
+def test_who_may_only_look(lab: Daemon) -> None:
+    for method, doing in (("PATCH", "switch on"), ("DELETE", "switch off"), ("PUT", "reboot")):
+        assert entries(ask(lab, "viewer", "/?nodes=board1,server", method)) == {
+            "board1": f"the role viewer may not {doing} left port 1",
+            "server": f"the role viewer may not {doing} left port 8",
+        }
+    reply = ask(lab, "viewer", "/power/control/on?alias=board1", Accept="application/json")
+    assert (reply.status, reply.json["type"]) == (403, "urn:pdudaemon:forbidden")
+    assert lab.outlets() == {}
+    assert ask(lab, "", "/power/control/on?alias=board1").status == 200
+    assert ask(lab, "viewer", "/power/control/status?alias=board1").text == "on\n"
+    assert entries(ask(lab, "viewer", "/?nodes=board1")) == {"board1": True}
+    assert ask(lab, "viewer ci", "/power/control/off?alias=board1").status == 200
+    assert ask(lab, "ports", "/power/control/off?alias=board1").text == (
+        "the role ports may not switch off left port 1\n"
+    )
+    assert ask(lab, "ports viewer", "/power/control/on?hostname=right&port=3").status == 200
+
+
+def test_records_and_commands_of_others(lab: Daemon) -> None:
+    assert ask(lab, "", "/?nodes=board[1-4],secretbox&wait=30", "PATCH").headers["X-Command-Id"] == "1"
+    assert ask(lab, "", "/?nodes=secretbox", "PATCH").headers["X-Command-Id"] == "2"
+    assert ask(lab, "", "/power/control/off?hostname=left&port=7&delay=100&wait=0").headers["X-Request-Id"] == "7"
+    assert ask(lab, "", "/power/control/off?alias=board1&delay=100&wait=0").headers["X-Request-Id"] == "8"
+    assert [each["id"] for each in ask(lab, "ci", "/api/v1/requests").json] == [8, 2, 1]
+    assert [each["id"] for each in ask(lab, "ci", "/api/v1/requests?limit=1").json] == [8]
+    assert [each["id"] for each in ask(lab, "ports", "/api/v1/requests").json] == [8, 2, 1]
+    assert len(ask(lab, "", "/api/v1/requests").json) == 8 and ask(lab, "gone", "/api/v1/requests").json == []
+    for number in (3, 7, 99):
+        for method in ("GET", "DELETE"):
+            reply = ask(lab, "ci", f"/api/v1/requests/{number}", method)
+            assert (reply.status, reply.json["detail"]) == (404, f"there is no request {number}")
+    assert ask(lab, "ci", "/api/v1/requests/1").json["target"] == "board1 (left port 1)"
+    command = ask(lab, "ci", "/api/v1/commands/1").json
+    assert [node["name"] for node in command["nodes"]] == ["board1", "board2"] and command["state"] == "ended"
+    for method in ("GET", "DELETE"):
+        reply = ask(lab, "ci", "/api/v1/commands/2", method)
+        assert (reply.status, reply.json["detail"]) == (404, "there is no command 2")
+    reply = ask(lab, "viewer", "/api/v1/requests/8", "DELETE")
+    assert (reply.status, reply.json["detail"]) == (403, "the role viewer may not switch off left port 1")
+    assert ask(lab, "ci", "/api/v1/requests/8", "DELETE").json["state"] == "cancelled"
+    whole = "".join(
+        ask(lab, "ci", path).text
+        for path in ("/nodes", "/groups", "/api/v1/pdus", "/api/v1/requests", "/api/v1/commands/1")
+    )
+    assert not [name for name in HIDDEN if name in whole]
+
+
+def test_a_command_is_taken_back_as_far_as_one_may(lab: Daemon) -> None:
+    for port in (1, 2, 3):
+        assert ask(lab, "", f"/power/control/on?hostname=left&port={port}&delay=100&wait=0").status == 200
+    assert ask(lab, "", "/?nodes=board[1-3]&wait=0", "DELETE").headers["X-Command-Id"] == "1"
+    kept = ask(lab, "viewer", "/api/v1/commands/1", "DELETE").json["nodes"]
+    assert [node["kept"] for node in kept] == [f"the role viewer may not switch off left port {n}" for n in (1, 2, 3)]
+    assert [node["state"] for node in ask(lab, "ci", "/api/v1/commands/1", "DELETE").json["nodes"]] == ["cancelled"] * 2
+    states = {node["name"]: node["state"] for node in ask(lab, "", "/api/v1/commands/1").json["nodes"]}
+    assert states == {"board1": "cancelled", "board2": "cancelled", "board3": "queued"}
+
+
+def test_a_reload_changes_what_a_token_is_good_for(lab: Daemon) -> None:
+    held = token("ci", name="ci-7")
+    lab.token = held
+    assert lab.http("/power/control/on?alias=board1").status == 200
+    assert lab.http("/power/control/on?alias=board4").status == 503
+    lab.settings["roles"] = {"ci": {"nodes": "board4", "may": ["on"]}}
+    lab.configure(lab.settings)
+    assert lab.process is not None
+    lab.process.send_signal(signal.SIGHUP)
+    eventually(lambda: names(lab.http("/nodes")) == ["board4"])
+    assert lab.http("/power/control/on?alias=board1").status == 503
+    assert lab.http("/power/control/on?alias=board4").status == 200
+    del lab.settings["roles"]
+    lab.configure(lab.settings)
+    lab.process.send_signal(signal.SIGHUP)
+    eventually(lambda: names(lab.http("/nodes")) == [])
+    assert lab.http("/power/control/on?hostname=left&port=1").status == 503
+    assert re.search(r"for 127\.0\.0\.1:\d+ \(ci-7\) done", lab.log_text())
+
+
+@pytest.mark.parametrize("roles", [3, None, {}, [3], ["ci", None], ["x"] * 33, {"ci": 1}])
+def test_a_token_whose_roles_are_none(lab: Daemon, roles: Any) -> None:
+    """It must not be taken for one without a role, which is good for everything."""
+    reply = lab.http("/api/v1/pdus", Authorization=f"Bearer {good(roles=roles)}")
+    assert (reply.status, reply.json["detail"]) == (401, "the token is not valid here: its roles are no list of names")
+    assert lab.http("/api/v1/pdus", Authorization=f"Bearer {good(roles=[])}").json == []
+    assert len(lab.http("/api/v1/pdus", Authorization=f"Bearer {good(roles='ci')}").json) == 2
+
+
+def test_the_command_line_knows_the_roles(lab: Daemon) -> None:
+    ran = lab.run("--token", "--name=ci-7", "--role=ci", "--role=viewer")
+    assert ran.returncode == 0
+    lab.token = ran.stdout.strip()
+    assert len(names(lab.http("/nodes"))) == len(NODES)
+    ran = lab.run("--token", "--role=vewer")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == f"pdudaemon: {lab.conf}: there is no role 'vewer'; did you mean 'viewer'?\n"
+    ran = lab.run("--check")
+    assert ran.returncode == 2
+    assert ran.stdout.splitlines() == [
+        f"{lab.conf}: roles.nothing.nodes: there is no node 'ghost'",
+        f"{lab.conf}: roles.nothing: names no node and no PDU that there is",
+    ]
