@@ -19,8 +19,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.gudejson import meters, outlets
 from pdudaemon.drivers.network import tcp_port
-from pdudaemon.drivers.readings import InletReading, OutletReading, label, quantity, stated
+from pdudaemon.drivers.readings import InletReading, OutletReading, stated
 from pdudaemon.errors import DeviceError, PermanentError, TransientError, both
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -33,12 +34,6 @@ _OUTLETS = 12
 _STATUS_PAGE = "/statusjsn.js?components=1"
 _ALL_PAGE = f"/statusjsn.js?components={0x1 | 0x4000 | 0x10000}"  # outlets; sensors: values, descriptions
 _HTTP_SECONDS = 5.0  # for a page that the console can stand in for
-_QUANTITIES = {  # what a meter measures, and its unit: what that is here, in which unit of ours
-    ("ActivePower", "W"): ("watts", 1.0),
-    ("Voltage", "V"): ("volts", 1.0),
-    ("Current", "A"): ("amps", 1.0),
-    ("FwdActEnergy", "kWh"): ("watt_hours", 1000.0),
-}
 _LINE = r"(?:^|[\r\n])[> ]*"
 _DONE = rf"{_LINE}OK\."
 _STATE = rf"{_LINE}(ON|OFF|1|0)\.?\s*[\r\n>]"
@@ -83,7 +78,7 @@ class Gude(PDUDriver):
         """By the web interface, with the names; else by the console, of as many outlets as it knows."""
         try:
             source, said = self._page(_ALL_PAGE, self.deadline.within(_HTTP_SECONDS))
-            return _outlets(source, said)
+            return outlets(source, said)[:_OUTLETS]
         except DeviceError as error:
             try:
                 return self._shown_by_console()
@@ -92,7 +87,7 @@ class Gude(PDUDriver):
 
     def read_inlets(self) -> list[InletReading]:
         _, said = self._page(_ALL_PAGE, self.deadline)
-        return [*_meters(said)]
+        return [*meters(said)]
 
     def _shown_by_console(self) -> list[OutletReading]:
         states: dict[int, State] = {}
@@ -154,31 +149,3 @@ class Gude(PDUDriver):
 
 def _refusal(console: Dialogue, line: str, seen: Seen) -> PermanentError:
     return PermanentError(f"{console.peer} refused {line!r}: {seen.match[1].strip()}"[:200])
-
-
-def _outlets(source: str, said: Any) -> list[OutletReading]:
-    try:
-        return [
-            OutletReading(str(port), label(outlet.get("name")), _STATES[str(outlet["state"])])
-            for port, outlet in enumerate(said["outputs"][:_OUTLETS], 1)
-        ]
-    except (AttributeError, LookupError, TypeError):
-        raise TransientError(f"{source}: the answer does not tell the state of the ports") from None
-
-
-def _meters(said: Any) -> Iterator[InletReading]:
-    """Yield what the meters of lines read; what their fields are is told by name and unit, not by place."""
-    try:
-        kinds = [*zip(said["sensor_descr"], said["sensor_values"], strict=False)]
-        for described, values in kinds:
-            fields = [_QUANTITIES.get((field["name"], field["unit"])) for field in described["fields"]]
-            for properties, value in zip(described["properties"], values["values"], strict=False):
-                found = {
-                    meaning[0]: quantity(field["v"], meaning[1])
-                    for meaning, field in zip(fields, value, strict=False)
-                    if meaning
-                }
-                if "watts" in found:
-                    yield InletReading(label(properties["name"]) or "?", **found, kind="inlet")
-    except (AttributeError, LookupError, TypeError):
-        return  # a model without meters, or with others than these
