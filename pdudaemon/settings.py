@@ -308,15 +308,15 @@ def secret_values(owner: type, given: Mapping[str, object]) -> tuple[str, ...]:
     A value of fewer than four characters is left out: hiding it would garble every text and protect nothing.
     """
     settings = declared(owner)
-    pairs = [*given.items()]
-    for value in given.values():
-        pairs += value.items() if isinstance(value, dict) else ()
+    pairs = [(key, value, key in settings and settings[key].secret) for key, value in given.items()]
+    for _, value, secret in [*pairs]:
+        pairs += [(key, each, secret) for key, each in value.items()] if isinstance(value, dict) else []
     return tuple(
         str(value)
-        for key, value in pairs
+        for key, value, secret in pairs
         if isinstance(value, str | int | float)
         and len(str(value)) >= 4
-        and (isinstance(value, Secret) or (settings[key].secret if key in settings else _SECRET_NAME.search(key)))
+        and (secret or isinstance(value, Secret) or (key not in settings and _SECRET_NAME.search(key)))
     )
 
 

@@ -38,10 +38,9 @@ def _fingerprint(value: object) -> str:
     return digits
 
 
-class SecureWebDevice(WebDevice):
-    """A device that is reached by HTTP or HTTPS. Its certificate is checked, in one of several ways, unless said."""
+class TLSDevice(PDUDriver):
+    """Something whose certificate is checked, in one of several ways, unless said."""
 
-    protocol = Setting(choice("http", "https"), "http", "how the device is reached")
     ca_file = Setting(text, "", "file with the certificate to trust, or that of who signed it")
     fingerprint = Setting(Kind("64 hex digits", _fingerprint), "", "SHA-256 of the one certificate to trust")
     insecure = Setting(boolean, False, "take any certificate, and old TLS")
@@ -51,15 +50,21 @@ class SecureWebDevice(WebDevice):
         chosen = [name for name in ("ca_file", "fingerprint", "insecure") if getattr(self, name)]
         return {chosen[1]: f"contradicts {chosen[0]}: one of them says what is trusted"} if len(chosen) > 1 else {}
 
+    def tls(self) -> ssl.SSLContext:
+        """Return how TLS is spoken. Raises: PermanentError if `ca_file` cannot be used."""
+        return tls(check=not self.insecure, ca_file=self.ca_file, fingerprint=self.fingerprint)
+
+
+class SecureWebDevice(WebDevice, TLSDevice):
+    """A device that is reached by HTTP or HTTPS."""
+
+    protocol = Setting(choice("http", "https"), "http", "how the device is reached")
+
     def client(self, username: str = "", password: str = "") -> Client:
         """Return a client for this action."""
-        port = 443 if self.protocol == "https" else 80
-        return Client(self.host, self.deadline, port=port, username=username, password=password, secure=self._secured())
-
-    def _secured(self) -> ssl.SSLContext | None:
-        if self.protocol == "http":
-            return None
-        return tls(check=not self.insecure, ca_file=self.ca_file, fingerprint=self.fingerprint)
+        secure = self.tls() if self.protocol == "https" else None
+        port = 443 if secure else 80
+        return Client(self.host, self.deadline, port=port, username=username, password=password, secure=secure)
 
 
 def tcp_port(default: int, of: str = "") -> Setting[int]:

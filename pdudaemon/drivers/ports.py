@@ -29,7 +29,7 @@ class Ports:
         """Return the one spelling of a port of a ``driver`` with settings and a row. Raises: ValueError, quoting it."""
         if not _PORT.fullmatch(port):
             raise ValueError(f"{port!r} is not a port: letters, digits and _ . : + / - only, not beginning with -")
-        return str(int(port)) if port.isdecimal() else port
+        return decimal(port)
 
     def every(self, driver: Any) -> list[str] | None:
         """Return all ports of a ``driver`` with settings and a row, canonical; None: nobody knows which there are."""
@@ -87,6 +87,11 @@ class Named(Ports):
         if not self._pattern.fullmatch(name):
             raise ValueError(f"{port!r} is not a port: {self._says}")
         return name
+
+
+def decimal(port: str) -> str:
+    """Return canonical decimal for digits, and any other port as it is."""
+    return str(int(port)) if port.isdecimal() else port
 
 
 def numbered(port: str, most: int, least: int = 1) -> str:

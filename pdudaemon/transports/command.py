@@ -104,16 +104,17 @@ def run(
     environment: Mapping[str, str] | None = None,
     folder: str | None = None,
     apart: bool = False,
+    told: bytes = b"",
 ) -> Output:
     """Run a program (a list of arguments) or a shell text (a string) to its end, in a ``folder`` if one is given.
 
-    ``apart``: keep what it writes to standard error apart.
+    ``apart``: keep what it writes to standard error apart. ``told`` is what it reads on standard input.
 
     Raises: DeviceTimeout when the deadline passed (the whole process group is dead by then); PermanentError when the
     program cannot be started.
     """
     deadline.remaining()
-    with started(command, hold=hold, environment=environment, folder=folder, apart=apart) as program:
+    with started(command, hold=hold, environment=environment, folder=folder, apart=apart, told=told) as program:
         return program.finish(deadline)
 
 
@@ -127,6 +128,7 @@ def started(
     apart: bool = False,
     terminal: int | None = None,
     there: bool = False,
+    told: bytes = b"",
 ) -> Iterator[Program]:
     """Start a program; its process group is dead in the end. A ``terminal`` becomes its input and its controlling one.
 
@@ -140,12 +142,13 @@ def started(
     with contextlib.ExitStack() as files:
         printed = files.enter_context(_unlinked_file())
         complained = files.enter_context(_unlinked_file()) if apart else None
+        given = files.enter_context(_in_memory(told)) if told else None
         kills = _kills
         try:
             process = subprocess.Popen(
                 command if isinstance(command, str) else [*leader, *command],
                 shell=isinstance(command, str),
-                stdin=subprocess.DEVNULL if terminal is None else terminal,
+                stdin=given or (subprocess.DEVNULL if terminal is None else terminal),
                 stdout=terminal if there else printed,
                 stderr=complained or subprocess.STDOUT,
                 cwd=folder,
@@ -195,6 +198,14 @@ def _unlinked_file() -> IO[bytes]:
         return os.fdopen(os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), "w+b", 0)
     except OSError:
         return tempfile.TemporaryFile(buffering=0)
+
+
+def _in_memory(data: bytes) -> IO[bytes]:
+    """Return a file to be read, which no disk ever has: there may be a password in it."""
+    file = os.fdopen(os.memfd_create("told", os.MFD_CLOEXEC), "w+b", 0)
+    file.write(data)
+    file.seek(0)
+    return file
 
 
 def kill_all() -> int:

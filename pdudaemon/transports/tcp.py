@@ -174,6 +174,15 @@ class Connection(Stream):
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
+    def secure(self, tls: ssl.SSLContext) -> None:
+        """Go on over TLS, as the device has just agreed to. Raises also: TransientError if it has said more than that.
+
+        What came with the agreement came in the clear, and whoever sent it may not be the device.
+        """
+        if self._buffer:
+            raise TransientError(f"{self.peer} sends more than was asked for at the TLS handshake")
+        self._socket = self._secured(self._socket, tls)
+
     def send(self, data: bytes, step: str) -> None:
         self._socket.settimeout(self._seconds(step))
         with self._translating(step):
