@@ -77,6 +77,13 @@ class Target:
     words: tuple[str] | tuple[str, str | int] | tuple[()] = field(default=(), compare=False)
     found_in: object = field(default=None, compare=False, repr=False)
     parts: tuple[Target, ...] = field(default=(), compare=False)  # looked up one by one
+    spelled: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The outlets as the store keeps them, once it has spelled them."""
+    pdus: tuple[str, ...] = field(default=(), init=False, compare=False)
+    """The PDUs of the outlets, each once."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pdus", tuple(dict.fromkeys([outlet.pdu for outlet in self.outlets])))
 
     @classmethod
     def joined(cls, parts: Sequence[Target]) -> Target:
@@ -231,7 +238,8 @@ class Step:
     def drop(self) -> None:
         """End the step, whatever was to come of it."""
         self.stage = Stage.ENDED
-        self.call_off()
+        if self.timer is not None:
+            self.call_off()
 
     @property
     def backing_off(self) -> bool:
@@ -272,7 +280,7 @@ class Request:
     what each outlet was told to be on behalf of this request, unknown if that did not end well, and when.
 
     ``command`` is the number of the command that it is a part of, in which it serves the nodes ``names``; ``key`` the
-    idempotency key that it was asked for with. ``spelled`` is the target's outlets as the store keeps them.
+    idempotency key that it was asked for with.
     """
 
     action: Action
@@ -302,7 +310,6 @@ class Request:
     repairs: list[Step] = field(default_factory=list)
     results: dict[Outlet, PDUDaemonError | None] = field(default_factory=dict)
     switched: dict[Outlet, tuple[State, float]] = field(default_factory=dict)
-    spelled: str = field(default="", repr=False)
     address: str = ""  # from where it was asked for, since the daemon has run
     settled: bool = False
     waiters: list[Waiter] = field(default_factory=list)

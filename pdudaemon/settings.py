@@ -224,7 +224,7 @@ class Setting(Generic[T]):
     @overload
     def __get__(self, instance: object, owner: type) -> T: ...
     def __get__(self, instance: object | None, owner: type) -> Setting[T] | T:
-        # Not a data descriptor: a value that was given stands in the instance's own dict and is found before this.
+        # Not a data descriptor: what `apply` has set, which is every value in force, is found before this.
         return self if instance is None else self.default
 
 
@@ -232,7 +232,7 @@ class Options:
     """Holds the values of the settings that its subclass declares; built once, from a mapping without faults."""
 
     def __init__(self, given: Mapping[str, object] | None = None) -> None:
-        self.__dict__.update(read(type(self), given or {})[0])
+        apply(self, given or {})
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
@@ -246,6 +246,17 @@ def declared(owner: type) -> dict[str, Setting[Any]]:
     for base in reversed(owner.__mro__):
         found.update({name: value for name, value in vars(base).items() if isinstance(value, Setting)})
     return found
+
+
+def apply(instance: object, given: Mapping[str, object]) -> None:
+    """Set the values in force on an instance of a class that declares settings: those given, else the defaults."""
+    owner = type(instance)
+    values = read(owner, given)[0]
+    for name, setting in declared(owner).items():
+        if name in values:
+            setattr(instance, name, values[name])
+        elif getattr(owner, name) is setting:  # a subclass may have something else by that name
+            setattr(instance, name, setting.default)
 
 
 def read(owner: type, given: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pdudaemon.config.nodes import Node
 from pdudaemon.config.roles import Role
-from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
+from pdudaemon.drivers.driver import PDUDriver, PDUOptions
 from pdudaemon.drivers.hooks import Traits
 from pdudaemon.errors import RequestError
 from pdudaemon.power import Outlet, Target
@@ -23,6 +23,7 @@ from pdudaemon.settings import Kind, Options, Setting, choice, integer, near, ne
 PROTOCOLS = ("tcp", "http", "both")
 LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR")
 LONGEST_WAIT = 86400.0
+MOST_FOUND = 4096  # targets that are remembered
 
 
 def _level(value: object) -> str:
@@ -113,7 +114,7 @@ class PDUConfig:
             canonical = self.traits.canonical_port(str(port))
         except ValueError as error:
             raise RequestError(f"{self.name}: {without(self.secrets, str(error))}") from None
-        return Outlet(self.name, canonical, port if legacy(self.driver) else None)
+        return Outlet(self.name, canonical, port if self.traits.legacy else None)
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ class Config:
     locked: frozenset[Outlet] = frozenset()
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    _found: dict[tuple[str, str | int], Target] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def secret_file(self) -> Path | None:
@@ -141,12 +143,23 @@ class Config:
         return Path(self.path).parent / os.path.expandvars(name) if name else None
 
     def target(self, hostname: str, port: str | int) -> Target:
-        """Return the target that a PDU's name and a port name. Raises: RequestError, saying what is wrong."""
+        """Return the target that a PDU's name and a port name. Raises: RequestError, saying what is wrong.
+
+        What was found is remembered, where a port was spelled as it is kept: there is an end to those.
+        """
+        found = self._found.get((hostname, port))
+        if found is not None:
+            return found
         pdu = self.pdus.get(hostname)
         if pdu is None:
             raise RequestError(f"there is no PDU {hostname!r}{near(hostname, self.pdus)}")
         outlet = pdu.outlet(port)
-        return Target(str(outlet), (outlet,), self._lock((outlet,)), (hostname, port), self)
+        target = Target(str(outlet), (outlet,), self._lock((outlet,)), (hostname, port), self)
+        if port == outlet.port and outlet.given is None:
+            if len(self._found) >= MOST_FOUND:
+                self._found.clear()
+            self._found[hostname, port] = target
+        return target
 
     def node(self, name: str) -> Target:
         """Return the target that a node or an alias names. Raises: RequestError, saying what is wrong."""

@@ -34,7 +34,7 @@ from pdudaemon.errors import (
     UnknownCommandException,
 )
 from pdudaemon.power import State
-from pdudaemon.settings import read
+from pdudaemon.settings import apply
 from pdudaemon.transports.deadline import Deadline
 
 __all__ = [
@@ -124,7 +124,7 @@ class PDUDriver:
             if not legacy(type(self)):
                 word = str(settings.get("driver"))
                 self.row = self.models.get(word, self.models.get(word.lower()))  # some take theirs in any case
-            self.__dict__.update(read(type(self), settings)[0])
+            apply(self, settings)
 
     @classmethod
     def configured(cls, settings: Mapping[str, Any]) -> Self:

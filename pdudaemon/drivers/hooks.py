@@ -34,6 +34,7 @@ class Traits:
     reads_state: bool = False
     reads_outlets: bool = False
     stable_names: bool = False
+    legacy: bool = False  # written for the existing daemon: it gets ports as they were given
     restarts: bool = False
     pool: tuple[str, int] | None = None
     canonical_port: Callable[[str], str] = field(default=str, compare=False)
@@ -83,6 +84,7 @@ def traits(driver: type[PDUDriver], settings: Mapping[str, Any]) -> Traits:
         reads_state,
         reads_outlets and (reads_state or driver.read_outlets is not PDUDriver.read_outlets),
         not legacy(driver) and driver.stable_names is True,
+        legacy(driver),
         _asked("restarts", lambda: bool(asked("restarts")())),
         _asked("pool", pool),
         partial(_canonical_port, asked("canonical_port")),

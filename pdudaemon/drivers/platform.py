@@ -79,9 +79,10 @@ class Platform(PDUDriver):
 
     @hook
     def faults(self) -> dict[str, str]:
-        off, transient = (vars(self).get(f"status_{kind}_exit_code") for kind in ("off", "transient"))  # if given
-        same = off is not None and off == transient
-        return {"status_transient_exit_code": f"{transient} is the status_off_exit_code as well"} if same else {}
+        off, transient = "status_off_exit_code", "status_transient_exit_code"
+        code = self.status_transient_exit_code
+        same = code == self.status_off_exit_code and bool(self.settings.get(off) and self.settings.get(transient))
+        return {transient: f"{code} is the {off} as well"} if same else {}
 
     @hook
     def reads_state(self) -> bool:

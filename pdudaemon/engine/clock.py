@@ -8,6 +8,7 @@ which `boot` names.
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 
@@ -15,18 +16,15 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock:
-    """The machine's clocks."""
+    """The machine's clocks: `wall` returns the seconds since the epoch, as far as the machine knows; `uptime` those
+    since the machine was started, those that it slept included.
+    """
+
+    wall = staticmethod(time.time)
+    uptime = staticmethod(functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME))
 
     def __init__(self) -> None:
         try:
             self.boot = _BOOT_ID.read_text().strip()
         except OSError:  # then no two starts are known to be the same one
             self.boot = ""
-
-    def wall(self) -> float:
-        """Return the seconds since the epoch, as far as the machine knows."""
-        return time.time()
-
-    def uptime(self) -> float:
-        """Return the seconds since the machine was started, those that it slept included."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME)

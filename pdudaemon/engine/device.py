@@ -28,14 +28,16 @@ class Device:
     ``lock`` keeps our own threads apart. The lock on the file is for other processes: another daemon, ``--drive``, and
     above all a command that outlived a killed daemon, which inherited the descriptor.
 
-    ``stuck`` says in words which PDUs do not answer because of an action that does not come back; it belongs to the
-    dispatcher.
+    The dispatcher's are: ``stuck``, in words, which PDUs do not answer because of an action that does not come back;
+    ``due``, when the action under way counts as such, infinite without one; and ``looked_at``, when that is looked at
+    next (both in monotonic seconds).
     """
 
     def __init__(self, path: Path | None) -> None:
         self.lock = threading.Lock()
         self.last_action = float("-inf")
         self.stuck = ""
+        self.due = self.looked_at = float("inf")
         self.kept = False  # the file is locked, though perhaps nothing acts
         self._path = path
         self._descriptor: int | None = None
@@ -63,8 +65,10 @@ class Device:
                 self._descriptor = None
                 self.kept = False
 
-    def take(self, deadline: Deadline, stopping: threading.Event) -> int | None:
-        """Lock the file, unless it still is; return its descriptor. ``lock`` is held, until after `release`.
+    def take(self, seconds: float, stopping: threading.Event) -> int | None:
+        """Lock the file within some seconds, unless it still is; return its descriptor.
+
+        ``lock`` is held, until after `release`.
 
         Raises: TransientError if another process keeps it, or ``stopping`` is set while we wait for it.
         """
@@ -75,7 +79,7 @@ class Device:
         if self.kept and self._descriptor is not None and lockfile.is_current(self._descriptor, self._path):
             return self._descriptor
         self._unlock()
-        descriptor = self._taken(self._path, deadline, stopping)
+        descriptor = self._taken(self._path, Deadline(seconds), stopping)
         self.kept = True
         return descriptor
 

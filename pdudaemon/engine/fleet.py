@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -20,9 +21,13 @@ from weakref import WeakValueDictionary
 from pdudaemon.config.model import PDUConfig
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.pool import Pool
-from pdudaemon.engine.runner import PDURunner
+from pdudaemon.engine.runner import Job, PDURunner
+from pdudaemon.engine.timetable import Timetable
+from pdudaemon.errors import Busy, PDUDaemonError
 
 log = logging.getLogger("pdud.dispatcher")
+
+THREAD_PAUSE = 1.0  # seconds before asking again for a thread that the machine would not give
 
 
 def _file_name(name: str) -> str:
@@ -46,10 +51,18 @@ class Fleet:
     """
 
     def __init__(
-        self, pdus: Mapping[str, PDUConfig], locks: Path | None, begin: Callable[..., Any], end: Callable[..., Any]
+        self,
+        pdus: Mapping[str, PDUConfig],
+        locks: Path | None,
+        timetable: Timetable,
+        begin: Callable[..., Any],
+        end: Callable[..., Any],
     ) -> None:
         self.pdus: dict[str, PDUConfig] = {}
         self.runners: dict[str, PDURunner] = {}
+        self.closing = False  # the daemon stops: nothing new is for any PDU
+        self.leaving: set[str] = set()  # those not configured any more, or disabled, but not let go yet
+        self._timetable = timetable
         self.devices: WeakValueDictionary[str, Device] = WeakValueDictionary()  # as long as a worker has to do with one
         self._users: Counter[str] = Counter()  # of the devices, by name
         self._pools: dict[tuple[str, int], Pool] = {}
@@ -62,6 +75,7 @@ class Fleet:
     def change(self, pdus: Mapping[str, PDUConfig]) -> None:
         """Have these PDUs from now on; one that has changed is another from its next action on."""
         self._configured = pdus
+        self.leaving = {name for name in self.pdus if name not in pdus or pdus[name].driver is None}
         for name, pdu in pdus.items():
             if pdu.driver is None and name in self.runners:
                 continue
@@ -77,10 +91,34 @@ class Fleet:
                 self.runners[name].change(pdu, self._device(pdu), self._pool(pdu))
                 log.info("%s: its configuration has changed", name)
 
+    def send(self, job: Job) -> None:
+        """Hand a job to the worker of its PDU, whose thread is started as soon as the machine has one for us."""
+        runner = self.runners[job.outlet.pdu]
+        if not runner.put(job):
+            self._start_later(runner)
+
+    def _start_later(self, runner: PDURunner) -> None:
+        def again() -> None:
+            if not runner.start():
+                self._start_later(runner)
+
+        self._timetable.at(time.monotonic() + THREAD_PAUSE, again)
+
+    def check(self, name: str, stuck: type[PDUDaemonError] = Busy) -> None:
+        """Raises: Busy if a PDU takes nothing now; the kind of error named by ``stuck`` if it is that."""
+        runner = self.runners.get(name)
+        if self.closing:
+            raise Busy("the daemon is stopping")
+        if runner is None:
+            raise Busy(f"{name} is not configured any more")
+        if runner.device.stuck:
+            raise stuck(f"{name}: stuck: an action of {runner.device.stuck} has not come back from the device")
+
     def let_go(self, name: str, load: int) -> None:
-        """Part with a PDU that is not configured any more, or disabled, unless there is something left for it to do."""
-        if load or name not in self.pdus or self._usable(name):
+        """Part with one of those leaving, unless there is something left for it to do."""
+        if load:
             return
+        self.leaving.remove(name)
         runner = self.runners.pop(name, None)
         if runner is not None:
             runner.stop()
@@ -97,7 +135,11 @@ class Fleet:
             return "disabled"
         if self.runners[name].device.stuck:
             return "stuck"
-        return "ready" if self._usable(name) else "leaving"
+        return "leaving" if name in self.leaving else "ready"
+
+    def disabled(self, name: str) -> bool:
+        """Whether a PDU is configured, and disabled."""
+        return name in self.pdus and self.pdus[name].driver is None
 
     def stuck(self) -> list[str]:
         """Return the names of those of which an action does not come back."""
@@ -106,9 +148,6 @@ class Fleet:
     def sharing(self, device: Device) -> set[str]:
         """Return the names of those that are one device."""
         return {name for name, runner in self.runners.items() if runner.device is device}
-
-    def _usable(self, name: str) -> bool:
-        return name in self._configured and self._configured[name].driver is not None
 
     def _device(self, pdu: PDUConfig) -> Device:
         name = _device_name(pdu)

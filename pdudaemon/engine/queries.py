@@ -7,14 +7,17 @@ dropped unread. It stays in the queue until then, and is counted: there is room 
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from pdudaemon.config.model import DaemonOptions
+from pdudaemon.config.model import Config, PDUConfig
+from pdudaemon.engine.fleet import Fleet
+from pdudaemon.engine.store import Store
 from pdudaemon.engine.waiting import Waiting
 from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError
-from pdudaemon.power import Action, Outlet, Reading, together
+from pdudaemon.power import Action, Outlet, Reading, State, Target, together
 
 Answer = Reading | PDUDaemonError
 """The state of something, or why it is not known."""
@@ -34,27 +37,92 @@ class Query:
 
 
 class Queries:
-    """The questions not yet put to a device. Called with the dispatcher's lock held, which is ``waiting``."""
+    """The questions not yet put to a device. ``config`` is replaced by a reload, with the dispatcher's lock held."""
 
-    def __init__(self, daemon: DaemonOptions, waiting: Waiting, send: Callable[[Query], None]) -> None:
-        self.daemon = daemon
+    def __init__(self, config: Config, lock: Waiting, store: Store, fleet: Fleet) -> None:
+        self.config = config
         self.queued: Counter[str] = Counter()  # in the queue of each PDU, those that nobody waits for among them
-        self._waiting = waiting
-        self._send = send
+        self._lock = lock
+        self._store = store
+        self._fleet = fleet
         self._pending: dict[Outlet, Query] = {}
 
-    def ask(self, outlet: Outlet, asker: Asker) -> Query:
+    # Called without the lock.
+
+    def ask(self, looks: Sequence[Look]) -> None:
+        """Ask for the states that some wait for; each is told once.
+
+        A state that cannot be read is what the outlet was last told to be.
+        """
+        with self._lock:
+            for look in looks:
+                for outlet in look.outlets:
+                    try:
+                        if self._configured(outlet).traits.reads_state:
+                            self._fleet.check(outlet.pdu, DeviceTimeout)
+                            look.queries.append(self._ask(outlet, look.heard))
+                        else:
+                            self._lock.tell(look.heard, outlet, self._last_told(outlet))
+                    except PDUDaemonError as error:
+                        self._lock.tell(look.heard, outlet, error)
+
+    def give_up(self, looks: Sequence[Look], seconds: float) -> None:
+        """Have those who have waited so long make do with what has come: what nobody waits for is not asked."""
+        with self._lock:
+            for look in looks:
+                for query in look.queries:
+                    if look.heard in query.askers:
+                        query.askers.remove(look.heard)
+        for look in looks:
+            look.late(seconds)
+
+    def look(self, target: Target, seconds: float | None = None) -> Reading:
+        """Return the state of a target, for a caller that has a thread to wait with; that of a node by its feeds.
+
+        For at most ``seconds`` (default: what `patience` says). Raises: why it is not known.
+        """
+        told: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        look = Look(target.outlets, told.put)
+        patience = self.patience(target) if seconds is None else seconds
+        self.ask([look])
+        try:
+            answer = told.get(timeout=patience)
+        except queue.Empty:
+            self.give_up([look], patience)
+            answer = told.get()
+        if isinstance(answer, PDUDaemonError):
+            raise answer
+        return answer
+
+    def patience(self, target: Target) -> float:
+        """Return how many seconds the state of a target is waited for if nobody says. Raises: Busy."""
+        return max(self._configured(outlet).options.timeout for outlet in target.outlets)
+
+    def _configured(self, outlet: Outlet) -> PDUConfig:
+        """Return the PDU of an outlet, with or without the lock. Raises: Busy if a reload took it away meanwhile."""
+        try:
+            return self.config.pdus[outlet.pdu]
+        except KeyError:
+            raise Busy(f"{outlet.pdu} is not configured any more") from None
+
+    # Called with the lock held.
+
+    def _last_told(self, outlet: Outlet) -> Reading:
+        told = self._store.last_told(outlet)
+        return Reading(told[0], "commanded", told[1]) if told else Reading(State.UNKNOWN, "none", None)
+
+    def _ask(self, outlet: Outlet, asker: Asker) -> Query:
         """Return the pending question for an outlet, with the asker among those who are told.
 
         Raises: Busy if there are too many.
         """
         query = self._pending.get(outlet)
         if query is None:
-            if self.queued[outlet.pdu] >= self.daemon.max_queue:
+            if self.queued[outlet.pdu] >= self.config.daemon.max_queue:
                 raise Busy(f"{outlet.pdu}: its queue is full: {self.queued[outlet.pdu]} questions for a status")
             self.queued[outlet.pdu] += 1
             query = self._pending[outlet] = Query(outlet)
-            self._send(query)
+            self._fleet.send(query)
         query.askers.append(asker)
         return query
 
@@ -70,7 +138,7 @@ class Queries:
     def answer(self, query: Query, answer: Answer) -> None:
         """Tell those who asked; the first answer counts."""
         for asker in query.askers:
-            self._waiting.tell(asker, query.outlet, answer)
+            self._lock.tell(asker, query.outlet, answer)
         query.askers.clear()
 
     def refuse(self, error: PDUDaemonError, names: Iterable[str] | None = None) -> None:

@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from pdudaemon.config.model import PDUConfig
-from pdudaemon.drivers.driver import PDUDriver, as_state, legacy
+from pdudaemon.drivers.driver import PDUDriver, as_state
 from pdudaemon.engine.device import KEPT, Device
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
@@ -81,9 +81,16 @@ class PDURunner:
         """Have the PDU be another from its next action on. Any thread."""
         self._changes.append((pdu, device, pool))
 
-    def put(self, job: Job) -> None:
-        """Hand over a job; it is carried out after those handed over before."""
+    def put(self, job: Job) -> bool:
+        """Hand over a job; it is carried out after those handed over before.
+
+        Return whether there is a thread: if not, `start` must be called again for one.
+        """
         self._queue.put(job)
+        with self._starting:
+            if self._thread is not None:
+                return True
+        return self.start()
 
     @property
     def waiting(self) -> int:
@@ -154,7 +161,7 @@ class PDURunner:
                 with self._pool:
                     # A command that outlived a killed daemon is waited for before the time of this action begins.
                     try:
-                        lock = self.device.take(Deadline(self.pdu.options.timeout), self._stopping)
+                        lock = self.device.take(self.pdu.options.timeout, self._stopping)
                     except (DeviceError, OSError, ValueError) as busy:
                         lock, error = None, self._as_device_error(busy)
                     begun = self._begin(self, job)
@@ -176,7 +183,7 @@ class PDURunner:
         begin(deadline)
         kind = self.pdu.driver
         assert kind is not None, "a disabled PDU is never given a job"
-        given = job.outlet.given if legacy(kind) else None
+        given = job.outlet.given if self.pdu.traits.legacy else None
         port = _as_drivers_take_it(job.outlet.port) if given is None else given
         try:
             if self._driver is None:  # with settings of its own, of which it may do what it likes

@@ -52,7 +52,7 @@ class Store:
         self.history = history
         self._lock = threading.Lock()  # the connection, and all that follows but for what is noted
         self._noting = threading.Lock()
-        self._noted: dict[int, storerows.Snapshot] = {}
+        self.noted: dict[int, storerows.Snapshot] = {}  # by number; what is not committed yet
         self._told: dict[Outlet, tuple[State, float]] = {}
         self._last = 0  # the highest number that was given to a request, and to a command
         self._last_command = 0
@@ -108,19 +108,18 @@ class Store:
     def _error(self, error: sqlite3.Error | OSError) -> StoreError:
         return storefiles.store_error(self.path, error)
 
-    def _stay(self, now: bool = True) -> None:
-        """Write the files anew if they were removed or replaced; not ``now``: unless they were looked at just before.
+    def _stay(self) -> None:
+        """Write the files anew if they were removed or replaced.
 
         To look at them before each write took a fifth of a request. So one is acknowledged that a start would not find
         if the daemon is killed before the next look: at a write `LOOK_EVERY` later, at a pulse, or at the checkpoint
         one second after the last write.
         """
-        clock = time.monotonic()
-        if self._file is None or not (now or self._trouble or clock - self._looked > LOOK_EVERY):
+        self._looked = time.monotonic()
+        if self._file is None:
             return
         trouble = storefiles.gone(self._files)
         if not trouble:
-            self._looked = clock
             return
         if trouble != self._trouble:
             log.critical("%s under the running daemon: the store is written anew", trouble)
@@ -166,9 +165,9 @@ class Store:
         with self._lock:
             number = None if command is None else self._last_command + 1
             first = self._last + 1
-            rows = [
-                storerows.values(storerows.taken(request), each, number) for each, request in enumerate(requests, first)
-            ]
+            rows = []
+            for each, request in enumerate(requests, first):
+                rows.append(storerows.values(request, request, each, number))
             self._commit(rows, None if command is None else storerows.command_values(command, self._last_command + 1))
             for each, request in enumerate(requests, first):
                 request.id, request.command = each, number
@@ -180,12 +179,7 @@ class Store:
         """Note what a request is now, for the next `flush`. The dispatcher's lock is held."""
         snapshot = storerows.taken(request)
         with self._noting:
-            self._noted[request.id] = snapshot
-
-    @property
-    def pending(self) -> bool:
-        """Whether something is noted that is not committed yet."""
-        return bool(self._noted)
+            self.noted[request.id] = snapshot
 
     def flush(self) -> None:
         """Commit all that is noted. What cannot be written stays noted, and comes before anything else is written."""
@@ -195,11 +189,15 @@ class Store:
     def _commit(self, rows: list[storerows.Values], command: storerows.Values | None = None) -> None:
         """Commit what is noted, and then some rows, all or nothing; the lock is held."""
         with self._noting:
-            noted = self._noted.copy()
+            noted = self.noted.copy()
         if not noted and not rows and command is None:
             return
-        self._stay(now=False)
-        rows = [storerows.values(each, number, each.request.command) for number, each in noted.items()] + rows
+        if self._trouble or time.monotonic() - self._looked > LOOK_EVERY:
+            self._stay()
+        every: list[storerows.Values] = []
+        for number, each in noted.items():
+            every.append(storerows.values(each.request, each, number, each.request.command))
+        rows = every + rows
         self._refused = True
         try:
             self._write(rows, command)
@@ -209,8 +207,8 @@ class Store:
         self._upkeep.wrote(2 + len(rows) // 4)
         with self._noting:
             for number, each in noted.items():
-                if self._noted[number] is each:
-                    del self._noted[number]
+                if self.noted[number] is each:
+                    del self.noted[number]
 
     def _write(self, rows: list[storerows.Values], command: storerows.Values | None) -> None:
         """Commit rows: those of a single statement are a transaction by themselves."""

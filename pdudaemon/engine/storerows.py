@@ -11,7 +11,9 @@ import functools
 import json
 import math
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Collection, Mapping
+from itertools import chain, starmap
 from typing import Any, NamedTuple
 
 from pdudaemon.errors import PDUDaemonError, of_kind
@@ -40,11 +42,11 @@ Values = list[str | float | int | None]
 
 
 class Snapshot(NamedTuple):
-    """How far a request has come, at one moment."""
+    """How far a request has come, at one moment, by the names that a request itself has for it."""
 
     request: Request
     phase: Phase
-    outlets: tuple[Outlet, ...]
+    remaining: tuple[Outlet, ...]
     started: float | None
     off_ended: float | None
     ended: float | None
@@ -54,11 +56,11 @@ class Snapshot(NamedTuple):
     accepted_uptime: float
     off_ended_uptime: float | None
     debts: tuple[Outlet, ...]
-    switched: tuple[tuple[Outlet, tuple[State, float]], ...]
+    switched: dict[Outlet, tuple[State, float]]
 
 
 def taken(request: Request) -> Snapshot:
-    """Return what a request is now. The dispatcher's lock is held, or nobody else knows the request yet."""
+    """Return what a request is now. The dispatcher's lock is held."""
     return Snapshot(
         request,
         request.phase,
@@ -72,17 +74,19 @@ def taken(request: Request) -> Snapshot:
         request.accepted_uptime,
         request.off_ended_uptime,
         tuple(request.debts),
-        tuple(request.switched.items()),
+        request.switched.copy(),
     )
 
 
-def values(snapshot: Snapshot, number: int, command: int | None) -> Values:
-    """Return the values of a row, for `upsert`: those of a request that has a number, in a command or in none."""
-    request = snapshot.request
+def values(request: Request, now: Snapshot | Request, number: int, command: int | None) -> Values:
+    """Return the values of a row, for `upsert`: those of a request that has a number, in a command or in none.
+
+    ``now`` is how far it has come: the request itself while nobody else knows it.
+    """
     target = request.target
-    if not request.spelled:
-        request.spelled = _spelled(target.outlets)
-    every, switched = request.spelled, snapshot.switched
+    if not target.spelled:
+        target.spelled.append(_spelled(target.outlets))
+    every, error = target.spelled[0], now.error
     return [
         number,
         request.action.value,
@@ -94,19 +98,19 @@ def values(snapshot: Snapshot, number: int, command: int | None) -> Values:
         command,
         json.dumps(request.names) if request.names else "[]",
         request.key or None,
-        snapshot.phase.value,
-        every if snapshot.outlets == target.outlets else _spelled(snapshot.outlets),
-        snapshot.started,
-        snapshot.off_ended,
-        snapshot.ended,
-        None if snapshot.outcome is None else snapshot.outcome.value,
-        None if snapshot.error is None else snapshot.error.told,
-        None if snapshot.error is None else snapshot.error.kind,
-        snapshot.boot,
-        snapshot.accepted_uptime,
-        snapshot.off_ended_uptime,
-        every if snapshot.debts == target.outlets else _spelled(snapshot.debts),
-        f"[{', '.join(_spelled_told(*each) for each in switched)}]" if switched else "[]",
+        now.phase.value,
+        every if len(now.remaining) == len(target.outlets) else _spelled(now.remaining) if now.remaining else "[]",
+        now.started,
+        now.off_ended,
+        now.ended,
+        None if now.outcome is None else now.outcome.value,
+        None if error is None else error.told,
+        None if error is None else error.kind,
+        now.boot,
+        now.accepted_uptime,
+        now.off_ended_uptime,
+        _spelled(now.debts) if now.debts else "[]",
+        f"[{', '.join(starmap(_spelled_told, now.switched.items()))}]" if now.switched else "[]",
     ]
 
 
@@ -116,8 +120,8 @@ def upsert(rows: list[Values]) -> tuple[str, Values]:
     There are at most as many as the last of `SIZES`. The last row is repeated, which changes nothing, up to one of
     these: SQLite keeps each statement that it has compiled, of which one for each number would take 16 MiB.
     """
-    size = next(size for size in SIZES if size >= len(rows))
-    return _upsert(size), [each for row in (*rows, *rows[-1:] * (size - len(rows))) for each in row]
+    size = SIZES[bisect_left(SIZES, len(rows))]
+    return _upsert(size), [*chain(*rows, *rows[-1:] * (size - len(rows)))]
 
 
 @functools.cache
@@ -167,7 +171,7 @@ def without_halves(row: Values) -> Values:
 
 def _spelled(outlets: Collection[Outlet]) -> str:
     """Return outlets as they are kept: a PDU and a port, and how that was given where the driver wants to know."""
-    return f"[{', '.join(map(_spelled_one, outlets))}]" if outlets else "[]"
+    return f"[{', '.join(map(_spelled_one, outlets))}]"
 
 
 def _spelled_one(outlet: Outlet) -> str:

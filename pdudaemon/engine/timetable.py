@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 log = logging.getLogger("pdud.timetable")
@@ -22,14 +22,12 @@ log = logging.getLogger("pdud.timetable")
 FEW = 64  # cancelled entries that are not worth a new heap
 
 
-@dataclass(order=True)
+@dataclass(eq=False)
 class Entry:
-    """One call to be made at ``when`` (monotonic seconds); None once it has been made, or is not wanted any more."""
+    """A call to be made; None once it has been made, or is not wanted any more."""
 
-    when: float
-    number: int
-    call: Callable[[], None] | None = field(compare=False)
-    timetable: Timetable = field(compare=False, repr=False)
+    call: Callable[[], None] | None
+    timetable: Timetable
 
     def cancel(self) -> None:
         """Make sure that the call is not made any more. Callers hold the dispatcher's lock."""
@@ -43,7 +41,7 @@ class Timetable:
 
     def __init__(self, lock: Any) -> None:
         self._condition = threading.Condition(lock)
-        self._heap: list[Entry] = []
+        self._heap: list[tuple[float, int, Entry]] = []  # by monotonic seconds, then by number
         self._cancelled = 0  # how many of the heap are
         self._numbers = itertools.count()
         self._stopping = False
@@ -58,9 +56,9 @@ class Timetable:
 
     def at(self, when: float, call: Callable[[], None]) -> Entry:
         """Enter a call for a point in monotonic time. Callers hold the dispatcher's lock."""
-        entry = Entry(when, next(self._numbers), call, self)
-        heapq.heappush(self._heap, entry)
-        if self._heap[0] is entry:
+        entry = Entry(call, self)
+        heapq.heappush(self._heap, (when, next(self._numbers), entry))
+        if self._heap[0][2] is entry:
             self._condition.notify()
         return entry
 
@@ -68,7 +66,7 @@ class Timetable:
         """Take note that one more entry of the heap is cancelled. Callers hold the dispatcher's lock."""
         self._cancelled += 1
         if self._cancelled > max(FEW, len(self._heap) // 2):
-            self._heap = [entry for entry in self._heap if entry.call is not None]
+            self._heap = [each for each in self._heap if each[2].call is not None]
             heapq.heapify(self._heap)
             self._cancelled = 0
 
@@ -90,11 +88,11 @@ class Timetable:
     def _run(self) -> None:
         with self._condition:
             while not self._stopping:
-                wait = self._heap[0].when - time.monotonic() if self._heap else None
+                wait = self._heap[0][0] - time.monotonic() if self._heap else None
                 if wait is None or wait > 0:
                     self._condition.wait(wait)
                     continue
-                entry = heapq.heappop(self._heap)
+                entry = heapq.heappop(self._heap)[2]
                 call, entry.call = entry.call, None
                 if call is None:
                     self._cancelled -= 1

@@ -4,7 +4,8 @@
 A waiter is a call that goes with a request or a question. Settling happens with the lock held. What has changed is
 written, and the waiters are called, as soon as the lock has been given back, by the thread that gives it back: nobody
 waits for a disk or a client with the lock held, nobody who settles can forget those who wait, and a waiter costs no
-thread. One thread at a time does that for all; the others go on with their own work at once.
+thread. One thread at a time leads: it does that for all, while the others go on with their own work at once. After some
+rounds it leaves that to the next who comes, so that nobody serves the others' clients for long.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 from pdudaemon.engine.store import Store
@@ -22,6 +22,8 @@ from pdudaemon.errors import NotDone, PDUDaemonError, RequestEnded, Stopping, St
 from pdudaemon.power import Action, Phase, Request, Step, Waiter
 
 log = logging.getLogger("pdud.dispatcher")
+
+ROUNDS = 4  # after which whoever leads leaves it to another, if one comes
 
 
 class Waiting:
@@ -32,24 +34,49 @@ class Waiting:
         self._store = store
         self._unwritten = unwritten
         self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._telling = threading.Lock()
+        self._leading = threading.Lock()
+        self._leader = 0  # the thread that has it, or had it last
+        self._next = threading.Lock()  # whoever waits to lead
+        self._tired = False  # whether another should
         self._refused = False  # the store took nothing: until it is tried again, what is to be written waits
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock, as `threading.Lock.acquire` does."""
         return self._lock.acquire(blocking, timeout)
 
-    def release(self) -> None:
-        """Give the lock back, write what is to be written, and tell those who wait."""
+    def release(self, *how: object) -> None:
+        """Give the lock back, write what is to be written, and tell those who wait, unless another thread does."""
         self._lock.release()
-        while (self._calls or (self._store.pending and not self._refused)) and self._telling.acquire(blocking=False):
+        rounds = 0
+        while (self._calls or (self._store.noted and not self._refused)) and self._leads(rounds):
+            rounds += 1
             try:
-                due = [self._calls.popleft() for _ in range(len(self._calls))]
-                self._write()
-                for call, words in due:
-                    self._make(call, words)
+                due = len(self._calls)  # of what is written now
+                if self._store.noted and not self._refused:
+                    self._write()
+                for _ in range(due):
+                    call, words = self._calls.popleft()
+                    try:
+                        call(*words)
+                    except Exception:  # a fault of ours with one client must reach neither the worker nor the others
+                        log.exception("telling a client failed")
             finally:
-                self._telling.release()
+                self._leading.release()
+
+    __exit__ = release
+
+    def _leads(self, rounds: int) -> bool:
+        """Return whether it is on the caller, who has led for so many rounds, to lead for another."""
+        if rounds >= ROUNDS and self._next.locked():
+            return False
+        me = threading.get_ident()
+        if not self._leading.acquire(blocking=False):
+            if self._leader == me or not self._tired or not self._next.acquire(blocking=False):
+                return False
+            self._leading.acquire()  # until the present round has ended
+            self._next.release()
+        self._leader, self._tired = me, rounds >= ROUNDS
+        return True
 
     def locked(self) -> bool:
         """Whether anybody has the lock."""
@@ -58,24 +85,12 @@ class Waiting:
     def __enter__(self) -> None:
         self._lock.acquire()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
     def _write(self) -> None:
-        if self._store.pending and not self._refused:
-            try:
-                self._store.flush()
-            except StoreError as error:
-                self._refused = True
-                self._unwritten(error)
-
-    def _make(self, call: Callable[..., None], words: tuple[Any, ...]) -> None:
         try:
-            call(*words)
-        except Exception:  # a fault of ours with one client must reach neither the worker nor the other clients
-            log.exception("telling a client failed")
+            self._store.flush()
+        except StoreError as error:
+            self._refused = True
+            self._unwritten(error)
 
     # Called with the lock held.
 
@@ -91,9 +106,11 @@ class Waiting:
         """Tell who waits for a request how it stands; ``trouble`` is what there is to tell before its end."""
         request.trouble = trouble or request.trouble
         request.settled = True
-        for waiter in request.waiters:
-            self.tell(waiter, request, became(request))
-        request.waiters.clear()
+        if request.waiters:
+            words = request, became(request)
+            for waiter in request.waiters:
+                self._calls.append((waiter, words))
+            request.waiters.clear()
 
     def join(self, request: Request, waiter: Waiter) -> None:
         """Have a waiter told of a request, at once if that is settled."""

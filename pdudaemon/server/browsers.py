@@ -29,7 +29,8 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/?#@\[\]]+)(?::[0-9]{0,5})?", re.IGNO
 
 def concerns(headers: Mapping[str, str]) -> bool:
     """Whether a request comes from a browser, so that it is to be checked."""
-    return headers.get("user-agent", "").startswith("Mozilla/") or any(headers.get(each) for each in _SHOWN)
+    shown = headers.get("sec-fetch-site") or headers.get("origin") or headers.get("referer")
+    return bool(shown) or headers.get("user-agent", "").startswith("Mozilla/")
 
 
 def check(headers: Mapping[str, str], switches: bool, origins: Iterable[str], name: str | None) -> None:

@@ -3,17 +3,26 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 
-class Client(NamedTuple):
-    """An address and a port; the name in the token if there is one, and its roles: None of who may do everything."""
+@dataclass(frozen=True)
+class Client:
+    """An address and a port; the name in the token if there is one, and its roles: None of who may do everything.
+
+    ``text`` is the first three for people.
+    """
 
     address: str
     port: int
     name: str = ""
     roles: tuple[str, ...] | None = None
+    text: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        text = f"{host}:{self.port} ({self.name})" if self.name else f"{host}:{self.port}"
+        object.__setattr__(self, "text", text)
 
     def __str__(self) -> str:
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{host}:{self.port} ({self.name})" if self.name else f"{host}:{self.port}"
+        return self.text

@@ -14,6 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from pdudaemon.config.model import DaemonOptions
@@ -29,6 +30,7 @@ class Owner(Protocol):
     options: DaemonOptions
 
     def attend(self, connection: Connection, at_once: bool = True) -> None: ...
+    def give(self, connection: Connection, seconds: float) -> None: ...
     def later(self, what: Callable[[], None]) -> None: ...
     def call(self, what: Callable[[], None]) -> None: ...
 
@@ -46,7 +48,10 @@ class Speech(Protocol):
 
 
 class Exchange(ABC):
-    """One request, and the one answer to it: whoever claims it first gives that. ``rights`` are those of who asks."""
+    """One request, and the one answer to it: whoever claims it first gives that. ``rights`` are those of who asks.
+
+    ``late`` is called by the selector's thread if there is no answer when the time of the connection is over.
+    """
 
     __slots__ = ("_claimed", "connection", "late", "rights")
 
@@ -65,13 +70,13 @@ class Exchange(ABC):
         """Return whether the answer is the caller's to give, which it then must. Any thread."""
         return self._claimed.acquire(blocking=False)
 
-    def within(self, seconds: float, late: Callable[[], None], slow: bool = False) -> None:
-        """Have ``late`` called if the request is still under way in some seconds. Any thread.
+    def within(self, seconds: float, late: Callable[[], None]) -> None:
+        """Have ``late`` called, by a thread of the pool, if the request is still under way in some seconds.
 
-        By the selector's thread; by one of the pool if it is ``slow``.
+        Any thread. The selector's own sets `late` itself, and gives the connection some seconds.
         """
         connections = self.connection.connections
-        self.late = (lambda: connections.later(late)) if slow else late
+        self.late = partial(connections.later, late)
         self.connection.deadline = time.monotonic() + seconds
         connections.attend(self.connection)
 
@@ -128,4 +133,7 @@ class Connection:
         self.closing = self.closing or close
         self.deadline = time.monotonic() + self.connections.options.client_timeout
         self.exchange = None  # only now look at what has come: the selector's thread does it the other way round
-        self.connections.attend(self, at_once=bool(self.closing or self.received or self.ended))
+        if self.closing or self.received or self.ended:
+            self.connections.attend(self)
+        elif self.deadline < self.entry:
+            self.connections.attend(self, at_once=False)

@@ -8,7 +8,6 @@ ahead, is left to this thread, which an eventfd wakes.
 
 from __future__ import annotations
 
-import errno
 import heapq
 import itertools
 import logging
@@ -17,12 +16,13 @@ import select
 import socket
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
 
 from pdudaemon.config.model import DaemonOptions
+from pdudaemon.server.acceptor import Acceptor
 from pdudaemon.server.client import Client
 from pdudaemon.server.connection import Connection, Speech
 from pdudaemon.server.listener import Listener
@@ -31,8 +31,6 @@ log = logging.getLogger("pdud.listener")
 
 CHUNK = 65536
 READ_AHEAD = 65536  # bytes that a client may send ahead of the answer that it waits for
-ACCEPT_AT_ONCE = 64  # connections taken from one listener before others have their turn
-ACCEPT_PAUSE = 0.1  # seconds without accepting when the machine has no descriptor left
 THREAD_PAUSE = 1.0  # seconds before asking again for a thread that the machine would not give
 LINGER = 2.0  # seconds for a client to close what we have closed
 POOL = 2  # threads for answers that take long to make
@@ -56,10 +54,9 @@ class Connections:
         self._epoll.register(self._bell, select.EPOLLIN)
         self._rung = False
         self._open: dict[int, Connection] = {}
-        self._listeners: dict[int, Listener] = {}
-        self._addresses: Counter[str] = Counter()
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
+        self._acceptor = Acceptor(self._epoll, self.at)
         self._attended: deque[Connection] = deque()
         self._calls: deque[Callable[[], None]] = deque()
         self._leave_by = float("inf")
@@ -97,15 +94,14 @@ class Connections:
 
     def add(self, listener: Listener) -> None:
         """Accept the connections of a listener from now on."""
-        self.call(lambda: self._watch(listener))
+        self.call(lambda: self._acceptor.watch(listener))
 
     def remove(self, listener: Listener) -> None:
         """Accept nothing more of a listener, and return when it is closed. Its connections go on."""
         done = threading.Event()
 
         def forget() -> None:
-            if self._listeners.pop(listener.fileno(), None) is not None:
-                self._epoll.unregister(listener)
+            self._acceptor.forget(listener)
             listener.server_close()
             done.set()
 
@@ -133,7 +129,8 @@ class Connections:
     def give(self, connection: Connection, seconds: float) -> None:
         """Give a client, or who answers it, some seconds from now on."""
         connection.deadline = time.monotonic() + seconds
-        self._time(connection)
+        if connection.deadline < connection.entry:
+            self._time(connection)
 
     def _run(self) -> None:
         while not self._left:
@@ -152,90 +149,61 @@ class Connections:
         wait = None if until == float("inf") else max(0.0, until - time.monotonic())
         for number, event in self._epoll.poll(wait):
             if (connection := self._open.get(number)) is not None:
-                self._guarded(connection, self._receive, event)
+                self._serve(connection, event)
             elif number == self._bell:
                 os.eventfd_read(self._bell)
                 self._rung = False  # and only then look at what there is: who rings does it the other way round
-            elif (listener := self._listeners.get(number)) is not None:
-                self._accept(listener)
+            elif (listener := self._acceptor.listeners.get(number)) is not None:
+                self._acceptor.accept(listener, self.options, self._begin)
         now = time.monotonic()
         while self._heap and self._heap[0][0] <= now:
             heapq.heappop(self._heap)[2]()
         for _ in range(len(self._calls)):
             self._calls.popleft()()
-        while (
-            self._attended or self._round_ended()
-        ):  # what is answered at once lets the next request of its client begin
-            for _ in range(len(self._attended)):
-                connection = self._attended.popleft()
-                if self._is_open(connection):
-                    self._guarded(connection, self._look_after)
+        self._attend()
+        while self._round_ended() and self._attended:  # what is answered at once lets the client's next request begin
+            self._attend()
         if self._leave_by < float("inf"):
             waiting = any(each.exchange or each.unsent for each in self._open.values())
             self._left = not waiting or time.monotonic() >= self._leave_by
 
-    def _guarded(self, connection: Connection, serve: Callable[..., None], *words: Any) -> None:
+    def _attend(self) -> None:
+        for _ in range(len(self._attended)):
+            connection = self._attended.popleft()
+            if self._is_open(connection):
+                self._serve(connection)
+
+    def _serve(self, connection: Connection, event: int = 0) -> None:
+        """Take in what a client has sent, if anything has happened, and look after it."""
         try:
-            serve(connection, *words)
+            if not event & (select.EPOLLIN | _LOST) or self._receive(connection, event):
+                self._look_after(connection)
         except Exception:  # a fault of ours is the end of this connection alone
             log.exception("serving %s failed", connection.client)
             self._drop(connection)
 
-    def _watch(self, listener: Listener) -> None:
-        if listener.fileno() >= 0:  # it may have been closed meanwhile
-            self._listeners[listener.fileno()] = listener
-            self._epoll.register(listener, select.EPOLLIN)
+    def _begin(self, listener: Listener, sock: socket.socket, client: Client) -> None:
+        connection = Connection(self, listener, sock, client, self._speech)
+        self._open[sock.fileno()] = connection
+        self._epoll.register(sock, connection.watched)
+        self.give(connection, self.options.client_timeout)
 
-    def _accept(self, listener: Listener) -> None:
-        for _ in range(ACCEPT_AT_ONCE):
-            try:
-                sock, address = listener.get_request()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    log.error("cannot accept a connection: %s", error.strerror)
-                    self._epoll.unregister(listener)  # it stays pending: without a rest this would spin
-                    del self._listeners[listener.fileno()]
-                    self.at(time.monotonic() + ACCEPT_PAUSE, lambda: self._watch(listener))
-                    return
-                continue  # the client has gone already
-            client = Client(*address[:2])
-            if reason := self._no_room(client.address):
-                log.warning("connection from %s refused: %s", client, reason)
-                listener.shutdown_request(sock)
-                continue
-            sock.setblocking(False)
-            connection = Connection(self, listener, sock, client, self._speech)
-            self._open[sock.fileno()] = connection
-            self._addresses[client.address] += 1
-            self._epoll.register(sock, connection.watched)
-            self.give(connection, self.options.client_timeout)
-
-    def _no_room(self, address: str) -> str:
-        if len(self._open) >= self.options.max_connections:
-            return f"{len(self._open)} are open"
-        most = self.options.max_connections_per_address or max(1, self.options.max_connections // 4)
-        if self._addresses[address] >= most:
-            return f"{self._addresses[address]} from there are open"
-        return ""
-
-    def _receive(self, connection: Connection, event: int) -> None:
-        if event & (select.EPOLLIN | _LOST):
-            try:
-                data = connection.socket.recv(CHUNK)
-            except BlockingIOError:
-                return
-            except OSError:
+    def _receive(self, connection: Connection, event: int) -> bool:
+        """Read what has come; return whether the connection goes on."""
+        try:
+            data = connection.socket.recv(CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._drop(connection)
+            return False
+        connection.received += data
+        if not data:
+            connection.ended = True
+            if event & _LOST:
                 self._drop(connection)
-                return
-            connection.received += data
-            if not data:
-                connection.ended = True
-                if event & _LOST:
-                    self._drop(connection)
-                    return
-        self._look_after(connection)
+                return False
+        return True
 
     def _look_after(self, connection: Connection) -> None:
         """Send what is unsent, begin what has come, and derive from how it stands what to wait for."""
@@ -269,7 +237,8 @@ class Connections:
         if watched != connection.watched:
             connection.watched = watched
             self._epoll.modify(connection.socket, watched)
-        self._time(connection)
+        if connection.deadline < connection.entry:
+            self._time(connection)
 
     def _shut(self, connection: Connection) -> bool:
         """Say that nothing more comes, so that the client closes; return whether it is still there."""
@@ -281,9 +250,8 @@ class Connections:
 
     def _time(self, connection: Connection) -> None:
         """See that the deadline of a connection is looked at when it has come."""
-        if connection.deadline < connection.entry:
-            connection.entry = connection.deadline
-            self.at(connection.deadline, lambda: self._expire(connection))
+        connection.entry = connection.deadline
+        self.at(connection.deadline, partial(self._expire, connection))
 
     def _expire(self, connection: Connection) -> None:
         connection.entry = float("inf")
@@ -291,7 +259,8 @@ class Connections:
             return
         exchange = connection.exchange
         if connection.deadline > time.monotonic():  # it has been moved meanwhile
-            self._time(connection)
+            if connection.deadline < float("inf"):
+                self._time(connection)
         elif connection.unsent or connection.closing:
             self._drop(connection)  # it does not read, or does not close
         elif exchange is not None:
@@ -311,8 +280,6 @@ class Connections:
         """End a connection, whatever is unsent."""
         if self._is_open(connection):
             del self._open[connection.socket.fileno()]
-            self._addresses[connection.client.address] -= 1
-            if not self._addresses[connection.client.address]:
-                del self._addresses[connection.client.address]
+            self._acceptor.ended(connection.client)
             self._epoll.unregister(connection.socket)
             connection.socket.close()

@@ -30,37 +30,28 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class HTTPExchange(Exchange):
     """A request as a route sees it.
 
-    ``client`` is who asks, with the name in the token; ``words`` are those of its query (and form). Whoever has claimed
-    the answer gives it, in any thread: by `answer`, or by `begin_lines`, any number of `line`, and `end_lines`.
+    ``client`` is who asks, with the name in the token; ``words`` are those of its query (and form); ``json`` says
+    whether the client would have JSON. Whoever has claimed the answer gives it, in any thread: by `answer`, or by
+    `begin_lines`, any number of `line`, and `end_lines`.
     """
 
-    __slots__ = ("_sending", "client", "head", "orders", "words")
+    __slots__ = ("_sending", "client", "dispatcher", "head", "json", "orders", "path", "words")
 
     def __init__(self, connection: Connection, head: Head, orders: Orders) -> None:
         super().__init__(connection)
         self.orders = orders
+        self.dispatcher: Dispatcher = orders.dispatcher
         self.head = head
+        self.path = head.target.partition("?")[0]
+        self.json = self.path.startswith("/api/") or "json" in head.headers.get("accept", "")
         self.client: Client = connection.client
         self.words: Mapping[str, str] = {}
         self._sending = threading.Lock()  # keeps the lines of a stream whole
 
     @property
-    def path(self) -> str:
-        return self.head.target.partition("?")[0]
-
-    @property
-    def dispatcher(self) -> Dispatcher:
-        return self.orders.dispatcher
-
-    @property
     def config(self) -> Config:
         """What the client may see of the configuration: names are looked up in this."""
         return self.rights.view(self.dispatcher.config)
-
-    @property
-    def json(self) -> bool:
-        """Whether the client would have JSON."""
-        return self.head.accepts_json
 
     def accepts_lines(self, content_type: str) -> bool:
         """Whether the client would have line after line of some type, and can be sent such."""

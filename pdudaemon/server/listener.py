@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import socket
 import socketserver
+from dataclasses import replace
 from typing import cast
 
 from pdudaemon.config.model import ListenerOptions
@@ -43,4 +44,4 @@ class Listener(socketserver.TCPServer):
     def permit(self, client: Client, authorization: str | None) -> Client:
         """Return a client, with what its token says of it. Raises: Denied. See `Access.permit`."""
         name, roles = self.access.permit(client.address, self.options.allow, authorization)
-        return client._replace(name=name, roles=roles)
+        return replace(client, name=name, roles=roles) if name or roles is not None else client

@@ -60,11 +60,6 @@ class Head:
         return self.version != "HTTP/1.0" and "close" not in self.headers.get("connection", "").lower()
 
     @property
-    def accepts_json(self) -> bool:
-        """Whether the client would have JSON."""
-        return self.target.startswith("/api/") or "json" in self.headers.get("accept", "")
-
-    @property
     def expects_continue(self) -> bool:
         """Whether the client sends its body only when it is asked for."""
         return self.headers.get("expect", "").lower() == "100-continue"
@@ -95,6 +90,7 @@ class Reader:
     def __init__(self) -> None:
         self.head = Head()
         self._complete = False  # whether the head is
+        self._length = 0  # of the body
         self._searched = 0
 
     def take(self, received: bytearray, ended: bool) -> bytes | None:
@@ -106,7 +102,7 @@ class Reader:
             if ended and received:
                 raise Unreadable(400, "the request is not whole")
             return None
-        length = self.head.length
+        length = self._length
         if len(received) < length:
             if ended:
                 raise Unreadable(400, "the body is shorter than its Content-Length")
@@ -134,6 +130,8 @@ class Reader:
         del received[: end.end()]
         self._searched = 0
         self._parse(lines)
+        headers = self.head.headers
+        self._length = self.head.length if "content-length" in headers or "transfer-encoding" in headers else 0
         self._complete = True
         return True
 

@@ -242,7 +242,7 @@ def _carry_out(telling: _Telling, targets: Mapping[str, Target], wait: float, id
             if not left.isdisjoint(names):
                 tell(names, request, dispatcher.so_far(request, wait))
 
-    exchange.within(wait, late, slow=True)
+    exchange.within(wait, late)
 
 
 def _look(telling: _Telling, targets: Mapping[str, Target], wait: float) -> None:
@@ -254,7 +254,7 @@ def _look(telling: _Telling, targets: Mapping[str, Target], wait: float) -> None
     def late() -> None:
         telling.exchange.dispatcher.give_up(looks, wait)
 
-    telling.exchange.within(wait, late, slow=True)
+    telling.exchange.within(wait, late)
 
 
 def _sharing(targets: Mapping[str, Target]) -> list[list[str]]:

@@ -59,24 +59,23 @@ def order(config: Config, action: str, words: Mapping[str, str], *, numbers: boo
     wanted = ACTIONS.get(action)
     if wanted is None:
         raise RequestError(f"{action!r} is none of {', '.join(Action)}{near(action, ACTIONS)}")
-    delay = duration(words, "delay", config.daemon.max_delay)
-    wait = duration(words, "wait", LONGEST_WAIT)
+    delay = duration(words, "delay", config.daemon.max_delay) if "delay" in words else None
+    wait = duration(words, "wait", LONGEST_WAIT) if "wait" in words else None
     usual = REBOOT_DELAY if wanted is Action.REBOOT else 0.0
     target = _target(config, words, numbers)
-    return Order(wanted, target, usual if delay is None else delay, wait, delay or 0.0, key(words))
+    given = key(words) if "key" in words else ""
+    return Order(wanted, target, usual if delay is None else delay, wait, delay or 0.0, given)
 
 
 def _target(config: Config, words: Mapping[str, str], numbers: bool) -> Target:
-    given = {word for word in ("hostname", "port", "alias") if words.get(word, "").strip()}
-    if "alias" in given:
-        if len(given) > 1:
+    hostname, port, alias = words.get("hostname", ""), words.get("port", ""), words.get("alias", "")
+    if alias.strip():
+        if hostname.strip() or port.strip():
             raise RequestError("give either alias, or hostname and port")
-        return config.node(words["alias"])
-    for word in ("hostname", "port"):
-        if word not in given:
-            raise RequestError(f"{word} is missing")
-    port = words["port"]
-    return config.target(words["hostname"], int(port) if numbers and _DIGITS.fullmatch(port) else port)
+        return config.node(alias)
+    if not hostname.strip() or not port.strip():
+        raise RequestError(f"{'port' if hostname.strip() else 'hostname'} is missing")
+    return config.target(hostname, int(port) if numbers and _DIGITS.fullmatch(port) else port)
 
 
 def key(words: Mapping[str, str]) -> str:
@@ -109,7 +108,9 @@ class Orders:
         self.dispatcher = dispatcher
         self._rights = RightsTable()
         self._orders: list[_Wanted] = []
-        self._looks: list[tuple[Look, Exchange]] = []
+        self._submissions: list[Submission] = []
+        self._looks: list[Look] = []
+        self._looking: list[Exchange] = []
 
     def rights(self, client: Client) -> Rights:
         """Return what a client may see and switch, by the configuration as it is now. Any thread."""
@@ -122,7 +123,15 @@ class Orders:
         """
         check_may(exchange, asked.action, asked.target)
         wait = self.dispatcher.config.daemon.wait if asked.wait is None else asked.wait
-        self._orders.append(_Wanted(asked, client, exchange, told, wait))
+        wanted = _Wanted(exchange, told, wait + asked.postponed if wait else 0.0, self.dispatcher)
+        waiter = None
+        if wait:
+            waiter, exchange.late = wanted.tell, wanted.late
+            exchange.connection.connections.give(exchange.connection, wanted.seconds)
+        self._orders.append(wanted)
+        self._submissions.append(
+            Submission(asked.action, asked.target, asked.delay, client.text, client.address, waiter, key=asked.key)
+        )
 
     def look(self, asked: Order, exchange: Exchange, told: Callable[[Answer], None]) -> None:
         """Have the state of a target asked for, and its client told. Raises: Forbidden."""
@@ -134,26 +143,34 @@ class Orders:
 
         look = Look(asked.target.outlets, tell)
         wait = self.dispatcher.patience(asked.target) if asked.wait is None else asked.wait
-        self._looks.append((look, exchange))
-        exchange.within(wait, lambda: self.dispatcher.give_up([look], wait))
+        self._looks.append(look)
+        self._looking.append(exchange)
+        exchange.late = lambda: self.dispatcher.give_up([look], wait)
+        exchange.connection.connections.give(exchange.connection, wait)
 
     def hand_over(self) -> bool:
         """Hand the orders of this turn to the dispatcher; return whether there were any."""
-        looks, self._looks = self._looks, []
-        orders, self._orders = self._orders, []
+        if not self._looks and not self._orders:
+            return False
+        looks, looking, orders, submissions = self._looks, self._looking, self._orders, self._submissions
+        self._looks, self._looking, self._orders, self._submissions = [], [], [], []
         try:
             if looks:
-                self.dispatcher.ask([look for look, _ in looks])
+                self.dispatcher.ask(looks)
             if orders:
-                requests = self.dispatcher.submit([wanted.submission() for wanted in orders])
-                for wanted, request in zip(orders, requests, strict=True):
-                    wanted.accepted(self.dispatcher, request)
+                for wanted, request in zip(orders, self.dispatcher.submit(submissions), strict=True):
+                    if isinstance(request, PDUDaemonError):
+                        wanted.refused(request)
+                    elif wanted.seconds:
+                        wanted.request = request
+                    else:
+                        wanted.tell(request, None)
         except Exception:  # a fault of ours: who has not been answered must not wait for ever
             log.exception("%d requests and %d questions could not be handed over", len(orders), len(looks))
-            for exchange in [exchange for _, exchange in looks] + [wanted.exchange for wanted in orders]:
+            for exchange in looking + [wanted.exchange for wanted in orders]:
                 if exchange.claim():
                     exchange.refuse(PDUDaemonError("internal error: see the log of the daemon"))
-        return bool(looks or orders)
+        return True
 
 
 def check_may(exchange: Exchange, action: Action, target: Target) -> None:
@@ -162,37 +179,27 @@ def check_may(exchange: Exchange, action: Action, target: Target) -> None:
         raise Forbidden(reason)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class _Wanted:
-    """An order on its way to the dispatcher. ``wait`` in seconds, without the delay that the client asked for."""
+    """An order on its way, and who is told of it: within some ``seconds``, 0: as soon as it is accepted."""
 
-    asked: Order
-    client: Client
     exchange: Exchange
     told: Told
-    wait: float
+    seconds: float
+    dispatcher: Dispatcher
+    request: Request | None = None
 
-    def submission(self) -> Submission:
-        asked = self.asked
-        waiter = self._tell if self.wait else None
-        client = self.client
-        return Submission(asked.action, asked.target, asked.delay, str(client), client.address, waiter, key=asked.key)
-
-    def accepted(self, dispatcher: Dispatcher, request: Request | PDUDaemonError) -> None:
-        """Tell what there is to tell now, and see that the rest is told in time."""
-        if isinstance(request, PDUDaemonError):
-            if self.exchange.claim():
-                self.exchange.refuse(request)
-        elif not self.wait:
-            self._tell(request, None)
-        else:
-            seconds = self.wait + self.asked.postponed
-            self.exchange.within(seconds, lambda: self._late(dispatcher, request, seconds))
-
-    def _tell(self, request: Request, trouble: PDUDaemonError | None) -> None:
+    def tell(self, request: Request, trouble: PDUDaemonError | None) -> None:
+        """Tell what became of the request. Any thread."""
         if self.exchange.claim():
             self.told(request, trouble)
 
-    def _late(self, dispatcher: Dispatcher, request: Request, seconds: float) -> None:
+    def refused(self, error: PDUDaemonError) -> None:
+        """Tell that it was not accepted."""
         if self.exchange.claim():
-            self.told(request, dispatcher.so_far(request, seconds))
+            self.exchange.refuse(error)
+
+    def late(self) -> None:
+        """Tell how the request stands, as the time of whoever asked is over."""
+        if self.request is not None and self.exchange.claim():
+            self.told(self.request, self.dispatcher.so_far(self.request, self.seconds))

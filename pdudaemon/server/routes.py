@@ -168,10 +168,14 @@ def _words(exchange: HTTPExchange, body: bytes) -> dict[str, str]:
         pairs.append(("key", head.headers["idempotency-key"].strip().strip('"')))
     if openflights:
         return dict(pairs)
-    pairs = [(word, value) for word, value in pairs if value.strip()]
-    words = dict(reversed(pairs))
+    given = 0
+    words: dict[str, str] = {}
+    for word, value in pairs:
+        if value.strip():
+            given += 1
+            words.setdefault(word, value)
     api_path = path.startswith("/api/")
-    if len(words) < len(pairs) and (api_path or head.method == "POST"):
+    if len(words) < given and (api_path or head.method == "POST"):
         raise RequestError("a parameter is given more than once")
     if api_path:
         words.pop("key", None)  # it may come with whatever a client asks for

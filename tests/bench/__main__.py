@@ -32,6 +32,7 @@ from tests.bench import (
     snmp,
     start,
     throughput,
+    trace,
     transports,
     waiting,
 )
@@ -56,6 +57,7 @@ PARTS = {
         latency,
         snmp,
         transports,
+        trace,
     )
 }
 

@@ -111,7 +111,8 @@ def _press(server: Server, protocol: str, keep: bool, clients: int, seconds: flo
 def _accepting(bench: Bench, name: str, protocol: str, keep: bool, clients: int, seconds: float) -> load.Press:
     """Press a daemon of its own, whose queues nobody has to wait for afterwards: kill -9, and look at the record."""
     slow = {pdu: {"driver": "dummy", "slow": 1} for pdu in PDUS}
-    with peers.ours(bench.folder / name, slow, wait=0) as server:
+    # As much history as there can be, else what has ended by then is forgotten, and not on record for that reason.
+    with peers.ours(bench.folder / name, slow, wait=0, history=10_000_000) as server:
         first = _press(server, protocol, False, max(CLIENTS), 0.3)
         press = _press(server, protocol, keep, clients, seconds)
     said = sum(len(each.times) - each.refused for each in (first, press))

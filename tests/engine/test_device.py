@@ -18,7 +18,6 @@ from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import TransientError
 from pdudaemon.power import Action
-from pdudaemon.transports.deadline import Deadline
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
 
@@ -46,7 +45,7 @@ def free(path: Path) -> bool:
 def use(one: Device, keep: bool = True) -> int | None:
     """Act once; return the descriptor."""
     with one.lock:
-        descriptor = one.take(Deadline(30), NEVER)
+        descriptor = one.take(30, NEVER)
         one.release(keep)
     return descriptor
 
@@ -75,7 +74,7 @@ def test_whoever_acts_is_not_deprived_of_it(path: Path, monkeypatch: pytest.Monk
     one = Device(path)
     use(one)
     with one.lock:
-        one.take(Deadline(30), NEVER)
+        one.take(30, NEVER)
         assert not one.let_go()
         one.close()
         one.forget()
@@ -99,10 +98,10 @@ def test_what_another_process_has_is_waited_for_until_the_deadline_or_the_end(pa
     one = Device(path)
     stopping = threading.Event()
     stopping.set()
-    for deadline, event, why in ((Deadline(0.2), NEVER, "busy: "), (Deadline(60), stopping, "busy: stopping")):
+    for seconds, event, why in ((0.2, NEVER, "busy: "), (60, stopping, "busy: stopping")):
         with one.lock:
             with pytest.raises(TransientError, match=why):
-                one.take(deadline, event)
+                one.take(seconds, event)
             one.release(keep=False)
     os.close(other)
     assert use(one) is not None

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.engine import lanes
+from pdudaemon.engine import debts
 from pdudaemon.engine.store import Store
 from pdudaemon.errors import Conflict, PDUDaemonError, StoreError
 from pdudaemon.power import Action, Phase, Request
@@ -135,7 +135,7 @@ def test_a_reboot_that_waits_for_another_feed_keeps_the_debt_that_it_took_over(
 def test_the_board_is_switched_on_while_the_request_that_has_its_debt_waits(
     rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "FIRST_BACK_OFF", 0.1)
+    monkeypatch.setattr(debts, "FIRST_BACK_OFF", 0.1)
     one = rack("a", "b")
     owing(one, "a")
     one.hold("b")
@@ -180,7 +180,7 @@ def test_an_on_with_a_delay_pays_the_debt_at_once(rack: Callable[..., Rack], fee
 
 
 def test_an_on_with_a_delay_keeps_the_debt_up(rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "FIRST_BACK_OFF", 0.1)
+    monkeypatch.setattr(debts, "FIRST_BACK_OFF", 0.1)
     one = rack("a")
     owing(one, "a")
     later = submitted(one.dispatcher, Action.ON, one.target("a"), HOUR)
@@ -211,7 +211,7 @@ def test_the_board_is_on_until_a_later_off_is_due(rack: Callable[..., Rack]) -> 
 
 def test_an_off_that_is_due_ends_the_debt(rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if it fails, and if an on was being tried meanwhile: nothing is switched on after it."""
-    monkeypatch.setattr(lanes, "FIRST_BACK_OFF", 0.05)
+    monkeypatch.setattr(debts, "FIRST_BACK_OFF", 0.05)
     one = rack("a")
     owing(one, "a")
     later = submitted(one.dispatcher, Action.OFF, one.target("a"), 0.5)
@@ -226,7 +226,7 @@ def test_no_on_for_a_debt_comes_after_the_off_that_ends_it(
     rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The off is due while the PDU is busy, and so is the next try of the on, a little later; the other feed takes long."""
-    monkeypatch.setattr(lanes, "FIRST_BACK_OFF", 1.0)
+    monkeypatch.setattr(debts, "FIRST_BACK_OFF", 1.0)
     one = rack("a", "b")
     owing(one, "a")
     one.hold("b", port="2")
@@ -246,7 +246,7 @@ def test_no_on_for_a_debt_comes_after_the_off_that_ends_it(
 def test_a_debt_that_nobody_can_pay_is_given_up_while_its_request_waits(
     rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lanes, "FIRST_BACK_OFF", 0.05)
+    monkeypatch.setattr(debts, "FIRST_BACK_OFF", 0.05)
     one = rack("a", give_up=0.3)
     owing(one, "a")
     later = submitted(one.dispatcher, Action.OFF, one.target("a"), HOUR)

@@ -50,9 +50,9 @@ def test_requests_are_numbered_in_order_and_on_record_at_once(path: Path, many: 
     assert [request.id for request in requests] == [*range(1, many + 1)] == left(path)
     for request in requests:
         store.note(end(request))
-    assert store.pending and left(path) == [*range(1, many + 1)]
+    assert store.noted and left(path) == [*range(1, many + 1)]
     store.flush()
-    assert not store.pending and left(path) == []
+    assert not store.noted and left(path) == []
     store.close()
 
 
@@ -81,7 +81,7 @@ def test_what_is_noted_is_committed_with_what_comes_after_it(path: Path) -> None
     store.add_all([first])
     store.note(end(first))
     store.add_all([second])
-    assert not store.pending and left(path) == [2]
+    assert not store.noted and left(path) == [2]
     store.close()
 
 
@@ -104,7 +104,7 @@ def test_what_a_full_disk_does_not_take_has_not_happened_or_stays_noted(path: Pa
         for attempt in (store.flush, lambda: store.add_all([refused])):
             with pytest.raises(StoreError, match="File too large"):
                 attempt()
-            assert store.pending and refused.id == 0
+            assert store.noted and refused.id == 0
         command = Command(Action.ON, "", ACCEPTED, ("n1",))
         with pytest.raises(StoreError, match="File too large"):
             store.add_all([refused], command)
@@ -112,7 +112,7 @@ def test_what_a_full_disk_does_not_take_has_not_happened_or_stays_noted(path: Pa
         with pytest.raises(StoreError, match="File too large"):
             store.probe(thoroughly=False)
     store.add_all([later])
-    assert not store.pending and left(path) == [later.id] and store.record(first.id)["state"] == "done"
+    assert not store.noted and left(path) == [later.id] and store.record(first.id)["state"] == "done"
     store.close()
 
 
@@ -161,7 +161,7 @@ def test_many_threads_write_and_note_at_once(path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert sorted(made) == [*range(1, 401)] and not store.pending and left(path) == []
+    assert sorted(made) == [*range(1, 401)] and not store.noted and left(path) == []
     store.close()
 
 

@@ -28,7 +28,7 @@ def written(request: Request, number: int = 7) -> Request:
         database.deserialize(storeschema.fresh())
         database.row_factory = sqlite3.Row
         for _ in range(2):
-            row = storerows.values(storerows.taken(request), number, request.command)
+            row = storerows.values(request, storerows.taken(request), number, request.command)
             database.execute(*storerows.upsert([row]))
         (row,) = database.execute("SELECT * FROM request")
         storerows.check(row)
@@ -63,7 +63,8 @@ def test_why_it_failed() -> None:
 def test_outlets_are_spelled_as_json_with_blanks(many: int) -> None:
     """The look for outlets in damaged pages needs them to be."""
     outlets = ODD[:many]
-    values = storerows.values(storerows.taken(asked("on", *outlets)), 1, None)
+    request = asked("on", *outlets)
+    values = storerows.values(request, request, 1, None)
     spelled = json.dumps([[*each] if each.given is None else [*each, each.given] for each in outlets])
     assert values[3] == spelled and values.count(spelled) == 2
 

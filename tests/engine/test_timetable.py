@@ -50,7 +50,7 @@ def test_what_is_cancelled_is_not_called_and_takes_no_room(timetable: Timetable)
     assert done.wait(30)
     with timetable._condition:
         last.cancel()  # too late, and no harm
-        assert sorted(entry for entry in timetable._heap if entry.call is not None) == kept
+        assert [entry for _, _, entry in sorted(timetable._heap) if entry.call is not None] == kept
         assert timetable._cancelled == len(timetable._heap) - len(kept)
     assert not made
 

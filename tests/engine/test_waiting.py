@@ -85,7 +85,7 @@ def test_what_ended_is_on_record_before_anybody_is_told(rack: Rack) -> None:
 def test_a_store_that_takes_nothing_is_tried_again_and_who_waits_is_told_all_the_same(
     rack: Rack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pdudaemon.engine.lanes.WRITE_AGAIN", 0.2)
+    monkeypatch.setattr("pdudaemon.engine.dispatcher.WRITE_AGAIN", 0.2)
     told: queue.SimpleQueue[object] = queue.SimpleQueue()
     store: Any = rack.dispatcher._store
     flush, tries = store.flush, []
@@ -102,7 +102,7 @@ def test_a_store_that_takes_nothing_is_tried_again_and_who_waits_is_told_all_the
     store.flush = refuse
     rack.let_go("left")
     assert told.get(timeout=30) == (request, None)
-    eventually(lambda: not store.pending)
+    eventually(lambda: not store.noted)
     assert len(tries) >= 3
 
 

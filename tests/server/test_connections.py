@@ -155,7 +155,7 @@ def test_who_has_left_makes_room_for_others_from_there(house: Callable[..., Hous
     for port in range(1, 20):
         eventually(lambda: not lab.served._open)
         assert lab.text(f"left {port} on") == "ack\n"
-    eventually(lambda: not lab.served._addresses)
+    eventually(lambda: not lab.served._acceptor.open)
 
 
 def test_one_address_that_fills_a_queue_leaves_it_open_to_the_others(house: Callable[..., House]) -> None:
@@ -283,7 +283,7 @@ def test_who_vanishes_costs_nothing(house: Callable[..., House], moment: str) ->
             eventually(lambda wanted=port + 1: lab.rack.dispatcher.snapshot()[0]["requests"] >= wanted)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
-    eventually(lambda: not lab.served._open and not lab.served._addresses)
+    eventually(lambda: not lab.served._open and not lab.served._acceptor.open)
     if moment == "waiting":
         assert lab.text("right 1 on") == "ack\n"
         lab.rack.let_go("left")

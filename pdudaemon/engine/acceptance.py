@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: MIT
+"""`Acceptance`: which of the requests that are asked for are taken on.
+
+A request is refused if what its target names is not there or locked, or if a PDU has no room for it. One whose
+idempotency key is on record is not accepted once more: it is the request, or the command, that was. Those accepted are
+committed, as one transaction, and stand in their lanes before the lock is given back, so that no reload and no other
+request can come between.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+from pdudaemon.config.model import Config
+from pdudaemon.engine.clock import Clock
+from pdudaemon.engine.fleet import Fleet
+from pdudaemon.engine.lanes import Lanes
+from pdudaemon.engine.queries import Queries
+from pdudaemon.engine.store import Store
+from pdudaemon.engine.storerows import names_of
+from pdudaemon.engine.waiting import Waiting
+from pdudaemon.errors import Busy, KeyUsed, Locked, PDUDaemonError, RequestEnded, StoreError
+from pdudaemon.power import Action, Command, Phase, Request, Submission
+
+log = logging.getLogger("pdud.dispatcher")
+
+FEW = 32  # requests to one PDU that any address may have under way, if the configuration does not say
+
+Accepted = list[Request | PDUDaemonError]
+"""For each request that was asked for: itself, or why it was not accepted."""
+
+
+class Acceptance:
+    """``config`` is replaced by a reload, with the lock held."""
+
+    def __init__(
+        self, config: Config, clock: Clock, store: Store, lock: Waiting, lanes: Lanes, fleet: Fleet, queries: Queries
+    ) -> None:
+        self.config = config
+        self._clock = clock
+        self._store = store
+        self._lock = lock
+        self._lanes = lanes
+        self._fleet = fleet
+        self._queries = queries
+
+    def submit(self, wanted: Sequence[Submission], command: Command | None = None) -> Accepted:
+        """Accept requests, in this order, as one transaction, with the command that they make up. Any thread.
+
+        When this returns those accepted are committed, and are carried out whatever happens to the caller. Return for
+        each the request, or why it was not accepted: RequestError (Locked, Busy), StoreError. What the names of a
+        target mean is looked up anew if a reload has come since they were.
+        """
+        while True:
+            config = self.config
+            requests: Accepted = []
+            for each in wanted:
+                requests.append(self._request(config, each))
+            with self._lock:
+                if config is self.config:  # else a reload came between: the names may mean something else by now
+                    accepted = self._accept(wanted, requests, command)
+                    break
+        if config.daemon.fsync == "all":
+            self._sync(accepted)
+        if log.isEnabledFor(logging.DEBUG):
+            for request in accepted:
+                if isinstance(request, Request):
+                    log.debug("%s, delay %g s, accepted from %s", request, request.delay, request.client)
+        return accepted
+
+    def _request(self, config: Config, wanted: Submission) -> Request | PDUDaemonError:
+        """Return the request that is wanted, or why there can be none. Without the lock."""
+        target = wanted.target
+        if target.found_in is not config:
+            try:
+                target = config.current(target)
+            except PDUDaemonError as error:
+                return error
+        if target.locked:
+            return Locked(target.locked)
+        if wanted.action is not Action.REBOOT:
+            phase = Phase(wanted.action)
+        elif len(target.outlets) == 1 and config.restarts(target.outlets[0]):
+            phase = Phase.RESTART
+        else:
+            phase = Phase.OFF
+        return Request(
+            wanted.action,
+            target,
+            wanted.delay,
+            wanted.client,
+            self._clock.wall(),
+            phase,
+            names=wanted.names,
+            key=wanted.key,
+            boot=self._clock.boot,
+            accepted_uptime=self._clock.uptime(),
+            remaining=[*target.outlets],
+            address=wanted.address,
+            waiters=[] if wanted.waiter is None else [wanted.waiter],
+        )
+
+    def _sync(self, accepted: Accepted) -> None:
+        """Put new requests on the disk; those that it does not take are ended, unless they have begun."""
+        try:
+            self._store.sync()
+        except StoreError as error:
+            with self._lock:
+                for place, request in enumerate(accepted):
+                    if isinstance(request, Request) and request.started is None and request.ended is None:
+                        self._lanes.forget(request, error)
+                        accepted[place] = error
+            log.error("%s", error)
+
+    # Called with the lock held.
+
+    def _accept(self, wanted: Sequence[Submission], requests: Accepted, command: Command | None) -> Accepted:
+        """Commit those of some requests that can be accepted; return each, or why it is not."""
+        keys: dict[str, Request] = {}
+        accepted: list[Request] = []
+        new: Counter[str] = Counter()
+        try:
+            if command is not None and command.key and (found := self._store.find_key(command.key)) is not None:
+                return self._once_more(wanted, requests, command, found)
+            for place, request in enumerate(requests):
+                if not isinstance(request, Request):
+                    continue
+                known = self._known(request, keys) if request.key else None
+                if known is not None:
+                    requests[place] = known
+                    self._wait_as_well(known, wanted[place])
+                    continue
+                try:
+                    self._check_room(request, new)
+                except PDUDaemonError as error:
+                    requests[place] = error
+                    continue
+                accepted.append(request)
+            if accepted:
+                self._lanes.enter(accepted, command)
+        except StoreError as error:
+            return [error if isinstance(request, Request) else request for request in requests]
+        return requests
+
+    def _check_room(self, request: Request, new: Counter[str]) -> None:
+        """Raises: Busy if a PDU has no room for a request behind the ``new`` ones, which it is counted among then."""
+        daemon, address = self.config.daemon, request.address
+        names = request.target.pdus
+        for name in names:
+            self._fleet.check(name)
+            load = self._lanes.load[name] + new[name]
+            if load >= daemon.max_queue:
+                raise Busy(f"{name}: its queue is full: {load} requests")
+            if address:
+                own = self._lanes.load_from[address, name] + new[name]
+                if own >= (daemon.max_queue_per_address or max(FEW, daemon.max_queue // 4)):
+                    raise Busy(f"{name}: its queue is full for {address}: {own} requests are from there")
+            left = self._fleet.runners[name].waiting - self._queries.queued[name]
+            if left >= daemon.max_queue:  # of requests that have been cancelled since
+                raise Busy(f"{name}: its queue is full: {left} steps, and the device does not get on")
+        new.update(names)
+
+    def _known(self, request: Request, keys: dict[str, Request]) -> Request | PDUDaemonError | None:
+        """Return the request that was accepted with the key of this one; None: none was. ``keys`` has this turn's."""
+        if request.key in keys:
+            before = keys[request.key]
+        elif (found := self._store.find_key(request.key)) is None:
+            keys[request.key] = request
+            return None
+        elif found[0] == "command":
+            return KeyUsed(f"the idempotency key {request.key[:100]!r} is that of command {found[1]}")
+        else:
+            before = self._lanes.find(found[1]) or self._store.request(found[1])
+        if _same(before, request):
+            return before
+        return KeyUsed(f"the idempotency key {request.key[:100]!r} is that of another request, {before.id}")
+
+    def _once_more(
+        self, wanted: Sequence[Submission], requests: Accepted, command: Command, found: tuple[str, int]
+    ) -> Accepted:
+        """Return the requests of the command that was accepted with the key of this one."""
+        used = KeyUsed(f"the idempotency key {command.key[:100]!r} is that of another {found[0]}, {found[1]}")
+        if found[0] != "command":
+            return [used for _ in wanted]
+        before, rows = self._store.command(found[1])
+        if (before.action, before.names) != (command.action, command.names):
+            return [used for _ in wanted]
+        command.id, command.accepted = before.id, before.accepted
+        by_name = {name: row["id"] for row in rows for name in names_of(row)}
+        for place, each in enumerate(wanted):
+            number = by_name.get(each.names[0]) if each.names else None
+            if number is not None:
+                request = self._lanes.find(number) or self._store.request(number)
+                requests[place] = request
+                self._wait_as_well(request, each)
+            elif isinstance(requests[place], Request):
+                requests[place] = RequestEnded(f"was refused when command {before.id} was accepted")
+        return requests
+
+    def _wait_as_well(self, request: Request | PDUDaemonError, wanted: Submission) -> None:
+        if isinstance(request, Request) and wanted.waiter is not None:
+            self._lock.join(request, wanted.waiter)
+
+
+def _same(one: Request, other: Request) -> bool:
+    """Whether two requests ask for the same."""
+    return (one.action, one.delay, {*one.target.outlets}) == (other.action, other.delay, {*other.target.outlets})

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""`LiveRecords`: requests, commands and PDUs as people and programs look at them.
+
+What history has comes from the store, through a connection of its own; to that is added, for a moment under the lock,
+what only a live request knows. Looking switches nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pdudaemon.config.model import PDUConfig
+from pdudaemon.engine.fleet import Fleet
+from pdudaemon.engine.lanes import Lanes
+from pdudaemon.engine.store import Store
+from pdudaemon.engine.storerows import names_of, record_of
+from pdudaemon.engine.waiting import Waiting
+
+AT_ONCE = 50  # requests or PDUs that are looked at in one go with the lock held
+
+
+class LiveRecords:
+    """Any thread, without the dispatcher's lock."""
+
+    def __init__(self, lock: Waiting, store: Store, lanes: Lanes, fleet: Fleet) -> None:
+        self._lock = lock
+        self._store = store
+        self._lanes = lanes
+        self._fleet = fleet
+
+    def request(self, number: int) -> dict[str, Any]:
+        """Return one request as a record. Raises: NoSuchRequest, StoreError."""
+        return self._described([self._store.record(number)])[0]
+
+    def requests(self, most: int) -> list[dict[str, Any]]:
+        """Return the newest requests as records, newest first. Raises: StoreError."""
+        return self._described([record_of(row) for row in self._store.rows(most)])
+
+    def command(self, number: int) -> dict[str, Any]:
+        """Return a command as a record, with an entry for each node. Raises: NoSuchRequest, StoreError."""
+        command, rows = self._store.command(number)
+        records = self._described([record_of(row) for row in rows])
+        found = {name: record for row, record in zip(rows, records, strict=True) for name in names_of(row)}
+        nodes = [
+            {"name": name, "request": record["id"], **{word: record[word] for word in ("state", "ended", "reason")}}
+            for name in command.names
+            if (record := found.get(name)) is not None
+        ]
+        return {
+            "id": command.id,
+            "action": command.action,
+            "client": command.client,
+            "accepted": command.accepted,
+            "state": "running" if any(node["ended"] is None for node in nodes) else "ended",
+            "nodes": nodes,
+        }
+
+    def pdus(
+        self, after: str = "", most: int | None = None, wanted: Callable[[str], bool] = bool
+    ) -> list[dict[str, Any]]:
+        """Return a record for each PDU, in the order of the configuration, ``most`` of them behind ``after``.
+
+        ``wanted`` says of a name whether it is to be among them.
+        """
+        with self._lock:
+            names = [*self._fleet.pdus]  # also those that are leaving
+        names = [name for name in names if wanted(name)]
+        first = names.index(after) + 1 if after in names else 0
+        names = names[first:] if most is None else names[first : first + most]
+        seen: list[tuple[PDUConfig, str, int]] = []
+        for begin in range(0, len(names), AT_ONCE):
+            with self._lock:
+                for name in names[begin : begin + AT_ONCE]:
+                    if (pdu := self._fleet.pdus.get(name)) is not None:
+                        seen.append((pdu, self._fleet.state(name), self._lanes.load[name]))
+        return [
+            {
+                "name": pdu.name,
+                "driver": pdu.driver_name,
+                "state": state,
+                "reason": pdu.fault or None,
+                "readable": pdu.readable,
+                "requests": load,
+            }
+            for pdu, state, load in seen
+        ]
+
+    def _described(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Add to records of the store what only live requests know."""
+        for begin in range(0, len(records), AT_ONCE):
+            with self._lock:
+                for record in records[begin : begin + AT_ONCE]:
+                    if (request := self._lanes.live.get(record["id"])) is not None:
+                        running = any(step.running for step in request.work)
+                        record["state"] = "running" if running else "waiting" if request.steps else "queued"
+                        problem = request.trouble or request.error
+                        record["reason"] = None if problem is None else problem.told
+        return records
