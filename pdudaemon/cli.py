@@ -26,7 +26,7 @@ from pdudaemon.engine.storefiles import copied
 from pdudaemon.errors import ConfigError, StoreError
 from pdudaemon.logs import LineFormatter, LogWriter
 from pdudaemon.power import Action
-from pdudaemon.server import access
+from pdudaemon.server import access, issued
 from pdudaemon.service import Service, SignalPipe, permitted, tell_faults
 from pdudaemon.settings import near
 
@@ -53,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
         conf = _config(options)
         if options.token:
             return _printed(_token(conf, options))
+        if options.tokens:
+            return _printed(_tokens(conf))
         if options.check_start:
             return _printed(listing.check_start(conf))
         if options.check:
@@ -90,13 +92,30 @@ def _config(options: argparse.Namespace) -> Config:
 
 
 def _token(conf: Config, options: argparse.Namespace) -> int:
-    if not conf.daemon.jwt_secret_file:
-        raise ConfigError(f"{conf.path}: daemon.jwt_secret_file is not set: no tokens are asked for")
+    secret_file = _secret_file(conf)
     for role in options.role:
         if role not in conf.roles:
             raise ConfigError(f"{conf.path}: there is no role {role!r}{near(role, conf.roles)}")
-    print(permitted(conf).token(options.days, options.name, options.role))
+    claims = access.claims(options.days, options.name, options.role)
+    print(permitted(conf).token(claims))
+    try:
+        issued.add(secret_file, claims)
+    except OSError as error:
+        where = issued.beside(secret_file)
+        print(f"pdudaemon: --tokens will not list it: {where}: {error.strerror}", file=sys.stderr)
     return 0
+
+
+def _tokens(conf: Config) -> int:
+    for line in issued.lines(_secret_file(conf), conf.daemon.revoked):
+        print(line)
+    return 0
+
+
+def _secret_file(conf: Config) -> Path:
+    if conf.secret_file is None:
+        raise ConfigError(f"{conf.path}: daemon.jwt_secret_file is not set: no tokens are asked for")
+    return conf.secret_file
 
 
 def _printed(code: int) -> int:
@@ -131,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     token = parser.add_argument_group("tokens")
     token.add_argument("--token", action="store_true", help="print a new token for clients and exit")
+    token.add_argument("--tokens", action="store_true", help="print the tokens made so far that are still valid")
     token.add_argument("--days", type=_days, default=30, help="how long it is valid (%(default)s)")
     token.add_argument("--name", default="", type=_name, help="whose it is, for the log")
     token.add_argument(

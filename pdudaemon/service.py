@@ -222,7 +222,7 @@ class Service:
 
 def permitted(conf: Config) -> Access:
     """Return who may ask. Raises: ConfigError."""
-    return Access() if conf.secret_file is None else access.from_file(conf.secret_file)
+    return Access() if conf.secret_file is None else access.from_file(conf.secret_file, conf.daemon.revoked)
 
 
 def tell_faults(conf: Config, before: Config | None = None) -> list[str]:

@@ -124,6 +124,15 @@ def _sites(value: object) -> tuple[str, ...]:
 
 sites = Kind("list of origins", _sites)
 
+
+def _names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) and each for each in value):
+        raise ValueError(f"{value!r} is not a list of texts")
+    return tuple(value)
+
+
+names = Kind("list of texts", _names)
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 networks = Kind("list of networks", _networks)
 

@@ -18,7 +18,20 @@ from pdudaemon.drivers.hooks import Traits
 from pdudaemon.errors import RequestError
 from pdudaemon.power import Outlet, Target
 from pdudaemon.ranges import expanded, is_name, matching
-from pdudaemon.settings import Kind, Options, Setting, choice, integer, near, networks, seconds, sites, text, without
+from pdudaemon.settings import (
+    Kind,
+    Options,
+    Setting,
+    choice,
+    integer,
+    names,
+    near,
+    networks,
+    seconds,
+    sites,
+    text,
+    without,
+)
 
 PROTOCOLS = ("tcp", "http", "both")
 LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR")
@@ -69,6 +82,7 @@ class DaemonOptions(Options):
     jwt_secret_file = Setting(
         text, "", "with it every request needs a token signed with the secret in this file, which is made if missing"
     )
+    revoked = Setting(names, (), "names or ids (`jti`) of tokens that are not taken any more")
     origins = Setting(
         sites, (), "origins such as `http://wiki:8080` whose pages may switch; names by which browsers may come here"
     )

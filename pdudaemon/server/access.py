@@ -9,6 +9,7 @@ listener's ``allow``; without tokens these bound whom both protocols serve, if t
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -17,7 +18,7 @@ import secrets
 import stat
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -48,15 +49,20 @@ class Holder(NamedTuple):
 
 
 class Access:
-    """The one rule for all listeners. ``secret`` is what tokens are signed with; empty: none are asked for."""
+    """The one rule for all listeners.
 
-    def __init__(self, secret: str = "") -> None:
-        self._secret = secret
+    Of the ``secrets`` the first signs tokens and all verify them; without any, no tokens are asked for. ``revoked`` are
+    names, or ids, of tokens that are not taken any more.
+    """
+
+    def __init__(self, *secrets: str, revoked: Iterable[str] = ()) -> None:
+        self._secrets = (*filter(None, secrets),)
+        self._revoked = frozenset(revoked)
 
     @property
     def by_token(self) -> bool:
         """Whether tokens are asked for."""
-        return bool(self._secret)
+        return bool(self._secrets)
 
     def permit(self, address: str, allow: tuple[Network, ...], authorization: str | None) -> Holder:
         """Return who holds the token, nobody in particular without one.
@@ -64,7 +70,7 @@ class Access:
         ``authorization`` is the header of that name, empty if there is none; None: the protocol has no such thing.
         Raises: Denied.
         """
-        if not self._secret:
+        if not self._secrets:
             if allow and not _within(address, allow):
                 raise Denied(403, f"{address} is not in the networks that are allowed here")
             return Holder()
@@ -77,30 +83,41 @@ class Access:
             raise Denied(401, "a token is needed: Authorization: Bearer TOKEN")
         return self._holder(bearer[1])
 
-    def token(self, days: float, name: str = "", roles: Sequence[str] = ()) -> str:
-        """Return a new token; without ``roles``, its holder may do everything."""
-        jwt = _library()
-        claims: dict[str, Any] = {"admin": None, "exp": int(time.time() + days * 86400)}
-        claims |= {"sub": name} if name else {}
-        claims |= {"roles": [*roles]} if roles else {}
+    def token(self, claims: Mapping[str, Any]) -> str:
+        """Return a token with some claims, such as `claims` makes."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a secret that is shorter than is thought good today: it is in use
-            return str(jwt.encode(claims, self._secret, algorithm="HS256"))
+            return str(_library().encode({**claims}, self._secrets[0], algorithm="HS256"))
 
     def _holder(self, token: str) -> Holder:
         jwt = _library()
-        options = {"require": ["exp"], **{f"verify_{claim}": False for claim in ("aud", "iat", "jti", "sub")}}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 if "crit" in jwt.get_unverified_header(token):  # must be understood, says it; old releases do not look
                     raise jwt.InvalidTokenError("crit")
-                claims = jwt.decode(token, self._secret, algorithms=["HS256"], options=options)
+                claims = self._verified(jwt, token)
         except jwt.ExpiredSignatureError:
             raise Denied(401, "the token has expired") from None
         except (jwt.PyJWTError, TypeError, ValueError, OverflowError, RecursionError):  # older releases let these pass
             raise Denied(401, "the token is not valid here") from None
+        if any(isinstance(claims.get(word), str) and claims[word] in self._revoked for word in ("sub", "jti")):
+            raise Denied(401, "the token has been revoked")
         return Holder(_name(claims.get("sub")), _roles(claims["roles"]) if "roles" in claims else None)
+
+    def _verified(self, jwt: ModuleType, token: str) -> dict[str, Any]:
+        """Return the claims of a token, by the secret that it is signed with. Raises: what the library does."""
+        options = {"require": ["exp"], **{f"verify_{claim}": False for claim in ("aud", "iat", "jti", "sub")}}
+        for secret in self._secrets[:-1]:
+            with contextlib.suppress(jwt.InvalidSignatureError):
+                return dict(jwt.decode(token, secret, algorithms=["HS256"], options=options))
+        return dict(jwt.decode(token, self._secrets[-1], algorithms=["HS256"], options=options))
+
+
+def claims(days: float, name: str = "", roles: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the claims of a new token; without ``roles``, its holder may do everything."""
+    made: dict[str, Any] = {"admin": None, "exp": int(time.time() + days * 86400), "jti": secrets.token_urlsafe(9)}
+    return made | ({"sub": name} if name else {}) | ({"roles": [*roles]} if roles else {})
 
 
 def _name(claim: object) -> str:
@@ -115,10 +132,10 @@ def _roles(claim: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(given))
 
 
-def from_file(path: Path) -> Access:
-    """Return the access that the secret in a file gives; a file that is not there is made, with a new secret.
+def from_file(path: Path, revoked: Iterable[str] = ()) -> Access:
+    """Return the access that the secrets in a file give; a file that is not there is made, with a new secret.
 
-    The file holds nothing but the secret, or is OpenFlight Power's own configuration. Raises: ConfigError.
+    The file holds nothing but secrets, one a line, or is OpenFlight Power's own configuration. Raises: ConfigError.
     """
     _library()
     try:
@@ -126,7 +143,7 @@ def from_file(path: Path) -> Access:
     except OSError as error:
         kind = Unavailable if error.errno in _MAY_PASS else ConfigError
         raise kind(f"jwt_secret_file: {path}: {error.strerror}") from None
-    return Access(_read(path))
+    return Access(*_read(path), revoked=revoked)
 
 
 def check(path: Path) -> None:
@@ -136,7 +153,7 @@ def check(path: Path) -> None:
         _read(path)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> list[str]:
     try:
         with os.fdopen(sharedfiles.opened(path, os.O_RDONLY), encoding="utf-8") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -148,13 +165,13 @@ def _read(path: Path) -> str:
     if mode & (stat.S_IWGRP | stat.S_IRWXO):
         raise ConfigError(f"jwt_secret_file: {path}: others can read or change it; chmod it to 0600 or 0640")
     found = _TAKEN_OVER.search(text)
-    secret = (found[2] if found else text).strip()
-    if not secret or "\0" in secret:  # as an earlier version left it when there was no room, or the power went
+    held = [found[2].strip()] if found else [line.strip() for line in text.splitlines() if line.strip()]
+    if not any(held) or "\0" in text:  # as an earlier version left it when there was no room, or the power went
         remedy = "put back the one that it held, or remove the file: a new secret is made, and tokens made before end"
         raise ConfigError(f"jwt_secret_file: {path}: holds no secret; {remedy}")
-    if not found and len(secret.split()) > 1:
-        raise ConfigError(f"jwt_secret_file: {path}: holds no secret: it is more than one word")
-    return secret
+    if not found and any(len(secret.split()) > 1 for secret in held):
+        raise ConfigError(f"jwt_secret_file: {path}: holds no secret: a line of it is more than one word")
+    return held
 
 
 def _library() -> ModuleType:

@@ -131,7 +131,7 @@ def test_links_that_nobody_else_can_have_made_are_followed(tmp_path: Path) -> No
     secret.write_text("word")
     secret.chmod(0o600)
     (tmp_path / "secret").symlink_to("current/secret")
-    assert access.from_file(tmp_path / "secret").token(1)
+    assert access.from_file(tmp_path / "secret").token(access.claims(1))
     log(tmp_path / "current" / "log")
     assert (tmp_path / "data" / "log").read_text() == "a line\n"
 

@@ -125,13 +125,47 @@ def test_the_token_of_openflights_documentation_is_understood() -> None:
 
 def test_a_new_token_is_one_of_openflights() -> None:
     before = int(time.time())
-    header, claims, signature = Access(SECRET).token(30).split(".")
+    header, claims, signature = Access(SECRET).token(access.claims(30)).split(".")
     assert json.loads(base64.urlsafe_b64decode(header + "==")) in ({"alg": "HS256"}, {"alg": "HS256", "typ": "JWT"})
     found = json.loads(base64.urlsafe_b64decode(claims + "=="))
-    assert [*found] == ["admin", "exp"] and found["admin"] is None
+    assert [*found] == ["admin", "exp", "jti"] and found["admin"] is None and re.fullmatch(r"[\w-]{12}", found["jti"])
     assert before + 30 * 86400 <= found["exp"] <= time.time() + 30 * 86400
     assert signature == encoded(hmac.new(SECRET.encode(), f"{header}.{claims}".encode(), hashlib.sha256).digest())
-    assert Access(SECRET).permit("127.0.0.1", (), f"Bearer {Access(SECRET).token(1, 'bob')}") == ("bob", None)
+    assert Access(SECRET).permit("127.0.0.1", (), f"Bearer {Access(SECRET).token(access.claims(1, 'bob'))}") == (
+        "bob",
+        None,
+    )
+
+
+def test_several_secrets_of_which_the_first_signs() -> None:
+    both = Access("new", SECRET)
+    for token in (both.token(access.claims(1)), good(), made({"exp": later()}, "new")):
+        assert both.permit("192.0.2.1", (), f"Bearer {token}") == ("", None)
+    with pytest.raises(Denied, match="the token is not valid here"):
+        Access(SECRET).permit("192.0.2.1", (), f"Bearer {both.token(access.claims(1))}")
+    for why, token in bad_tokens().items():
+        with pytest.raises(Denied, match="expired" if "expired" in why else "not valid here|a token is needed"):
+            both.permit("192.0.2.1", (), f"Bearer {token}")
+
+
+@pytest.mark.parametrize(
+    ("claims", "revoked"),
+    [
+        ({"sub": "ci-7"}, True),
+        ({"sub": "ci-8", "jti": "id-1"}, True),
+        ({"jti": "id-1"}, True),
+        ({"sub": "ci-8", "jti": "id-2"}, False),
+        ({}, False),
+        ({"sub": ["ci-7"], "jti": {"id-1": 1}}, False),
+    ],
+)
+def test_what_is_revoked(claims: dict[str, Any], revoked: bool) -> None:
+    may = Access("new", SECRET, revoked=("ci-7", "id-1"))
+    if revoked:
+        with pytest.raises(Denied, match="the token has been revoked"):
+            may.permit("192.0.2.1", (), f"Bearer {good(**claims)}")
+    else:
+        assert may.permit("192.0.2.1", (), f"Bearer {good(**claims)}")
 
 
 NETWORKS = tuple(map(ipaddress.ip_network, ("192.0.2.0/24", "2001:db8::/32")))
@@ -187,6 +221,8 @@ def test_networks(address: str, within: bool) -> None:
         ("", None),
         ("\n \n", None),
         ("two words\n", None),
+        (f"{SECRET}\ntwo words\n", None),
+        (f"new\n\n{SECRET}\nold\n", SECRET),
         ("jwt_shared_secret=\ntopology_config=/x\n", None),
         ("jwt_shared_secret: ''\n", None),
         ("# jwt_shared_secret: old\n", None),
@@ -205,7 +241,7 @@ def test_the_secret_in_a_file(tmp_path: Path, text: str, secret: str | None) -> 
 
 def test_a_missing_file_is_made(tmp_path: Path) -> None:
     path = tmp_path / "state" / "secret"
-    token = access.from_file(path).token(1)
+    token = access.from_file(path).token(access.claims(1))
     assert path.stat().st_mode & 0o777 == MADE and len(path.read_text().strip()) >= 32
     access.from_file(path).permit("127.0.0.1", (), f"Bearer {token}")
     other = access.from_file(tmp_path / "other")
@@ -245,14 +281,14 @@ access.from_file(Path({str(path)!r}))
 """
     assert subprocess.run([sys.executable, "-c", text], cwd=ROOT).returncode == -9
     assert not path.exists()
-    assert access.from_file(path).token(1)
+    assert access.from_file(path).token(access.claims(1))
 
 
 def test_daemons_that_race_for_a_secret_have_the_same(tmp_path: Path) -> None:
     path = tmp_path / "state" / "secret"
     made = in_parallel([lambda: access.from_file(path)] * 8)
     for each in made:
-        each.permit("127.0.0.1", (), f"Bearer {made[0].token(1)}")
+        each.permit("127.0.0.1", (), f"Bearer {made[0].token(access.claims(1))}")
     assert [each.name for each in path.parent.iterdir()] == ["secret"]
 
 
@@ -305,7 +341,7 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (None, 0, ""),
         (SECRET, 0o640, ""),
         (SECRET, 0o644, "others can read or change it; chmod it to 0600 or 0640"),
-        ("two words", 0o600, "holds no secret: it is more than one word"),
+        ("two words", 0o600, "holds no secret: a line of it is more than one word"),
     ],
 )
 def test_the_secret_is_checked_and_not_made(
@@ -336,7 +372,7 @@ def test_a_token_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
         return dict(json.loads(base64.urlsafe_b64decode(out.split(".")[1] + "==")))
 
     claims = printed()
-    assert claims.keys() == {"admin", "exp"} and abs(claims["exp"] - time.time() - 30 * 86400) < 60
+    assert claims.keys() == {"admin", "exp", "jti"} and abs(claims["exp"] - time.time() - 30 * 86400) < 60
     claims = printed("--days", "365", "--name", "alice")
     assert claims["sub"] == "alice" and abs(claims["exp"] - time.time() - 365 * 86400) < 60
     for bad in (

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.server import access
 from pdudaemon.server.access import Access
 from tests.support.process import Daemon, Reply, eventually
 from tests.support.tokens import SECRET, good
@@ -45,7 +46,7 @@ def lab(daemon: Callable[..., Daemon]) -> Iterator[Daemon]:
 
 
 def token(*roles: str, name: str = "") -> str:
-    return Access(SECRET).token(1, name, roles)
+    return Access(SECRET).token(access.claims(1, name, roles))
 
 
 def ask(lab: Daemon, roles: str, path: str, method: str = "GET", **headers: str) -> Reply:
