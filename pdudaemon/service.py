@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pdudaemon import __version__
+from pdudaemon.config.faults import unplaced
 from pdudaemon.config.model import Config, ListenerOptions
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import Store
@@ -227,14 +228,14 @@ def permitted(conf: Config) -> Access:
 
 def tell_faults(conf: Config, before: Config | None = None) -> list[str]:
     """Log the faults and warnings of a configuration that were not there before; return the faults."""
-    told = set() if before is None else {*before.faults, *before.warnings}
-    faults = [line for line in conf.faults if line not in told]
+    told = set() if before is None else {*map(unplaced, (*before.faults, *before.warnings))}
+    faults = [line for line in conf.faults if unplaced(line) not in told]
     for line in faults:
         log.error("%s", line)
     if len(faults) < len(conf.faults):
         log.error("%d faults are as before", len(conf.faults) - len(faults))
     for line in conf.warnings:
-        if line not in told:
+        if unplaced(line) not in told:
             log.warning("%s", line)
     return faults
 

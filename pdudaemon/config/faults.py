@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: MIT
 """`Faults`: collects all that is wrong with a configuration, so that it is told at once, and makes its lines.
 
-A line is ``FILE: PATH.KEY: TEXT``, or ``FILE:LINE:COLUMN: TEXT`` of what could not be parsed.
+A line is ``FILE:LINE: PATH.KEY: TEXT``, or ``FILE:LINE:COLUMN: TEXT`` of what could not be parsed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import functools
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pdudaemon.errors import ConfigError
 from pdudaemon.settings import Setting, near
+
+_LINE = re.compile(r":[0-9]+(?=: )")
+
+
+def unplaced(told: str) -> str:
+    """Return the line of a fault without its place in the file, which moves when something is written above it."""
+    return _LINE.sub("", told, count=1)
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,6 @@ class Fault:
         path = self.location.within(self.key).path if self.key else self.location.path
         return f"{path}: {self.text}" if path else self.text
 
-    def __str__(self) -> str:
-        return f"{self.location.file}: {self.without_file}"
-
 
 class Faults:
     """What has been found so far: fatal faults, those that disable what they are in, and warnings."""
@@ -52,6 +58,11 @@ class Faults:
         self._faults: dict[Location, list[Fault]] = {}
         self._lines: list[Fault] = []
         self._warnings: list[Fault] = []
+        self._places: dict[str, Callable[[], Mapping[str, int]]] = {}
+
+    def read(self, file: str, lines: Callable[[], Mapping[str, int]]) -> None:
+        """Note that a file has been read; ``lines`` returns the line of each path in it, and is called if need be."""
+        self._places[file] = functools.cache(lines)
 
     def add(self, location: Location, key: str, text: str, fatal: bool = False) -> None:
         """Add a fault; a fatal one prevents the start."""
@@ -91,13 +102,20 @@ class Faults:
     @property
     def lines(self) -> tuple[str, ...]:
         """A line for each fault, in the order in which they were found, but fatal ones first."""
-        return tuple(map(str, sorted(self._lines, key=lambda fault: not fault.fatal)))
+        return tuple(map(self._told, sorted(self._lines, key=lambda fault: not fault.fatal)))
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """A line for each warning."""
-        return tuple(map(str, self._warnings))
+        return tuple(map(self._told, self._warnings))
 
     def error(self) -> ConfigError:
         """Return the error that tells all of it."""
         return ConfigError(*self.lines, warnings=self.warnings)
+
+    def _told(self, fault: Fault) -> str:
+        """Return a fault with its file and, where it has one, the line of its key or of what that is missing in."""
+        location = fault.location
+        found = self._places[location.file]() if location.file in self._places else {}
+        line = found.get(location.within(fault.key).path if fault.key else location.path) or found.get(location.path)
+        return f"{location.file}{f':{line}' if line else ''}: {fault.without_file}"

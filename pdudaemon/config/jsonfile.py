@@ -3,16 +3,20 @@
 
 A line that begins with ``#`` or ``//`` is a comment. Duplicate keys, and keys that are not valid Unicode, are noted for
 whoever checks the object.
+
+Beside a file there may be a folder ``conf.d``, whose files add to its sections, in the order of their names.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from pdudaemon.config import textfile
+from pdudaemon.config import jsonplaces, textfile
 from pdudaemon.config.faults import Faults, Location
 from pdudaemon.settings import has_surrogate
 
@@ -38,6 +42,49 @@ class Object(dict[str, Any]):
             self[key] = value
 
 
+SECTIONS = ("pdus", "aliases", "nodes", "groups", "roles")
+"""What the files of ``conf.d`` may hold; ``daemon`` stands in the one file that is named."""
+
+
+def read_all(path: str, faults: Faults) -> tuple[Object, dict[tuple[str, str], str]]:
+    """Return the object that a file and the folder beside it hold, and in which file each key of a section is.
+
+    Of a key that several files have, the first counts. Raises: ConfigError.
+    """
+    whole = read(path, faults)
+    files: dict[tuple[str, str], str] = {}
+    for file in sorted(map(str, Path(path).parent.glob("conf.d/*.json"))):
+        part = read(file, faults)
+        for name in part:
+            if name not in SECTIONS:
+                where = "belongs into the file that is given by --conf" if name == "daemon" else "unknown key"
+                faults.add(Location(file), name, where, fatal=True)
+            elif name in part.duplicates:
+                faults.add(Location(file), name, "duplicate key", fatal=True)
+            elif not isinstance(part[name], Object):
+                faults.add(Location(file), name, "must be a JSON object", fatal=True)
+            elif not isinstance(section := whole.setdefault(name, Object()), Object):
+                continue  # which is told of the file that has it
+            else:
+                _add(section, part[name], name, file, path, files, faults)
+    return whole, files
+
+
+def _add(
+    section: Object, more: Object, name: str, file: str, first: str, files: dict[tuple[str, str], str], faults: Faults
+) -> None:
+    """Add what a file has for a section; what is there already is a fault of both."""
+    section.surrogates |= more.surrogates
+    section.duplicates |= more.duplicates
+    for key, value in more.items():
+        if key not in section:
+            section[key], files[name, key] = value, file
+            continue
+        other = files.get((name, key), first)
+        section.duplicates.add(key)
+        faults.add(Location(file).within(name).within(key), "", f"duplicate key: it is in {other} as well")
+
+
 def read(path: str, faults: Faults) -> Object:
     """Return the object that a file holds. Raises: ConfigError."""
     # Spaces in place of comments, so that lines and columns stay what they are.
@@ -45,9 +92,15 @@ def read(path: str, faults: Faults) -> Object:
     try:
         whole = json.loads(text, object_pairs_hook=Object, parse_int=_number)
     except json.JSONDecodeError as error:
-        faults.stop(Location(f"{path}:{error.lineno}:{error.colno}"), f"not valid JSON: {error.msg}")
+        place, said = error.pos, error.msg
+        comma = text[:place].rstrip().endswith(",") and text[place : place + 1] in ("}", "]")
+        if comma or said.startswith("Illegal trailing comma"):  # Python 3.13 says so, and is at the comma itself
+            place, said = text.rindex(",", 0, place + 1), "a comma behind the last entry: remove it"
+        line, column = text.count("\n", 0, place) + 1, place - text.rfind("\n", 0, place)
+        faults.stop(Location(f"{path}:{line}:{column}"), f"not valid JSON: {said}")
     except RecursionError:
         faults.stop(Location(path), "not usable JSON: nested too deeply")
+    faults.read(path, functools.partial(jsonplaces.lines, text))
     if not isinstance(whole, Object):
         faults.stop(Location(path), "must be a JSON object with the sections daemon, pdus and aliases")
     return whole

@@ -8,6 +8,7 @@ told why. Unknown keys are warnings. Nothing here talks to a device or makes a d
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -43,10 +44,11 @@ class _Reader:
         self.file = Location(path)
         self.checking = checking
         self.faults = Faults()
+        self._files: dict[tuple[str, str], str] = {}  # of what the folder beside the file has
 
     def config(self, overrides: Mapping[str, object]) -> Config:
         path = self.file.file
-        whole = jsonfile.read(path, self.faults) if path else Object()
+        whole, self._files = jsonfile.read_all(path, self.faults) if path else (Object(), {})
         given = self._section(whole, "daemon", required=False)
         daemon = self._daemon(given, overrides)
         listeners = self._listeners(given, daemon)
@@ -58,9 +60,9 @@ class _Reader:
         self._add_topology_nodes(added, found, pdus)
         groups = self._groups(self._section(whole, "groups", required=False), added, found)
         section = self._section(whole, "roles", required=False)
-        location = self.file.within("roles").within
+        location = functools.partial(self._location, "roles")
         granted = roles.roles(section, section.duplicates, found, groups, pdus, _outlets(pdus), location, self.faults)
-        self.faults.check_keys(self.file, whole, {}, ("daemon", "pdus", "aliases", "nodes", "groups", "roles"))
+        self.faults.check_keys(self.file, whole, {}, ("daemon", *jsonfile.SECTIONS))
         if self.faults.any_fatal:
             raise self.faults.error()
         return Config(
@@ -75,6 +77,9 @@ class _Reader:
             faults=self.faults.lines,
             warnings=self.faults.warnings,
         )
+
+    def _location(self, section: str, name: str) -> Location:
+        return Location(self._files.get((section, name), self.file.file)).within(section).within(name)
 
     def _section(self, whole: Object, name: str, required: bool = True) -> Object:
         section = whole.get(name)
@@ -140,7 +145,7 @@ class _Reader:
     def _pdus(self, section: Object, added: Topology) -> dict[str, PDUConfig]:
         pdus = {}
         for name, entry in section.items():
-            location = self.file.within("pdus").within(name)
+            location = self._location("pdus", name)
             if name in section.duplicates:
                 self.faults.add(location, "", "duplicate key")
             pdus[name] = pdu(name, entry, location, self.faults, self.checking)
@@ -155,7 +160,7 @@ class _Reader:
     def _add_nodes(self, kind: str, section: Object, found: dict[str, Node], pdus: Mapping[str, PDUConfig]) -> None:
         """Add what a section, ``aliases`` or ``nodes``, holds to what is found already."""
         for name, entry in section.items():
-            location = self.file.within(kind).within(name)
+            location = self._location(kind, name)
             if name in section.duplicates:
                 self.faults.add(location, "", "duplicate key")
             elif name in found:
@@ -173,8 +178,9 @@ class _Reader:
 
     def _groups(self, section: Object, added: Topology, found: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
         def location(name: str) -> Location:
-            file = Location(added.path) if name in added.groups else self.file
-            return file.within("groups").within(name)
+            if name in added.groups:
+                return Location(added.path).within("groups").within(name)
+            return self._location("groups", name)
 
         duplicates = section.duplicates | (section.keys() & added.groups.keys())
         return nodes.groups({**section, **added.groups}, duplicates, found, location, self.faults)

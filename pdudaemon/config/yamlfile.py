@@ -102,4 +102,17 @@ def read(path: str, faults: Faults) -> dict[str, Any]:
         faults.stop(Location(path), f"not valid YAML: {' '.join(str(error).split())}")
     if not isinstance(whole, dict):
         faults.stop(Location(path), "must be a map with the keys static_nodes and platforms")
+    faults.read(path, lambda: _lines(yaml.compose(text, yaml.SafeLoader)))
     return whole
+
+
+def _lines(top: Any) -> dict[str, int]:
+    """Return the line of every key of the outer three maps of a document, by its path; deeper nothing is told."""
+    found: dict[str, int] = {}
+    nodes = [("", top)]
+    for way, node in nodes:
+        for key, value in node.value if node.id == "mapping" and way.count(".") < 2 else ():
+            path = f"{way}.{key.value}" if way else str(key.value)
+            found[path] = key.start_mark.line + 1
+            nodes.append((path, value))
+    return found

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pdudaemon import listing
 from pdudaemon.config import model as config
 from pdudaemon.config import reader
 from pdudaemon.errors import ConfigError, RequestError
+from pdudaemon.power import Outlet
 
 OLD = """{
   "daemon": {"hostname": "0.0.0.0", "port": "16421", "dbname": "pdudaemon", "logging_level": "DEBUG"},
@@ -33,10 +35,11 @@ def load(tmp_path: Path, whole: Any, **overrides: Any) -> config.Config:
 
 
 def faults(tmp_path: Path, whole: Any) -> tuple[str, ...]:
-    """Return the fatal faults of a configuration, without the path."""
+    """Return the fatal faults of a configuration, without the path and the line."""
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, whole)
-    return tuple(fault.removeprefix(str(tmp_path / "pdudaemon.conf")) for fault in caught.value.faults)
+    found = (fault.removeprefix(str(tmp_path / "pdudaemon.conf")) for fault in caught.value.faults)
+    return tuple(re.sub("^:[0-9]+: ", ": ", fault) for fault in found)
 
 
 def test_an_old_file_is_read_unchanged(tmp_path: Path) -> None:
@@ -187,7 +190,7 @@ def test_what_a_disabled_pdu_says_does_not_hang_on_the_name_of_the_file(tmp_path
     folder.mkdir()
     conf = load(folder, {"pdus": {"a: b": {"driver": "dummy", "retries": -1, "outlets": 0}}})
     found = ["pdus.a: b.retries: -1 is not within 0 and 1000", "pdus.a: b.outlets: 0 is not within 1 and 10000"]
-    assert conf.faults == tuple(f"{folder}/pdudaemon.conf: {fault}" for fault in found)
+    assert conf.faults == tuple(f"{folder}/pdudaemon.conf:1: {fault}" for fault in found)
     with pytest.raises(RequestError) as refused:
         conf.target("a: b", 1)
     assert str(refused.value) == f"a: b: disabled by its configuration: {'; '.join(found)}"
@@ -252,3 +255,87 @@ def test_a_relative_store_lives_in_the_state_folder(
         monkeypatch.setenv(name, value.format(tmp_path))
     expected = {"STATE_DIRECTORY": "a", "XDG_STATE_HOME": "pdudaemon", "HOME": ".local/state/pdudaemon"}
     assert config.state_folder() == tmp_path / expected[next(iter(state))]
+
+
+def test_faults_have_the_line_of_their_key_and_a_missing_one_that_of_what_it_is_missing_in(tmp_path: Path) -> None:
+    text = """{
+    # what it is for
+    "daemon": {"listeners": [
+        {"protocol": "tcp"},
+        {"protocol": "http",
+         "port": 99999, "x": "a, \\"b\\": {"}
+    ]},
+    "pdus": {
+        "a": {"driver": "dummy",
+              "retries": -1},
+
+        "b\\u0041": {"outlets": 3},
+        "c": 3}
+}"""
+    (tmp_path / "pdudaemon.conf").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        reader.load(str(tmp_path / "pdudaemon.conf"))
+    found = [line.removeprefix(f"{tmp_path}/pdudaemon.conf:").partition(": ")[::2] for line in caught.value.faults]
+    assert [(line, text.partition(": ")[0]) for line, text in found] == [
+        ("6", "daemon.listeners[1].port"), ("10", "pdus.a.retries"), ("12", "pdus.bA.driver"), ("13", "pdus.c"),
+    ]  # fmt: skip
+    assert any(
+        line.startswith(f"{tmp_path}/pdudaemon.conf:6: daemon.listeners[1].x: ") for line in caught.value.warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"pdus": {"a": {"driver": "dummy",}}}', "1:34"),
+        ('{"pdus": {},\n\n}', "1:12"),
+        ('{"daemon": {"listeners": [{"protocol": "tcp"}\n   ,   ]}}', "2:4"),
+    ],
+)
+def test_a_comma_behind_the_last_entry_is_told_as_such(tmp_path: Path, text: str, place: str) -> None:
+    (tmp_path / "pdudaemon.conf").write_text(text)
+    with pytest.raises(ConfigError, match=f":{place}: not valid JSON: a comma behind the last entry: remove it"):
+        reader.load(str(tmp_path / "pdudaemon.conf"))
+
+
+def test_files_of_the_folder_beside_add_to_the_sections(tmp_path: Path) -> None:
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "rack2.json").write_text(
+        '{"pdus": {"p2": {"driver": "dummy"}}, "nodes": {"n2": {"hostname": "p1", "port": 2}}, "groups": {"g": "n2"}}'
+    )
+    (tmp_path / "conf.d" / "rack3.json").write_text('{"pdus": {"p3": {"driver": "dumy"},\n"p4": {"driver": "dummy"}}}')
+    (tmp_path / "conf.d" / "rack3.json~").write_text("left by an editor")
+    conf = load(tmp_path, {"pdus": {"p1": {"driver": "dummy"}}})
+    assert [*conf.pdus] == ["p1", "p2", "p3", "p4"] and conf.groups == {"g": ("n2",)}
+    assert conf.node("n2").outlets == (Outlet("p1", "2"),)
+    (fault,) = conf.faults
+    assert fault.startswith(f"{tmp_path}/conf.d/rack3.json:1: pdus.p3.driver: there is no driver 'dumy'")
+
+
+def test_what_two_files_have_is_disabled_and_both_are_named(tmp_path: Path) -> None:
+    (tmp_path / "conf.d").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "conf.d" / f"{name}.json").write_text(
+            '{"pdus": {"twice": {"driver": "dummy"}, "p1": {"driver": "dummy"}}}'
+        )
+    conf = load(tmp_path, {"pdus": {"p1": {"driver": "dummy"}}})
+    assert conf.pdus["twice"].driver is None and conf.pdus["p1"].driver is None
+    told = "\n".join(conf.faults)
+    assert f"{tmp_path}/conf.d/b.json:1: pdus.twice: duplicate key: it is in {tmp_path}/conf.d/a.json as well" in told
+    assert f"{tmp_path}/conf.d/a.json:1: pdus.p1: duplicate key: it is in {tmp_path}/pdudaemon.conf as well" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"daemon": {}}', ":1: daemon: belongs into the file that is given by --conf"),
+        ('{"pdu": {}}', ":1: pdu: unknown key"),
+        ('{"pdus": []}', ":1: pdus: must be a JSON object"),
+        ("{", ":1:2: not valid JSON"),
+    ],
+)
+def test_a_file_of_the_folder_with_faults_prevents_a_start(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "x.json").write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(f"conf.d/x.json{told}")):
+        load(tmp_path, {"pdus": {}})

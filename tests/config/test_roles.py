@@ -92,7 +92,7 @@ def test_what_a_role_covers(
 def test_what_is_wrong_with_a_role(tmp_path: Path, given: Any, fault: str, left: set[Outlet]) -> None:
     """It allows nothing, or what is left when what there is not is taken away; nothing else is disabled by it."""
     config = read(tmp_path, ci=given, other={"nodes": "*", "may": ["on"]})
-    told = [line for line in config.faults if f"{tmp_path}/conf: roles.ci" in line]
+    told = [line for line in config.faults if f"{tmp_path}/conf:1: roles.ci" in line]
     assert any(fault in line for line in told), config.faults
     assert {outlet for outlet in apc7(*range(9)) if config.roles["ci"].covers(outlet)} == left
     assert config.roles["other"].nodes == {*NODES}
@@ -107,8 +107,8 @@ def test_names_of_roles_and_keys(tmp_path: Path, capsys: pytest.CaptureFixture[s
     )
     assert cli.main([f"--conf={conf}", "--check"]) == 2
     assert capsys.readouterr().out.splitlines() == [
-        f"{conf}: roles.two words: not a valid role name: letters, digits and _ . - only",
-        f"{conf}: roles.ci: may: duplicate key",
-        f"{conf}: roles.x: duplicate key",
-        f"{conf}: roles.y.node: unknown key; did you mean 'nodes'?",
+        f"{conf}:1: roles.two words: not a valid role name: letters, digits and _ . - only",
+        f"{conf}:1: roles.ci: may: duplicate key",
+        f"{conf}:1: roles.x: duplicate key",
+        f"{conf}:1: roles.y.node: unknown key; did you mean 'nodes'?",
     ]

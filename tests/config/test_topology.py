@@ -561,11 +561,11 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path.write_text(SHIPPED)
     code, out, err = run(capsys, f"--topology={path}", "--check")
     assert (code, err) == (2, "")
-    assert out == f"{path}: static_nodes.badnode: platform: there is no platform 'unknown'\n"
+    assert out == f"{path}:34: static_nodes.badnode: platform: there is no platform 'unknown'\n"
     path.write_text(SHIPPED.replace("platform: unknown", "platform: ipmi\n    ipmi_username: x") + "more: 1\n")
     code, out, err = run(capsys, f"--topology={path}", "--check")
     assert (code, err) == (0, "")
-    assert out == f"{path}: more: unknown key\n{path}: 4 PDUs, 4 nodes, no faults\n"
+    assert out == f"{path}:37: more: unknown key\n{path}: 4 PDUs, 4 nodes, no faults\n"
     path.write_text("a: [")
     code, out, err = run(capsys, f"--topology={path}", "--check")
     assert (code, out) == (2, "") and err.startswith(f"pdudaemon: {path}:1:5: not valid YAML: ")
