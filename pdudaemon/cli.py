@@ -48,6 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.list_drivers is not None:
             return _printed(listing.list_drivers(options.list_drivers))
+        if options.schema:
+            return _printed(listing.schema())
+        if options.print_file is not None:
+            return _printed(listing.print_file(options.print_file))
         if options.list_devices:
             return _printed(listing.list_devices())
         conf = _config(options)
@@ -147,6 +151,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--list-devices", action="store_true", help="print the USB devices found here, with the settings for them"
+    )
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of the configuration, for editors")
+    parser.add_argument(
+        "--print-file", nargs="?", const="", metavar="NAME", help="print a file that goes with it, or their names"
     )
     token = parser.add_argument_group("tokens")
     token.add_argument("--token", action="store_true", help="print a new token for clients and exit")

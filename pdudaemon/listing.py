@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import resources
 
+from pdudaemon.config import schema as configschema
 from pdudaemon.config.model import Config
 from pdudaemon.drivers import hooks, strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
 from pdudaemon.errors import ConfigError
 from pdudaemon.server import access
-from pdudaemon.settings import declared
+from pdudaemon.settings import declared, near
 from pdudaemon.transports.deadline import Deadline
 
 LOOK_AROUND = 10.0  # seconds for the devices of one family to say who they are
@@ -56,6 +58,24 @@ def list_drivers(name: str) -> int:
         default = "required" if setting.required else f"default {setting.default!r}"
         unit = f" {setting.unit}" if setting.unit else ""
         print(f"  {setting.name:15} {setting.kind.says}{unit}, {default}: {setting.help}")
+    return 0
+
+
+def schema() -> int:
+    """Print the JSON Schema of a configuration file."""
+    print(json.dumps(configschema.schema(), indent=1))
+    return 0
+
+
+def print_file(name: str) -> int:
+    """Print a file that goes with the daemon, or the names of all such. Raises: ConfigError."""
+    files = {each.name: each for each in (resources.files("pdudaemon") / "files").iterdir()}
+    if not name:
+        print("\n".join(sorted(files)))
+        return 0
+    if name not in files:
+        raise ConfigError(f"there is no file {name!r}{near(name, files)}; there are {', '.join(sorted(files))}")
+    print(files[name].read_text(encoding="utf-8"), end="")
     return 0
 
 

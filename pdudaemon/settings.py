@@ -21,7 +21,7 @@ import math
 import re
 import string
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, overload
 
 T = TypeVar("T")
@@ -41,11 +41,13 @@ class Kind(Generic[T]):
     """A converter with words for what it takes (``says``), as the documentation prints them.
 
     ``steady``: what it returns it takes as well, and returns unchanged, so that a default can be checked by it.
+    ``schema``: what it takes, as JSON Schema says it for editors; less strict where that cannot say it.
     """
 
     says: str
     convert: Callable[[object], T]
     steady: bool = False
+    schema: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parse_seconds(value: str, most: float = math.inf) -> float:
@@ -100,10 +102,13 @@ def _locks(value: object) -> bool | tuple[str, ...]:
     return tuple(str(each) for each in value)
 
 
-text = Kind("text", _text, steady=True)
-texts = Kind("object of texts", _texts, steady=True)
-locks = Kind("true, false or a list of ports", _locks, steady=True)
-boolean = Kind("true or false", _boolean, steady=True)
+_WORDS = {"type": "array", "items": {"type": ["string", "integer"]}}
+_TEXTS = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
+
+text = Kind("text", _text, steady=True, schema={"type": ["string", "integer"]})
+texts = Kind("object of texts", _texts, steady=True, schema=_TEXTS)
+locks = Kind("true, false or a list of ports", _locks, steady=True, schema={"anyOf": [{"type": "boolean"}, _WORDS]})
+boolean = Kind("true or false", _boolean, steady=True, schema={"enum": [True, False, 0, 1, "true", "false", "0", "1"]})
 
 
 def _networks(value: object) -> tuple[Network, ...]:
@@ -122,7 +127,7 @@ def _sites(value: object) -> tuple[str, ...]:
     return tuple(each.lower().removesuffix("/") for each in given)
 
 
-sites = Kind("list of origins", _sites)
+sites = Kind("list of origins", _sites, schema={"anyOf": [{"type": "string"}, _WORDS]})
 
 
 def _names(value: object) -> tuple[str, ...]:
@@ -134,7 +139,7 @@ def _names(value: object) -> tuple[str, ...]:
 names = Kind("list of texts", _names)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-networks = Kind("list of networks", _networks)
+networks = Kind("list of networks", _networks, schema=_WORDS)
 
 
 def integer(least: int, most: int) -> Kind[int]:
@@ -151,7 +156,9 @@ def integer(least: int, most: int) -> Kind[int]:
             raise ValueError(f"{number} is not within {least} and {most}")
         return number
 
-    return Kind(f"{least} to {most}", convert, steady=True)
+    written = {"type": "string", "pattern": "^ *[+-]?[0-9_]+ *$"}
+    schema = {"anyOf": [{"type": "integer", "minimum": least, "maximum": most}, written]}
+    return Kind(f"{least} to {most}", convert, steady=True, schema=schema)
 
 
 def seconds(least: float, most: float) -> Kind[float]:
@@ -168,7 +175,9 @@ def seconds(least: float, most: float) -> Kind[float]:
             raise ValueError(f"{number if math.isinf(number) else value} is not within {least:g} and {most:g} seconds")
         return number
 
-    return Kind(f"{least:.9g} to {most:.9g}", convert, steady=True)
+    number = {"type": "number", "minimum": least, **({} if math.isinf(most) else {"maximum": most})}
+    written = {"type": "string", "pattern": "^ *[0-9]*[.]?[0-9]* *$"}
+    return Kind(f"{least:.9g} to {most:.9g}", convert, steady=True, schema={"anyOf": [number, written]})
 
 
 def choice(*words: str) -> Kind[str]:
@@ -180,7 +189,7 @@ def choice(*words: str) -> Kind[str]:
                 return word
         raise ValueError(f"{value!r} is none of {', '.join(words)}{near(str(value), words)}")
 
-    return Kind(" ".join(words), convert, steady=True)
+    return Kind(" ".join(words), convert, steady=True, schema={"type": "string", "examples": [*words]})
 
 
 class Secret(str):

@@ -5,8 +5,8 @@
 _pdudaemon() {
     local line=${COMP_LINE:0:COMP_POINT} words word='' option='' conf=/etc/pdudaemon/pdudaemon.conf choices=() each index
     local options="--help --version --conf --topology --dbfile --listener --journal --logfile --loglevel --check --check-start
-        --unfinished --list-drivers --list-devices --token --tokens --days --name --role --drive --hostname --port --alias --request --wait --delay
-        --retries --retry-delay"
+        --unfinished --list-drivers --list-devices --schema --print-file --token --tokens --days --name --role --drive
+        --hostname --port --alias --request --wait --delay --retries --retry-delay"
 
     # The words as typed: in COMP_WORDS they are broken at each : and =.
     read -ra words <<< "$line"

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""The JSON Schema of a configuration file, for editors: ``pdudaemon --schema``. Made from the declarations.
+
+It says what `reader` takes, but for what a schema cannot say: comments, words in any case, what must be unique, what a
+name leads to. ``pdudaemon --check`` has the last word. Drivers that this machine does not have may have any setting.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pdudaemon.config.model import DaemonOptions, ListenerOptions
+from pdudaemon.drivers import strategies
+from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
+from pdudaemon.settings import Setting, declared
+
+_ELSEWHERE = {
+    "type": "object",
+    "description": "a secret that stands elsewhere: a credential of the service manager, or a file",
+    "properties": {"credential": {"type": "string"}, "file": {"type": "string"}},
+    "additionalProperties": False,
+    "minProperties": 1,
+}
+_PLACE = {"hostname": {"type": "string", "description": "name of the PDU"}, "port": {"type": ["string", "integer"]}}
+_NODE = {
+    "type": "object",
+    "properties": {
+        **_PLACE,
+        "feeds": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "object", "properties": _PLACE, "required": ["hostname", "port"]},
+        },
+        "locked": {},
+    },
+    "anyOf": [{"required": ["hostname", "port"]}, {"required": ["feeds"]}],
+}
+
+
+def schema() -> dict[str, Any]:
+    """Return the schema, of the draft 2020-12, with the drivers that are installed here."""
+    drivers: dict[type[PDUDriver], list[str]] = {}
+    for name in strategies.names():
+        drivers.setdefault(strategies.find(name), []).append(name)
+    known = {kind: names for kind, names in drivers.items() if not legacy(kind)}
+    daemon = _properties(DaemonOptions)
+    daemon["listeners"] = {"type": "array", "minItems": 1, "items": _object(ListenerOptions)}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "pdudaemon.conf",
+        "type": "object",
+        "properties": {
+            "daemon": {"type": "object", "properties": daemon},
+            "pdus": {"type": "object", "additionalProperties": {"$ref": "#/$defs/pdu"}},
+            "aliases": {"type": "object", "additionalProperties": _NODE},
+            "nodes": {"type": "object", "additionalProperties": _NODE},
+            "groups": {"type": "object", "additionalProperties": {"type": ["string", "array"]}},
+            "roles": {"type": "object", "additionalProperties": {"type": "object"}},
+        },
+        "$defs": {
+            "elsewhere": _ELSEWHERE,
+            "options": _object(PDUOptions),
+            **{f"driver {names[0]}": _object(kind) for kind, names in known.items()},
+            "pdu": {
+                "type": "object",
+                "properties": {"driver": {"type": "string", "examples": sorted(strategies.names())}},
+                "required": ["driver"],
+                "allOf": [_settings_of(names) for names in known.values()],
+            },
+        },
+    }
+
+
+def _settings_of(names: list[str]) -> dict[str, Any]:
+    """Return what holds for a PDU with one of some drivers, which are one class."""
+    both = [{"$ref": "#/$defs/options"}, {"$ref": f"#/$defs/driver {names[0]}"}]
+    return {
+        "if": {"properties": {"driver": {"enum": names}}, "required": ["driver"]},
+        "then": {"allOf": both, "unevaluatedProperties": False},
+    }
+
+
+def _object(owner: type) -> dict[str, Any]:
+    required = [name for name, setting in declared(owner).items() if setting.required]
+    return {"type": "object", "properties": _properties(owner), **({"required": required} if required else {})}
+
+
+def _properties(owner: type) -> dict[str, Any]:
+    return {name: _property(setting) for name, setting in declared(owner).items()}
+
+
+def _property(setting: Setting[Any]) -> dict[str, Any]:
+    """Return what one setting takes; null and a blank text are as good as not given."""
+    if setting.obsolete:
+        return {"deprecated": True, "description": f"means nothing any more: {setting.obsolete}"}
+    kinds = [dict(setting.kind.schema)] if setting.kind.schema else [{}]
+    others: list[dict[str, Any]] = [{"type": "null"}, {"const": ""}] if not setting.required else []
+    unit = f" ({setting.unit})" if setting.unit else ""
+    described: dict[str, Any] = {"description": f"{setting.help}{unit}"}
+    if isinstance(setting.default, bool | int | float | str) and setting.default != "" and not setting.required:
+        described["default"] = setting.default
+    return {"anyOf": [*kinds, *others, {"$ref": "#/$defs/elsewhere"}], **described}
