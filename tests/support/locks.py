@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pdudaemon.engine.device import Device
-from pdudaemon.transports.deadline import Deadline
 
 NEVER = threading.Event()
 
@@ -17,6 +16,6 @@ NEVER = threading.Event()
 def holding(device: Device, seconds: float) -> Iterator[int | None]:
     """Hold the lock on the file of a device, and give it back at once; yield the descriptor."""
     try:
-        yield device.take(Deadline(seconds), NEVER)
+        yield device.take(seconds, NEVER)
     finally:
         device.release(keep=False)
