@@ -215,11 +215,11 @@ def _lock_folder(store_path: str) -> Path:
         raise StoreError(f"cannot make {folder}: {error.strerror}") from None
 
 
-def _store(path: str, history: int = 10000) -> Store:
+def _store(path: str, history: int = 10000, history_days: int = 0) -> Store:
     """Return the store; root, beside a service that has a user of its own, goes into its folder as that user."""
     try:
         with sharedfiles.as_owner(Path(path), "-wal", "-shm", "-journal"):
-            return Store(path, history)
+            return Store(path, history, history_days)
     except OSError as error:
         raise StoreError(f"the store cannot be opened: {error.strerror}: {path}") from None
 
@@ -272,6 +272,6 @@ def _serve(conf: Config, store_path: str, options: argparse.Namespace) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError) as error:  # a hardened unit may forbid it, and says LimitNOFILE= itself
         log.info("the limit of open files stays as it is: %s", error)
-    store = _store(store_path, conf.daemon.history)
+    store = _store(store_path, conf.daemon.history, conf.daemon.history_days)
     Service(conf, store, _lock_folder(store_path)).run(signals, lambda: _config(options))
     return 0

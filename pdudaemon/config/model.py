@@ -78,6 +78,9 @@ class DaemonOptions(Options):
         "requests of one address accepted and not ended, for one PDU; 0: a quarter of `max_queue`, at least 32",
     )
     history = Setting(integer(0, 10000000), 10000, "ended requests that are remembered")
+    history_days = Setting(
+        integer(0, 36500), 0, "days for which ended requests are remembered; 0: as long as `history` has room"
+    )
     topology = Setting(text, "", "an OpenFlight Power `topology.yaml`, whose nodes, platforms and groups are added")
     jwt_secret_file = Setting(
         text, "", "with it every request needs a token signed with the secret in this file, which is made if missing"

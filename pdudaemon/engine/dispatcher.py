@@ -90,7 +90,7 @@ class Dispatcher:
             self._fleet.change(config.pdus)
             self.config = self._acceptance.config = self._queries.config = config
             self._lanes.daemon = config.daemon
-            self._store.history = config.daemon.history
+            self._store.history, self._store.history_days = config.daemon.history, config.daemon.history_days
             self._resumption.end_impossible()
             self._resumption.resume_kept()
             for name in [*self._fleet.leaving]:

@@ -7,6 +7,7 @@ what only a live request knows. Looking switches nothing.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +16,13 @@ from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.lanes import Lanes
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.storerows import names_of, record_of
+from pdudaemon.engine.storesearch import EVERYTHING, Search
 from pdudaemon.engine.waiting import Waiting
 
 AT_ONCE = 50  # requests or PDUs that are looked at in one go with the lock held
+
+Seen = Callable[[dict[str, Any]], bool]
+"""Whether whoever asks may see a request, by its record."""
 
 
 class LiveRecords:
@@ -33,9 +38,18 @@ class LiveRecords:
         """Return one request as a record. Raises: NoSuchRequest, StoreError."""
         return self._described([self._store.record(number)])[0]
 
-    def requests(self, most: int) -> list[dict[str, Any]]:
-        """Return the newest requests as records, newest first. Raises: StoreError."""
-        return self._described([record_of(row) for row in self._store.rows(most)])
+    def requests(self, most: int, search: Search = EVERYTHING, seen: Seen | None = None) -> list[dict[str, Any]]:
+        """Return the newest requests that are looked for, newest first, those alone that may be ``seen``.
+
+        Raises: StoreError.
+        """
+        live = [*self._lanes.live]  # one step of the interpreter: it needs no lock, however many there are
+        records = map(record_of, self._store.searches.found(search, live))
+        found: list[dict[str, Any]] = []
+        while some := list(itertools.islice(records, min(AT_ONCE, most - len(found)))):
+            described = self._described(some)
+            found += [each for each in described if search.stands(each["state"]) and (seen is None or seen(each))]
+        return found
 
     def command(self, number: int) -> dict[str, Any]:
         """Return a command as a record, with an entry for each node. Raises: NoSuchRequest, StoreError."""

@@ -28,7 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from pdudaemon.engine import storecheck, storefiles, storerows, storeschema, storestart
+from pdudaemon.engine import storecheck, storefiles, storehistory, storerows, storeschema, storesearch, storestart
 from pdudaemon.engine.storerecords import CommandRecord, Records, read_only
 from pdudaemon.engine.storesync import DiskSync
 from pdudaemon.engine.storeupkeep import Upkeep
@@ -40,6 +40,7 @@ log = logging.getLogger("pdud.store")
 MEMORY = storefiles.MEMORY
 CHUNK = storerows.SIZES[-1]  # rows in one statement
 LOOK_EVERY = 0.25  # seconds between two looks at whether the files are still there
+TIDY_EVERY = 600.0  # seconds after which what has become too old is forgotten on an idle machine
 CLOSE_GRACE = 10.0  # seconds for the thread to end, which may wait for the disk
 _BATCH = 100  # requests that are forgotten at once
 
@@ -47,9 +48,9 @@ _BATCH = 100  # requests that are forgotten at once
 class Store:
     """One SQLite file, held by one daemon at a time. A file of the existing daemon keeps its own table."""
 
-    def __init__(self, path: str, history: int = 10000) -> None:
+    def __init__(self, path: str, history: int = 10000, history_days: int = 0) -> None:
         self.path = path
-        self.history = history
+        self.history, self.history_days = history, history_days
         self._lock = threading.Lock()  # the connection, and all that follows but for what is noted
         self._noting = threading.Lock()
         self.noted: dict[int, storerows.Snapshot] = {}  # by number; what is not committed yet
@@ -59,12 +60,14 @@ class Store:
         self._wal: int | None = None
         self._files: Mapping[str, storefiles.Identity] = {}  # as they were opened
         self._looked = 0.0  # when it was last seen, in monotonic seconds, that they are there
+        self._tidied = -TIDY_EVERY  # when what is too old was looked for without a write, in monotonic seconds
         self._shut = False  # between two files: see `_stay`
         self._trouble = ""  # the last that was logged
         self._refused = False  # the last write
         self._sync = DiskSync()
         self._records = Records(path)
-        self._upkeep = Upkeep(path, self._lock, self._stay, self._forget)
+        self.searches = storesearch.Searches(path)
+        self._upkeep = Upkeep(path, self._lock, self._stay, self._tidy)
         self._file = None if path == MEMORY else storefiles.locked(path)
         try:
             if self._file is not None and storecheck.made_whole(path):
@@ -74,6 +77,8 @@ class Store:
             storecheck.set_aside(self._db, path)
             self._last, self._last_command = storestart.last_numbers(self._db)
             self._told = storestart.told(self._db)
+            if storesearch.behind(self._db):  # as in a store of an earlier version
+                self._upkeep.wrote(1)
         except (sqlite3.Error, OSError, StoreError) as error:
             if self._file is not None:
                 os.close(self._file)
@@ -86,6 +91,7 @@ class Store:
         storeschema.prepare(self._db, self.path)
         if self._file is None:
             self._records.share(self._db, self._lock)
+            self.searches.share(self._db, self._lock)
             return
         descriptor = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
         if self._wal is None:
@@ -96,12 +102,14 @@ class Store:
         storefiles.sync_folder(self.path)
         self._files = storefiles.present(self.path)
         self._records.use(read_only(storefiles.connected(self.path)))
+        self.searches.use(read_only(storefiles.connected(self.path)))
         self._upkeep.use(storefiles.connected(self.path))
 
     def _shut_all(self) -> None:
         """Close the connections, the last of which takes the log over."""
         if self._file is not None:
             self._records.use(None)
+            self.searches.use(None)
             self._upkeep.use(None)
         self._db.close()
 
@@ -147,6 +155,9 @@ class Store:
         with self._lock:
             self._stay()
             self._commit([])
+            if self.history_days and time.monotonic() > self._tidied + TIDY_EVERY:
+                self._tidied = time.monotonic()
+                self._upkeep.wrote(1)
             if thoroughly or self._refused:
                 self._refused = True
                 try:
@@ -229,12 +240,20 @@ class Store:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
 
-    def _forget(self) -> bool:
-        """Forget a batch of what history has no room for; return whether there may be more. The lock is held."""
-        gone = storerows.forget(self._db, self.history, _BATCH)
-        if gone:
-            self._upkeep.wrote(2 + gone // 4)
-        return gone == _BATCH
+    def _tidy(self) -> bool:
+        """Forget a batch of what history has no room for, and have a batch of the rest found by its words.
+
+        Return whether there may be more. The lock is held.
+        """
+        gone = storehistory.forget(self._db, self.history, self._forgotten_before(), _BATCH)
+        entered = storesearch.enter(self._db)
+        if gone or entered:
+            self._upkeep.wrote(2 + (gone + entered) // 4)
+        return gone == _BATCH or entered == storesearch.BATCH
+
+    def _forgotten_before(self) -> float:
+        """Return when what has ended is too old, in seconds since the epoch."""
+        return time.time() - self.history_days * 86400 if self.history_days else 0.0
 
     def live(self) -> list[Request]:
         """Return the requests that have not ended, in the order of acceptance."""

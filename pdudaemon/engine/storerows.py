@@ -140,30 +140,6 @@ def command_values(command: Command, number: int) -> Values:
     return [number, command.action.value, command.client, command.accepted, names, command.key or None]
 
 
-def forget(database: sqlite3.Connection, history: int, batch: int) -> int:
-    """Delete a batch of the oldest requests that have ended, of those beyond a history, and the commands they leave.
-
-    Return how many. The newest stays, so that no number is given twice. Raises: sqlite3.Error; nothing is gone then.
-    """
-    old = "SELECT id FROM request WHERE ended IS NOT NULL AND id < ? ORDER BY id LIMIT ?"
-    left = (  # the newest stays, as that of the requests does
-        "DELETE FROM command WHERE id = ?1 AND id < (SELECT max(id) FROM command)"
-        " AND NOT EXISTS (SELECT 1 FROM request WHERE command = ?1)"
-    )
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        (newest,) = database.execute("SELECT max(id) FROM request").fetchone()
-        statement = f"DELETE FROM request WHERE id IN ({old}) RETURNING command"
-        gone = [number for (number,) in database.execute(statement, ((newest or 0) - history, batch))]
-        for number in {*gone} - {None}:
-            database.execute(left, (number,))
-        database.execute("COMMIT")
-    finally:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-    return len(gone)
-
-
 def without_halves(row: Values) -> Values:
     """Return values that can be written: without half a character, in a name that a token has, say."""
     return [each.encode("utf-8", "replace").decode() if isinstance(each, str) else each for each in row]
@@ -287,4 +263,5 @@ def record_of(row: sqlite3.Row) -> dict[str, Any]:
         "switched": switched,
         "state": "accepted" if row["ended"] is None else row["outcome"],
         "reason": reason,
+        "command": row["command"],
     }

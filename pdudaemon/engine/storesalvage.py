@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
 
-from pdudaemon.engine import storerows, storeschema, walfile
+from pdudaemon.engine import storerows, storeschema, storesearch, walfile
 
 MOST_GAPS = 100_000
 MOST_VERSIONS = 1000
@@ -130,6 +130,8 @@ def _salvaged(damaged: sqlite3.Connection, image: bytes) -> bytes:
         with suppress(*_UNREADABLE):
             saved.execute(f"PRAGMA user_version={damaged.execute('PRAGMA user_version').fetchone()[0]}")
         saved.execute("COMMIT")
+        with suppress(*_UNREADABLE):  # words of what is not there any more, or none of what is
+            saved.executescript(storesearch.EMPTY)
         return saved.serialize()
 
 

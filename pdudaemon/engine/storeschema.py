@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The tables of a store, and how those of earlier versions are made these.
 
-Version 2 knows of an outlet, not of a request, that it owes an on; version 3 knows commands and keys.
+Version 2 knows of an outlet, not of a request, that it owes an on; version 3 knows commands and keys; version 4 can be
+searched.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 
-from pdudaemon.engine import storerows
+from pdudaemon.engine import storerows, storesearch
 from pdudaemon.errors import StoreError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, State
 
-VERSION = 3
+VERSION = 4
 
 # There is no index of what has not ended: `quick_check` does not hold an index against its table, so one damaged byte
 # could hide a board that has yet to be switched on. To look through 1,000,000 requests at a start takes 0.13 s.
@@ -60,6 +61,7 @@ CREATE UNIQUE INDEX command_key ON command (key) WHERE key IS NOT NULL;
 CREATE UNIQUE INDEX request_key ON request (key) WHERE key IS NOT NULL;
 CREATE INDEX request_command ON request (command) WHERE command IS NOT NULL;
 """
+_TABLES = f"{_REQUEST} {_TOLD} {_TRIGGERS} {_COMMAND} {storesearch.SCHEMA}"
 _FROM_VERSION_1 = """
 ALTER TABLE request ADD COLUMN boot TEXT NOT NULL DEFAULT '';
 ALTER TABLE request ADD COLUMN accepted_uptime REAL NOT NULL DEFAULT 0;
@@ -80,7 +82,7 @@ ALTER TABLE request ADD COLUMN kind TEXT;
 def fresh() -> bytes:
     """Return a store with nothing in it."""
     with contextlib.closing(sqlite3.connect(":memory:")) as database:
-        database.executescript(f"{_REQUEST} {_TOLD} {_TRIGGERS} {_COMMAND} PRAGMA user_version={VERSION};")
+        database.executescript(f"{_TABLES} PRAGMA user_version={VERSION};")
         return database.serialize()
 
 
@@ -90,7 +92,7 @@ def prepare(database: sqlite3.Connection, path: str) -> None:
     if version > VERSION:
         raise StoreError(f"{path}: written by a newer pdudaemon (version {version} of the store)")
     if version == 0:
-        script = f"BEGIN; {_REQUEST} {_TOLD} {_TRIGGERS} {_COMMAND} PRAGMA user_version={VERSION}; COMMIT;"
+        script = f"BEGIN; {_TABLES} PRAGMA user_version={VERSION}; COMMIT;"
         database.executescript(script)
         database.execute("PRAGMA wal_checkpoint")  # so that what it all hangs on is not in the log alone
     elif version < VERSION:
@@ -106,8 +108,9 @@ def touch(database: sqlite3.Connection) -> None:
 def _migrate(database: sqlite3.Connection, version: int) -> None:
     """Make a store of an earlier version one of this version, all of it or nothing."""
     begin = f"{_FROM_VERSION_1} {_TOLD}" if version == 1 else "DROP TRIGGER IF EXISTS request_told;"
+    commands = f"{begin} {_TRIGGERS} {_FROM_VERSION_2} {_COMMAND}" if version < 3 else ""
     try:
-        database.executescript(f"BEGIN IMMEDIATE; {begin} {_TRIGGERS} {_FROM_VERSION_2} {_COMMAND}")
+        database.executescript(f"BEGIN IMMEDIATE; {commands} {storesearch.SCHEMA}")
         if version == 1:
             _fill_told(database)
         database.execute(f"PRAGMA user_version={VERSION}")
