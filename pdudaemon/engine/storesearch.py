@@ -281,8 +281,6 @@ class Searches:
             return []
 
 
-
-
 def _also(search: Search, words: Iterable[tuple[str, ...]]) -> tuple[str, list[Any]]:
     """Return what else a statement may ask of requests that have been entered, so that fewer are looked at."""
     conditions = ""

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from pdudaemon.errors import Conflict, Forbidden, NoSuchRequest, PDUDaemonError
-from pdudaemon.server.api import check_may_cancel
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
+from pdudaemon.server.requests import check_may_cancel
 
 
 def show(exchange: HTTPExchange, number: str) -> Answer:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from pdudaemon.errors import Denied, PDUDaemonError, RequestError
 from pdudaemon.power import Action
-from pdudaemon.server import api, browsers, commands, control, openflight
+from pdudaemon.server import api, browsers, commands, control, openflight, requests
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
 from pdudaemon.settings import near
@@ -20,7 +20,6 @@ from pdudaemon.settings import near
 log = logging.getLogger("pdud.http")
 
 FORM = "application/x-www-form-urlencoded"
-API_WORDS = ("limit", "half", "after")
 ALSO = {"/power/control/restart": "/power/control/reboot"}
 """Other names of paths."""
 
@@ -33,16 +32,18 @@ class Route:
     """What serves a method of a path.
 
     One that ``switches`` nothing must say so: pages of strangers may ask for it. One that is ``slow`` may take more
-    than a millisecond, and is called by a thread of the pool instead of the selector's.
+    than a millisecond, and is called by a thread of the pool instead of the selector's. ``takes``: the parameters that
+    there are, of which nobody shall be mistaken; None: it sees to them itself.
     """
 
     serve: Serve
     switches: bool = True
     slow: bool = False
+    takes: tuple[str, ...] | None = None
 
 
-def _reading(serve: Serve, *methods: str, slow: bool = False) -> dict[str, Route]:
-    return dict.fromkeys(("GET", "HEAD", *methods), Route(serve, switches=False, slow=slow))
+def _reading(serve: Serve, *methods: str, slow: bool = False, takes: tuple[str, ...] | None = None) -> dict[str, Route]:
+    return dict.fromkeys(("GET", "HEAD", *methods), Route(serve, switches=False, slow=slow, takes=takes))
 
 
 _COMMANDS = {
@@ -57,15 +58,21 @@ ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
     for path, methods in (
         (r"/power/control/(on|off|reboot)", dict.fromkeys(("GET", "POST"), Route(control.control))),
         (r"/power/control/(?:get-)?(status)", _reading(control.status, "POST")),
-        (r"/api/v1/(pdus)", _reading(api.pdus, slow=True)),
-        (r"/api/v1/(requests)", _reading(api.requests, slow=True)),
+        (r"/api/v1/(pdus)", _reading(api.pdus, slow=True, takes=("after", "limit"))),
+        (r"/api/v1/(requests)", _reading(requests.show, slow=True, takes=requests.WORDS)),
         (
             r"/api/v1/requests/([0-9]{1,18})",
-            {**_reading(api.one_request, slow=True), "DELETE": Route(api.cancel, slow=True)},
+            {
+                **_reading(requests.one, slow=True, takes=()),
+                "DELETE": Route(requests.cancel, slow=True, takes=("half",)),
+            },
         ),
         (
             r"/api/v1/commands/([0-9]{1,18})",
-            {**_reading(commands.show, slow=True), "DELETE": Route(commands.cancel, slow=True)},
+            {
+                **_reading(commands.show, slow=True, takes=()),
+                "DELETE": Route(commands.cancel, slow=True, takes=("half",)),
+            },
         ),
         (r"/(healthz)", _reading(api.health, slow=True)),
         (r"/()", _COMMANDS),
@@ -111,7 +118,7 @@ def _checked(exchange: HTTPExchange, route: Route, name: str | None, run: Callab
 
 def _run(exchange: HTTPExchange, route: Route, word: str, body: bytes) -> None:
     try:
-        exchange.words = _words(exchange, body)
+        exchange.words = _words(exchange, body, route.takes)
         answer = route.serve(exchange, word)
     except PDUDaemonError as error:
         _refuse(exchange, error)
@@ -148,12 +155,12 @@ def _found(exchange: HTTPExchange) -> tuple[Route, str]:
     raise Misdirected(404, f"there is nothing at {path!r}")
 
 
-def _words(exchange: HTTPExchange, body: bytes) -> dict[str, str]:
+def _words(exchange: HTTPExchange, body: bytes, takes: tuple[str, ...] | None) -> dict[str, str]:
     """Return the words of a query and a form.
 
     Of OpenFlight's, from any method, and the last counts. Of the legacy routes, as the existing daemon takes them: the
-    first that is not blank. A POST, which that one has not, and the API take no word twice, and the API none that it
-    does not know.
+    first that is not blank. A POST, which that one has not, and the API take no word twice, and what says what it
+    ``takes`` no other word.
     """
     head, path = exchange.head, exchange.path
     openflights = path in openflight.PATHS
@@ -177,9 +184,9 @@ def _words(exchange: HTTPExchange, body: bytes) -> dict[str, str]:
     api_path = path.startswith("/api/")
     if len(words) < given and (api_path or head.method == "POST"):
         raise RequestError("a parameter is given more than once")
-    if api_path:
+    if takes is not None:
         words.pop("key", None)  # it may come with whatever a client asks for
-    for word in words if api_path else ():
-        if word not in API_WORDS:
-            raise Misdirected(400, f"unknown parameter {word!r}{near(word, API_WORDS)}")
+        for word in words:
+            if word not in takes:
+                raise Misdirected(400, f"unknown parameter {word[:50]!r}{near(word, takes)}")
     return words

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""``/api/v1/requests``: what was asked for and what became of it, by PDU, node, client, state and time.
+
+The newest come first, in pages. Whoever may not see all outlets of a request does not see it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from pdudaemon import ranges
+from pdudaemon.engine import storesearch
+from pdudaemon.engine.storesearch import Search
+from pdudaemon.errors import Forbidden, NoSuchRequest
+from pdudaemon.power import Action, Outcome, Outlet
+from pdudaemon.server import control
+from pdudaemon.server.api import limit
+from pdudaemon.server.http import HTTPExchange
+from pdudaemon.server.messages import Answer, Misdirected
+from pdudaemon.settings import near
+
+WORDS = ("pdu", "node", "action", "state", "client", "since", "until", "after", "limit")
+USUAL = 100
+UNENDED = ("accepted", "queued", "waiting", "running")
+STATES = (*UNENDED, *Outcome)
+ACTIONS = (Action.ON, Action.OFF, Action.REBOOT)
+MOST_WORDS = 1000
+"""Most PDUs, or nodes with their outlets, that one question may name."""
+
+_EPOCH = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+ -][0-9]{2}:[0-9]{2})"
+)
+
+
+def show(exchange: HTTPExchange, _: str) -> Answer:
+    """``GET``: the newest requests that are asked for, ``limit`` of them at most, behind the one ``after``."""
+    words = exchange.words
+    number = words.get("after", "")
+    if number and not re.fullmatch("[0-9]{1,18}", number):
+        raise Misdirected(400, f"after: {number[:20]!r} is not the number of a request")
+    search = Search(
+        tuple(filter(None, (_pdus(exchange), _nodes(exchange), _actions(words), _clients(words)))),
+        _states(words),
+        _time(words, "since"),
+        _time(words, "until"),
+        int(number) if number else None,
+    )
+    most = limit(exchange, USUAL)
+    rights = exchange.rights
+    records = exchange.dispatcher.records(most, search, None if rights.everything else rights.sees_record)
+    headers = {}
+    if len(records) == most:
+        more = urlencode({**words, "after": records[-1]["id"]})
+        headers["Link"] = f'</api/v1/requests?{more}>; rel="next"'
+    return Answer(200, records, headers)
+
+
+def _pdus(exchange: HTTPExchange) -> tuple[str, ...]:
+    text = exchange.words.get("pdu", "")
+    names = [text] if text in exchange.config.pdus else _names("pdu", text)
+    return _some("pdu", map(storesearch.pdu, names))
+
+
+def _nodes(exchange: HTTPExchange) -> tuple[str, ...]:
+    """Return words for requests that named a node, or switched an outlet that feeds it today."""
+    config, text = exchange.config, exchange.words.get("node", "")
+    try:
+        names, missing = ([text], []) if text in config.nodes else config.named(text)
+    except ValueError as error:
+        raise Misdirected(400, f"node: {error}") from None
+    if missing:
+        raise Misdirected(400, f"node: there is no group {missing[0][:50]!r}")
+    if text.strip() and not names:
+        raise Misdirected(400, f"node: {text[:50]!r} stands for no node")
+    feeds = {feed for name in names if name in config.nodes for feed in config.nodes[name].feeds}
+    return _some("node", [*map(storesearch.node, names), *(storesearch.outlet(*feed) for feed in feeds)])
+
+
+def _names(word: str, text: str) -> list[str]:
+    try:
+        return ranges.expanded(text)
+    except ValueError as error:
+        raise Misdirected(400, f"{word}: {error}") from None
+
+
+def _some(word: str, words: Iterable[str]) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(words))
+    if len(found) > MOST_WORDS:
+        raise Misdirected(400, f"{word}: stands for more than {MOST_WORDS}")
+    return found
+
+
+def _actions(words: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(map(storesearch.action, _listed(words, "action", ACTIONS)))
+
+
+def _states(words: Mapping[str, str]) -> frozenset[str] | None:
+    return frozenset(_listed(words, "state", STATES)) or None
+
+
+def _listed(words: Mapping[str, str], word: str, all_of_them: Iterable[str]) -> list[str]:
+    """Return the words of a list that has commas; a hyphen is as good as a blank."""
+    known = {each.replace(" ", "-"): str(each) for each in all_of_them}
+    found = []
+    for each in filter(None, (part.strip() for part in words.get(word, "").split(","))):
+        if each.replace(" ", "-") not in known:
+            raise Misdirected(400, f"{word}: {each[:20]!r} is none of {', '.join(known)}{near(each, known)}")
+        found.append(known[each.replace(" ", "-")])
+    return found
+
+
+def _clients(words: Mapping[str, str]) -> tuple[str, ...]:
+    given = (each.strip() for each in words.get("client", "").split(","))
+    return _some("client", map(storesearch.client, filter(None, given)))
+
+
+def _time(words: Mapping[str, str], word: str) -> float | None:
+    given = words.get(word, "").strip()
+    try:
+        return moment(given) if given else None
+    except ValueError as error:
+        raise Misdirected(400, f"{word}: {error}") from None
+
+
+def moment(text: str) -> float:
+    """Return the seconds since the epoch that a text spells: as such, or as RFC 3339 does, with its offset.
+
+    A blank is as good as the plus that it was before somebody forgot to escape that. Raises: ValueError.
+    """
+    if _EPOCH.fullmatch(text):
+        return float(text)
+    if _RFC_3339.fullmatch(text):
+        try:
+            when = datetime.fromisoformat(text[:10] + "T" + text[11:].replace(" ", "+").upper()).timestamp()
+        except (ValueError, OverflowError):
+            raise ValueError(f"{text!r} is no time that there is") from None
+        if math.isfinite(when):
+            return when
+    raise ValueError(f"{text[:40]!r} is neither seconds since the epoch nor a time such as 2026-11-30T08:00:00Z")
+
+
+def one(exchange: HTTPExchange, number: str) -> Answer:
+    """``/api/v1/requests/ID``: what became of a request."""
+    return Answer(200, _seen(exchange, int(number)))
+
+
+def _seen(exchange: HTTPExchange, number: int) -> dict[str, Any]:
+    """Return a record. Raises: NoSuchRequest, also if it may not be seen."""
+    record = exchange.dispatcher.record(number)
+    if not exchange.rights.sees_record(record):
+        raise NoSuchRequest(f"there is no request {number}")
+    return record
+
+
+def cancel(exchange: HTTPExchange, number: str) -> Answer:
+    """``DELETE /api/v1/requests/ID``: end what has not started; ``half=on`` for the on half of a reboot."""
+    half = exchange.words.get("half", "")
+    if half not in ("", "on"):
+        raise Misdirected(400, f"half: {half!r} is not on")
+    record = _seen(exchange, int(number))
+    check_may_cancel(exchange, record, half)
+    exchange.dispatcher.cancel(int(number), half)
+    return Answer(200, control.record(exchange, int(number), Outcome.CANCELLED))
+
+
+def check_may_cancel(exchange: HTTPExchange, record: Mapping[str, Any], half: str) -> None:
+    """Raises: Forbidden if who asks may not cancel a request; for the on half, he must be allowed to switch off."""
+    outlets = [Outlet(outlet["pdu"], outlet["port"]) for outlet in record["outlets"]]
+    actions = {record["action"], *([Action.OFF] if half else [])}
+    for reason in (exchange.rights.may(action, outlets) for action in actions):
+        if reason:
+            raise Forbidden(reason)
