@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+"""A PDU of another pdudaemon: of one like this, or of the existing daemon, whose requests it takes over HTTP.
+
+The other daemon waits for its device as this one waits for it, and what it says of a failure is said on. An order has
+an ``Idempotency-Key``, so that one whose answer was lost is asked for again, and is not done twice.
+
+Source: this daemon's own API (README); the existing PDUDaemon's requests.
+Tested: against this daemon, with tokens, and a fake of it.
+Quirks: the port is what the other daemon calls it. What it does not read from its device is unknown here. The
+``existing`` daemon answers when it has accepted an order, whatever comes of that, and tells no state.
+
+    "annex": {"driver": "pdudaemon", "url": "https://annex:16421", "pdu": "rack7", "token": "secret"},
+    "old-rack": {"driver": "pdudaemon", "url": "http://old:16421", "existing": true}
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from pdudaemon.drivers.driver import hook
+from pdudaemon.drivers.ports import Ports
+from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
+from pdudaemon.drivers.webservice import WebService
+from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, boolean, text
+from pdudaemon.transports.http import Response
+
+_TO_BE_READ = {*range(400, 600)}
+_MARGIN = 1.0  # seconds by which the other daemon's patience ends before ours
+_REPEATED = 120.0  # seconds for which an order without an answer is taken to be asked for again
+_KIND = "urn:pdudaemon:"
+_GOES_ON = ("not-done", "stopping")
+_LATER: dict[str, type[DeviceError]] = {
+    "device-failed": TransientError,
+    "device-timeout": DeviceTimeout,
+    "not-done": DeviceTimeout,
+    "stopping": TransientError,
+    "busy": TransientError,
+    "ended": TransientError,
+    "store": TransientError,
+}
+
+
+class RemoteDaemon(WebService):
+    """An order is known by its key for as long as nobody knows what came of it."""
+
+    models = {"pdudaemon": None}
+    ports = Ports()
+
+    pdu = Setting(text, "", "name of the PDU at the other daemon, if it is not the same as here")
+    token = Setting(text, "", "token for the other daemon, if it wants one", secret=True)
+    existing = Setting(boolean, False, "it is the existing daemon, which tells neither results nor states")
+
+    @hook
+    def reads_state(self) -> bool:
+        return not self.existing
+
+    @hook
+    def reads_outlets(self) -> bool:
+        return not self.existing
+
+    def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(hostname, settings)
+        self._unanswered: dict[str, tuple[str, str, float]] = {}  # port -> command, its key, and since when
+
+    def port_interaction(self, command: str, port_number: str | int) -> None:
+        port = str(port_number)
+        was, key, since = self._unanswered.get(port, ("", "", 0.0))
+        if was != command or time.monotonic() - since > _REPEATED:
+            key, since = str(uuid.uuid4()), time.monotonic()
+        self._unanswered[port] = command, key, since
+        wait = {} if self.existing else {"wait": f"{max(0.5, self.deadline.remaining() - _MARGIN):.1f}"}
+        answer = self._ask(f"/power/control/{command}", port=port, key=key, **wait)
+        if answer.status < 300:
+            del self._unanswered[port]
+            return
+        kind, error = _refusal(answer)
+        if kind not in _GOES_ON:
+            del self._unanswered[port]
+        raise error
+
+    def port_status(self, port_number: str | int) -> State:
+        answer = self._ask("/power/control/status", port=str(port_number))
+        return _state(self._told(answer))
+
+    def read_outlets(self) -> list[OutletReading]:
+        answer = self._ask(self._place)
+        try:
+            return [
+                OutletReading(str(each["port"]), label(each["name"]), _state(each), **_drawn(each))
+                for each in self._told(answer)["outlets"]
+            ]
+        except (LookupError, TypeError):
+            raise TransientError(f"{answer.source}: the answer does not tell of the outlets") from None
+
+    def read_inlets(self) -> list[InletReading]:
+        if self.existing:
+            return []
+        found = self._told(self._ask(self._place)).get("inlets") or []
+        return [
+            InletReading(str(each["name"]), **_drawn(each), kind=each.get("kind", "pdu"))
+            for each in found
+            if isinstance(each, dict) and each.get("name")
+        ]
+
+    def identify(self) -> Identity | None:
+        if self.existing:
+            return None
+        said = self._told(self._ask(self._place)).get("identity") or {}
+        return Identity(*(label(said.get(key)) or "" for key in ("maker", "model", "serial", "firmware")))
+
+    @property
+    def _name(self) -> str:
+        return self.pdu or self.hostname
+
+    @property
+    def _place(self) -> str:
+        return f"/api/v1/pdus/{urllib.parse.quote(self._name, safe='')}"
+
+    def _ask(self, path: str, **words: str) -> Response:
+        query = urllib.parse.urlencode({"hostname": self._name, **words}) if words else ""
+        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
+        target = f"{self.url.path}{path}" + (f"?{query}" if query else "")
+        return self.client().request("GET", target, headers=headers, also=_TO_BE_READ)
+
+    def _told(self, answer: Response) -> dict[str, Any]:
+        """Return what an answer tells. Raises: what it says instead."""
+        if answer.status >= 300:
+            raise _refusal(answer)[1]
+        said = answer.json()
+        if not isinstance(said, dict):
+            raise TransientError(f"{answer.source}: the answer is not that of a pdudaemon")
+        return said
+
+
+def _state(said: Mapping[str, Any]) -> State:
+    """Return the state that is told, if the other daemon has it from the device."""
+    known = str(said.get("state")) if said.get("source") == "device" else ""
+    return State(known) if known in [*State] else State.UNKNOWN
+
+
+def _drawn(said: Mapping[str, Any]) -> dict[str, float | None]:
+    return {name: quantity(said.get(name)) for name in ("watts", "volts", "amps", "watt_hours")}
+
+
+def _refusal(answer: Response) -> tuple[str, DeviceError]:
+    """Return of which kind a refusal is, and the error to raise."""
+    try:
+        said = json.loads(answer.body)
+        kind, why = str(said["type"]).removeprefix(_KIND), str(said["detail"])
+    except (ValueError, LookupError, TypeError):
+        kind, why = "", (label(answer.text) or "") if answer.body else ""
+    error = _LATER.get(kind) or (PermanentError if kind or answer.status < 500 else TransientError)
+    return kind, error(f"{answer.source}: {why or 'refused'} ({answer.status})")
