@@ -59,7 +59,7 @@ SYMBOLS: dict[tuple[str, str], Column] = {
     ("IF-MIB", "ifAdminStatus"): Column("1.3.6.1.2.1.2.2.1.7", 1, 2, None, _ONE_ON_TWO_OFF),
     ("RFC1213-MIB", "ifAdminStatus"): Column("1.3.6.1.2.1.2.2.1.7", 1, 2, None, _ONE_ON_TWO_OFF),
     ("Sentry3-MIB", "outletControlAction"): Column(
-        f"{_ENTERPRISES}.1718.3.2.3.1.11", 1, 2, f"{_ENTERPRISES}.1718.3.2.3.1.5", {1: ON, 0: OFF}, (2, 3)
+        f"{_ENTERPRISES}.1718.3.2.3.1.11", 1, 2, f"{_ENTERPRISES}.1718.3.2.3.1.5", {1: ON, 0: OFF}, (2, 3, 7)
     ),
     ("Sentry4-MIB", "st4OutletControlAction"): Column(
         f"{_ENTERPRISES}.1718.4.1.8.5.1.2", 1, 2, f"{_ENTERPRISES}.1718.4.1.8.3.1.1", _ONE_ON_TWO_OFF
@@ -75,21 +75,26 @@ SYMBOLS: dict[tuple[str, str], Column] = {
     ),
     **{
         ("ATEN-PE-CFG", f"outlet{n}Status"): Column(
-            f"{_ATEN}.{n + 1 if n <= 8 else n + 2}", 2, 1, None, {2: ON, 1: OFF}, (3,)
+            f"{_ATEN}.{n + 1 if n <= 8 else n + 2}", 2, 1, None, {2: ON, 1: OFF}, (3, 4)
         )
         for n in range(1, 25)
     },
     **{
-        ("Pulizzi", f"outlet{n}Command"): Column(
-            f"{_PULIZZI}.2.{n + 1}", 1, 2, f"{_PULIZZI}.3.{n + 1}", _ONE_ON_TWO_OFF
-        )
+        ("Pulizzi", f"outlet{n}Command"): Column(f"{_PULIZZI}.2.{n + 1}", 1, 2, f"{_PULIZZI}.3.{n}", _ONE_ON_TWO_OFF)
         for n in range(1, 25)
     },
 }
 """(MIB, object) -> column; an object of which there is one for each outlet stands here once for each."""
 
 NAMELESS = (
-    Column(f"{_ENTERPRISES}.10418.17.2.5.5.1.6", 2, 3, f"{_ENTERPRISES}.10418.17.2.5.5.1.5", {2: ON, 1: OFF}),
+    Column(
+        f"{_ENTERPRISES}.10418.17.2.5.5.1.6",
+        2,
+        3,
+        f"{_ENTERPRISES}.10418.17.2.5.5.1.5",
+        {2: ON, 4: ON, 10: ON, 1: OFF, 3: OFF, 11: OFF},
+        (5, 6, 7, 8),
+    ),
     Column(f"{_ENTERPRISES}.850.10.2.3.5.1.4", 2, 1, f"{_ENTERPRISES}.850.10.2.3.5.1.2", {2: ON, 1: OFF}),
     Column(f"{_ENTERPRISES}.850.1.1.3.2.3.3.1.1.6", 2, 1, f"{_ENTERPRISES}.850.1.1.3.2.3.3.1.1.4", {2: ON, 1: OFF}),
 )

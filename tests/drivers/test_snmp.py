@@ -177,7 +177,7 @@ V2 = {"community": "private", "onsetting": 1, "offsetting": 2}
             {"mib": "Pulizzi", "controlpoint": "outlet*Command", "inside_number": 1, "static_ending": 0},
             "2",
             f"{E}.20677.2.6.2.3.0",
-            f"{E}.20677.2.6.3.3.0",
+            f"{E}.20677.2.6.3.2.0",
         ),
         ({"oid": f"{RPDU2_CONTROL}.*"}, "3", f"{RPDU2_CONTROL}.3", f"{RPDU2_STATUS}.3"),
         ({"oid": f".{RPDU2_CONTROL}.*"}, "3", f"{RPDU2_CONTROL}.3", f"{RPDU2_STATUS}.3"),

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from pdudaemon.drivers import strategies
+from pdudaemon.drivers.driver import registered
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
-from pdudaemon.drivers.snmpoutlet import SNMPDriver
+from pdudaemon.drivers.snmpoutlet import OutletRow, SNMPDriver
+from pdudaemon.drivers.snmpsymbols import NAMELESS, SYMBOLS
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from tests.devices import snmprows
@@ -348,3 +350,35 @@ def test_the_mac_address_of_several_pdus(playing: Playing) -> None:
     with pytest.raises(PermanentError, match="mac must say which PDU it is; the device has 00A0B0000001, 00A0B0000002"):
         playing("cpi_econnect", objects).handle("status", 5)
     assert playing("cpi_econnect", objects, mac="00-a0-b0-00-00-02").handle("status", 5) is State.ON
+
+
+def test_a_mib_name_means_what_the_row_of_its_column_says() -> None:
+    rows = [
+        row
+        for driver in {*registered.values()}
+        if issubclass(driver, SNMPDriver)
+        for each in driver.models.values()
+        for row in (each, *each.variants)
+        if row.control and "{m}" not in row.base
+    ]
+    held = 0
+    for column in (*SYMBOLS.values(), *NAMELESS):
+        for row in rows:
+            controls = {row.filled(row.control, port) for port in ports_of(row)}
+            if not any(each.startswith(f"{column.oid}.") for each in controls):
+                continue
+            held += 1
+            port = next(port for port in ports_of(row) if row.filled(row.control, port).startswith(f"{column.oid}."))
+            rest = row.filled(row.control, port).removeprefix(column.oid)
+            status = row.control if row.status is None else row.status
+            assert row.filled(status, port) == (column.oid if column.status is None else column.status) + rest
+            assert (row.on, row.off) == (column.on, column.off)
+            for value in range(-1, 13):
+                known = column.states or {column.on: State.ON, column.off: State.OFF}
+                assert row.meant(str(value)) is (None if value in column.pending else known.get(value, State.UNKNOWN))
+    assert held > 60
+
+
+def ports_of(row: OutletRow) -> list[str]:
+    """Return some ports that a row can have."""
+    return [".".join([*("1" for _ in row.parts), str(n)]) for n in range(max(row.first, 1), 25)]
