@@ -162,6 +162,10 @@ class PermanentError(DeviceError):
     kind = "device-refused"
 
 
+class LoginRefused(PermanentError):
+    """The device does not let us in."""
+
+
 class TransientError(DeviceError):
     """The device did not answer, or answered nonsense: tried again as often as ``retries`` allows."""
 
@@ -188,7 +192,7 @@ def of_kind(kind: str | None, text: str) -> PDUDaemonError:
     left: list[type[PDUDaemonError]] = [RequestError, RequestEnded, StoreError, DeviceError, NotDone]
     while left:
         found = left.pop()
-        if found.kind == kind and found not in (FailedRequestException, UnknownCommandException, Denied):
+        if found.kind == kind and found not in (FailedRequestException, UnknownCommandException, LoginRefused, Denied):
             return found(text)
         left += found.__subclasses__()
     return PDUDaemonError(text)

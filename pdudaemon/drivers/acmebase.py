@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pdudaemon.drivers.consolebase import ConsoleBase
-from pdudaemon.errors import PermanentError
+from pdudaemon.errors import LoginRefused
 
 _PROMPT = "#"
 _QUESTIONS = 3  # more than ssh asks
@@ -39,4 +39,4 @@ class ACMEBase(ConsoleBase):
                 return
             else:
                 break
-        raise PermanentError(f"login refused by {self.hostname}")
+        raise LoginRefused(f"login refused by {self.hostname}")

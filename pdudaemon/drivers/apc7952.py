@@ -13,7 +13,7 @@ from typing import Any
 
 from pdudaemon.drivers.apcbase import APCBase
 from pdudaemon.drivers.driver import counted
-from pdudaemon.errors import FailedRequestException, PermanentError, UnknownCommandException
+from pdudaemon.errors import FailedRequestException, LoginRefused, PermanentError, UnknownCommandException
 from pdudaemon.transports.telnet import Menu
 
 _ESCAPE = "\x1b"
@@ -65,7 +65,7 @@ class APC7952(APCBase):
             if came == 0:
                 return
             if came == 1:
-                raise PermanentError("login refused")
+                raise LoginRefused("login refused")
             self.connection.send("\r" if came == 2 else _ESCAPE)
         raise FailedRequestException("the main menu did not come")
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
 from pdudaemon.drivers.readings import OutletReading, stated
-from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import DeviceTimeout, LoginRefused, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
 from pdudaemon.transports.tcp import Connection
@@ -97,7 +97,7 @@ class EGPMSLAN(NetworkDevice):
                 connection.send(cipher.solution(), step)
                 answer = self._soon(connection, step, PATIENCE)
                 if not answer:
-                    raise PermanentError(f"no answer from {connection.peer} to the password: it is probably wrong")
+                    raise LoginRefused(f"no answer from {connection.peer} to the password: it is probably wrong")
                 yield connection, cipher, self._states(connection, cipher, answer)
             finally:
                 with connection.farewell():

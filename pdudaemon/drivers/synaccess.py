@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.drivers.network import login, tcp_port
 from pdudaemon.drivers.readings import OutletReading, label
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports import telnet
 from pdudaemon.transports.dialogue import Dialogue, Login
@@ -78,7 +78,7 @@ class NetBooter(PDUDriver):
             console.line("login", "the login")
             with console.logged_in(_LOGIN, self.username, self.password, log_out) as said:
                 if _NOT_LET_IN.search(said):
-                    raise PermanentError(f"login refused by {console.peer}")
+                    raise LoginRefused(f"login refused by {console.peer}")
                 console.line("", "the prompt")
                 console.expect("the prompt", {"prompt": _PROMPT})
                 yield console

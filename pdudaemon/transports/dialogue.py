@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.greeting import GREETINGS, take_leave
 from pdudaemon.transports.tcp import LIMIT, Stream
@@ -170,7 +170,7 @@ class Dialogue:
             seen = self.expect_or_nudge("the login", {"ready": login.ready, "refused": login.name, **dialects})
             let_in = seen.name != "refused"
             if not let_in:
-                raise PermanentError(f"login refused by {self.peer}")
+                raise LoginRefused(f"login refused by {self.peer}")
             for dialect in login.dialects:
                 if seen.name == dialect.words:
                     log_out = partial(dialect.leave, self, seen.before)

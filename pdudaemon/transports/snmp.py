@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.snmpmessage import (
     AUTH_PROTOCOLS,
@@ -179,7 +179,7 @@ class Agent:
             raise PermanentError(f"SNMPv3 privacy needs the package {engines.ciphers} (extra snmp-privacy)")
         if answer.trouble:
             refused = _NOT_LET_IN.match(answer.trouble)
-            raise (PermanentError if refused else TransientError)(f"{self} at {step}: {answer.trouble}")
+            raise (LoginRefused if refused else TransientError)(f"{self} at {step}: {answer.trouble}")
         return answer
 
     def _one(self, answer: Answer, verb: Verb, oid: str) -> int | str:

@@ -11,12 +11,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import tempfile
 import time
 from dataclasses import dataclass, field
 
-from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.transports import command, terminal
 from pdudaemon.transports.command import Output, Program
 from pdudaemon.transports.deadline import Deadline
@@ -40,7 +39,7 @@ _OLD_ALGORITHMS = {
 }
 
 _FAILURES: tuple[tuple[str, type[DeviceError], str], ...] = (
-    (r"Permission denied \(|Too many authentication failures", PermanentError, "login refused by {peer}"),
+    (r"Permission denied \(|Too many authentication failures", LoginRefused, "login refused by {peer}"),
     (r"IDENTIFICATION HAS CHANGED", PermanentError, "the host key of {peer} has changed"),
     (r"Host key verification failed", PermanentError, "the host key of {peer} is not known"),
     (r"no matching .* found", PermanentError, "{peer} and ssh have no algorithm in common: {line}"),
@@ -64,6 +63,11 @@ class Login:
     old_algorithms: bool = False
 
 
+def missing() -> str:
+    """Say that there is no ssh here; empty if there is."""
+    return command.missing("ssh")
+
+
 def run(login: Login, text: str, deadline: Deadline, *, hold: int | None = None) -> Output:
     """Run a command text in the login shell of the host; return its exit status and what it printed.
 
@@ -72,8 +76,8 @@ def run(login: Login, text: str, deadline: Deadline, *, hold: int | None = None)
     Raises: PermanentError if the login is refused or the host is not the one known; TransientError if there is no
     connection; DeviceTimeout, with every process of ours dead.
     """
-    if shutil.which("ssh") is None:
-        raise PermanentError("the program ssh, which this driver needs, is not installed")
+    if lacking := missing():
+        raise PermanentError(lacking)
     peer = in_words(login.host, login.port)
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(tempfile.NamedTemporaryFile())
