@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pdudaemon import __version__, drive, environment, listing, sharedfiles
+from pdudaemon import __version__, drive, environment, listing, online, probing, sharedfiles
 from pdudaemon.config import model as config
 from pdudaemon.config import reader, topology
 from pdudaemon.config.model import LEVELS, PROTOCOLS, Config
@@ -45,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.drive and not options.request:
         parser.error("--drive needs --request")
+    if options.online and not options.check:
+        parser.error("--online needs --check")
     try:
         if options.list_drivers is not None:
             return _printed(listing.list_drivers(options.list_drivers))
@@ -54,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _printed(listing.print_file(options.print_file))
         if options.list_devices:
             return _printed(listing.list_devices())
+        if options.probe:
+            return _printed(probing.probe(options.probe, options.community))
         conf = _config(options)
         if options.token:
             return _printed(_token(conf, options))
@@ -62,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.check_start:
             return _printed(listing.check_start(conf))
         if options.check:
-            return _printed(listing.check(conf))
+            return _printed(_check(conf, options))
         if options.unfinished:
             return _printed(_unfinished(_store_path(conf, options.dbfile)))
         if options.drive:
@@ -74,9 +78,20 @@ def main(arguments: list[str] | None = None) -> int:
         for line in (*str(error).splitlines(), *getattr(error, "warnings", ())):
             print(f"pdudaemon: {line}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:  # of what is not a daemon, which minds its signals itself
+        return 128 + signal.SIGINT
     except BrokenPipeError:  # who reads what we print, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _check(conf: Config, options: argparse.Namespace) -> int:
+    """Check a configuration, and what it is about if that is wanted; return the exit code, the greater of both."""
+    code = listing.check(conf)
+    if options.online:
+        environment.keep()
+        code = max(code, online.check_online(conf, _lock_folder(_store_path(conf, options.dbfile))))
+    return code
 
 
 def _config(options: argparse.Namespace) -> Config:
@@ -142,12 +157,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--logfile", metavar="FILE", help="log to a file instead of standard error")
     parser.add_argument("--loglevel", choices=LEVELS, help="least level that is logged")
     parser.add_argument("--check", action="store_true", help="check the configuration strictly and exit")
+    parser.add_argument("--online", action="store_true", help="with --check: ask each PDU as well; switches nothing")
     parser.add_argument("--check-start", action="store_true", help="check only what would prevent a start, and exit")
     parser.add_argument(
         "--unfinished", action="store_true", help="print the requests on record that must switch on yet, and exit"
     )
     parser.add_argument(
-        "--list-drivers", nargs="?", const="", metavar="NAME", help="print the drivers, or the settings of one"
+        "--list-drivers",
+        nargs="*",
+        metavar="WORD",
+        help="print the drivers, the settings of one, or those for a maker or model",
     )
     parser.add_argument(
         "--list-devices", action="store_true", help="print the USB devices found here, with the settings for them"
@@ -155,6 +174,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--schema", action="store_true", help="print the JSON Schema of the configuration, for editors")
     parser.add_argument(
         "--print-file", nargs="?", const="", metavar="NAME", help="print a file that goes with it, or their names"
+    )
+    probe = parser.add_argument_group("new devices")
+    probe.add_argument(
+        "--probe",
+        nargs="+",
+        metavar="ADDRESS",
+        help="print the configuration of the PDUs found at addresses, ranges or networks; switches nothing",
+    )
+    probe.add_argument(
+        "--community",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help=f"SNMP community for reading, or @FILE that holds it ({probing.READ_COMMUNITY})",
     )
     token = parser.add_argument_group("tokens")
     token.add_argument("--token", action="store_true", help="print a new token for clients and exit")

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from importlib import resources
 
+from pdudaemon import catalogue
 from pdudaemon.config import schema as configschema
 from pdudaemon.config.model import Config
 from pdudaemon.drivers import hooks, strategies
@@ -43,17 +45,27 @@ def check_start(conf: Config) -> int:
     return 0
 
 
-def list_drivers(name: str) -> int:
-    """Print the names of all drivers, or the settings of one. Raises: ConfigError."""
-    if not name:
+def list_drivers(words: Sequence[str]) -> int:
+    """Print the names of all drivers, the settings of one, or those that words find. Raises: ConfigError."""
+    if not words:
         print("\n".join(strategies.names()))
         return 0
-    try:
-        driver = strategies.find(name)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    about = getattr(sys.modules.get(driver.__module__), "__doc__", "") or driver.__doc__
-    print(f"{name}: {next(iter(str(about or '').strip().splitlines()), '')}".rstrip(": "))
+    trouble = f"no driver is known for {' '.join(words)!r}"
+    if len(words) == 1:
+        try:
+            return _list_settings(words[0], strategies.find(words[0]))
+        except ValueError as error:
+            trouble = str(error)
+    found = [*catalogue.search(words)]
+    if not found:
+        raise ConfigError(trouble)
+    for name, purpose in found:
+        print(f"{name}: {purpose}".rstrip(": "))
+    return 0
+
+
+def _list_settings(name: str, driver: type[PDUDriver]) -> int:
+    print(f"{name}: {catalogue.about(name, driver)}".rstrip(": "))
     for setting in [*declared(driver).values(), *declared(PDUOptions).values()]:
         default = "required" if setting.required else f"default {setting.default!r}"
         unit = f" {setting.unit}" if setting.unit else ""

@@ -4,9 +4,9 @@
 
 _pdudaemon() {
     local line=${COMP_LINE:0:COMP_POINT} words word='' option='' conf=/etc/pdudaemon/pdudaemon.conf choices=() each index
-    local options="--help --version --conf --topology --dbfile --listener --journal --logfile --loglevel --check --check-start
-        --unfinished --list-drivers --list-devices --schema --print-file --token --tokens --days --name --role --drive
-        --hostname --port --alias --request --wait --delay --retries --retry-delay"
+    local options="--help --version --conf --topology --dbfile --listener --journal --logfile --loglevel --check --online
+        --check-start --unfinished --list-drivers --list-devices --schema --print-file --probe --community --token --tokens
+        --days --name --role --drive --hostname --port --alias --request --wait --delay --retries --retry-delay"
 
     # The words as typed: in COMP_WORDS they are broken at each : and =.
     read -ra words <<< "$line"
@@ -41,7 +41,8 @@ _pdudaemon() {
         --hostname:*) mapfile -t choices < <(_pdudaemon_names "$conf" pdus) ;;
         --alias:*) mapfile -t choices < <(_pdudaemon_names "$conf" aliases nodes) ;;
         --role:*) mapfile -t choices < <(_pdudaemon_names "$conf" roles) ;;
-        --days:* | --name:* | --port:* | --delay:* | --retries:* | --retry-delay:*) ;;
+        --days:* | --name:* | --probe:[!-]* | --probe: | --community:*) ;;
+        --port:* | --delay:* | --retries:* | --retry-delay:*) ;;
         --list-drivers:[!-]* | --list-drivers:)
             mapfile -t choices < <("${words[0]/#\~\//$HOME/}" --list-drivers 2> /dev/null < /dev/null)
             ;;

@@ -14,11 +14,21 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.drivers import declarations
 from tests.peers.snmp import Snmpd, snmpd
 from tests.support.process import Daemon
 
 # A suite in the background of a script is told to ignore Ctrl-C; the programs that it starts must not inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def words() -> Iterator[None]:
+    """Forget the words of the classes that a test defines."""
+    before = {**declarations.registered}
+    yield
+    declarations.registered.clear()
+    declarations.registered.update(before)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ Quirks: the account is root, with a key or an empty password. The state is read 
 
 from __future__ import annotations
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered, PDUDriver, hook
 from pdudaemon.drivers.network import tcp_port
 from pdudaemon.drivers.readings import OutletReading, stated
 from pdudaemon.errors import PermanentError, TransientError
@@ -38,6 +38,10 @@ class Acme(PDUDriver):
     hostkeys = Setting(choice(*ssh.HOST_KEYS), "accept-new", "host key must be known: `yes`, `no`, or learn a new one")
     known_hosts = Setting(text, "", "file with the known host keys (else that of the daemon's user)")
     old_algorithms = Setting(boolean, False, "allow what old ssh servers need and ssh no longer offers")
+
+    @hook
+    def lacks(self) -> str:
+        return ssh.missing()
 
     def port_interaction(self, command: str, port_number: int) -> None:
         script = f"dut-switch-{command} {port_number:d}"

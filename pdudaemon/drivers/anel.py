@@ -17,15 +17,21 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
+import threading
 from typing import NamedTuple
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import WebDevice, login
 from pdudaemon.drivers.readings import Identity, OutletReading, label
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.drivers.recognition import LOGIN, Recognised, place_of
+from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, Response
+from pdudaemon.transports.pages import Pages
 
+_REALM = "NET-CONTROL"
 _REFUSED = "User or password error."
 _STATES = {"1": State.ON, "0": State.OFF}
 
@@ -45,6 +51,12 @@ _SHORT = Layout(end=40, name=0, state=1, locked=2, step=5)  # ADV, IO
 _TYPE = 8  # the field of the long layout that has the letter of the model
 _MODELS = {"H": "NET-PwrCtrl HOME", "P": "NET-PwrCtrl PRO"}
 _VERSION = re.compile(r"NET-PWRCTRL_(\S+)")
+
+
+_ASK_PORT, _TELL_PORT = 75, 77  # of UDP, as delivered
+_UDP_SECONDS = 1.0
+_ONE_AT_A_TIME = threading.Lock()  # who asks by UDP is answered at one port
+_TOLD = re.compile(r"(.*),([01])")
 
 
 class Socket(NamedTuple):
@@ -91,6 +103,16 @@ class Anel(WebDevice):
         version = _VERSION.match(fields[0])
         return Identity("ANEL", _MODELS.get(fields[_TYPE], ""), firmware=version[1] if version else "")
 
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the realm of its login. Names are told without one by UDP, where that is switched on."""
+        answer = pages.get("/strg.cfg")
+        if answer is None or _REALM not in answer.headers.get("WWW-Authenticate", ""):
+            return None
+        outlets = told_by_udp(pages.host, deadline)
+        word = "anel_netpwrctrlhome" if len(outlets) == cls.models["anel_netpwrctrlhome"] else "anel_netpwrctrlpro"
+        return Recognised({"driver": word, **place_of(pages)}, Identity("ANEL"), outlets, LOGIN)
+
     def _socket(self, number: int) -> Socket:
         return self._sockets(number)[number]
 
@@ -123,5 +145,23 @@ class Anel(WebDevice):
         client = Client(self.host, self.deadline, username=self.username, password=self.password)
         answer = client.request("GET", target)
         if answer.text.strip() == _REFUSED:
-            raise PermanentError(f"login refused by {answer.source}")
+            raise LoginRefused(f"login refused by {answer.source}")
         return answer
+
+
+def told_by_udp(host: str, deadline: Deadline, ports: tuple[int, int] = (_ASK_PORT, _TELL_PORT)) -> list[OutletReading]:
+    """Return the sockets that a device tells of by UDP; none if that is switched off, or the port not ours to use."""
+    with _ONE_AT_A_TIME, socket.socket(type=socket.SOCK_DGRAM) as line:
+        line.settimeout(deadline.within(_UDP_SECONDS).remaining())
+        try:
+            line.bind(("", ports[1]))
+            line.connect((host, ports[0]))
+            line.send(b"wer da?\r\n")
+            said = line.recv(1000).decode("latin-1")
+        except OSError:
+            return []
+    if not said.startswith("NET-PwrCtrl"):
+        return []
+    fields = said.split(":")
+    sockets = [found for each in fields if (found := _TOLD.fullmatch(each.strip()))]
+    return [OutletReading(str(n), label(each[1]), _STATES[each[2]]) for n, each in enumerate(sockets, 1)]

@@ -14,7 +14,6 @@ Each action begins with ``bcu init``, without which the board does not listen. A
 from __future__ import annotations
 
 import re
-import shutil
 
 from pdudaemon.drivers.driver import PDUDriver, hook
 from pdudaemon.drivers.readings import OutletReading
@@ -47,6 +46,10 @@ class BCU(PDUDriver):
         super().canonical_port(port)
         return _THE_PORT
 
+    @hook
+    def lacks(self) -> str:
+        return programs.missing(self.bcu_exe)
+
     def port_interaction(self, command: str, port_number: int) -> None:
         high = (command == "on") == bool(self.reset_gpio_active_low)
         prepared = self._run("init", *filter(None, [self.bootmode]))
@@ -68,8 +71,8 @@ class BCU(PDUDriver):
 
     def _run(self, *words: str) -> Output:
         """Run bcu. Raises: PermanentError if it does not end with 0."""
-        if shutil.which(self.bcu_exe) is None:
-            raise PermanentError(f"the program {self.bcu_exe}, which this driver needs, is not installed")
+        if lacking := self.lacks():
+            raise PermanentError(lacking)
         options = [f"-{name}={value}" for name, value in (("id", self.id), ("board", self.board)) if value]
         output = programs.run([self.bcu_exe, *words, *options], self.deadline, hold=self.lock_fd)
         if output.status != 0:

@@ -19,9 +19,12 @@ from typing import NamedTuple
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
 from pdudaemon.drivers.readings import Identity, OutletReading, by_bit, stated
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.drivers.recognition import Recognised, port_of
+from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, choice, text
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 from pdudaemon.transports.tcp import Connection
 
 _INFO, _ACTIVE, _INACTIVE, _STATES, _LOGIN, _LOGOUT = 0x10, 0x20, 0x21, 0x24, 0x79, 0x7B
@@ -73,6 +76,21 @@ class DevantechETH(NetworkDevice):
             model, _, firmware = connection.receive_answer(3, step)
         return Identity("Devantech", _MODELS.get(model, ""), firmware=str(firmware))
 
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the number of its model; looking at relays needs no password."""
+        if pages.port and pages.server:
+            return None
+        asked = cls(pages.host, {"driver": "devantech_eth002", **port_of(pages)})
+        asked.deadline = deadline
+        word = f"devantech_{asked.identify().model.lower()}"
+        if word not in cls.models:
+            return None
+        settings = {"driver": word, **port_of(pages)}
+        found = cls(pages.host, settings)
+        found.deadline = deadline
+        return Recognised(settings, found.identify(), found.read_outlets())
+
     def _connection(self) -> Connection:
         return Connection(self.host, self.port, self.deadline)
 
@@ -97,7 +115,7 @@ class DevantechETH(NetworkDevice):
 def log_in(connection: Connection, password: str) -> None:
     """Unlock the relays. Raises: PermanentError if the password is refused."""
     login = bytes([_LOGIN]) + password.encode()
-    _order(connection, login, "the login", (1, 2), f"login refused by {connection.peer}")
+    _order(connection, login, "the login", (1, 2), LoginRefused(f"login refused by {connection.peer}"))
 
 
 def log_out(connection: Connection) -> None:
@@ -112,14 +130,14 @@ def switch(connection: Connection, relay: int, active: bool, unlocked: bool) -> 
     step = f"switching relay {relay}"
     locked = "" if unlocked else "; does the board want a password?"
     frame = bytes([_ACTIVE if active else _INACTIVE, relay, 0])
-    _order(connection, frame, step, (0, 1), f"{connection.peer} refused {step}{locked}")
+    _order(connection, frame, step, (0, 1), PermanentError(f"{connection.peer} refused {step}{locked}"))
 
 
-def _order(connection: Connection, frame: bytes, step: str, answers: tuple[int, int], no: str) -> None:
+def _order(connection: Connection, frame: bytes, step: str, answers: tuple[int, int], no: PermanentError) -> None:
     """Send a frame, of whose two answers the first means done, the second ``no``."""
     connection.send(frame, step)
     answer = connection.receive_answer(1, step)[0]
     if answer not in answers:
         raise TransientError(f"{connection.peer} answered 0x{answer:02x} at {step}")
     if answer == answers[1]:
-        raise PermanentError(no)
+        raise no

@@ -26,6 +26,7 @@ from pdudaemon.drivers.declarations import define, hook, legacy, registered
 from pdudaemon.drivers.options import PDUOptions
 from pdudaemon.drivers.ports import Named, Numbered, Ports, counted, numbered
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
+from pdudaemon.drivers.recognition import Recognised
 from pdudaemon.errors import (
     DeviceTimeout,
     FailedRequestException,
@@ -36,6 +37,7 @@ from pdudaemon.errors import (
 from pdudaemon.power import State
 from pdudaemon.settings import apply
 from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 
 __all__ = [
     "Attached",
@@ -151,6 +153,17 @@ class PDUDriver:
         """Return the devices of the family that are attached to this machine, for ``pdudaemon --list-devices``."""
         return ()
 
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Return the device of the family that is at an address, None if it is none; for ``pdudaemon --probe``.
+
+        ``address`` is a host, or ``host:port`` where nothing else is to be asked; ``pages`` has what was fetched of its
+        web servers already, and fetches more. A device of any maker may be there: it is only looked at, in ways that
+        switch nothing, and no login is tried, not even one that the family has by default. Raises: DeviceError, which
+        means the same as None.
+        """
+        return None
+
     @hook
     def canonical_port(self, port: str) -> str:
         """Return the one spelling of a port by which its requests are kept in order. Called before acceptance.
@@ -194,6 +207,14 @@ class PDUDriver:
         """Name the pool of PDUs that this one is in and how many of them may act at a time; None: any number may.
 
         One that has been at it for some seconds does not count any more: see `pdudaemon.engine.pool`.
+        """
+        return None
+
+    @hook
+    def lacks(self) -> str | None:
+        """Say what this machine does not have that the driver acts through (a program, a broker), empty if it has all.
+
+        Asked by ``pdudaemon --check --online`` alone, hence it may look around. None: it acts through nothing here.
         """
         return None
 

@@ -23,13 +23,16 @@ from typing import Any
 
 from pdudaemon.drivers.driver import hook
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
-from pdudaemon.drivers.readings import OutletReading, label
+from pdudaemon.drivers.readings import Identity, OutletReading, label
+from pdudaemon.drivers.recognition import Recognised, port_of
 from pdudaemon.drivers.sensors import faults as wrong_ports
 from pdudaemon.drivers.sensors import measured, sensors
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, Response
+from pdudaemon.transports.pages import Pages
 
 _LONGEST = 100
 _QUIET = 0.5  # seconds without another event after which the device has told of all
@@ -93,6 +96,19 @@ class ESPHome(NetworkDevice):
                 OutletReading(port, label(said.get("name")), _STATES.get(_said(said), State.UNKNOWN), **drawn)
             )
         return readings
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        events = pages.get("/events", quiet=_QUIET)
+        if events is None or events.headers.get_content_type() != "text/event-stream":
+            return None
+        told = [(name, said) for (kind, name), said in _entities(events.text) if kind == "switch"]
+        outlets = [
+            OutletReading(urllib.parse.quote(name), label(said.get("name")), _STATES.get(_said(said), State.UNKNOWN))
+            for name, said in told
+        ]
+        identity = Identity(model="ESPHome")
+        return Recognised({"driver": "esphome-http", **port_of(pages)}, identity, outlets) if outlets else None
 
     def _ask(self, method: str, path: str) -> Response:
         answer = self._client().request(method, path, also=(404,))

@@ -22,7 +22,7 @@ from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.drivers.gudejson import meters, outlets
 from pdudaemon.drivers.network import tcp_port
 from pdudaemon.drivers.readings import InletReading, OutletReading, stated
-from pdudaemon.errors import DeviceError, PermanentError, TransientError, both
+from pdudaemon.errors import DeviceError, LoginRefused, PermanentError, TransientError, both
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
 from pdudaemon.transports.deadline import Deadline
@@ -107,7 +107,7 @@ class Gude(PDUDriver):
         console.line(line, repr(line))
         seen = console.expect_own(repr(line), {"answer": answer, "refused": _REFUSED, "login": _PASSWORD}, nudge=False)
         if seen.name == "login":
-            raise PermanentError(f"{console.peer} requires a login: username and password are to be set")
+            raise LoginRefused(f"{console.peer} requires a login: username and password are to be set")
         return seen
 
     @contextlib.contextmanager
@@ -131,7 +131,7 @@ class Gude(PDUDriver):
         console.expect("the password prompt", {"password": _PASSWORD})
         console.line(self.password, "the password prompt", secret=True)
         if console.expect("the login", {"ready": ">", "again": rf"{_USERNAME}|ERR\."}).name != "ready":
-            raise PermanentError(f"login refused by {console.peer}")
+            raise LoginRefused(f"login refused by {console.peer}")
 
     def _shown_by_http(self, port: int) -> State:
         source, said = self._page(_STATUS_PAGE, self.deadline)

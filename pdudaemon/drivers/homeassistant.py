@@ -21,14 +21,18 @@ from typing import Any
 from pdudaemon.drivers.driver import Named, PDUDriver, hook
 from pdudaemon.drivers.network import tcp_port
 from pdudaemon.drivers.readings import Identity, OutletReading, label
+from pdudaemon.drivers.recognition import CHANGE_ME, Recognised
 from pdudaemon.drivers.sensors import faults as wrong_ports
 from pdudaemon.drivers.sensors import measured, sensors
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, choice, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, Response, tls
+from pdudaemon.transports.pages import Pages
 
 _SWITCH, _SENSOR = "switch.", "sensor."
+_USUAL_PORT = 8123
 _STATES = {"on": State.ON, "off": State.OFF}
 
 
@@ -86,6 +90,14 @@ class HomeAssistant(PDUDriver):
         version = said.get("version") if isinstance(said, dict) else None
         return Identity(model="Home Assistant", firmware=label(version) or "")
 
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the page that tells browsers how to install it."""
+        if "Home Assistant" not in str(pages.json("/manifest.json", port=_USUAL_PORT).get("name")):
+            return None
+        settings = {"driver": "home-assistant-http", "port": pages.port or _USUAL_PORT, "api_key": CHANGE_ME}
+        return Recognised(settings, Identity(model="Home Assistant"), wants="api_key, a long-lived access token")
+
     @property
     def _measures(self) -> dict[str, dict[str, str]]:
         return {self.canonical_port(port): each for port, each in self.sensors.items()}
@@ -108,7 +120,7 @@ class HomeAssistant(PDUDriver):
         headers = {"Authorization": f"Bearer {self.api_key}"}
         answer = client.request(method, path, json=order, headers=headers, also=also)
         if answer.status == 401:
-            raise PermanentError(f"login refused by {answer.source} (401): the api_key is not valid")
+            raise LoginRefused(f"login refused by {answer.source} (401): the api_key is not valid")
         return answer
 
 

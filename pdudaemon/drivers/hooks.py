@@ -20,9 +20,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 from pdudaemon.drivers.driver import Attached, PDUDriver, hook, legacy
-from pdudaemon.errors import DeviceError, described
+from pdudaemon.drivers.recognition import Recognised
+from pdudaemon.errors import DeviceError, TransientError, described
 from pdudaemon.settings import read
 from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 
 T = TypeVar("T")
 
@@ -115,6 +117,51 @@ def attached(driver: type[PDUDriver], deadline: Deadline) -> Iterator[Attached]:
     found = _asked("attached", lambda: iter(_hook(driver, "attached")(deadline)), meant=(DeviceError,))
     while (device := _asked("attached", following, meant=(DeviceError,))) is not None:
         yield device
+
+
+def lacks(driver: type[PDUDriver], settings: Mapping[str, Any]) -> str | None:
+    """Return what this machine does not have that a PDU acts through, in words; None: nothing. Raises: ValueError."""
+
+    def asked() -> str | None:
+        found = _hook(driver, "lacks")(settings)
+        if found is not None and not isinstance(found, str):
+            raise _wrong(found, "text")
+        return found
+
+    return None if legacy(driver) else _asked("lacks", asked)
+
+
+def carried_out(method: Callable[[], T]) -> T:
+    """Return what a method of a driver returns, outside the engine. Raises: DeviceError, whatever it raises."""
+    try:
+        return method()
+    except DeviceError:
+        raise
+    except BaseException as error:  # as `_asked`
+        raise TransientError(described(error)) from error
+
+
+def recognises(driver: type[PDUDriver]) -> bool:
+    """Whether a class can say of a device that it is one of its own."""
+    own = isinstance(inspect.getattr_static(driver, "probe"), classmethod)
+    return own and not legacy(driver) and driver.probe.__func__ is not PDUDriver.probe.__func__  # type: ignore[attr-defined]
+
+
+def recognised(driver: type[PDUDriver], address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+    """Return what a class makes of the device at an address. Raises: ValueError, for what a device must not cause."""
+
+    def probed() -> Recognised | None:
+        try:
+            found = driver.probe(address, deadline, pages)
+        except DeviceError:
+            return None
+        if found is not None:
+            if not isinstance(found, Recognised):
+                raise _wrong(found, "device that was recognised")
+            json.dumps(dict(found.settings))
+        return found
+
+    return _asked("probe", probed)
 
 
 def _asked(name: str, hook: Callable[[], T], meant: tuple[type[Exception], ...] = ()) -> T:

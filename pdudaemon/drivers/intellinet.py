@@ -18,10 +18,13 @@ import re
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice, login, tcp_port
-from pdudaemon.drivers.readings import InletReading, OutletReading, quantity, stated
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, quantity, stated
+from pdudaemon.drivers.recognition import Recognised, port_of
+from pdudaemon.errors import LoginRefused, TransientError
 from pdudaemon.power import State
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, Response
+from pdudaemon.transports.pages import Pages
 
 _LAST_OUTLET = 7
 _OPERATIONS = {"on": 0, "off": 1}
@@ -60,16 +63,29 @@ class Intellinet(NetworkDevice):
         amps = quantity(said[1]) if said else None
         return [] if amps is None else [InletReading("total", amps=amps)]
 
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        answer = pages.get("/status.xml")
+        states = _states(answer) if answer is not None else {}
+        if not states:
+            return None
+        return Recognised({"driver": "intellinet", **port_of(pages)}, Identity("Intellinet"), stated(states))
+
     def _states(self) -> tuple[str, dict[int, State]]:
         """Return whose answer it is, as errors begin, and the states of the outlets that it has."""
         answer = self._get("/status.xml")
-        found = {int(outlet): State(state.lower()) for outlet, state in _OUTLET.findall(answer.text)}
-        return answer.source, {outlet: state for outlet, state in found.items() if outlet <= _LAST_OUTLET}
+        return answer.source, _states(answer)
 
     def _get(self, target: str) -> Response:
         login = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
         client = Client(self.host, self.deadline, port=self.port)
         answer = client.request("GET", target, headers={"Authorization": f"Basic {login}"})
         if _REFUSED.search(answer.text):
-            raise PermanentError(f"login refused by {answer.source} (401 in the page)")
+            raise LoginRefused(f"login refused by {answer.source} (401 in the page)")
         return answer
+
+
+def _states(answer: Response) -> dict[int, State]:
+    """Return the states of the outlets that a page tells of."""
+    found = {int(outlet): State(state.lower()) for outlet, state in _OUTLET.findall(answer.text)}
+    return {outlet: state for outlet, state in found.items() if outlet <= _LAST_OUTLET}

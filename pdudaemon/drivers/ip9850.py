@@ -18,10 +18,13 @@ from collections.abc import Mapping
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import WebDevice, login
-from pdudaemon.drivers.readings import OutletReading, stated
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.drivers.readings import Identity, OutletReading, stated
+from pdudaemon.drivers.recognition import Recognised, place_of
+from pdudaemon.errors import LoginRefused, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.http import Client
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.http import Client, Response
+from pdudaemon.transports.pages import Pages
 
 _OUTLETS = 4
 _STATES = {"1": State.ON, "0": State.OFF}
@@ -56,12 +59,26 @@ class IP9850(WebDevice):
             raise TransientError(f"{source}: the answer does not tell the state of any outlet")
         return stated({outlet: state for outlet, state in states.items() if 1 <= outlet <= _OUTLETS})
 
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by its answer to a question; one that wants a login says the same as any other device."""
+        answer = pages.get("/set.cmd?cmd=getpower")
+        states = _states(answer) if answer is not None else {}
+        if {*states} != {*range(1, _OUTLETS + 1)}:
+            return None
+        return Recognised({"driver": "ip9850", **place_of(pages)}, Identity("Aviosys"), stated(states))
+
     def _ask(self, words: Mapping[str, str]) -> tuple[str, dict[int, State]]:
         """Send a command; return whose answer it is, as errors begin, and the states of the outlets that it has."""
         login = {key: value for key, value in (("user", self.username), ("pass", self.password)) if value}
         query = urllib.parse.urlencode({**login, **words}, quote_via=urllib.parse.quote)
         answer = Client(self.host, self.deadline).request("GET", f"/set.cmd?{query}")
-        states = {int(outlet): _STATES[value] for outlet, value in _OUTLET.findall(answer.text)}
+        states = _states(answer)
         if not states and _REFUSED.search(answer.text):
-            raise PermanentError(f"login refused by {answer.source} (401 in the page)")
+            raise LoginRefused(f"login refused by {answer.source} (401 in the page)")
         return answer.source, states
+
+
+def _states(answer: Response) -> dict[int, State]:
+    """Return the states of the outlets that an answer tells of."""
+    return {int(outlet): _STATES[value] for outlet, value in _OUTLET.findall(answer.text)}

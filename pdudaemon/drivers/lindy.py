@@ -13,14 +13,18 @@ on. Many devices leave the factory with ``snmp``/``1234``.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
-from pdudaemon.drivers.readings import OutletReading, stated
+from pdudaemon.drivers.readings import Identity, OutletReading, stated
+from pdudaemon.drivers.recognition import Recognised, port_of
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
-from pdudaemon.transports.http import Client
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.http import Client, Response
+from pdudaemon.transports.pages import Pages
 
 _OUTLETS = 8
 _LEDS = 24
@@ -50,17 +54,29 @@ class LindyIPower(NetworkDevice):
     def read_outlets(self) -> list[OutletReading]:
         return stated(self._states(*range(1, _OUTLETS + 1)))
 
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        answer = pages.get("/status.xml")
+        if answer is None or "<response>" not in answer.text:
+            return None
+        outlets = stated(_told(answer, range(1, _OUTLETS + 1)))
+        return Recognised({"driver": "LindyIPowerClassic8", **port_of(pages)}, Identity("Lindy"), outlets)
+
     def _states(self, *outlets: int) -> dict[int, State]:
-        answer = self._client().request("GET", "/status.xml")
-        fields = answer.text.split(",")
-        states = {}
-        for outlet in outlets:
-            found = _FIELD.match("".join(fields[outlet + _BEFORE_OUTLETS :][:1]))
-            if found is None:
-                raise TransientError(f"{answer.source}: the answer does not tell the state of outlet {outlet}")
-            states[outlet] = _STATES[found[1]]
-        return states
+        return _told(self._client().request("GET", "/status.xml"), outlets)
 
     def _client(self) -> Client:
         username = self.username if self.password else ""
         return Client(self.host, self.deadline, port=self.port, username=username, password=self.password)
+
+
+def _told(answer: Response, outlets: Iterable[int]) -> dict[int, State]:
+    """Return the states of outlets. Raises: TransientError if one of them is not told."""
+    fields = answer.text.split(",")
+    states = {}
+    for outlet in outlets:
+        found = _FIELD.match("".join(fields[outlet + _BEFORE_OUTLETS :][:1]))
+        if found is None:
+            raise TransientError(f"{answer.source}: the answer does not tell the state of outlet {outlet}")
+        states[outlet] = _STATES[found[1]]
+    return states

@@ -26,8 +26,10 @@ from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
 from pdudaemon.transports import command
+from pdudaemon.transports.deadline import Deadline
 
 _FIELD = re.compile(r"%(?:(%)|([-+#0]*[0-9]*(?:\.[0-9]*)?)([diuoxXrsa]))")
+_LOOK = 5.0  # seconds to find a command
 _CANNOT_START = (126, 127)  # what a shell answers for a command that is not executable, or not found
 
 
@@ -49,6 +51,12 @@ class LocalCmdLine(PDUDriver):
     @hook
     def reads_state(self) -> bool:
         return bool(self.cmd_status)
+
+    @hook
+    def lacks(self) -> str:
+        texts = [(name, getattr(self, name)) for name in ("cmd_on", "cmd_off", "cmd_status")]
+        found = (f"{name}: {why}" for name, text in texts if (why := command.unknown_to_shell(text, Deadline(_LOOK))))
+        return next(found, "")
 
     def port_interaction(self, command: str, port_number: Any) -> None:
         self._run(f"cmd_{command}", port_number)

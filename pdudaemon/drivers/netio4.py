@@ -20,14 +20,18 @@ from collections.abc import Iterator
 
 from pdudaemon.drivers.driver import Numbered, hook
 from pdudaemon.drivers.network import NetworkDevice, login, tcp_port
-from pdudaemon.drivers.readings import OutletReading, stated
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.drivers.readings import Identity, OutletReading, stated
+from pdudaemon.drivers.recognition import LOGIN, Recognised, port_of
+from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.greeting import PROMPT, check, others
+from pdudaemon.transports.pages import Pages
 from pdudaemon.transports.telnet import Telnet
 
 _GREETING = "the greeting"
+_USUAL_PORT = 1234
 _LOGIN = "the login"
 _CODE = re.compile(r"[0-9]{3}\b")
 _A_CODE = re.compile(r"^[0-9]{3}\b.*\n", re.MULTILINE)
@@ -43,7 +47,7 @@ class Netio4(NetworkDevice):
 
     models = {"netio4": None}
 
-    telnetport = tcp_port(1234, "KSHELL")
+    telnetport = tcp_port(_USUAL_PORT, "KSHELL")
     username, password = login("admin", "admin", "KSHELL")
     number_of_outputs = Setting(integer(1, 1000), 4, "number of outputs, counted from 1")
     ports = Numbered(number_of_outputs)
@@ -77,6 +81,21 @@ class Netio4(NetworkDevice):
         states = {output: _STATES[digit] for output, digit in enumerate(said, 1)}
         return stated({output: state for output, state in states.items() if output <= self.number_of_outputs})
 
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by its greeting."""
+        if pages.port and pages.server:
+            return None
+        with Telnet(pages.host, pages.port or _USUAL_PORT, deadline) as session:
+            greeting = session.receive_line(_GREETING)
+            if not greeting.startswith(b"100 HELLO"):
+                return None
+            with session.farewell():
+                session.send(b"quit\r\n", "the logout")
+                session.receive_line("the logout")
+        settings = {"driver": "netio4", **port_of(pages, "telnetport")}
+        return Recognised(settings, Identity("NETIO"), wants=f"{LOGIN}, and number_of_outputs")
+
     @contextlib.contextmanager
     def _session(self) -> Iterator[Telnet]:
         with Telnet(self.host, self.telnetport, self.deadline) as session:
@@ -106,5 +125,6 @@ class Netio4(NetworkDevice):
             return line.removeprefix(code).strip()
         shown = code if step == _LOGIN else repr(line[:60])
         if code.startswith("5") and code != _TOO_MANY_CONNECTIONS:
-            raise PermanentError(f"{session.peer} refused {step}: {shown}")
+            kind = LoginRefused if step == _LOGIN else PermanentError
+            raise kind(f"{session.peer} refused {step}: {shown}")
         raise TransientError(f"{session.peer} answered {shown} at {step}")

@@ -20,12 +20,16 @@ from typing import Any
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice, login, tcp_port
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
+from pdudaemon.drivers.recognition import LOGIN, Recognised, port_of
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, Response
+from pdudaemon.transports.pages import Pages
 
 _MILLI = 0.001
+_USUAL = 4  # outputs
 _STATES = {1: State.ON, 0: State.OFF}
 _ACTIONS = {state: number for number, state in _STATES.items()}
 
@@ -37,7 +41,7 @@ class NetioJSON(NetworkDevice):
 
     port = tcp_port(80, "the API")
     username, password = login("admin", "admin", "the API")
-    number_of_outputs = Setting(integer(1, 1000), 4, "number of outputs, counted from 1")
+    number_of_outputs = Setting(integer(1, 1000), _USUAL, "number of outputs, counted from 1")
     ports = Numbered(number_of_outputs)
     stable_names = True
 
@@ -73,9 +77,22 @@ class NetioJSON(NetworkDevice):
         ]
 
     def identify(self) -> Identity:
-        agent = self._part("Agent")
-        model, serial, firmware = (label(agent.get(key)) or "" for key in ("Model", "SerialNumber", "Version"))
-        return Identity("NETIO", model, serial, firmware)
+        return _identity(self._part("Agent"))
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        if pages.wants_login("/netio.json"):
+            return Recognised({"driver": "netiojson", **port_of(pages)}, Identity("NETIO"), wants=LOGIN)
+        said = pages.json("/netio.json")
+        outputs, agent = said.get("Outputs"), said.get("Agent")
+        if not isinstance(outputs, list) or not isinstance(agent, dict):
+            return None
+        try:
+            outlets = [_reading(entry) for entry in outputs]
+        except (AttributeError, LookupError, TypeError):
+            return None
+        count = {"number_of_outputs": len(outlets)} if len(outlets) not in (0, _USUAL) else {}
+        return Recognised({"driver": "netiojson", **port_of(pages), **count}, _identity(agent), outlets)
 
     def _part(self, name: str) -> dict[str, Any]:
         """Return a part of what the device says of itself, empty if it does not."""
@@ -95,6 +112,11 @@ class NetioJSON(NetworkDevice):
         except (KeyError, TypeError):
             raise TransientError(f"{answer.source}: the answer does not tell the state of output {output}") from None
         raise PermanentError(f"{answer.source}: the device has no output {output}")
+
+
+def _identity(agent: Mapping[str, Any]) -> Identity:
+    model, serial, firmware = (label(agent.get(key)) or "" for key in ("Model", "SerialNumber", "Version"))
+    return Identity("NETIO", model, serial, firmware)
 
 
 def _reading(output: Mapping[str, Any]) -> OutletReading:

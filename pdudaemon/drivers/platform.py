@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -91,6 +92,10 @@ class Platform(PDUDriver):
     @hook
     def reads_outlets(self) -> bool:
         return bool(self.status or self.read)
+
+    @hook
+    def lacks(self) -> str:
+        return "" if not self.folder or os.path.isdir(self.folder) else f"there is no folder {self.folder!r}"
 
     @hook
     def restarts(self) -> bool:

@@ -60,6 +60,11 @@ class Identity:
     firmware: str = ""
     driver: str = ""
 
+    def __str__(self) -> str:
+        """Return it in words, for people; empty if nothing is known but the driver."""
+        named = ((" ".join(filter(None, (self.maker, self.model))), ""), (self.serial, "serial number "))
+        return ", ".join(f"{what}{value}" for value, what in (*named, (self.firmware, "firmware ")) if value)
+
 
 def quantity(said: object, unit: float = 1.0) -> float | None:
     """Return a number that a device says, of which 1 is ``unit`` of ours (a milliamp: 0.001); None if it is none."""

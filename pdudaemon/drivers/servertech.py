@@ -14,14 +14,18 @@ told at once, with names and what their meters say, but energy, whose unit is no
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from pdudaemon.drivers.driver import Named
 from pdudaemon.drivers.network import WebDevice, login
-from pdudaemon.drivers.readings import OutletReading, label, quantity
+from pdudaemon.drivers.readings import Identity, OutletReading, label, quantity
+from pdudaemon.drivers.recognition import LOGIN, Recognised, place_of
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, choice
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, tls
+from pdudaemon.transports.pages import Pages
 
 _OUTLET = r"[A-Z]+[0-9]+"
 _HEADERS = {"Accept": "application/json", "X-CSRF": "x"}
@@ -68,6 +72,18 @@ class ServerTechPRO2(WebDevice):
             ]
         except (AttributeError, LookupError, TypeError):
             raise TransientError(f"{answer.source}: the answer does not tell of the outlets") from None
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        page = "/jaws/monitor/outlets"
+        if pages.wants_login(page, port=443, secure=True):
+            found: dict[str, Any] = {"protocol": "https", "insecure": True}
+        elif pages.wants_login(page):
+            found = {}
+        else:
+            return None
+        settings = {"driver": "servertechpro2", **place_of(pages), **found}
+        return Recognised(settings, Identity("Server Technology"), wants=LOGIN)
 
     def _client(self) -> Client:
         secure = self.protocol == "https"

@@ -18,10 +18,13 @@ from typing import Any
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
 from pdudaemon.drivers.readings import Identity, OutletReading, label, quantity
+from pdudaemon.drivers.recognition import Recognised, port_of
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
-from pdudaemon.transports.http import Client
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.http import Client, Response
+from pdudaemon.transports.pages import Pages, object_of
 
 _LAST_SWITCH = 3
 _TO_BE_READ = {*range(400, 600)} - {401, 403}
@@ -59,16 +62,27 @@ class ShellyGen2(NetworkDevice):
         return [_reading(number, switch, config.get(f"switch:{number}")) for number, switch in switches.items()]
 
     def identify(self) -> Identity:
-        _, said = self._call("Shelly.GetDeviceInfo")
-        model, mac, firmware = (label(said.get(key)) or "" for key in ("model", "mac", "ver"))
-        return Identity("Shelly", model, mac, firmware)
+        return _identity(self._call("Shelly.GetDeviceInfo")[1])
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        who = pages.json("/shelly")
+        if not isinstance(who.get("gen"), int) or who["gen"] < 2:
+            return None
+        status, config = (_result(pages.post("/rpc", _frame(f"Shelly.Get{what}"))) for what in ("Status", "Config"))
+        outlets = [
+            _reading(number, status[key], config.get(key))
+            for number in range(_LAST_SWITCH + 1)
+            if (key := f"switch:{number}") in status
+        ]
+        wants = "password" if who.get("auth_en") else ""
+        return Recognised({"driver": "shelly_gen2", **port_of(pages)}, _identity(who), outlets, wants)
 
     def _call(self, method: str, **params: Any) -> tuple[str, dict[str, Any]]:
         """Call a method; return whose answer it is, as errors begin, and its result."""
         username = "admin" if self.password else ""
         client = Client(self.host, self.deadline, port=self.port, username=username, password=self.password)
-        frame = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        answer = client.request("POST", "/rpc", json=frame, also=_TO_BE_READ)
+        answer = client.request("POST", "/rpc", json=_frame(method, **params), also=_TO_BE_READ)
         source = f"{answer.source} {method}"
         if answer.status == 404 and not answer.body.startswith(b"{"):
             raise PermanentError(f"{source}: not a device of the second generation or later (404)")
@@ -81,6 +95,21 @@ class ShellyGen2(NetworkDevice):
         if not isinstance(result := said.get("result"), dict):
             raise TransientError(f"{source}: the answer has neither a result nor an error")
         return source, result
+
+
+def _frame(method: str, **params: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+
+
+def _result(answer: Response | None) -> dict[str, Any]:
+    """Return the result of a call, empty if it has none."""
+    result = object_of(answer).get("result")
+    return result if isinstance(result, dict) else {}
+
+
+def _identity(info: dict[str, Any]) -> Identity:
+    model, mac, firmware = (label(info.get(key)) or "" for key in ("model", "mac", "ver"))
+    return Identity("Shelly", model, mac, firmware)
 
 
 def _reading(number: int, switch: object, config: object) -> OutletReading:

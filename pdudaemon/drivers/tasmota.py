@@ -19,13 +19,17 @@ from typing import Any
 from pdudaemon.drivers.driver import Numbered, PDUDriver, counted
 from pdudaemon.drivers.network import WebDevice
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.drivers.recognition import LOGIN, Recognised, place_of
+from pdudaemon.errors import DeviceError, LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
-from pdudaemon.transports.deadline import current
+from pdudaemon.transports.deadline import Deadline, current
 from pdudaemon.transports.http import Client
+from pdudaemon.transports.pages import Pages, object_of
 
 _WH_PER_KWH = 1000.0
+_MOST_RELAYS = 64
+_WANTS = f"{LOGIN}, and port_count, the number of relays"
 
 
 class Tasmota(WebDevice):
@@ -33,7 +37,7 @@ class Tasmota(WebDevice):
 
     username = Setting(text, "", "user name of the web pages (`admin`)")
     password = Setting(text, "", "password of the web pages", secret=True)
-    port_count = Setting(integer(1, 64), 1, "number of relays, counted from 1; for the driver `tasmota` only")
+    port_count = Setting(integer(1, _MOST_RELAYS), 1, "number of relays, counted from 1; for the driver `tasmota` only")
 
     models = {"sonoff_s20_tasmota": 1, "brennenstuhl_wspl01_tasmota": 2, "tasmota": port_count}
     ports = Numbered(lambda row: row)
@@ -47,23 +51,10 @@ class Tasmota(WebDevice):
 
     def read_outlets(self) -> list[OutletReading]:
         source, said = self._everything()
-        states = {relay: text for relay in self._relays() if (text := _power(said["StatusSTS"], relay)) is not None}
-        if not states:
+        outlets = _outlets(source, said, self._relays())
+        if not outlets:
             raise TransientError(f"{source}: the answer does not tell the state of any relay")
-        names = said["Status"].get("FriendlyName")
-        energy = _Energy(said, len(states))
-        return [
-            OutletReading(
-                str(relay),
-                label(names[relay - 1]) if isinstance(names, list) and len(names) >= relay else None,
-                _state(source, text),
-                watts=energy.of_relay("Power", relay),
-                volts=energy.of_relay("Voltage", relay),
-                amps=energy.of_relay("Current", relay),
-                watt_hours=energy.of_relay("Total", relay, _WH_PER_KWH),
-            )
-            for relay, text in states.items()
-        ]
+        return outlets
 
     def read_inlets(self) -> list[InletReading]:
         """Of a device with some relays and one meter."""
@@ -76,9 +67,22 @@ class Tasmota(WebDevice):
         return [InletReading("total", watts, energy.of_all("Voltage"), amps, watt_hours)]
 
     def identify(self) -> Identity:
-        _, said = self._everything()
-        firmware, mac = label(said["StatusFWR"].get("Version")), label(said["StatusNET"].get("Mac"))
-        return Identity(model="Tasmota", serial=mac or "", firmware=firmware or "")
+        return _identity(self._everything()[1])
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        answer = pages.get("/cm?cmnd=Status 0")
+        said = _parts(object_of(answer))
+        if answer is not None and b"Need user=" in answer.body:
+            return Recognised({"driver": "tasmota", **place_of(pages)}, Identity(model="Tasmota"), wants=_WANTS)
+        if not (said["StatusSTS"] and said["StatusFWR"]):
+            return None
+        try:
+            outlets = _outlets(address, said, range(1, _MOST_RELAYS + 1))
+        except DeviceError:  # it has other words for on and off
+            outlets = []
+        count = {"port_count": len(outlets)} if len(outlets) > 1 else {}
+        return Recognised({"driver": "tasmota", **place_of(pages), **count}, _identity(said), outlets)
 
     def _relays(self) -> range:
         return range(1, (self.port_count if isinstance(self.row, Setting) else self.row) + 1)
@@ -86,8 +90,7 @@ class Tasmota(WebDevice):
     def _everything(self) -> tuple[str, dict[str, dict[str, Any]]]:
         """Return whose answer it is, as errors begin, and all that the device says of itself, by parts of it."""
         source, said = _answered(Client(self.host, self.deadline), self.username, self.password, "Status 0")
-        parts = ("Status", "StatusFWR", "StatusNET", "StatusSTS", "StatusSNS")
-        return source, {part: found if isinstance(found := said.get(part), dict) else {} for part in parts}
+        return source, _parts(said)
 
     def _ask(self, relay: int, wanted: str = "") -> State:
         client = Client(self.host, self.deadline)
@@ -141,16 +144,46 @@ def _answered(client: Client, username: str, password: str, command: str) -> tup
     query = urllib.parse.urlencode(words, quote_via=urllib.parse.quote)
     response = client.request("GET", f"/cm?{query}", also=[401] if "user" in words else [])
     if response.status == 401:
-        raise PermanentError(f"login refused by {response.source} (401)")
+        raise LoginRefused(f"login refused by {response.source} (401)")
     answer = response.json()
     if not isinstance(answer, dict):
         raise TransientError(f"{response.source}: the answer is not a JSON object")
     if "WARNING" in answer:
-        login = "Need user" in str(answer["WARNING"])
-        raise PermanentError(f"{response.source}: {'login refused' if login else answer['WARNING']}")
+        if "Need user" in str(answer["WARNING"]):
+            raise LoginRefused(f"{response.source}: login refused")
+        raise PermanentError(f"{response.source}: {answer['WARNING']}")
     if answer.get("Command") in ("Unknown", "Error"):
         raise PermanentError(f"{response.source}: the device does not know the command {command!r}")
     return response.source, answer
+
+
+def _parts(said: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    parts = ("Status", "StatusFWR", "StatusNET", "StatusSTS", "StatusSNS")
+    return {part: found if isinstance(found := said.get(part), dict) else {} for part in parts}
+
+
+def _identity(said: Mapping[str, Mapping[str, Any]]) -> Identity:
+    firmware, mac = label(said["StatusFWR"].get("Version")), label(said["StatusNET"].get("Mac"))
+    return Identity(model="Tasmota", serial=mac or "", firmware=firmware or "")
+
+
+def _outlets(source: str, said: Mapping[str, Mapping[str, Any]], relays: range) -> list[OutletReading]:
+    """Return what is said of those of some relays that there are. Raises: PermanentError."""
+    states = {relay: text for relay in relays if (text := _power(said["StatusSTS"], relay)) is not None}
+    names = said["Status"].get("FriendlyName")
+    energy = _Energy(said, len(states))
+    return [
+        OutletReading(
+            str(relay),
+            label(names[relay - 1]) if isinstance(names, list) and len(names) >= relay else None,
+            _state(source, text),
+            watts=energy.of_relay("Power", relay),
+            volts=energy.of_relay("Voltage", relay),
+            amps=energy.of_relay("Current", relay),
+            watt_hours=energy.of_relay("Total", relay, _WH_PER_KWH),
+        )
+        for relay, text in states.items()
+    ]
 
 
 def _power(said: Mapping[str, Any], relay: int) -> object:

@@ -22,9 +22,12 @@ from typing import Any, NamedTuple
 from pdudaemon.drivers.driver import hook
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
 from pdudaemon.drivers.readings import Identity, OutletReading, label, quantity
+from pdudaemon.drivers.recognition import Recognised, port_of
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import locks
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 from pdudaemon.transports.tcp import LIMIT, Connection, in_words
 
 _KEY = 171
@@ -83,6 +86,16 @@ class TPLink(NetworkDevice):
         device = self._ask({"system": {"get_sysinfo": {}}}, "asking who it is")
         model, serial, firmware = (label(device.get(key)) or "" for key in ("model", "deviceId", "sw_ver"))
         return Identity("TP-Link", model, serial, firmware)
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by its answer to the question who it is, which needs no login."""
+        if pages.port and pages.server:
+            return None
+        settings = {"driver": "tplink", **port_of(pages)}
+        asked = cls(pages.host, settings)
+        asked.deadline = deadline
+        return Recognised(settings, asked.identify(), asked.read_outlets())
 
     def _drawn(self, outlet: Outlet) -> dict[str, Any] | None:
         """Return what an outlet draws, None if it has no meter."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered, PDUDriver, hook
 from pdudaemon.drivers.network import tcp_port
 from pdudaemon.drivers.readings import OutletReading, quantity
 from pdudaemon.errors import PermanentError, TransientError
@@ -42,6 +42,10 @@ class UbiquitiMFi(PDUDriver):
     sshkey = Setting(text, "", "file with the private key (else those of the daemon's user)")
     verify_hostkey = Setting(boolean, True, "refuse a host key that is not known, instead of warning")
     known_hosts = Setting(text, "", "file with the known host keys (else that of the daemon's user)")
+
+    @hook
+    def lacks(self) -> str:
+        return ssh.missing()
 
     def port_interaction(self, command: str, port_number: int) -> None:
         self._run(f"sh -c 'echo {_VALUES[command]} > /proc/power/relay{port_number:d}'")

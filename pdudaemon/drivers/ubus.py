@@ -23,10 +23,13 @@ from typing import Any
 from pdudaemon.drivers.driver import Named
 from pdudaemon.drivers.network import WebDevice
 from pdudaemon.drivers.readings import Identity, OutletReading, label, quantity
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.drivers.recognition import Recognised, place_of
+from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client
+from pdudaemon.transports.pages import Pages, object_of
 
 _NOBODY = "0" * 32
 _LAN = "lan"
@@ -60,6 +63,27 @@ def _state(source: str, name: str, port: object) -> State:
     return _STATES.get(status.lower(), State.ON)
 
 
+def _outlets(source: str, ports: Mapping[str, Any]) -> list[OutletReading]:
+    return [
+        OutletReading(
+            _spelled(name),
+            name,
+            _state(source, name, port),
+            watts=quantity(port.get("consumption")) if isinstance(port, dict) else None,
+        )
+        for name, port in ports.items()
+        if re.fullmatch(rf"{_LAN}\w{{1,100}}", name, re.ASCII)
+    ]
+
+
+def _identity(info: Mapping[str, Any]) -> Identity:
+    return Identity(firmware=label(info.get("firmware")) or "")
+
+
+def _question(session: str, thing: str, method: str, words: Mapping[str, Any]) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 1, "method": "call", "params": [session, thing, method, words]}
+
+
 class Ubus(WebDevice):
     """Each call is a request of its own; a login is one more."""
 
@@ -80,21 +104,22 @@ class Ubus(WebDevice):
         return _state(source, name, ports[name])
 
     def read_outlets(self) -> list[OutletReading]:
-        source, ports = self._ports_told()
-        return [
-            OutletReading(
-                _spelled(name),
-                name,
-                _state(source, name, port),
-                watts=quantity(port.get("consumption")) if isinstance(port, dict) else None,
-            )
-            for name, port in ports.items()
-            if re.fullmatch(rf"{_LAN}\w{{1,100}}", name, re.ASCII)
-        ]
+        return _outlets(*self._ports_told())
 
     def identify(self) -> Identity:
         _, info = self._call("poe", "info", {})
-        return Identity(firmware=label(info.get("firmware")) or "")
+        return _identity(info)
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one if the unauthenticated session may look."""
+        result = object_of(pages.post("/ubus", _question(_NOBODY, "poe", "info", {}))).get("result")
+        if not (isinstance(result, list) and len(result) > 1 and result[0] == 0 and isinstance(result[1], dict)):
+            return None
+        info = result[1]
+        ports = info.get("ports")
+        outlets = _outlets(address, ports) if isinstance(ports, dict) else []
+        return Recognised({"driver": "ubus", **place_of(pages)}, _identity(info), outlets) if outlets else None
 
     def _ports_told(self) -> tuple[str, Mapping[str, Any]]:
         """Return whose answer it is, as errors begin, and what it says of the ports by name."""
@@ -116,7 +141,7 @@ class Ubus(WebDevice):
         return self._post(session, thing, method, words)
 
     def _post(self, session: str, thing: str, method: str, words: Mapping[str, Any]) -> tuple[str, Any]:
-        question = {"jsonrpc": "2.0", "id": 1, "method": "call", "params": [session, thing, method, words]}
+        question = _question(session, thing, method, words)
         response = Client(self.host, self.deadline).request("POST", "/ubus", json=question)
         source = f"{response.source}, {thing} {method}"
         match response.json():
@@ -131,6 +156,6 @@ class Ubus(WebDevice):
             case _:
                 raise TransientError(f"{source}: the answer is not one of ubus")
         if (thing, code) == ("session", _PERMISSION_DENIED):
-            raise PermanentError(f"login refused by {response.source}")
+            raise LoginRefused(f"login refused by {response.source}")
         kind = TransientError if code in _MAY_PASS else PermanentError
         raise kind(f"{source}: {' '.join(why.split())[:100]} ({code})")

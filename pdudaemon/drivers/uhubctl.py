@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered, PDUDriver, hook
 from pdudaemon.drivers.readings import Identity, OutletReading, label, stated
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
@@ -53,6 +53,10 @@ class UHubCtl(PDUDriver):
         Kind("location of a hub", _location), "", "where the hub is, as `uhubctl` prints it (`1-2.4.4`)", required=True
     )
 
+    @hook
+    def lacks(self) -> str:
+        return programs.missing("uhubctl", _FOLDERS)
+
     def port_interaction(self, command: str, port_number: int) -> None:
         found = self._state(self._run("--ports", str(port_number), "--action", command), port_number)
         if found != command:
@@ -74,10 +78,10 @@ class UHubCtl(PDUDriver):
 
     def _run(self, *which: str) -> str:
         """Run uhubctl, for some ports if they are named; return what it printed."""
-        path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_FOLDERS])
-        program = shutil.which("uhubctl", path=path)
-        if program is None:
-            raise PermanentError("the program uhubctl, which this driver needs, is not installed")
+        if lacking := self.lacks():
+            raise PermanentError(lacking)
+        program = shutil.which("uhubctl", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_FOLDERS]))
+        assert program is not None
         words = [program, "--location", self.location, *which]
         output = programs.run(words, self.deadline, hold=self.lock_fd)
         if output.status != 0:

@@ -42,6 +42,11 @@ def _device_name(pdu: PDUConfig) -> str:
     return pdu.options.lock or pdu.name
 
 
+def device_path(pdu: PDUConfig, locks: Path) -> Path:
+    """Return the lock file of the device that a PDU is."""
+    return locks / _file_name(_device_name(pdu))
+
+
 class Fleet:
     """``pdus`` and ``runners`` by name: those configured, and those not any more that have not ended what they have.
 
@@ -153,7 +158,7 @@ class Fleet:
         name = _device_name(pdu)
         device = self.devices.get(name)
         if device is None:
-            device = self.devices[name] = Device(None if self._locks is None else self._locks / _file_name(name))
+            device = self.devices[name] = Device(None if self._locks is None else device_path(pdu, self._locks))
         device.remember()
         return device
 

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -31,6 +33,7 @@ from pdudaemon.transports.deadline import Deadline
 OUTPUT_LIMIT = 65536
 _DISK_LIMIT = 64 * OUTPUT_LIMIT
 _TERMINATE_GRACE = 1.0
+_PLAIN_WORD = re.compile(r"[\w./-]+")
 _SLICE = 0.1  # seconds between two looks at how much was printed
 
 _live: set[int] = set()
@@ -116,6 +119,25 @@ def run(
     deadline.remaining()
     with started(command, hold=hold, environment=environment, folder=folder, apart=apart, told=told) as program:
         return program.finish(deadline)
+
+
+def missing(program: str, folders: Iterable[str] = ()) -> str:
+    """Say that a program is not installed, where it is not; it may be in some ``folders`` beside those of the path."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *folders])
+    found = shutil.which(program, path=path)
+    return "" if found else f"the program {program}, which this driver needs, is not installed"
+
+
+def unknown_to_shell(text: str, deadline: Deadline) -> str:
+    """Say that the shell knows no command of the name with which a text of it begins; empty if it does, or may.
+
+    Only a plain word is asked for: what the shell would have to expand first is not looked at. Raises: as `run`.
+    """
+    word = next(iter(text.split()), "")
+    if not _PLAIN_WORD.fullmatch(word):
+        return ""
+    ended = run(["/bin/sh", "-c", 'command -v -- "$1"', "sh", word], deadline)
+    return "" if ended.status == 0 else f"the shell knows no command {word}"
 
 
 @contextlib.contextmanager

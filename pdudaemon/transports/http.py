@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any, Self, cast
 
-from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.httplogin import authorization, challenges
 from pdudaemon.transports.tcp import Connection, PinnedContext, Stream, in_words
@@ -110,7 +110,7 @@ class Client:
         password: str = "",
         secure: ssl.SSLContext | None = None,
     ) -> None:
-        self._host, self._port = _split(address, port)
+        self._host, self._port = split(address, port)
         self._deadline = deadline
         self._username = username
         self._password = password
@@ -249,7 +249,7 @@ class Client:
         status = response.status
         if status in (401, 403):
             why = "" if logged_in or status == 403 else ": it asks for a user name and a password"
-            return PermanentError(f"login refused by {response.source} ({status}){why}")
+            return LoginRefused(f"login refused by {response.source} ({status}){why}")
         if 300 <= status < 400:
             to = response.headers.get("Location", "nowhere").partition("?")[0]
             return PermanentError(f"{response.source}: redirected to {to} ({status})")
@@ -300,7 +300,8 @@ class _Incoming(io.RawIOBase):
         return len(data)
 
 
-def _split(address: str, port: int) -> tuple[str, int]:
+def split(address: str, port: int) -> tuple[str, int]:
+    """Return host and port of an address that may have a port of its own. Raises: PermanentError."""
     found = _ADDRESS.fullmatch(address)
     if found and int(found[3] or 1) in range(1, 65536):
         return found[1] or found[2], int(found[3] or port)

@@ -34,6 +34,8 @@ class Shelly(WebDevice):
         self.status = 500
 
     def answer(self, request: Request) -> Answer:
+        if (request.method, request.target) == ("GET", "/shelly"):  # for anybody
+            return Answer(200, json.dumps({**self.info(), "auth_en": bool(self.password)}))
         password = "changed" if self.mood is Mood.WRONG_PASSWORD else self.password
         if self.password and not let_in(request, SOURCE, "SHA-256", "admin", password):
             return challenge(SOURCE, "SHA-256")

@@ -122,7 +122,7 @@ def test_list_drivers(program: Daemon) -> None:
     assert {"dummy", "localcmdline"} <= set(program.run("--list-drivers").stdout.split())
     one: Any = program.run("--list-drivers", "localcmdline")
     assert "cmd_status" in one.stdout and "retries" in one.stdout
-    wrong = program.run("--list-drivers", "localcmdlin")
+    wrong = program.run("--list-drivers", "localcmdlnie")
     assert wrong.returncode == 2 and "did you mean 'localcmdline'?" in wrong.stderr
 
 

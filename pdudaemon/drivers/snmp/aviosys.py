@@ -12,7 +12,7 @@ state is read back until it is as asked. An outlet that the device does not have
 
 from __future__ import annotations
 
-from pdudaemon.drivers.snmpoutlet import OutletRow, SNMPDriver
+from pdudaemon.drivers.snmpoutlet import Labels, OutletRow, SNMPDriver
 
 
 class IP9258(SNMPDriver):
@@ -20,6 +20,14 @@ class IP9258(SNMPDriver):
 
     models = {
         "ip9258": OutletRow(
-            control="1.3.6.1.4.1.92.58.2.{n}.0", on=1, off=0, outlets=8, version="1", community="public", lags=True
+            about="Aviosys IP Power 9258",
+            control="1.3.6.1.4.1.92.58.2.{n}.0",
+            on=1,
+            off=0,
+            outlets=8,
+            version="1",
+            community="public",
+            lags=True,
+            labels=Labels("Aviosys"),
         )
     }

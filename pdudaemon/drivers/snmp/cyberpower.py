@@ -28,6 +28,7 @@ _OUTLETS = OutletRow(
     version="1",
     lags=True,
     about="CyberPower PDU81001, PDU41001",
+    labels=Labels("CyberPower"),
     name=f"{_EPDU_OUTLET}.5.1.1.2.{{n}}",
     bulk=False,
 )

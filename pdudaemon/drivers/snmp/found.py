@@ -15,10 +15,17 @@ costs nothing and says more: it refuses a port before any byte is sent.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pdudaemon.drivers.driver import registered
+from pdudaemon.drivers.readings import Identity
+from pdudaemon.drivers.recognition import Recognised
+from pdudaemon.drivers.snmpfinder import fitting, introduced
 from pdudaemon.drivers.snmpoutlet import SNMPDriver
 from pdudaemon.drivers.snmprow import OutletRow
+from pdudaemon.errors import DeviceTimeout
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.snmp import Agent, Community
 
 
 class FoundOut(SNMPDriver):
@@ -35,3 +42,32 @@ def known() -> list[tuple[str, OutletRow]]:
     families = {driver: driver.models for driver in registered.values() if issubclass(driver, SNMPDriver)}
     rows = [pair for driver, models in families.items() if driver is not FoundOut for pair in models.items()]
     return [(word, row) for word, row in rows if any(each.systems for each in row.variants or (row,))]
+
+
+_PATIENCE = 2.0  # seconds for one answer; an agent that has v1 alone, or another community, says nothing
+_USUAL_PORT = 161
+
+
+def recognised(host: str, port: int | None, community: str, deadline: Deadline) -> Recognised | None:
+    """Return the device at an address as its agent tells it to who knows a community for reading, for ``--probe``.
+
+    Nothing is SET. None: it answers neither v2c nor v1. Raises: PermanentError, saying who it is, if no row fits.
+    """
+    for version in ("2c", "1"):
+        agent = Agent(host, port or _USUAL_PORT, Community(community, version), _PATIENCE)
+        try:
+            system = introduced(agent, deadline)
+        except DeviceTimeout:
+            continue
+        found = fitting(known(), agent, deadline, system)
+        settings: dict[str, str | int] = {"driver": found.word}
+        if version == "1" and found.row.version != "1":
+            settings["version"] = version
+        if port is not None:
+            settings["snmpport"] = port
+        asked = {**settings, "version": version, "community": community, "snmptimeout": _PATIENCE}
+        made: SNMPDriver = registered[found.word](host, asked)
+        made.deadline = deadline
+        identity = made.identify() or Identity(found.row.labels.maker)
+        return Recognised(settings, replace(identity, driver=""), made.read_outlets())
+    return None

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: MIT
+"""``pdudaemon --probe``: which driver fits, as configuration that is one; nothing is switched and no login is tried."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdudaemon.cli import main
+from pdudaemon.config import reader
+from pdudaemon.drivers import strategies
+from pdudaemon.drivers.anel import told_by_udp
+from pdudaemon.errors import ConfigError
+from pdudaemon.power import State
+from pdudaemon.probing import MOST, ask, expand, recognisers
+from pdudaemon.transports.deadline import Deadline
+from tests import devices
+from tests.devices import (
+    anel,
+    devantecheth,
+    esphome,
+    homeassistant,
+    intellinet,
+    ip9850,
+    lindy,
+    netio4,
+    netiojson,
+    shelly,
+    snmprows,
+    tasmota,
+    tplink,
+    ubus,
+)
+from tests.devices.base.device import Device, Mood
+from tests.devices.base.snmp import COMMUNITY, Agent
+from tests.devices.base.web import Answer as Page
+from tests.devices.base.web import WebDevice
+from tests.support.ports import free_ports
+from tests.support.snmpmessage import SET
+
+
+@pytest.fixture
+def probed(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str, Any], str]]:
+    """Return what runs the program; that returns its exit code, its configuration, and what it says to people."""
+
+    def run(*words: str) -> tuple[int, dict[str, Any], str]:
+        code = main(["--probe", *words])
+        written = capsys.readouterr()
+        return code, json.loads(written.out), written.err
+
+    return run
+
+
+def checked(pdus: dict[str, Any], folder: Path) -> None:
+    """Hold a configuration against ``--check``."""
+    path = folder / "pdudaemon.conf"
+    path.write_text(json.dumps({"daemon": {}, "pdus": pdus}))
+    conf = reader.load(str(path), checking=True)
+    assert (conf.faults, conf.warnings) == ((), ())
+    assert conf.pdus.keys() == pdus.keys()
+
+
+def logins(device: WebDevice) -> list[str]:
+    """Return what of the requests that a device was sent is, or has, a login."""
+    found = [request.headers["authorization"] for request in device.requests if "authorization" in request.headers]
+    words = ("pass=", "password=", "user=", "Sw_", "turn_", "newSession", '"login"')
+    return found + [
+        word for request in device.requests for word in words if word in request.target or word.encode() in request.body
+    ]
+
+
+KNOWN = [name for name in snmprows.NAMES if snmprows.facts(name).object_id or name == "dli_snmp"]
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_device_of_a_row(name: str, tmp_path: Path) -> None:
+    table = snmprows.facts(name)
+    if name == "dli_snmp":
+        table = replace(table, object_id="")
+    with snmprows.AGENTS.get(name, Agent)(table=table) as agent:
+        before, port = dict(agent.outlets), agent.port
+        answer = ask(f"127.0.0.1:{port}", [COMMUNITY])
+        assert agent.outlets == before and SET not in {pdu.tag for pdu in agent.pdus}
+    (found,) = answer.found
+    assert found.settings["driver"] == name
+    assert (found.settings["community"], found.settings["snmpport"]) == (COMMUNITY, port)
+    checked({"127.0.0.1": dict(found.settings)}, tmp_path)
+    assert {each.port: each.state for each in found.outlets} == dict.fromkeys(before, State.OFF)
+    if table.name:
+        assert found.outlets[0].name == f"Outlet {found.outlets[0].port.rpartition('.')[2]}"
+
+
+def test_an_agent_that_has_v1_alone(tmp_path: Path) -> None:
+    class Old(Agent):
+        def _answer(self, data: bytes) -> bytes | None:
+            answer = super()._answer(data)
+            return answer if self.versions[-1] == 0 else None
+
+    with Old(table=snmprows.facts("apc_rpdu2")) as agent:
+        (found,) = ask(f"127.0.0.1:{agent.port}", ["wrong", COMMUNITY]).found
+    assert found.settings["driver"] == "apc_rpdu2" and found.settings["version"] == "1"
+    checked({"127.0.0.1": dict(found.settings)}, tmp_path)
+
+
+def test_an_agent_of_another_kind() -> None:
+    with Agent() as agent:  # has outlets, and does not say what it is
+        answer = ask(f"127.0.0.1:{agent.port}", [COMMUNITY])
+    assert not answer.found and "no driver is known for its outlets (sysObjectID empty" in answer.strangers[0]
+
+
+def without_login(device: Any) -> Any:
+    device.login = ""
+    return device
+
+
+WEB: dict[str, tuple[Callable[[], AbstractContextManager[Any]], dict[str, Any], int]] = {
+    "shelly": (shelly.Shelly, {"driver": "shelly_gen2"}, 4),
+    "tasmota": (lambda: tasmota.Tasmota(4), {"driver": "tasmota", "port_count": 4}, 4),
+    "tasmota of one relay": (lambda: tasmota.Tasmota(1), {"driver": "tasmota"}, 1),
+    "netio": (lambda: without_login(netiojson.Netio()), {"driver": "netiojson"}, 4),
+    "netio of eight": (
+        lambda: without_login(netiojson.Netio(outputs=8)),
+        {"driver": "netiojson", "number_of_outputs": 8},
+        8,
+    ),
+    "esphome": (esphome.ESPHome, {"driver": "esphome-http"}, 3),
+    "lindy": (lindy.IPower, {"driver": "LindyIPowerClassic8"}, 8),
+    "intellinet": (intellinet.Intellinet, {"driver": "intellinet"}, 8),
+    "ip9850": (lambda: ip9850.IPPower(password=""), {"driver": "ip9850"}, 4),
+    "ubus": (ubus.Switch, {"driver": "ubus"}, 8),
+}
+LOCKED: dict[str, tuple[Callable[[], AbstractContextManager[Any]], dict[str, Any], str]] = {
+    "shelly": (lambda: shelly.Shelly(password="x"), {"driver": "shelly_gen2"}, "password"),
+    "tasmota": (lambda: tasmota.Tasmota(1, password="x"), {"driver": "tasmota"}, "user name and password"),
+    "old tasmota": (lambda: tasmota.Tasmota(1, password="x", old=True), {"driver": "tasmota"}, "port_count"),
+    "anel": (lambda: anel.Anel("P"), {"driver": "anel_netpwrctrlpro"}, "user name and password"),
+    "home assistant": (homeassistant.HomeAssistant, {"driver": "home-assistant-http", "api_key": "CHANGE-ME"}, "token"),
+}
+
+
+@pytest.mark.parametrize("kind", WEB)
+def test_a_web_device_without_a_login(
+    kind: str, tmp_path: Path, probed: Callable[..., tuple[int, dict[str, Any], str]]
+) -> None:
+    make, settings, count = WEB[kind]
+    with make() as device:
+        before = dict(device.outlets)
+        code, pdus, said = probed(f"127.0.0.1:{device.port}", "--community", "")
+        assert code == 0 and device.outlets == before and logins(device) == []
+    assert settings.items() <= pdus["127.0.0.1"].items() and str(device.port) in str(pdus)
+    assert f"127.0.0.1:{device.port}: {settings['driver']}" in said and f", {count} outlets" in said
+    assert said.count("\n  ") == count and "to be added" not in said
+    checked(pdus, tmp_path)
+    made = strategies.find(settings["driver"]).configured(pdus["127.0.0.1"])
+    assert all(made.canonical_port(port) for port in before)
+
+
+@pytest.mark.parametrize("kind", LOCKED)
+def test_a_web_device_with_a_login(
+    kind: str, tmp_path: Path, probed: Callable[..., tuple[int, dict[str, Any], str]]
+) -> None:
+    make, settings, wants = LOCKED[kind]
+    with make() as device:
+        before = dict(device.outlets)
+        code, pdus, said = probed(f"127.0.0.1:{device.port}", "--community", "")
+        assert code == 0 and device.outlets == before and logins(device) == []
+    assert settings.items() <= pdus["127.0.0.1"].items()
+    assert "to be added: " in said and wants in said.rpartition("to be added: ")[2]
+    checked(pdus, tmp_path)
+
+
+def test_one_page_behind_a_login_is_recognised_and_a_server_that_is_all_behind_one_is_not() -> None:
+    class Locked(WebDevice):
+        page = "/netio.json"
+
+        def answer(self, request: Any) -> Page:
+            return (
+                Page(401, headers=('WWW-Authenticate: Basic realm="x"',)) if request.target == self.page else Page(404)
+            )
+
+    class JAWS(Locked):
+        page = "/jaws/monitor/outlets"
+
+    for make, driver in ((Locked, "netiojson"), (JAWS, "servertechpro2")):
+        with make() as device:
+            (found,) = ask(f"127.0.0.1:{device.port}", []).found
+            assert found.settings["driver"] == driver and found.wants == "user name and password"
+            assert logins(device) == []
+    with netiojson.Netio() as device:
+        answer = ask(f"127.0.0.1:{device.port}", [])
+        assert not answer.found and "no driver recognises its web server" in answer.strangers[0]
+        assert logins(device) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "driver", "count"),
+    [
+        (lambda: tplink.Plug("lamp", "board"), "tplink", 2),
+        (tplink.Plug, "tplink", 1),
+        *((lambda name=name: devantecheth.Board(name), name, None) for name in devantecheth.NAMES),
+        (netio4.KShell, "netio4", 0),
+    ],
+)
+def test_a_device_with_a_protocol_of_its_own(make: Any, driver: str, count: int | None, tmp_path: Path) -> None:
+    with make() as device:
+        before = dict(device.outlets)
+        (found,) = ask(f"127.0.0.1:{device.port}", []).found
+        assert device.outlets == before
+        for login in (b"login", devantecheth.PASSWORD.encode(), netio4.PASSWORD.encode(), b"admin"):
+            assert login not in device.received
+    assert found.settings["driver"] == driver
+    assert len(found.outlets) == (len(before) if count is None else count)
+    checked({"127.0.0.1": dict(found.settings)}, tmp_path)
+
+
+FAMILIES = [
+    module
+    for found in pkgutil.iter_modules(devices.__path__)
+    if hasattr(module := importlib.import_module(f"tests.devices.{found.name}"), "NAMES")
+]
+LISTENING = {
+    name: family for family in FAMILIES for name in family.NAMES if "_snmp" not in name and family is not snmprows
+}
+
+
+@pytest.mark.parametrize("name", LISTENING)
+def test_no_device_is_switched_or_taken_for_another(name: str) -> None:
+    """Every fake that can be reached, as the contract has it, with its login in force, asked by every driver."""
+    with LISTENING[name].case(name, Mood.WELL) as case:
+        if (
+            name in ("modbustcp", "nut", "powerman")
+            or not isinstance(case.device, Device)
+            or not isinstance(getattr(case.device, "port", None), int)
+        ):
+            return
+        before = dict(case.device.outlets)
+        answer = ask(f"127.0.0.1:{case.device.port}", [])
+        assert case.device.outlets == before
+        assert not answer.faults
+        assert {strategies.find(str(each.settings["driver"])) for each in answer.found} <= {strategies.find(name)}
+        if isinstance(case.device, WebDevice):
+            assert logins(case.device) == []
+        for secret in case.secrets:
+            assert secret.encode() not in case.device.received
+
+
+def test_every_driver_that_recognises_is_tried_here() -> None:
+    tried = {settings["driver"] for _, settings, _ in (*WEB.values(), *LOCKED.values())}
+    tried |= {"tplink", "netio4", "servertechpro2", *devantecheth.NAMES}
+    assert {*recognisers()} == {strategies.find(name) for name in tried}
+
+
+def test_sockets_are_told_by_udp() -> None:
+    said = "NET-PwrCtrl:NET-CONTROL    :192.0.2.5:255.255.255.0:192.0.2.1:0.4.163.10.9.107:Nr. 1,1:board: 7,0:Nr. 3,0"
+    with socket.socket(type=socket.SOCK_DGRAM) as device:
+        device.bind(("127.0.0.1", 0))
+
+        def answer() -> None:
+            asked, sender = device.recvfrom(100)
+            device.sendto(said.encode() if asked == b"wer da?\r\n" else b"?", sender)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        told = told_by_udp("127.0.0.1", Deadline(10), (device.getsockname()[1], 0))
+        answering.join()
+    assert [(each.port, each.name, each.state) for each in told] == [
+        ("1", "Nr. 1", State.ON),
+        ("2", "7", State.OFF),
+        ("3", "Nr. 3", State.OFF),
+    ]
+
+
+def test_what_does_not_answer_is_told_in_one_line(probed: Callable[..., tuple[int, dict[str, Any], str]]) -> None:
+    one, other = free_ports(2)
+    code, pdus, said = probed(f"127.0.0.1:{one}", f"127.0.0.1:{other}", "--community", "")
+    assert (code, pdus) == (1, {})
+    assert said == f"pdudaemon: no answer from 127.0.0.1:{one}, 127.0.0.1:{other}\n"
+
+
+def test_several_at_a_time_of_which_each_has_its_own_line(
+    tmp_path: Path, probed: Callable[..., tuple[int, dict[str, Any], str]]
+) -> None:
+    with ExitStack() as stack:
+        plug = stack.enter_context(shelly.Shelly())
+        agent = stack.enter_context(Agent(table=snmprows.facts("raritan_px2")))
+        secret = tmp_path / "community"
+        secret.write_text(f"{COMMUNITY}\n")
+        words = (f"127.0.0.1:{plug.port}", f"localhost:{agent.port}")
+        code, pdus, said = probed(*words, "--community", f"@{secret}")
+    assert code == 0 and {name: each["driver"] for name, each in pdus.items()} == {
+        "127.0.0.1": "shelly_gen2",
+        "localhost": "raritan_px2",
+    }
+    checked(pdus, tmp_path)
+    assert f"{words[1]}: raritan_px2, Raritan, 4 outlets\n  1  Outlet 1  off  1201 W\n" in said
+
+
+def test_addresses() -> None:
+    assert expand(["192.0.2.[1-3]", "pdu[08-10].lab", "192.0.2.2"]) == [
+        *("192.0.2.1", "192.0.2.2", "192.0.2.3", "pdu08.lab", "pdu09.lab", "pdu10.lab"),
+    ]
+    assert expand(["192.0.2.0/30", "2001:db8::/126"])[:2] == ["192.0.2.1", "192.0.2.2"]
+    assert expand(["2001:db8::5", "[2001:db8::6]", "[2001:db8::7]:8080", "pdu[1-2]:81"]) == [
+        *("2001:db8::5", "2001:db8::6", "[2001:db8::7]:8080", "pdu1:81", "pdu2:81"),
+    ]
+    for word, fault in {
+        "10.0.0.0/8": f"'10.0.0.0/8' has more than {MOST} addresses",
+        "pdu[1-2000]": f"more than {MOST} addresses at a time",
+        "192.0.2.0/33": "192.0.2.0/33",
+        "pdu[1-": "bracket",
+        "pdu:99999": "99999 is not a port",
+        "http://pdu/": "http://pdu/",
+    }.items():
+        with pytest.raises(ConfigError) as error:
+            expand([word])
+        assert fault in str(error.value) and str(error.value).startswith("--probe: ")
