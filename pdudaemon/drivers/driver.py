@@ -219,7 +219,7 @@ class PDUDriver:
         return None
 
     def handle(self, request: str, port_number: Any) -> State | None:
-        """Carry out ``on``, ``off``, ``reboot`` or ``status``; ``port_number`` is an int for canonical digits.
+        """Carry out ``on``, ``off``, ``reboot``, ``shutdown`` or ``status``; a port of canonical digits is an int.
 
         For a class written for the existing daemon it is what that would give: an int over TCP, else the text as given.
         Return the state for ``status``, else None. Raises: anything; see `pdudaemon.errors` for what each means.
@@ -233,6 +233,8 @@ class PDUDriver:
             state = self.port_status(port_number)
         elif request == "reboot":
             self.port_reboot(port_number)
+        elif request == "shutdown":
+            self.port_shutdown(port_number)
         else:
             raise UnknownCommandException(f"unknown command {request!r}")
         self._cleanup()
@@ -289,6 +291,13 @@ class PDUDriver:
     def port_reboot(self, port_number: Any) -> None:
         """Let the device restart the port by itself (a BMC, a cloud). Not redone after a crash of the daemon."""
         raise UnknownCommandException(f"the driver {type(self).__name__} has no 'reboot' of its own")
+
+    def port_shutdown(self, port_number: Any) -> None:
+        """Ask what is behind the port to go down in order, where the device can; return when the device has said so.
+
+        What hears it may take minutes, or not listen: a look at the state tells.
+        """
+        raise UnknownCommandException(f"the driver {type(self).__name__} has no 'shutdown'")
 
     def _ports(self) -> Ports:
         ports = type(self).ports  # of a class written for the existing daemon, whatever it is

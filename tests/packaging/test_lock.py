@@ -37,7 +37,7 @@ def test_it_has_what_setup_cfg_asks_for(lock: Path) -> None:
     if lock is RUN:
         wanted = [
             SETUP["options"]["install_requires"],
-            *(extras[name] for name in ("snmp-privacy", "usb", "openflight")),
+            *(extras[name] for name in ("snmp-privacy", "ipmi", "usb", "openflight")),
         ]
     pinned = newest.pins(lock.read_text())
     assert "setuptools" in pinned

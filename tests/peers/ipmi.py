@@ -6,9 +6,11 @@ It speaks lanplus with cipher suite 3 only.
 
 from __future__ import annotations
 
+import select
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,3 +121,36 @@ user 2 true "{user}" "{password}" admin 10 none md2 md5 straight
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def overheard(port: int) -> Iterator[tuple[int, list[bytes]]]:
+    """Stand between a client and a BMC; yield the port for the client, and what the client has sent."""
+    sent: list[bytes] = []
+    (here,) = free_ports(1, socket.SOCK_DGRAM)
+    closing = threading.Event()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outer,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inner,
+    ):
+        outer.bind(("127.0.0.1", here))
+        inner.connect(("127.0.0.1", port))
+
+        def relay() -> None:
+            client: tuple[str, int] | None = None
+            while not closing.is_set():
+                for ready in select.select([outer, inner], [], [], 0.05)[0]:
+                    if ready is outer:
+                        packet, client = outer.recvfrom(4096)
+                        sent.append(packet)
+                        inner.send(packet)
+                    elif client:
+                        outer.sendto(inner.recv(4096), client)
+
+        thread = threading.Thread(target=relay)
+        thread.start()
+        try:
+            yield here, sent
+        finally:
+            closing.set()
+            thread.join()
