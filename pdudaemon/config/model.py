@@ -36,6 +36,7 @@ from pdudaemon.settings import (
 PROTOCOLS = ("tcp", "http", "both")
 LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR")
 LONGEST_WAIT = 86400.0
+BY_NAME = "name:"  # what a port begins with that is spelled by the name which the device has for it
 MOST_FOUND = 4096  # targets that are remembered
 
 
@@ -123,14 +124,25 @@ class PDUConfig:
         """Whether the state of its ports can be read from the device."""
         return self.traits.reads_state
 
+    def called(self, port: str) -> str:
+        """Return the name by which a port is spelled, empty if it is not."""
+        by_name = self.traits.stable_names and port.startswith(BY_NAME)
+        return " ".join(port.removeprefix(BY_NAME).split()) if by_name else ""
+
     def outlet(self, port: str | int) -> Outlet:
-        """Return the outlet that a port, spelled in any way, names. Raises: RequestError if there is none."""
+        """Return the outlet that a port, spelled in any way, names. Raises: RequestError if there is none.
+
+        One that is spelled by its name on the device stays so: only the running daemon knows these.
+        """
         if self.driver is None:
             raise RequestError(f"{self.name}: disabled by its configuration: {self.fault}")
+        if name := self.called(str(port)):
+            return Outlet(self.name, f"{BY_NAME}{name}")
         try:
             canonical = self.traits.canonical_port(str(port))
         except ValueError as error:
-            raise RequestError(f"{self.name}: {without(self.secrets, str(error))}") from None
+            named = "; it has no names for outlets that are sure to stay" if str(port).startswith(BY_NAME) else ""
+            raise RequestError(f"{self.name}: {without(self.secrets, str(error))}{named}") from None
         return Outlet(self.name, canonical, port if self.traits.legacy else None)
 
 
@@ -224,6 +236,11 @@ class Config:
         for group in expanded(groups, nodes=self.groups):
             found += members(group)
         return list(dict.fromkeys(found)), missing
+
+    def called(self, outlet: Outlet) -> str:
+        """Return the name on the device by which an outlet is spelled, empty if it is by its port."""
+        pdu = self.pdus.get(outlet.pdu) if outlet.port.startswith(BY_NAME) else None
+        return "" if pdu is None else pdu.called(outlet.port)
 
     @functools.cached_property
     def nodes_at(self) -> Mapping[Outlet, tuple[str, ...]]:

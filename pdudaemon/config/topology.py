@@ -26,7 +26,7 @@ OPENFLIGHT = Path("/opt/flight/etc/power-server/topology.yaml")
 """Where OpenFlight Power itself keeps the file."""
 
 COMMANDS = ("power_on", "power_off", "restart", "status", "read")
-OPTIONS = ("timeout", "retries", "retrydelay", "verify", "min_interval")
+OPTIONS = ("timeout", "retries", "retrydelay", "verify", "min_interval", "refresh", "poll")
 """Keys of `PDUOptions` that a platform and a node may have. A variable of the platform by such a name is a variable."""
 
 _PLATFORM_KEYS = (*COMMANDS, "variables", "status_off_exit_code", "status_transient_exit_code", "parallel", *OPTIONS)

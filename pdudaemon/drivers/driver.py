@@ -263,7 +263,11 @@ class PDUDriver:
         """
         if (ports := self._ports().every(self)) is None:
             raise PermanentError("this device does not say which outlets it has")
-        return [OutletReading(port, state=as_state(self.handle("status", int(port)))) for port in ports]
+        found = []
+        for port in ports:
+            self.deadline.pause(0)  # between two exchanges, whoever wants to switch comes first
+            found.append(OutletReading(port, state=as_state(self.handle("status", int(port)))))
+        return found
 
     def read_inlets(self) -> list[InletReading]:
         """Read what comes in, whole and in parts. Raises: as `port_interaction`. Empty: the device does not measure."""

@@ -36,6 +36,7 @@ class Traits:
     reads_state: bool = False
     reads_outlets: bool = False
     stable_names: bool = False
+    ports: tuple[str, ...] = ()  # all that there are, as far as that is known without asking the device
     legacy: bool = False  # written for the existing daemon: it gets ports as they were given
     restarts: bool = False
     pool: tuple[str, int] | None = None
@@ -80,12 +81,16 @@ def traits(driver: type[PDUDriver], settings: Mapping[str, Any]) -> Traits:
             raise _wrong(found, "name and a number from 1 on")
         return str(name), int(most)
 
+    def ports() -> tuple[str, ...]:
+        return () if legacy(driver) else tuple(options._ports().every(options) or ())
+
     reads_state = _asked("reads_state", lambda: bool(asked("reads_state")()))
     reads_outlets = _asked("reads_outlets", lambda: bool(asked("reads_outlets")()))
     return Traits(
         reads_state,
         reads_outlets and (reads_state or driver.read_outlets is not PDUDriver.read_outlets),
         not legacy(driver) and driver.stable_names is True,
+        _asked("ports", ports),
         legacy(driver),
         _asked("restarts", lambda: bool(asked("restarts")())),
         _asked("pool", pool),

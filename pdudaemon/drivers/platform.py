@@ -56,7 +56,7 @@ class Platform(PDUDriver):
     """A machine behind four scripts."""
 
     models = {"platform": None}
-    defaults = {"retries": 1, "timeout": 50.0}
+    defaults = {"retries": 1, "timeout": 50.0, "refresh": 300.0}  # each reading is a process, or several
 
     platform = Setting(text, "", "name of the kind of machine, for people and for `parallel`")
     power_on = Setting(text, "", "shell script that switches the machine on")

@@ -20,6 +20,7 @@ from pdudaemon.engine.lanes import Lanes
 from pdudaemon.engine.queries import Queries
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.storerows import names_of
+from pdudaemon.engine.surveys import Surveys
 from pdudaemon.engine.waiting import Waiting
 from pdudaemon.errors import Busy, KeyUsed, Locked, PDUDaemonError, RequestEnded, StoreError
 from pdudaemon.power import Action, Command, Phase, Request, Submission
@@ -36,7 +37,15 @@ class Acceptance:
     """``config`` is replaced by a reload, with the lock held."""
 
     def __init__(
-        self, config: Config, clock: Clock, store: Store, lock: Waiting, lanes: Lanes, fleet: Fleet, queries: Queries
+        self,
+        config: Config,
+        clock: Clock,
+        store: Store,
+        lock: Waiting,
+        lanes: Lanes,
+        fleet: Fleet,
+        queries: Queries,
+        surveys: Surveys,
     ) -> None:
         self.config = config
         self._clock = clock
@@ -45,6 +54,7 @@ class Acceptance:
         self._lanes = lanes
         self._fleet = fleet
         self._queries = queries
+        self._surveys = surveys
 
     def submit(self, wanted: Sequence[Submission], command: Command | None = None) -> Accepted:
         """Accept requests, in this order, as one transaction, with the command that they make up. Any thread.
@@ -73,11 +83,12 @@ class Acceptance:
     def _request(self, config: Config, wanted: Submission) -> Request | PDUDaemonError:
         """Return the request that is wanted, or why there can be none. Without the lock."""
         target = wanted.target
-        if target.found_in is not config:
-            try:
+        try:
+            if target.found_in is not config:
                 target = config.current(target)
-            except PDUDaemonError as error:
-                return error
+            target = self._surveys.resolved(target, config)
+        except PDUDaemonError as error:
+            return error
         if target.locked:
             return Locked(target.locked)
         if wanted.action is not Action.REBOOT:

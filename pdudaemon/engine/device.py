@@ -30,13 +30,14 @@ class Device:
 
     The dispatcher's are: ``stuck``, in words, which PDUs do not answer because of an action that does not come back;
     ``due``, when the action under way counts as such, infinite without one; and ``looked_at``, when that is looked at
-    next (both in monotonic seconds).
+    next (both in monotonic seconds). ``survey`` is set to have who reads all of the device come to an end.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.lock = threading.Lock()
         self.last_action = float("-inf")
         self.stuck = ""
+        self.survey: threading.Event | None = None
         self.due = self.looked_at = float("inf")
         self.kept = False  # the file is locked, though perhaps nothing acts
         self._path = path

@@ -24,12 +24,15 @@ from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.fleet import Fleet
+from pdudaemon.engine.inventory import Inventory
 from pdudaemon.engine.lanes import Lanes
 from pdudaemon.engine.queries import Queries, Query
 from pdudaemon.engine.records import LiveRecords
 from pdudaemon.engine.resumption import Resumption
 from pdudaemon.engine.runner import PDURunner
 from pdudaemon.engine.store import Store
+from pdudaemon.engine.survey import Survey
+from pdudaemon.engine.surveys import Surveys
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.engine.waiting import Waiting, became, not_done
 from pdudaemon.errors import Busy, Conflict, DeviceError, DeviceTimeout, PDUDaemonError, StoreError
@@ -58,8 +61,10 @@ class Dispatcher:
         self._fleet = fleet = Fleet(config.pdus, locks, self._timetable, self._begin, self._end)
         self._lanes = lanes = Lanes(config.daemon, fleet, store, self._timetable, lock, clock, events)
         self._resumption = Resumption(lanes, fleet, store, clock)
-        self._queries = queries = Queries(config, lock, store, fleet)
-        self._acceptance = acceptance = Acceptance(config, clock, store, lock, lanes, fleet, queries)
+        self.inventory = inventory = Inventory(config, events, clock)
+        self.surveys = surveys = Surveys(config, fleet, inventory, lock, self._timetable, clock)
+        self._queries = queries = Queries(config, lock, store, fleet, surveys)
+        self._acceptance = acceptance = Acceptance(config, clock, store, lock, lanes, fleet, queries, surveys)
         self._acting: set[Device] = set()
         self._closed = False
 
@@ -78,6 +83,8 @@ class Dispatcher:
         with self._lock:
             for request in self._store.live():
                 self._resumption.resume(request)
+            self.inventory.remember(self._store.all_told())
+            self.surveys.change(self.config)
         self._timetable.start()
 
     def reload(self, config: Config) -> None:
@@ -95,6 +102,8 @@ class Dispatcher:
             self._resumption.resume_kept()
             for name in [*self._fleet.leaving]:
                 self._fleet.let_go(name, self._lanes.load[name])
+            self.inventory.change(config, self._fleet.state)
+            self.surveys.change(config)
             self.events.reload()
 
     def join(self, request: Request, waiter: Waiter) -> None:
@@ -144,7 +153,10 @@ class Dispatcher:
         with self._lock:
             self._fleet.closing = True
             self._queries.refuse(Busy("the daemon is stopping"))
-            while (self._lanes.leave_off(until) or self._acting) and (left := until - time.monotonic()) > 0:
+            self.surveys.refuse(Busy("the daemon is stopping"))
+            while self._lanes.leave_off(until) or self.surveys.others(self._acting):
+                if (left := until - time.monotonic()) <= 0:
+                    break
                 self._came_back.wait(left)
             self._closed = True
             for request in self._lanes.live.values():
@@ -180,17 +192,19 @@ class Dispatcher:
 
     # Called by the workers, without the lock.
 
-    def _begin(self, runner: PDURunner, job: Step | Query) -> bool:
+    def _begin(self, runner: PDURunner, job: Step | Query | Survey) -> bool:
         """Say whether a job is still wanted; from then on it acts."""
         with self._lock:
-            if isinstance(job, Query):
+            if isinstance(job, Survey):
+                wanted = self.surveys.begin(job, runner.device, runner.waiting)
+            elif isinstance(job, Query):
                 wanted = self._queries.begin(job) and not self._fleet.closing
             else:
                 wanted = job.stage is Stage.QUEUED and not (self._closed or (self._fleet.closing and not job.owed))
             if not wanted:
                 return False
             self._watch(runner.device, runner.pdu.options.timeout)
-            if isinstance(job, Query) or not self._lanes.begin(job):
+            if not isinstance(job, Step) or not self._lanes.begin(job):
                 return True
         return self._promise(runner, job)
 
@@ -226,14 +240,23 @@ class Dispatcher:
             self._watch(runner.device, runner.pdu.options.timeout)
         return True
 
-    def _end(self, runner: PDURunner, job: Step | Query, state: State | None, error: DeviceError | None) -> None:
+    def _end(
+        self, runner: PDURunner, job: Step | Query | Survey, state: State | None, error: DeviceError | None
+    ) -> None:
         """Take in what came of a job."""
+        if isinstance(job, Survey) and job.found is not None:
+            self.inventory.surveyed(job.outlet.pdu, job.known, job.found)
         with self._lock:
             self._came(runner.device)
+            if isinstance(job, Survey):
+                self.surveys.end(job, runner.device, error)
+                return
+            self.inventory.heard(job.outlet, self._fleet.state(job.outlet.pdu), state, error)
             if isinstance(job, Query):
                 self._queries.answer(job, error or Reading(state or State.UNKNOWN, "device", self._clock.wall()))
             elif not self._closed:
                 self._lanes.attempt_ended(job, error)
+                self.inventory.told(job.outlet, *job.request.switched[job.outlet])
                 if self._fleet.leaving:
                     self._let_go(job.outlet.pdu)
 
@@ -282,6 +305,7 @@ class Dispatcher:
         log.error("%s: stuck: an action has not come back from the device", device.stuck)
         trouble = DeviceTimeout(f"{device.stuck}: stuck: no answer, and it is not known whether the device acted")
         self._queries.refuse(trouble, sharing)
+        self.surveys.refuse(trouble, sharing)
         self._lanes.tell(sharing, trouble)
         self._tell_state(device)
 
@@ -289,4 +313,5 @@ class Dispatcher:
         """Publish how the PDUs are that are one device."""
         reason = "an action has not come back from the device" if device.stuck else ""
         for name in self._fleet.sharing(device):
-            self.events.pdu(name, self._fleet.state(name), reason, None)
+            known = self.inventory.pdu(name)
+            self.events.pdu(name, self._fleet.state(name), reason, None if known is None else known.reachable)

@@ -24,6 +24,7 @@ from pdudaemon.engine.pool import Pool
 from pdudaemon.engine.runner import Job, PDURunner
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.errors import Busy, PDUDaemonError
+from pdudaemon.power import Action
 
 log = logging.getLogger("pdud.dispatcher")
 
@@ -99,6 +100,8 @@ class Fleet:
     def send(self, job: Job) -> None:
         """Hand a job to the worker of its PDU, whose thread is started as soon as the machine has one for us."""
         runner = self.runners[job.outlet.pdu]
+        if runner.device.survey is not None and job.action is not Action.STATUS:
+            runner.device.survey.set()
         if not runner.put(job):
             self._start_later(runner)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pdudaemon.config.model import Config
+from pdudaemon.config.model import BY_NAME, Config
 from pdudaemon.power import Outlet, State
 
 
@@ -16,7 +16,8 @@ class Known(NamedTuple):
     """What is known of an outlet: watts, volts, amps, and watt-hours as the device counts them; None: not known.
 
     ``source`` is that of `pdudaemon.power.Reading`: ``device``, ``commanded`` or ``none``. ``time`` is when the state
-    became known, ``read`` when the device told the readings and the name (both in seconds since the epoch).
+    became known, ``read`` when the device told the readings and the name (both in seconds since the epoch). ``shown``:
+    the watts that those who watch were last told.
     """
 
     state: State = State.UNKNOWN
@@ -28,6 +29,7 @@ class Known(NamedTuple):
     amps: float | None = None
     watt_hours: float | None = None
     read: float | None = None
+    shown: float | None = None
 
 
 NOTHING = Known()
@@ -38,14 +40,24 @@ def age(time: float | None, now: float) -> float | None:
     return None if time is None else round(max(0.0, now - time), 3)
 
 
+def spellings(outlet: Outlet, known: Known) -> tuple[Outlet, ...]:
+    """Return an outlet as the configuration may spell it: by its port, and by its name on the device."""
+    return (outlet,) if known.name is None else (outlet, Outlet(outlet.pdu, f"{BY_NAME}{known.name}"))
+
+
+def nodes(outlet: Outlet, known: Known, config: Config) -> list[str]:
+    """Return the nodes that an outlet feeds."""
+    return [node for each in spellings(outlet, known) for node in config.nodes_at.get(each, ())]
+
+
 def record(outlet: Outlet, known: Known, config: Config, now: float) -> dict[str, Any]:
     """Return what is known of an outlet as it is told to clients; ``now`` in seconds since the epoch."""
-    lock = config.lock_of(outlet)
+    lock = next(filter(None, map(config.lock_of, spellings(outlet, known))), "")
     return {
         "pdu": outlet.pdu,
         "port": outlet.port,
         "name": known.name,
-        "nodes": [*config.nodes_at.get(outlet, ())],
+        "nodes": nodes(outlet, known, config),
         "locked": bool(lock),
         "reason": lock or None,
         "state": known.state.value,

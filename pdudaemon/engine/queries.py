@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pdudaemon.config.model import Config, PDUConfig
 from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.store import Store
+from pdudaemon.engine.surveys import Surveys
 from pdudaemon.engine.waiting import Waiting
 from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError
 from pdudaemon.power import Action, Outlet, Reading, State, Target, together
@@ -39,12 +40,13 @@ class Query:
 class Queries:
     """The questions not yet put to a device. ``config`` is replaced by a reload, with the dispatcher's lock held."""
 
-    def __init__(self, config: Config, lock: Waiting, store: Store, fleet: Fleet) -> None:
+    def __init__(self, config: Config, lock: Waiting, store: Store, fleet: Fleet, surveys: Surveys) -> None:
         self.config = config
         self.queued: Counter[str] = Counter()  # in the queue of each PDU, those that nobody waits for among them
         self._lock = lock
         self._store = store
         self._fleet = fleet
+        self._surveys = surveys
         self._pending: dict[Outlet, Query] = {}
 
     # Called without the lock.
@@ -54,9 +56,15 @@ class Queries:
 
         A state that cannot be read is what the outlet was last told to be.
         """
+        for look in looks:
+            try:
+                target = Target("", tuple(look.outlets))
+                look.outlets = self._surveys.resolved(target, self.config).outlets
+            except PDUDaemonError as error:
+                look.refuse(error)
         with self._lock:
             for look in looks:
-                for outlet in look.outlets:
+                for outlet in () if look.ended else look.outlets:
                     try:
                         if self._configured(outlet).traits.reads_state:
                             self._fleet.check(outlet.pdu, DeviceTimeout)
@@ -155,7 +163,7 @@ class Look:
         self.queries: list[Query] = []  # those put to devices; they belong to the dispatcher
         self._told = told
         self._answers: dict[Outlet, Answer] = {}
-        self._ended = False
+        self.ended = False
         self._lock = threading.Lock()
 
     def heard(self, outlet: Outlet, answer: Answer) -> None:
@@ -166,15 +174,23 @@ class Look:
                 return
         self._end(0)
 
+    def refuse(self, error: PDUDaemonError) -> None:
+        """Tell that nothing can be known. Any thread."""
+        with self._lock:
+            if self.ended:
+                return
+            self.ended = True
+        self._told(error)
+
     def late(self, seconds: float) -> None:
         """Make do with what has come within so many seconds. Any thread."""
         self._end(seconds)
 
     def _end(self, seconds: float) -> None:
         with self._lock:
-            if self._ended:
+            if self.ended:
                 return
-            self._ended = True
+            self.ended = True
         only = self.outlets[0] if len(self.outlets) == 1 else None
         late = DeviceTimeout(
             f"{only.pdu}: no answer within {seconds:g} s" if only else f"no answer within {seconds:g} s"

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from pdudaemon.config.model import PDUConfig
 from pdudaemon.drivers.driver import PDUDriver, as_state
 from pdudaemon.engine.device import KEPT, Device
+from pdudaemon.engine.survey import Survey
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
 from pdudaemon.settings import without
@@ -179,7 +180,9 @@ class PDURunner:
 
     def _act(self, job: Job, lock: int | None) -> State | None:
         """Let the driver act. Raises: DeviceError, in one line that names the PDU and shows no secret."""
-        deadline = Deadline(self.pdu.options.timeout, self._stopping)
+        survey = job if isinstance(job, Survey) else None
+        timeout = self.pdu.options.timeout
+        deadline = Deadline(timeout, self._stopping) if survey is None else survey.deadline(timeout)
         begin(deadline)
         kind = self.pdu.driver
         assert kind is not None, "a disabled PDU is never given a job"
@@ -190,6 +193,9 @@ class PDURunner:
                 self._driver = kind(self.pdu.name, copy.deepcopy(dict(self.pdu.settings)))
             self._driver.deadline = deadline
             self._driver.lock_fd = lock
+            if survey is not None:
+                survey.read(self._driver)
+                return None
             said = self._driver.handle(job.action.value, port)
             if self.pdu.options.verify and job.action in (Action.ON, Action.OFF):
                 self._driver.confirm(port, State(job.action.value))

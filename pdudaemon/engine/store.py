@@ -290,6 +290,10 @@ class Store:
         """
         return self._told.get(outlet)
 
+    def all_told(self) -> Mapping[Outlet, tuple[State, float]]:
+        """Return what all outlets were last told. Called before the start."""
+        return self._told
+
     def switched(self, request: Request, outlet: Outlet, state: State, when: float) -> None:
         """Remember what a request has told an outlet to be, and when, which its next `note` takes along.
 

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: MIT
+"""`Inventory`: what is known of each outlet and PDU, from the device or from what it was last told.
+
+Whoever looks takes what there is, without a lock and without waiting for a device. All that is learned of a PDU comes
+from its one worker, so nobody else writes; what is known of an outlet (`Known`) is replaced, never changed. What each
+outlet was last told comes from the store, and so outlives the daemon; what devices tell is asked for again.
+
+A device may tell anything: `MOST_OUTLETS` and `MOST_INLETS` of it are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from pdudaemon.config.model import Config, PDUConfig
+from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
+from pdudaemon.engine.clock import Clock
+from pdudaemon.engine.events import Events
+from pdudaemon.engine.outlets import NOTHING, Known, spellings
+from pdudaemon.errors import Busy, DeviceError, PermanentError, RequestError
+from pdudaemon.power import Outlet, State, Target
+from pdudaemon.settings import near
+
+log = logging.getLogger("pdud.inventory")
+
+MOST_OUTLETS = 2000
+MOST_INLETS = 200
+LEAST_CHANGE, LEAST_SHARE = 1.0, 0.05  # of watts, for them to be worth an event
+
+
+class NamesUnknown(Busy):
+    """What a PDU calls its outlets is not known yet, or not any more."""
+
+    retry_after = 5
+
+    def __init__(self, pdu: str, text: str) -> None:
+        super().__init__(text)
+        self.pdu = pdu
+
+
+class Found(NamedTuple):
+    """What a device told of itself when it was asked for all of it; ``identity`` None: it was not asked."""
+
+    outlets: list[OutletReading]
+    inlets: list[InletReading]
+    identity: Identity | None = None
+
+
+class KnownPDU:
+    """What is known of a PDU. ``outlets`` by port: those that the device told, in its order, then any others.
+
+    ``read``: when the device was last read as a whole (seconds since the epoch). ``reachable``: whether the last
+    exchange with it was one; None: there was none yet. ``trouble`` says why not. ``tried``, and ``switched`` (the
+    machine's uptime): when it was last asked for all, and when an outlet of it was last switched; ``failures``: how
+    many times in a row it did not answer.
+    """
+
+    def __init__(self, outlets: dict[str, Known]) -> None:
+        self.outlets = outlets
+        self.inlets: tuple[InletReading, ...] = ()
+        self.identity: Identity | None = None
+        self.read: float | None = None
+        self.reachable: bool | None = None
+        self.trouble = ""
+        self.tried: float | None = None
+        self.switched = float("-inf")
+        self.failures = 0
+        self.cut = False  # whether it was said that the device tells of too much
+
+    @property
+    def watts(self) -> float | None:
+        """What the whole PDU draws: as its inlets say, of one kind, or else its outlets together; None: not known."""
+        for kind in ("pdu", "inlet", "phase", "bank"):
+            told = [inlet.watts for inlet in self.inlets if inlet.kind == kind and inlet.watts is not None]
+            if told:
+                return round(sum(told), 3)
+        drawn = [known.watts for known in [*self.outlets.values()] if known.watts is not None]
+        return round(sum(drawn), 3) if drawn else None
+
+    def called(self, name: str) -> list[str]:
+        """Return the ports of the outlets that have a name."""
+        return [port for port, known in [*self.outlets.items()] if known.name == name]
+
+
+class Inventory:
+    """What is known of all PDUs. To be read by any thread."""
+
+    def __init__(self, config: Config, events: Events, clock: Clock) -> None:
+        self._events = events
+        self._clock = clock
+        self._pdus: dict[str, KnownPDU] = {}
+        self._configured: Mapping[str, PDUConfig] = {}
+        self._take_over(config, {})
+
+    def remember(self, told: Mapping[Outlet, tuple[State, float]]) -> None:
+        """Begin with what each outlet was last told to be, and when, as the store has it."""
+        for outlet, (state, when) in told.items():
+            pdu = self._pdus.get(outlet.pdu)
+            if pdu is not None and (outlet.port in pdu.outlets or len(pdu.outlets) < MOST_OUTLETS):
+                pdu.outlets[outlet.port] = Known(state, "commanded", when)
+
+    def change(self, config: Config, state: Callable[[str], str]) -> None:
+        """Go on with another configuration. Of a PDU that is not what it was, nothing is known but what it was told.
+
+        ``state`` says how a PDU is now. Called with the dispatcher's lock held, by a reload.
+        """
+        commanded: dict[str, dict[str, Known]] = {}
+        before, changed = self._configured, []
+        for name in [*self._pdus]:
+            if before[name] != config.pdus.get(name):
+                known = self._pdus.pop(name)
+                commanded[name] = {port: each for port, each in known.outlets.items() if each.source == "commanded"}
+                changed.append(name)
+        self._take_over(config, commanded)
+        for name in changed:
+            pdu = config.pdus.get(name)
+            if pdu is not None and (pdu.driver is None) != (before[name].driver is None):
+                self._events.pdu(name, state(name), pdu.fault, None)
+
+    def _take_over(self, config: Config, commanded: Mapping[str, dict[str, Known]]) -> None:
+        fed: dict[str, list[str]] = {}
+        for outlet in config.nodes_at:
+            if not config.called(outlet):
+                fed.setdefault(outlet.pdu, []).append(outlet.port)
+        for name, pdu in config.pdus.items():
+            known = self._pdus.get(name)
+            if known is None:
+                known = self._pdus[name] = KnownPDU({})
+                known.outlets = dict.fromkeys(pdu.traits.ports[:MOST_OUTLETS], NOTHING)
+                known.outlets |= commanded.get(name, {})
+            for port in fed.get(name, ()):
+                known.outlets.setdefault(port, NOTHING)
+        self._configured = config.pdus
+
+    def pdu(self, name: str) -> KnownPDU | None:
+        """Return what is known of a PDU; None if it is not configured."""
+        return self._pdus.get(name)
+
+    def outlet(self, outlet: Outlet) -> Known:
+        """Return what is known of an outlet."""
+        pdu = self._pdus.get(outlet.pdu)
+        return NOTHING if pdu is None else pdu.outlets.get(outlet.port, NOTHING)
+
+    def resolved(self, target: Target, config: Config) -> Target:
+        """Return a target whose outlets that are spelled by their names on the device have their ports instead.
+
+        Raises: NamesUnknown if these have not been read yet, RequestError if there is no such name, or several.
+        """
+        outlets = tuple(self._resolved(outlet, config) for outlet in target.outlets)
+        locked = target.locked
+        if config.locked and not locked:  # perhaps one of them by its name
+            spelled = (each for outlet in outlets for each in spellings(outlet, self.outlet(outlet)))
+            locked = next(filter(None, map(config.lock_of, spelled)), "")
+        if outlets == target.outlets and locked == target.locked:
+            return target
+        return replace(target, outlets=tuple(dict.fromkeys(outlets)), locked=locked)
+
+    def _resolved(self, outlet: Outlet, config: Config) -> Outlet:
+        name = config.called(outlet)
+        if not name:
+            return outlet
+        pdu = self._pdus.get(outlet.pdu)
+        if pdu is None or pdu.read is None:
+            why = f": {pdu.trouble}" if pdu is not None and pdu.trouble else ""
+            unknown = f"{outlet.pdu}: the names of its outlets have not been read yet{why}"
+            raise NamesUnknown(outlet.pdu, f"{unknown}; ask again in some seconds, or by the port's number")
+        ports = pdu.called(name)
+        if len(ports) == 1:
+            return Outlet(outlet.pdu, ports[0])
+        if ports:
+            raise RequestError(f"{outlet.pdu}: {len(ports)} outlets are called {name!r}: ports {', '.join(ports)}")
+        names = [known.name for known in [*pdu.outlets.values()] if known.name]
+        raise RequestError(f"{outlet.pdu}: there is no outlet called {name!r}{near(name, names)}")
+
+    # What is learned. Called by the PDU's worker, or with the dispatcher's lock held.
+
+    def heard(self, outlet: Outlet, pdu_state: str, state: State | None, error: DeviceError | None) -> None:
+        """A device was asked to switch an outlet, or for its ``state``, and did not answer if there is an error."""
+        if error is not None:
+            self.failed(outlet.pdu, pdu_state, error)
+            return
+        self.answered(outlet.pdu, pdu_state)
+        if state is not None:
+            self.told(outlet, state, self._clock.wall(), "device")
+
+    def told(self, outlet: Outlet, state: State, when: float, source: str = "commanded") -> None:
+        """An outlet was told to be on or off, or said so: ``source`` is ``commanded`` or ``device``."""
+        pdu = self._pdus.get(outlet.pdu)
+        if pdu is None or (outlet.port not in pdu.outlets and len(pdu.outlets) >= MOST_OUTLETS):
+            return
+        before = pdu.outlets.get(outlet.port, NOTHING)
+        known = before._replace(state=state, source=source, time=when)
+        pdu.outlets[outlet.port] = known
+        if source == "commanded":
+            pdu.switched = self._clock.uptime()
+        if (known.state, known.source) != (before.state, before.source):
+            self._events.outlet(outlet, known)
+
+    def answered(self, name: str, state: str) -> None:
+        """A PDU, which is in a ``state``, has answered."""
+        pdu = self._pdus.get(name)
+        if pdu is None or (pdu.reachable and not pdu.failures):
+            return
+        if pdu.reachable is False:
+            log.info("%s answers again", name)
+        pdu.reachable, pdu.trouble, pdu.failures = True, "", 0
+        self._events.pdu(name, state, "", True)
+
+    def failed(self, name: str, state: str, error: DeviceError, reading: bool = False) -> None:
+        """A PDU did not answer as it should, when it was asked for all of it (``reading``), or for one outlet.
+
+        That it refuses an outlet something says nothing of the rest.
+        """
+        pdu = self._pdus.get(name)
+        if pdu is None or (isinstance(error, PermanentError) and not reading):
+            return
+        trouble = str(error).removeprefix(f"{name}: ")
+        if reading:
+            pdu.failures += 1
+        if pdu.reachable is not False:
+            log.warning("%s does not answer%s: %s", name, " when it is read" if reading else "", trouble)
+            self._events.pdu(name, state, trouble, False)
+        pdu.reachable, pdu.trouble = False, trouble
+
+    def surveyed(self, name: str, pdu: KnownPDU | None, found: Found) -> None:
+        """A device told all of itself. Takes as long as it has outlets: the dispatcher's lock is not held.
+
+        ``pdu`` is what was known of it when it was asked, perhaps by another configuration.
+        """
+        if pdu is None or self._pdus.get(name) is not pdu:
+            return
+        when = self._clock.wall()
+        outlets, inlets = found.outlets[:MOST_OUTLETS], found.inlets[:MOST_INLETS]
+        if len(outlets) < len(found.outlets) or len(inlets) < len(found.inlets):
+            if not pdu.cut:
+                told = f"{len(found.outlets)} outlets and {len(found.inlets)} inlets"
+                log.warning("%s tells of %s: %d and %d of them are kept", name, told, MOST_OUTLETS, MOST_INLETS)
+            pdu.cut = True
+        known: dict[str, Known] = {}
+        for reading in outlets:
+            before = pdu.outlets.get(reading.port, NOTHING)
+            now = _merged(before, reading, when)
+            if _is_news(before, now):
+                now = now._replace(shown=now.watts)
+                self._events.outlet(Outlet(name, reading.port), now)
+            known[reading.port] = now
+        for port, before in [*pdu.outlets.items()]:  # which the device has not told, this time or never
+            stays = before.read is None or before.source == "commanded"
+            if stays and port not in known and len(known) < MOST_OUTLETS:
+                known[port] = Known(before.state, before.source, before.time)
+        pdu.outlets, pdu.inlets, pdu.read = known, tuple(inlets), when
+        pdu.identity = found.identity or pdu.identity
+
+
+def _merged(before: Known, reading: OutletReading, when: float) -> Known:
+    state = (before.state, before.source, before.time)
+    if reading.state is not None:
+        state = (reading.state, "device", when)
+    return Known(
+        *state, reading.name, reading.watts, reading.volts, reading.amps, reading.watt_hours, when, before.shown
+    )
+
+
+def _is_news(before: Known, now: Known) -> bool:
+    """Whether what is known of an outlet differs so much that those who watch are to hear of it."""
+    if (before.state, before.source, before.name) != (now.state, now.source, now.name):
+        return True
+    if before.shown is None or now.watts is None:
+        return now.watts is not before.shown
+    return abs(now.watts - before.shown) >= max(LEAST_CHANGE, LEAST_SHARE * max(now.watts, before.shown))

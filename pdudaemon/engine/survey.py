@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""`Survey`: a PDU read as a whole, outlets, inlets and, once, who it is. A job in its queue, as a `Query` is.
+
+It is cut short when something is to be switched: between two exchanges with the device, or while the driver pauses;
+never within an exchange, since a session that is not ended properly may keep the next one out.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from pdudaemon.config.model import PDUConfig
+from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
+from pdudaemon.engine.inventory import Found, KnownPDU
+from pdudaemon.errors import PDUDaemonError, PermanentError
+from pdudaemon.power import Action, Outlet
+from pdudaemon.transports.deadline import Deadline
+
+log = logging.getLogger("pdud.inventory")
+
+T = TypeVar("T")
+
+Asker = Callable[[PDUDaemonError | None], None]
+"""Is told, once, why a PDU could not be read; None: it was, and the inventory has it."""
+
+
+class Survey:
+    """One reading of a PDU. Fields belong to the dispatcher but for what `read` says."""
+
+    action = Action.STATUS
+
+    def __init__(self, name: str, identified: bool, patience: float | None) -> None:
+        self.outlet = Outlet(name, "")
+        self.askers: list[Asker] = []
+        self.hurry = threading.Event()  # set: something is to be switched
+        self.patience = patience  # seconds, if fewer than the PDU's ``timeout``
+        self.dead = patience is not None
+        self.begun = False
+        self.known: KnownPDU | None = None  # what the answer belongs to: another configuration's PDU is not that
+        self.found: Found | None = None
+        self._identified = identified
+
+    def deadline(self, timeout: float) -> Deadline:
+        """Return by when it must have ended, which `hurry` brings forward. Called by the PDU's worker."""
+        return Deadline(timeout if self.patience is None else min(timeout, self.patience), self.hurry)
+
+    def read(self, driver: PDUDriver) -> None:
+        """Read all that a device tells. Called by its worker. Raises: anything."""
+        outlets = _checked("read_outlets", driver.read_outlets(), OutletReading)
+        self._give_way(driver)
+        inlets = _checked("read_inlets", driver.read_inlets(), InletReading)
+        identity = None
+        if not self._identified:
+            self._give_way(driver)
+            try:
+                said = driver.identify()
+                identity = said if isinstance(said, Identity) else Identity()
+            except PermanentError as error:
+                log.debug("%s does not say what it is: %s", self.outlet.pdu, error)
+                identity = Identity()
+        self.found = Found(outlets, inlets, identity)
+
+    @staticmethod
+    def _give_way(driver: PDUDriver) -> None:
+        driver.deadline.pause(0)
+
+
+def _checked(name: str, said: object, kind: type[T]) -> list[T]:
+    """Return what a driver returned, if it is a list of readings. Raises: PermanentError."""
+    if not isinstance(said, list | tuple) or not all(isinstance(each, kind) for each in said):
+        raise PermanentError(f"the driver's {name} returned something else than a list of {kind.__name__}")
+    if kind is OutletReading and not all(isinstance(each.port, str) and each.port for each in said):
+        raise PermanentError(f"the driver's {name} returned a port that is no text")
+    return [*said]
+
+
+def surveyable(pdu: PDUConfig) -> bool:
+    """Whether a PDU can be read as a whole. One with a driver written for the existing daemon is never asked to."""
+    return pdu.driver is not None and pdu.traits.reads_outlets and not pdu.traits.legacy

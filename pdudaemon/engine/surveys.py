@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: MIT
+"""Surveys: PDUs read as a whole, for the inventory. A survey is a job in the PDU's queue, as a status is.
+
+It is put when somebody looks at what is older than ``refresh``, by the timetable (``poll``), and at once by who asks
+for it and waits. It never holds up a switching: it is put only where nothing else waits, gives way to what came behind
+it, and is cut short, between two exchanges with the device, by what comes while it reads. There is one for a PDU at a
+time, and some dozens in all; a PDU that does not answer is tried again less and less often.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+from functools import partial
+
+from pdudaemon.config.model import Config
+from pdudaemon.engine.clock import Clock
+from pdudaemon.engine.device import Device
+from pdudaemon.engine.fleet import Fleet
+from pdudaemon.engine.inventory import Inventory, KnownPDU, NamesUnknown
+from pdudaemon.engine.survey import Asker, Survey, surveyable
+from pdudaemon.engine.timetable import Entry, Timetable
+from pdudaemon.engine.waiting import Waiting
+from pdudaemon.errors import Busy, DeviceError, DeviceTimeout, PDUDaemonError, PermanentError
+from pdudaemon.power import Target
+
+AT_ONCE = 32  # PDUs that are read at a time
+DEAD_AT_ONCE = 8  # besides, of those that did not answer the last time
+DEAD_PATIENCE = 10.0  # seconds for one that did not answer the last time
+LONGEST_BACK_OFF = 300.0
+SLICE = 50  # PDUs that are seen to in one go with the lock held
+
+
+class Surveys:
+    """All surveys."""
+
+    def __init__(
+        self,
+        config: Config,
+        fleet: Fleet,
+        inventory: Inventory,
+        waiting: Waiting,
+        timetable: Timetable,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._fleet = fleet
+        self._inventory = inventory
+        self._waiting = waiting
+        self._timetable = timetable
+        self._clock = clock
+        self._pending: dict[str, Survey] = {}  # sent, and not ended
+        self._reading: dict[Device, Survey] = {}
+        self._lines: dict[bool, dict[str, None]] = {False: {}, True: {}}  # of those that wait for a place; the dead
+        self._places = {False: AT_ONCE, True: DEAD_AT_ONCE}
+        self._polls: dict[str, Entry] = {}
+
+    # Called without the lock.
+
+    def look(self, names: Iterable[str], always: bool = False) -> None:
+        """Somebody looks at PDUs: have those be read of which what is known is too old, or all of them ``always``."""
+        now = self._clock.uptime()
+        due = [name for name in names if self._due(name, now, always)]
+        for begin in range(0, len(due), SLICE):
+            with self._waiting:
+                for name in due[begin : begin + SLICE]:
+                    self._want(name)
+
+    def resolved(self, target: Target, config: Config) -> Target:
+        """Return a target whose outlets have their ports, and not their names on the device, which are read if need be.
+
+        Raises: RequestError, for now or for good.
+        """
+        try:
+            return self._inventory.resolved(target, config)
+        except NamesUnknown as unknown:
+            self.look([unknown.pdu], always=True)
+            raise
+
+    def ask(self, name: str, asker: Asker) -> None:
+        """Have a PDU be read now, and somebody told. Raises: why it cannot be: RequestError, DeviceError."""
+        with self._waiting:
+            pdu = self._config.pdus.get(name)
+            if pdu is not None and pdu.driver is None:
+                raise Busy(f"{name}: disabled by its configuration: {pdu.fault}")
+            self._fleet.check(name, DeviceTimeout)
+            if pdu is None or not surveyable(pdu):
+                raise PermanentError(f"{name}: this PDU does not tell what its outlets are")
+            survey = self._pending.get(name)
+            if survey is None or survey.begun or survey.dead:
+                survey = self._put(name)
+            survey.askers.append(asker)
+
+    def leave(self, name: str, asker: Asker) -> None:
+        """Somebody does not wait any more."""
+        with self._waiting:
+            for survey in [self._pending.get(name), *self._reading.values()]:
+                if survey is not None and asker in survey.askers:
+                    survey.askers.remove(asker)
+
+    # Called with the lock held.
+
+    def change(self, config: Config) -> None:
+        """Go on with another configuration, or begin with the first."""
+        self._config = config
+        for entry in self._polls.values():
+            entry.cancel()
+        self._polls = {
+            name: self._timetable.at(time.monotonic(), partial(self._poll, name))
+            for name, pdu in config.pdus.items()
+            if pdu.options.poll and surveyable(pdu)
+        }
+        for name in {outlet.pdu for outlet in config.nodes_at if outlet.port.startswith("name:")}:
+            if (known := self._inventory.pdu(name)) is not None and known.read is None:
+                self._want(name)
+
+    def others(self, acting: Collection[Device]) -> bool:
+        """Whether some of the devices that act do something else than being read."""
+        return any(device not in self._reading for device in acting)
+
+    def begin(self, survey: Survey, device: Device, waiting: int) -> bool:
+        """Say whether a survey is to be made now; ``waiting`` jobs have come behind it."""
+        name = survey.outlet.pdu
+        if self._fleet.closing or self._pending.get(name) is not survey:
+            return False
+        if waiting:
+            if survey.askers and name in self._fleet.runners:
+                self._fleet.send(survey)
+            else:
+                self._ended(survey)
+            return False
+        known = survey.known = self._inventory.pdu(name)
+        if known is not None:
+            known.tried = self._clock.uptime()
+        self._reading[device] = survey
+        device.survey = survey.hurry
+        survey.begun = True
+        survey.hurry.clear()
+        return True
+
+    def end(self, survey: Survey, device: Device, error: DeviceError | None) -> None:
+        """Take in what came of a survey, which the inventory has already if it was well."""
+        name = survey.outlet.pdu
+        state = self._fleet.state(name)
+        if self._reading.get(device) is survey:
+            del self._reading[device]
+            device.survey = None
+        known = self._inventory.pdu(name)
+        if error is not None and survey.hurry.is_set() and not self._fleet.closing:
+            if known is not None:
+                known.tried = None
+            if survey.askers and name in self._fleet.runners and self._pending.get(name) is survey:
+                survey.begun = False
+                self._fleet.send(survey)
+                return
+        elif error is not None:
+            self._inventory.failed(name, state, error, reading=True)
+        else:
+            self._inventory.answered(name, state)
+        self._tell(survey, error)
+        self._ended(survey)
+
+    def refuse(self, error: PDUDaemonError, names: Collection[str] | None = None) -> None:
+        """Tell those who wait for all surveys, or those of some PDUs, that there will be none."""
+        for survey in [*self._pending.values(), *self._reading.values()]:
+            if names is None or survey.outlet.pdu in names:
+                self._tell(survey, error)
+                survey.hurry.set()
+                self._ended(survey)
+
+    def _due(self, name: str, now: float, always: bool) -> bool:
+        pdu, known = self._config.pdus.get(name), self._inventory.pdu(name)
+        if pdu is None or known is None or not surveyable(pdu):
+            return False
+        return always or (pdu.options.refresh > 0 and _is_due(known, pdu.options.refresh, now))
+
+    def _poll(self, name: str) -> None:
+        pdu, known = self._config.pdus.get(name), self._inventory.pdu(name)
+        if self._fleet.closing or pdu is None or known is None:
+            return
+        every = pdu.options.poll
+        if not known.failures or _is_due(known, every, self._clock.uptime()):
+            self._want(name)
+        self._polls[name] = self._timetable.at(time.monotonic() + every, partial(self._poll, name))
+
+    def _want(self, name: str) -> None:
+        """Have a PDU be read as soon as there is a place, unless it is not to be had now."""
+        known = self._inventory.pdu(name)
+        if not self._fleet.closing and known is not None and name not in self._pending:
+            dead = known.failures > 0
+            self._lines[dead][name] = None
+            self._fill(dead)
+
+    def _fill(self, dead: bool) -> None:
+        """Send those for which there is a place, of those that did not answer the last time, or of the others."""
+        line = self._lines[dead]
+        while line and self._places[dead] > 0:
+            name = next(iter(line))
+            del line[name]
+            runner = self._fleet.runners.get(name)
+            if runner is not None and not (runner.device.stuck or runner.waiting or name in self._pending):
+                self._put(name, DEAD_PATIENCE if dead else None)
+
+    def _put(self, name: str, patience: float | None = None) -> Survey:
+        former, known = self._pending.get(name), self._inventory.pdu(name)
+        if former is not None:  # is not wanted, or under way
+            self._places[former.dead] += 1
+        identified = known is not None and known.identity is not None
+        survey = self._pending[name] = Survey(name, identified, patience)
+        self._places[survey.dead] -= 1
+        self._fleet.send(survey)
+        return survey
+
+    def _ended(self, survey: Survey) -> None:
+        if self._pending.get(survey.outlet.pdu) is survey:
+            del self._pending[survey.outlet.pdu]
+            self._places[survey.dead] += 1
+            self._fill(survey.dead)
+
+    def _tell(self, survey: Survey, error: PDUDaemonError | None) -> None:
+        for asker in survey.askers:
+            self._waiting.tell(asker, error)
+        survey.askers.clear()
+
+
+def _is_due(known: KnownPDU, interval: float, now: float) -> bool:
+    """Whether a PDU is to be read again, as often as once in an interval (seconds)."""
+    if known.tried is None:
+        return True
+    if known.failures:
+        interval = max(interval, min(interval * 2 ** min(known.failures - 1, 30), LONGEST_BACK_OFF))
+    return now - known.tried >= interval or (not known.failures and known.switched > known.tried)
