@@ -30,7 +30,8 @@ class Event(NamedTuple):
     """Something that happened at ``time`` (seconds since the epoch). What is not of its ``kind`` is None, or empty.
 
     ``accepted``, ``begun``, ``tried`` and ``ended`` are of a request: its number, what was asked for, and ``state`` and
-    ``error`` as of then. ``tried``: one try of ``action`` at the first of ``outlets``. ``outlet``: what is ``known`` of
+    ``error`` as of then, and the outlets which it ``owed`` an on. ``tried``: one try of ``action`` at the first of
+    ``outlets``. ``outlet``: what is ``known`` of
     the one of ``outlets``. ``pdu``: how a PDU is, ``reachable`` None if nobody knows. ``reload``: nothing more.
     """
 
@@ -46,6 +47,7 @@ class Event(NamedTuple):
     command: int | None = None
     state: str = ""
     error: PDUDaemonError | None = None
+    owed: tuple[Outlet, ...] = ()
     known: Known | None = None
     pdu: str = ""
     reason: str = ""
@@ -116,6 +118,7 @@ class Events:
             request.command,
             state,
             error,
+            tuple(request.debts) if request.debts else (),
         )
 
     def _publish(self, kind: str, *words: Any, **more: Any) -> None:
@@ -210,6 +213,7 @@ def record(event: Event, config: Config, now: float) -> dict[str, Any]:
             "state": event.state,
             "reason": None if event.error is None else event.error.told,
             "command": event.command,
+            "owed": [f"{outlet.pdu}:{outlet.port}" for outlet in event.owed],
         }
     elif event.known is not None:
         told["outlet"] = outlets.record(event.outlets[0], event.known, config, now)

@@ -245,8 +245,10 @@ def record_of(row: sqlite3.Row) -> dict[str, Any]:
     reason = row["reason"]
     outlets: list[dict[str, str]] = []
     switched: list[dict[str, str]] = []
+    owed: list[dict[str, str]] = []
     try:
         outlets = [outlet._asdict() for outlet in outlets_of(row["all_outlets"])]
+        owed = [outlet._asdict() for outlet in outlets_of(row["debts"])]
         told = json.loads(row["switched"])
         switched = [{"pdu": pdu, "port": port, "state": state} for pdu, port, state, _ in told]
     except SENSELESS as error:
@@ -261,6 +263,7 @@ def record_of(row: sqlite3.Row) -> dict[str, Any]:
         "accepted": row["accepted"],
         "ended": row["ended"],
         "switched": switched,
+        "owed": owed,
         "state": "accepted" if row["ended"] is None else row["outcome"],
         "reason": reason,
         "command": row["command"],

@@ -170,6 +170,17 @@ def test_each_half_of_a_reboot_is_a_try(rack: Rack) -> None:
     ]
 
 
+def test_what_a_reboot_owes_is_told_as_long_as_it_owes_it(rack: Rack) -> None:
+    before = rack.dispatcher.events.last
+    request = submitted(rack.dispatcher, Action.REBOOT, rack.target("a"))
+    assert awaited(rack.dispatcher, request, 60)
+    told = [record(event, rack.config(), time.time()) for event in rack.dispatcher.events.since(before)[0]]
+    owed = {(event["kind"], event["action"]): event["owed"] for event in told if "request" in event}
+    assert owed["accepted", "reboot"] == owed["ended", "reboot"] == []
+    assert owed["tried", "off"] == ["a:1"]
+    assert rack.dispatcher.record(request.id)["owed"] == []
+
+
 def test_a_reload_is_told(rack: Rack) -> None:
     before = rack.dispatcher.events.last
     rack.dispatcher.reload(rack.config())
