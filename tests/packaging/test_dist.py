@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""Wheel and sdist: nothing is left out, and the index would take them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import ROOT
+
+NOT_IN_ARCHIVES = {".gitignore"}
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build both archives, from a copy of what git tracks."""
+    folder = tmp_path_factory.mktemp("dist")
+    for name in tracked():
+        (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / "source" / name, follow_symlinks=False)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(folder / "source")],
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def tracked() -> set[str]:
+    found = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return {name for name in found.split("\0") if name and (ROOT / name).exists()}
+
+
+def test_the_sdist_has_all_that_is_needed_to_build_test_and_package(dist: Path) -> None:
+    (archive,) = dist.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+        links = [each.name for each in file.getmembers() if each.issym() or each.islnk()]
+    assert tracked() - names == NOT_IN_ARCHIVES
+    assert not links
+
+
+def test_the_wheel_has_manuals_completion_and_the_files_that_are_printed(dist: Path) -> None:
+    (archive,) = dist.glob("*.whl")
+    with zipfile.ZipFile(archive) as file:
+        names = {name.partition(".data/")[2] or name for name in file.namelist()}
+        unit = file.read("pdudaemon/files/pdudaemon.service")
+    assert {f"data/share/man/man{section}/{name}.{section}" for name, section in MANUALS} <= names
+    assert {f"data/share/bash-completion/completions/{name}.bash" for name in ("pdudaemon", "pduclient")} <= names
+    packaged = {name for name in tracked() if name.startswith("pdudaemon/")}
+    assert packaged <= names
+    assert unit == (ROOT / "debian" / "pdudaemon.service").read_bytes()
+
+
+MANUALS = (("pduclient", 1), ("pdudaemon.conf", 5), ("pdudaemon", 8))
+
+
+def test_the_index_would_take_them(dist: Path) -> None:
+    archives = [str(each) for pattern in ("*.whl", "*.tar.gz") for each in dist.glob(pattern)]
+    checked = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", *archives], capture_output=True, text=True
+    )
+    assert checked.returncode == 0 and checked.stdout.count("PASSED") == 2, checked.stdout + checked.stderr
