@@ -53,9 +53,11 @@ def list_drivers(words: Sequence[str]) -> int:
     trouble = f"no driver is known for {' '.join(words)!r}"
     if len(words) == 1:
         try:
-            return _list_settings(words[0], strategies.find(words[0]))
+            driver = strategies.find(words[0])
         except ValueError as error:
             trouble = str(error)
+        else:
+            return _list_settings(words[0], driver)
     found = [*catalogue.search(words)]
     if not found:
         raise ConfigError(trouble)
@@ -70,6 +72,8 @@ def _list_settings(name: str, driver: type[PDUDriver]) -> int:
         default = "required" if setting.required else f"default {setting.default!r}"
         unit = f" {setting.unit}" if setting.unit else ""
         print(f"  {setting.name:15} {setting.kind.says}{unit}, {default}: {setting.help}")
+    if others := [other for other, _ in catalogue.search([name]) if other != name]:
+        print(f"See also {', '.join(others)}")
     return 0
 
 

@@ -7,6 +7,7 @@ a server asks for, nothing is followed elsewhere, and a server that does not ans
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from pdudaemon.errors import DeviceError, DeviceTimeout
@@ -14,6 +15,7 @@ from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, Response, split, tls
 
 _PATIENCE, _OF_A_SILENT_HOST = 3.0, 1.0  # seconds for one page
+_AT_ONCE = 0.5  # seconds within which a host refuses a connection
 _ANY_STATUS = range(100, 600)
 _NOT_WEB = (22, 23, 1234, 9999, 17494)  # where others listen, to whom a request of HTTP may mean something
 _NO_PAGE = "/no-such-page-of-any-device"
@@ -31,7 +33,7 @@ class Pages:
         self.address = address
         self.host, port = split(address, 0)
         self.port = port or None
-        self.silent = False  # the first server that was asked did not even refuse
+        self.silent = False  # the first server that was asked did not even refuse, so nothing else may be there
         self._deadline = deadline
         self._fetched: dict[Asked, Response | None] = {}
         self._dead: set[tuple[int, bool]] = set()
@@ -67,14 +69,15 @@ class Pages:
             return None
         if asked not in self._fetched:
             first = not any(each[:2] == asked[:2] for each in self._fetched)
+            begun = time.monotonic()
             try:
                 self._fetched[asked] = self._answer(method, path, port, secure, more)
                 self._dead.add((port, not secure))  # a port speaks TLS or it does not
             except DeviceError as error:
-                self._fetched[asked] = None
                 if first or isinstance(error, DeviceTimeout):
                     self._dead.add((port, secure))
-                    self.silent = self.silent or (isinstance(error, DeviceTimeout) and len(self._fetched) == 1)
+                self.silent = self.silent or (not self._fetched and time.monotonic() - begun > _AT_ONCE)
+                self._fetched[asked] = None
         return self._fetched[asked]
 
     def _answer(self, method: str, path: str, port: int, secure: bool, more: dict[str, Any]) -> Response:

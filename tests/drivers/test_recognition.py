@@ -73,7 +73,7 @@ def test_a_page_is_fetched_once() -> None:
 
 def test_a_server_that_does_not_answer_is_not_asked_again() -> None:
     with shelly.Shelly(Mood.DEAF) as device:
-        pages = Pages(f"127.0.0.1:{device.port}", Deadline(0.2))
+        pages = Pages(f"127.0.0.1:{device.port}", Deadline(0.8))
         assert pages.get("/") is pages.get("/shelly") is pages.get("/rpc") is None
         assert pages.silent and pages.server == ""
         assert device.sessions == 1
