@@ -22,12 +22,16 @@ from typing import Any
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import SecureWebDevice, login
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
+from pdudaemon.drivers.recognition import LOGIN, Recognised, place_of
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Response
+from pdudaemon.transports.pages import Pages
 
 _OUTLETS = "/restapi/relay/outlets"
 _HEADERS = {"Accept": "application/json", "X-CSRF": "x"}
+_REALM = re.compile(r"realm=\"?(DLI |Power Controller)")
 _LAG = 10.0  # seconds that a relay may take to follow
 _METER = re.compile(r"(.*?)[\s,:_-]*\(?(V|A|W|kWh)\)?")
 _QUANTITIES = {"V": ("volts", 1.0), "A": ("amps", 1.0), "W": ("watts", 1.0), "kWh": ("watt_hours", 1000.0)}
@@ -79,6 +83,14 @@ class DLIRest(SecureWebDevice):
         said = self._ask("GET", "/restapi/config/=hostname,version,serial/").json()
         _, version, serial = said if isinstance(said, list) and len(said) == 3 else ("", "", "")
         return Identity("Digital Loggers", "", label(serial) or "", label(version) or "")
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the realm of its login."""
+        answer = pages.get(f"{_OUTLETS}/")
+        if answer is None or not _REALM.search(answer.headers.get("WWW-Authenticate", "")):
+            return None
+        return Recognised({"driver": "dli_rest", **place_of(pages)}, Identity("Digital Loggers"), wants=LOGIN)
 
     def _ask(self, method: str, path: str, order: dict[str, str] | None = None, also: tuple[int, ...] = ()) -> Response:
         client = self.client(self.username, self.password)

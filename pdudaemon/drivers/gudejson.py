@@ -22,10 +22,13 @@ from typing import Any
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import SecureWebDevice
-from pdudaemon.drivers.readings import InletReading, OutletReading, label, quantity
+from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
+from pdudaemon.drivers.recognition import LOGIN, Recognised, place_of
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 
 _PAGES = ("/statusjsn.js", "/status.json")  # the name that all firmware knows; the one that might come in its place
 _OUTPUTS, _VALUES, _DESCRIPTIONS = 0x1, 0x4000, 0x10000
@@ -63,6 +66,17 @@ class GudeJSON(SecureWebDevice):
     def read_inlets(self) -> list[InletReading]:
         _, said = self._page(_OUTPUTS | _VALUES | _DESCRIPTIONS)
         return [*meters(said)]
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        settings = {"driver": "gude_json", **place_of(pages)}
+        for page in _PAGES:
+            target = f"{page}?components={_OUTPUTS}"
+            if isinstance(pages.json(target).get("outputs"), list):
+                return Recognised(settings, Identity("Gude"), outlets(address, pages.json(target)))
+        if pages.wants_login(f"{_PAGES[0]}?components={_OUTPUTS}"):
+            return Recognised(settings, Identity("Gude"), wants=LOGIN)
+        return None
 
     @staticmethod
     def _of(source: str, found: list[OutletReading], port: int) -> State:

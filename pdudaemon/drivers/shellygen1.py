@@ -19,10 +19,13 @@ from typing import Any
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import WebDevice
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
+from pdudaemon.drivers.recognition import Recognised, place_of
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, Response
+from pdudaemon.transports.pages import Pages
 
 _LAST_RELAY = 3
 _WATT_MINUTE = 1 / 60
@@ -71,9 +74,22 @@ class ShellyGen1(WebDevice):
         return [InletReading("total", watts=meters[0]["watts"], watt_hours=meters[0]["watt_hours"])]
 
     def identify(self) -> Identity:
-        _, said = self._object("/shelly")
-        model, mac, firmware = (label(said.get(key)) or "" for key in ("type", "mac", "fw"))
-        return Identity("Shelly", model, mac, firmware)
+        return _identity(self._object("/shelly")[1])
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the page that says so to anybody."""
+        who = pages.json("/shelly")
+        if "gen" in who or not (isinstance(who.get("type"), str) and isinstance(who.get("auth"), bool)):
+            return None
+        status, settings = ({}, {}) if who["auth"] else (pages.json("/status"), pages.json("/settings"))
+        named = _dicts(settings.get("relays"))
+        outlets = [
+            OutletReading(str(number), label(name.get("name")), _STATES.get(relay.get("ison"), State.UNKNOWN))
+            for number, (relay, name) in enumerate(zip(_dicts(status.get("relays")), named, strict=False))
+        ]
+        wants = "password" if who["auth"] else ""
+        return Recognised({"driver": "shelly_gen1", **place_of(pages)}, _identity(who), outlets, wants)
 
     @staticmethod
     def _meters(status: dict[str, Any]) -> list[dict[str, float | None]]:
@@ -114,6 +130,11 @@ class ShellyGen1(WebDevice):
         username = self.username if self.password else ""
         client = Client(self.host, self.deadline, username=username, password=self.password)
         return client.request("GET", target, also=[*also])
+
+
+def _identity(said: dict[str, Any]) -> Identity:
+    model, mac, firmware = (label(said.get(key)) or "" for key in ("type", "mac", "fw"))
+    return Identity("Shelly", model, mac, firmware)
 
 
 def _dicts(said: object) -> list[dict[str, Any]]:
