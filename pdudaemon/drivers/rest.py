@@ -7,7 +7,8 @@ out. In each, and in ``headers``, ``{port}`` is the port, ``{index}`` the number
 wanted is said by a JSON pointer (``/relays/{index}/ison``) or by a regular expression (``state="([a-z]+)"``), of whose
 match the first group counts.
 
-Source: ours. Tested: with web servers of our own that answer as Shelly, Tasmota and OpenWrt do.
+Source: ours.
+Tested: with web servers of our own that answer as Shelly, Tasmota and OpenWrt do.
 Quirks: an order is done when it is answered with 2xx, and with what ``done`` describes, if that is given. A login is
 sent when it is asked for (Basic, Digest); one of another kind goes into ``headers``. Where ``status`` does not name the
 port, one question tells of all ``outlets``.

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from pdudaemon.config import reader
-from tests.support.docs import ROOT, TABLES, rewritten
+from pdudaemon.drivers.driver import registered
+from tests.devices import snmprows
+from tests.support.docs import ROOT, TABLES, on_what, rewritten
 
 
 @pytest.mark.parametrize("page", TABLES)
@@ -38,3 +40,28 @@ def test_the_configurations_of_the_readme_have_no_faults(tmp_path: Path) -> None
 def test_the_make_targets_of_the_readme_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text())) <= targets
+
+
+PLAYED_BY_ANOTHER: set[str] = set()
+ON_WHAT = re.compile(
+    r"\b(recording|simulator|simulation|emulator|fake|agent|server|daemon|sshd|shells?|moto|program|kernel)"
+)
+
+
+def test_every_driver_says_on_what_it_is_tested() -> None:
+    for name in registered:
+        if name != "dummy":
+            assert ON_WHAT.search(on_what(name)), f"{name}: {on_what(name)!r} names no recording, simulator or fake"
+
+
+def test_those_said_to_be_tested_on_a_recording_are() -> None:
+    rows = {name for name in registered if "a recording of a real device" in on_what(name)}
+    assert rows == {*snmprows.RECORDINGS} - PLAYED_BY_ANOTHER
+
+
+def test_every_driver_is_in_the_index_by_its_makers() -> None:
+    page = (ROOT / "share" / "drivers.md").read_text().partition("<!-- end -->")[0]
+    table = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    assert {name for line in table for name in re.findall(r"`([\w-]+)`", line.split(" | ")[1])} == {*registered}
+    makers = [line.lower() for line in table]
+    assert makers == sorted(makers)

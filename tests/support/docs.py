@@ -11,9 +11,11 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from pdudaemon import catalogue
 from pdudaemon.config.model import DaemonOptions, ListenerOptions
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, registered
+from pdudaemon.drivers.network import NetworkDevice, SecureWebDevice
 from pdudaemon.drivers.snmpoutlet import SNMPDriver
 from pdudaemon.settings import Setting, declared
 
@@ -70,15 +72,26 @@ def families() -> str:
 
 
 def index() -> str:
-    """Return a table with a row for each family."""
-    rows = ["| drivers | maker and models | transport | status | tested |", "|---|---|---|---|---|"]
+    """Return a table with a row for each family, of SNMP PDUs for each driver, by makers and models."""
+    found: dict[tuple[str, str], list[str]] = {}
     for module, names in _modules():
-        facts = _facts(module)
+        for name in names:
+            found.setdefault((catalogue.about(name, registered[name]), module), []).append(name)
+    rows = ["| maker and models | drivers | transport | status | tested |", "|---|---|---|---|---|"]
+    for (about, module), names in sorted(found.items(), key=lambda each: each[0][0].lower()):
         words = ", ".join(f"`{name}`" for name in names)
-        rows.append(
-            f"| {words} | {facts['']} | {_transports(module)} | {_status(module)} | {facts.get('Tested', 'by every test')} |"
-        )
+        text = about.replace("``", "`")
+        rows.append(f"| {text} | {words} | {_transports(module)} | {_status(module)} | {on_what(names[0])} |")
     return "\n".join(rows)
+
+
+def on_what(name: str) -> str:
+    """Return on what a driver is tested; of those in a family of rows that were, only some have recordings."""
+    said = _facts(registered[name].__module__).get("Tested", "by every test")
+    recorded = re.search(r"^against a recording of a real device \(([^)]*)\),( and)? ", said)
+    if recorded is None or f"`{name}`" in recorded[1]:
+        return said.replace(f" ({recorded[1]})", "") if recorded else said
+    return f"against {said[recorded.end() :]}"
 
 
 def _modules() -> list[tuple[str, list[str]]]:
@@ -101,15 +114,15 @@ def _facts(module: str) -> dict[str, str]:
 
 def transports(driver: type[PDUDriver]) -> set[str]:
     """Return the transports that a driver and what it is built on import, in whichever way."""
-    modules = {base.__module__ for base in driver.__mro__} - {PDUDriver.__module__}
-    found: set[str] = set()
+    modules = {base.__module__ for base in driver.__mro__} - {PDUDriver.__module__, NetworkDevice.__module__}
+    found = {"pdudaemon.transports.http"} if issubclass(driver, SecureWebDevice) else set[str]()
     for module in modules:
         for node in ast.walk(ast.parse(source(module) if module.startswith("pdudaemon.drivers.") else "")):
             if isinstance(node, ast.Import):
                 found.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {each.split(".")[2] for each in found if each.startswith("pdudaemon.transports.")} - {"deadline"}
+    return {each.split(".")[2] for each in found if each.startswith("pdudaemon.transports.")} - {"deadline", "pages"}
 
 
 def _transports(module: str) -> str:

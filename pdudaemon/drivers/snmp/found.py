@@ -4,7 +4,8 @@
 The sysObjectID says it, the longest that a driver has; where several have the same, sysDescr and whether the objects of
 the outlets are there. What was found is told in the log.
 
-Source: the rows of all other drivers. Tested: against recordings of real devices, and a fake.
+Source: the rows of all other drivers.
+Tested: against recordings of real devices, and a fake.
 Quirks: v2c is spoken unless ``version`` says otherwise: an old device that has v1 alone needs ``"version": "1"``. Since
 nobody knows the device before, a port is any number, or index with dots, until it is used. To name the driver itself
 costs nothing and says more: it refuses a port before any byte is sent.
