@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.devices.openflight import End, PowerServer, StreamServer, commands, reply, result
-from tests.support.client import TOKEN, ask, client
+from tests.support.client import ENTRY, PLACES, TOKEN, ask, client
 from tests.support.process import eventually
 from tests.support.terminal import terminal
 
@@ -109,7 +109,7 @@ def test_there_is_no_such_command() -> None:
 def test_cancel_that_fails() -> None:
     with PowerServer(reply({"detail": f"not for {TOKEN}"}, "403 Forbidden", "application/problem+json")) as server:
         ran = ask(server.url, "cancel 7")
-        assert ran == (2, "", f"pduclient: {server.url}: token refused: not for (token)\n")
+        assert ran == (2, "", f"pduclient: {server.url}: token refused: not for (token)\n{ENTRY}")
     with PowerServer(reply({"id": 7})) as server:
         assert ask(server.url, "cancel 7") == (2, "", f"pduclient: {server.url}: the answer is not understood\n")
     deep = '{"nodes": [], "x": ' + "[" * 2000 + "]" * 2000 + "}"
@@ -117,7 +117,7 @@ def test_cancel_that_fails() -> None:
         ran = ask(server.url, "cancel 7 --json")
         assert (ran.code, ran.err) == (2, f"pduclient: {server.url}: the answer is not understood\n")
     url = "http://127.0.0.1:1"
-    assert client("cancel", "7", "--url", url) == (2, "", f"pduclient: {url}: Connection refused\n")
+    assert client("cancel", "7", "--url", url) == (2, "", f"pduclient: {url}: Connection refused\n{PLACES}")
     with StreamServer(end=End.HOLD) as server:
         server.lines = []
         with terminal(server.url, "cancel 7") as waiting:
@@ -143,7 +143,7 @@ def test_what_cannot_be_cancelled(words: str, err: str) -> None:
 def test_help() -> None:
     ran = client("cancel", "-h")
     assert (ran.code, ran.err) == (0, "") and ran.out.startswith(USAGE)
-    assert "cancel ID" in client("help").out and max(map(len, ran.out.splitlines())) < 80
+    assert "|cancel -h" in client("help").out and max(map(len, ran.out.splitlines())) < 80
 
 
 # The key

@@ -31,6 +31,7 @@ def test_completion_of_commands_and_options(tmp_path: Path) -> None:
         "pduclient status --",
         "pduclient --daemon lab --",
         "pduclient cancel --",
+        *(f"pduclient {word} --" for word in ("pdus", "outlets", "show", "history", "watch")),
         "pduclient --daemon lab --command re",
         "pduclient --daemon lab o",
         f"pduclient on --ca-file {tmp_path}/la",
@@ -38,9 +39,11 @@ def test_completion_of_commands_and_options(tmp_path: Path) -> None:
         "pduclient on --key ",
         "pduclient cancel ",
     )
-    assert offers[:2] == ["list status on off restart cancel", "restart"]
-    assert offers[5:] == ["reboot", "", f"{tmp_path}/lab.pem", "", "", ""]
-    for offer, words in zip(offers[2:5], (["list", "-h"], ["-h"], ["cancel", "-h"]), strict=True):
+    verbs = "list status on off restart cancel pdus outlets show history watch"
+    assert offers[:2] == [verbs, "restart"]
+    assert offers[10:] == ["reboot", "", f"{tmp_path}/lab.pem", "", "", ""]
+    helps = [["list", "-h"], ["-h"], *([word, "-h"] for word in ("cancel", *verbs.split()[6:]))]
+    for offer, words in zip(offers[2:10], helps, strict=True):
         assert sorted(offer.split()) == sorted({*re.findall("--[a-z-]+", client(*words).out)})
 
 
@@ -48,7 +51,9 @@ def test_completion_of_names() -> None:
     names = ["gateway1", "node01", "node02", "$(touch evil)", "`id`", "-x"]
     nodes = [{"id": name, "attributes": {"name": name}} for name in names]
     groups = [{"id": name, "attributes": {"nodes": ["node01"]}} for name in ("all", "compute")]
-    with PowerServer({"GET /nodes": reply({"data": nodes}), "GET /groups": reply({"data": groups})}) as server:
+    pdus = [{"name": name, "driver": "dummy", "state": "ready"} for name in ("apc7", "apc8", "`id`", "relay")]
+    replies = {"GET /nodes": reply({"data": nodes}), "GET /groups": reply({"data": groups})}
+    with PowerServer({**replies, "GET /api/v1/pdus?limit=1000": reply(pdus)}) as server:
         url = f"--url {server.url}"
         offers = completed(
             f"{CLIENT} status {url} no",
@@ -56,11 +61,22 @@ def test_completion_of_names() -> None:
             f"{CLIENT} --url={server.url} on 'gate",
             f"{CLIENT} on {url} -g ",
             f"{CLIENT} list {url} ",
+            f"{CLIENT} outlets {url} ap",
+            f"{CLIENT} show {url} gate",
             PDUCLIENT_URL=server.url,
             PATH=os.environ["PATH"],
         )
-        assert offers == ["node01 node02", "node01,node01 node01,node02", "gateway1", "all compute", ""]
-        assert server.asked == ["GET /nodes"] * 3 + ["GET /groups"]
+        assert offers == [
+            "node01 node02",
+            "node01,node01 node01,node02",
+            "gateway1",
+            "all compute",
+            "",
+            "apc7 apc8",
+            "gateway1",
+        ]
+        asked = [*["GET /nodes"] * 3, "GET /groups", "GET /api/v1/pdus?limit=1000", "GET /nodes"]
+        assert server.asked == asked
 
 
 def test_completion_without_a_server() -> None:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from tests.devices.openflight import End, PowerServer, StreamServer, reply, result
-from tests.support.client import ask, client
+from tests.support.client import PLACES, ask, client
 
 
 def test_json() -> None:
@@ -33,7 +33,7 @@ def test_json() -> None:
     ran = client("restart", "a", "--json", "--url=http://127.0.0.1:1")
     error = "http://127.0.0.1:1: Connection refused"
     document.update(command="restart", nodes=[], error=error, missing_groups=[])
-    assert (ran.code, json.loads(ran.out), ran.err) == (2, document, f"pduclient: {error}\n")
+    assert (ran.code, json.loads(ran.out), ran.err) == (2, document, f"pduclient: {error}\n{PLACES}")
 
 
 def test_json_and_folded_lists() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.devices.flood import Flood
 from tests.devices.openflight import PowerServer, StreamServer, reply, result
-from tests.support.client import GOES_ON, TOKEN, ask, client
+from tests.support.client import ENTRY, GOES_ON, PLACES, TOKEN, ask, client
 
 
 def test_a_refused_request() -> None:
@@ -30,7 +30,7 @@ def test_no_server() -> None:
             ran = ask(server.url, "off a")
             assert ran == (2, "", f"pduclient: {server.url}: the answer is not understood{GOES_ON}\n")
     ran = client("on", "a", "--url=http://a..b")
-    assert ran == (2, "", "pduclient: http://a..b: that is not a valid host name\n")
+    assert ran == (2, "", f"pduclient: http://a..b: that is not a valid host name\n{PLACES}")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_no_server() -> None:
 def test_a_refused_token(status: str, kind: str, body: str, said: str) -> None:
     with PowerServer(reply(body, status, kind)) as server:
         ran = ask(server.url, "on a")
-        assert ran == (2, "", f"pduclient: {server.url}: token refused: {said}\n")
+        assert ran == (2, "", f"pduclient: {server.url}: token refused: {said}\n{ENTRY}")
         ran = ask(server.url, "on a --json")
         assert json.loads(ran.out)["error"] == f"{server.url}: token refused: {said}"
 
@@ -58,7 +58,11 @@ def test_a_refused_token(status: str, kind: str, body: str, said: str) -> None:
 def test_why_a_token_is_refused() -> None:
     why = 'WWW-Authenticate: Bearer error="invalid_token", error_description="the token has expired"'
     with PowerServer(reply("Forbidden", "403 Forbidden", "text/html;charset=utf-8", why)) as server:
-        assert ask(server.url, "on a") == (2, "", f"pduclient: {server.url}: token refused: the token has expired\n")
+        assert ask(server.url, "on a") == (
+            2,
+            "",
+            f"pduclient: {server.url}: token refused: the token has expired\n{ENTRY}",
+        )
 
 
 def test_what_a_server_says_does_no_harm() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.devices.openflight import PowerServer, StreamServer, commands, reply, result
 from tests.support.certificate import self_signed
-from tests.support.client import GOES_ON, TOKEN, ask, client
+from tests.support.client import ENTRY, GOES_ON, TOKEN, ask, client
 from tests.support.process import ROOT
 
 RECORDED = json.loads((ROOT / "tests" / "data" / "openflight.json").read_text())
@@ -64,7 +64,7 @@ def test_further_requests() -> None:
 def test_no_token_is_sent_if_there_is_none() -> None:
     with PowerServer(reply("Forbidden", "403 Forbidden", "text/html;charset=utf-8")) as server:
         ran = client("list", "--url", server.url)
-        assert ran == (2, "", f"pduclient: {server.url}: a token is wanted, and none is set: Forbidden\n")
+        assert ran == (2, "", f"pduclient: {server.url}: a token is wanted, and none is set: Forbidden\n{ENTRY}")
         assert "authorization" not in server.requests[0].headers
 
 

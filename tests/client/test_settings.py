@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.devices.openflight import PowerServer, commands, result
-from tests.support.client import CLIENT, TOKEN, client, run
+from tests.support.client import CLIENT, PLACES, TOKEN, client, run
 
 
 def test_where_settings_come_from(tmp_path: Path) -> None:
@@ -75,8 +75,9 @@ def test_blank_settings_are_not_there(tmp_path: Path) -> None:
     ],
 )
 def test_where_a_url_leads(url: str, host: str, port: int) -> None:
-    options = argparse.Namespace(url=url, config=os.devnull)
-    assert runpy.run_path(str(CLIENT))["find_server"](options).endpoint[:2] == (host, port)
+    options = argparse.Namespace(url=f"{url} , http://x", config=os.devnull)
+    first, second = runpy.run_path(str(CLIENT))["find_servers"](options)
+    assert first.endpoint[:2] == (host, port) and second.endpoint[:2] == ("x", 80)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_configurations_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "pdudaemon" / "client.yaml").mkdir(parents=True)
     ran = client("list", "--url=http://127.0.0.1:1", XDG_CONFIG_HOME=str(tmp_path))
     warning = f"pduclient: warning: {tmp_path}/pdudaemon/client.yaml: Is a directory\n"
-    assert ran == (2, "", warning + "pduclient: http://127.0.0.1:1: Connection refused\n")
+    assert ran == (2, "", warning + f"pduclient: http://127.0.0.1:1: Connection refused\n{PLACES}")
 
 
 def test_a_token_that_everybody_can_read(tmp_path: Path) -> None:

@@ -3,22 +3,25 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 import pytest
 
-from tests.devices.openflight import End, PowerServer, StreamServer, cluster, result
+from tests.devices.openflight import End, PowerServer, StreamServer, cluster, commands, reply, result
 from tests.support.client import GOES_ON, ask
 from tests.support.process import eventually
 from tests.support.terminal import terminal
 
 
 def test_progress() -> None:
-    with StreamServer(*cluster(3), pause=0.05) as server:
+    with StreamServer(*cluster(3), pause=0.8) as server:
         with terminal(server.url, "status node[01-03]") as client:
             ran = client.end()
-        counts = "".join(f"\rstatus: {n} of 3 nodes\x1b[K" for n in (0, 1, 2, 3))
-        assert ran == (0, "node01 On\nnode02 On\nnode03 On\n", f"{counts}\r\x1b[K")
+        assert ran[:2] == (0, "node01 On\nnode02 On\nnode03 On\n") and ran.err.endswith("\r\x1b[K")
+        lines = ran.err.split("\x1b[K")
+        assert all(re.fullmatch(r"\rstatus: [1-3] of 3 nodes, [1-9] s|\r|", line) for line in lines), lines
+        assert "\rstatus: 2 of 3 nodes, " in ran.err
         for environment in ({"TERM": "dumb"}, {"NO_COLOR": "1"}):
             with terminal(server.url, "status node[01-03]", **environment) as client:
                 assert client.end().err == ""
@@ -27,29 +30,46 @@ def test_progress() -> None:
         assert client.end() == (0, "a On\n", "")
 
 
+@pytest.mark.parametrize("words", ["on a", "list", "cancel 7", "pdus", "show a", "history"])
+def test_progress_of_what_keeps_silent(words: str) -> None:
+    with StreamServer(end=End.HOLD) as server:
+        server.lines = []
+        with terminal(server.url, words) as client:
+            eventually(lambda: re.search(r"^\r[a-z ]+: waiting, [1-9] s\x1b\[K", client.screen))
+            client.process.send_signal(signal.SIGINT)
+            ran = client.end()
+        assert (ran.code, ran.out) == (130, "") and "\r\x1b[Kpduclient: interrupted" in ran.err
+
+
 @pytest.mark.parametrize(
-    ("words", "question"),
+    ("words", "question", "known"),
     [
-        ("off node[01-03],node05", "off: 4 nodes, node[01-03],node05? [y/N] "),
-        ("restart a b", "restart: 2 nodes, a,b? [y/N] "),
-        ("off -g rack1", "off: all nodes of rack1? [y/N] "),
-        ("off @rack1", "off: all nodes of @rack1? [y/N] "),
+        ("off node[01-03],node05", "off: 4 nodes, node[01-03],node05? [y/N] ", None),
+        ("restart a b", "restart: 2 nodes, a,b? [y/N] ", None),
+        ("off -g rack1", "off: all nodes of rack1? [y/N] ", None),
+        ("off @rack1", "off: all nodes of @rack1? [y/N] ", None),
+        ("off @rack1 -x b", "off: 3 nodes, node[1-3]? [y/N] ", "names=%40rack1%21b"),
+        ("off -g rack1", "off: 3 nodes, node[1-3]? [y/N] ", "groups=rack1"),
+        ("off 'node*'", "off: 3 nodes, node[1-3]? [y/N] ", "names=node%2A"),
     ],
 )
-def test_confirmation(words: str, question: str) -> None:
-    with StreamServer(result("a", "power_off")) as server:
+def test_confirmation(words: str, question: str, known: str | None) -> None:
+    """Where names are for the server to know, it is asked for them."""
+    listed = {f"GET /api/v1/nodes?{known}&limit=1000": reply([{"name": f"node{n}"} for n in (1, 2, 3)])}
+    with PowerServer({**(listed if known else {}), "": commands(result("a", "power_off"))}) as server:
         for answer in ("\n", "n\n", "maybe\n", "\x04"):
             with terminal(server.url, words) as client:
                 eventually(lambda client=client: client.screen == f"pduclient: {question}")
                 client.type(answer)
                 ran = client.end()
             assert (ran.code, ran.out) == (2, "") and ran.err.endswith("pduclient: nothing was sent\n")
-        assert server.asked == []
+        assert not any(line.startswith(("PUT", "DELETE")) for line in server.asked)
         with terminal(server.url, words) as client:
             eventually(lambda: client.screen == f"pduclient: {question}")
             client.type("y\n")
             assert client.end().code == 0
-        assert len(server.asked) == 1
+        *looks, switched = server.asked
+        assert switched.startswith(("PUT", "DELETE")) and all("/api/v1/nodes?" in look for look in looks)
 
 
 @pytest.mark.parametrize("words", ["off a", "off node[07]", "off -y a,b", "on a,b", "status a,b"])
@@ -75,7 +95,7 @@ def test_interrupt() -> None:
         assert (
             ran[:2] == (130, "")
             and ran.err.endswith("\npduclient: interrupted; nothing was sent\n")
-            and idle.asked == []
+            and idle.asked == ["GET /api/v1/nodes?groups=a&limit=1000"]
         )
 
 

@@ -86,10 +86,12 @@ def options(page: Path, *headings: str) -> set[str]:
     return {f"-{word}" for line in lines for word in re.findall(r"Fl (-?[A-Za-z][a-z-]*)", line)}
 
 
+LOOKING = ("pdus", "outlets", "show", "history", "watch")
 HELP = {
     "pdudaemon": [sys.executable, "-m", "pdudaemon", "--help"],
     "pduclient": [sys.executable, ROOT / "pduclient", "--help"],
     "pduclient list": [sys.executable, ROOT / "pduclient", "list", "--help"],
+    **{f"pduclient {word}": [sys.executable, ROOT / "pduclient", word, "--help"] for word in ("cancel", *LOOKING)},
 }
 
 
@@ -141,16 +143,20 @@ def test_the_page_of_the_daemon_has_its_options() -> None:
 def test_the_page_of_the_client_has_the_options_of_both_interfaces() -> None:
     assert options(CLIENT, "PDUS AND PORTS") == helped("pduclient")
     assert options(CLIENT, "NODES") == helped("pduclient list")
+    looking = set().union(*(helped(f"pduclient {word}") for word in LOOKING))
+    assert options(CLIENT, "LOOKING") == looking - helped("pduclient cancel") and helped("pduclient cancel") <= looking
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_names_no_other_options(page: Path) -> None:
     known = {program: helped(program) for program in HELP}
-    its_own = known["pdudaemon"] if page != CLIENT else known["pduclient"] | known["pduclient list"]
+    clients = set().union(*(found for program, found in known.items() if program.startswith("pduclient")))
+    its_own = clients if page == CLIENT else known["pdudaemon"]
     assert {f"-{word}" for word in re.findall(r"Fl (-?[A-Za-z][a-z-]*)", source(page))} <= its_own
     for program, words in re.findall(r"(pdudaemon|pduclient) ([^\n)]*)", source(page)):
         about_nodes = program == "pduclient" and not words.startswith("--daemon")
-        assert set(OPTION.findall(words)) <= known["pduclient list" if about_nodes else program], words
+        word = words.split()[0] if words.split()[0] in LOOKING else "list"
+        assert set(OPTION.findall(words)) <= known[f"pduclient {word}" if about_nodes else program], words
 
 
 def test_the_page_of_the_client_has_its_variables() -> None:
