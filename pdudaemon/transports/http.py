@@ -31,7 +31,7 @@ from typing import Any, Self, cast
 from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.httplogin import authorization, challenges
-from pdudaemon.transports.tcp import Connection, PinnedContext, Stream, in_words
+from pdudaemon.transports.tcp import FAREWELL_SECONDS, Connection, PinnedContext, Stream, in_words
 
 LIMIT = 4 * 1024 * 1024
 """Most bytes of an answer, headers included."""
@@ -127,6 +127,15 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._keeps = False
         self._hang_up()
+
+    @contextlib.contextmanager
+    def farewell(self) -> Iterator[None]:
+        """Take leave of a device that keeps sessions: see `Stream.farewell`."""
+        self._deadline = Deadline(FAREWELL_SECONDS)
+        if self._kept is not None:
+            self._connection.deadline = self._deadline
+        with contextlib.suppress(DeviceError):
+            yield
 
     def request(
         self,
