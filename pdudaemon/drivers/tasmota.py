@@ -51,38 +51,32 @@ class Tasmota(WebDevice):
 
     def read_outlets(self) -> list[OutletReading]:
         source, said = self._everything()
-        outlets = _outlets(source, said, self._relays())
-        if not outlets:
+        found = outlets(source, said, self._relays())
+        if not found:
             raise TransientError(f"{source}: the answer does not tell the state of any relay")
-        return outlets
+        return found
 
     def read_inlets(self) -> list[InletReading]:
         """Of a device with some relays and one meter."""
-        _, said = self._everything()
-        energy = _Energy(said, sum(_power(said["StatusSTS"], relay) is not None for relay in self._relays()))
-        watts = energy.of_all("Power")
-        if watts is None:
-            return []
-        amps, watt_hours = energy.of_all("Current"), energy.of_all("Total", _WH_PER_KWH)
-        return [InletReading("total", watts, energy.of_all("Voltage"), amps, watt_hours)]
+        return inlets(self._everything()[1], self._relays())
 
     def identify(self) -> Identity:
-        return _identity(self._everything()[1])
+        return identity(self._everything()[1])
 
     @classmethod
     def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
         answer = pages.get("/cm?cmnd=Status 0")
-        said = _parts(object_of(answer))
+        said = parts(object_of(answer))
         if answer is not None and b"Need user=" in answer.body:
             return Recognised({"driver": "tasmota", **place_of(pages)}, Identity(model="Tasmota"), wants=_WANTS)
         if not (said["StatusSTS"] and said["StatusFWR"]):
             return None
         try:
-            outlets = _outlets(address, said, range(1, _MOST_RELAYS + 1))
+            found = outlets(address, said, range(1, _MOST_RELAYS + 1))
         except DeviceError:  # it has other words for on and off
-            outlets = []
-        count = {"port_count": len(outlets)} if len(outlets) > 1 else {}
-        return Recognised({"driver": "tasmota", **place_of(pages), **count}, _identity(said), outlets)
+            found = []
+        count = {"port_count": len(found)} if len(found) > 1 else {}
+        return Recognised({"driver": "tasmota", **place_of(pages), **count}, identity(said), found)
 
     def _relays(self) -> range:
         return range(1, (self.port_count if isinstance(self.row, Setting) else self.row) + 1)
@@ -90,7 +84,7 @@ class Tasmota(WebDevice):
     def _everything(self) -> tuple[str, dict[str, dict[str, Any]]]:
         """Return whose answer it is, as errors begin, and all that the device says of itself, by parts of it."""
         source, said = _answered(Client(self.host, self.deadline), self.username, self.password, "Status 0")
-        return source, _parts(said)
+        return source, parts(said)
 
     def _ask(self, relay: int, wanted: str = "") -> State:
         client = Client(self.host, self.deadline)
@@ -127,10 +121,10 @@ class TasmotaBase(PDUDriver):
 def _asked(client: Client, username: str, password: str, relay: int, wanted: str) -> State:
     """Ask a device for the state of a relay, having switched it first if it is ``wanted`` to be something."""
     source, answer = _answered(client, username, password, f"Power{relay} {wanted}".rstrip())
-    said = _power(answer, relay)
+    said = power(answer, relay)
     if said is None:
         raise TransientError(f"{source}: the answer does not tell the state of relay {relay}")
-    state = _state(source, said)
+    state = state_of(source, said)
     if wanted and state != wanted:
         raise TransientError(f"{source}: relay {relay} is {state} after being switched {wanted}")
     return state
@@ -157,26 +151,28 @@ def _answered(client: Client, username: str, password: str, command: str) -> tup
     return response.source, answer
 
 
-def _parts(said: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    parts = ("Status", "StatusFWR", "StatusNET", "StatusSTS", "StatusSNS")
-    return {part: found if isinstance(found := said.get(part), dict) else {} for part in parts}
+def parts(said: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the parts that count of what a device says of itself, for ``Status 0``; empty ones that are not there."""
+    names = ("Status", "StatusFWR", "StatusNET", "StatusSTS", "StatusSNS")
+    return {name: found if isinstance(found := said.get(name), dict) else {} for name in names}
 
 
-def _identity(said: Mapping[str, Mapping[str, Any]]) -> Identity:
+def identity(said: Mapping[str, Mapping[str, Any]]) -> Identity:
+    """Return who a device says it is."""
     firmware, mac = label(said["StatusFWR"].get("Version")), label(said["StatusNET"].get("Mac"))
     return Identity(model="Tasmota", serial=mac or "", firmware=firmware or "")
 
 
-def _outlets(source: str, said: Mapping[str, Mapping[str, Any]], relays: range) -> list[OutletReading]:
+def outlets(source: str, said: Mapping[str, Mapping[str, Any]], relays: range) -> list[OutletReading]:
     """Return what is said of those of some relays that there are. Raises: PermanentError."""
-    states = {relay: text for relay in relays if (text := _power(said["StatusSTS"], relay)) is not None}
+    states = {relay: text for relay in relays if (text := power(said["StatusSTS"], relay)) is not None}
     names = said["Status"].get("FriendlyName")
     energy = _Energy(said, len(states))
     return [
         OutletReading(
             str(relay),
             label(names[relay - 1]) if isinstance(names, list) and len(names) >= relay else None,
-            _state(source, text),
+            state_of(source, text),
             watts=energy.of_relay("Power", relay),
             volts=energy.of_relay("Voltage", relay),
             amps=energy.of_relay("Current", relay),
@@ -186,11 +182,23 @@ def _outlets(source: str, said: Mapping[str, Mapping[str, Any]], relays: range) 
     ]
 
 
-def _power(said: Mapping[str, Any], relay: int) -> object:
+def inlets(said: Mapping[str, Mapping[str, Any]], relays: range) -> list[InletReading]:
+    """Return what a device with some relays and one meter says of that."""
+    energy = _Energy(said, sum(power(said["StatusSTS"], relay) is not None for relay in relays))
+    watts = energy.of_all("Power")
+    if watts is None:
+        return []
+    amps, watt_hours = energy.of_all("Current"), energy.of_all("Total", _WH_PER_KWH)
+    return [InletReading("total", watts, energy.of_all("Voltage"), amps, watt_hours)]
+
+
+def power(said: Mapping[str, Any], relay: int) -> object:
+    """Return what is said of a relay, None if nothing."""
     return said.get(f"POWER{relay}", said.get("POWER") if relay == 1 else None)
 
 
-def _state(source: str, said: object) -> State:
+def state_of(source: str, said: object) -> State:
+    """Return the state that a word means. Raises: PermanentError, if it is one of the user's own."""
     try:
         return State(str(said).lower())
     except ValueError:
