@@ -11,7 +11,7 @@ A device may tell anything: `MOST_OUTLETS` and `MOST_INLETS` of it are kept.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -53,7 +53,8 @@ class KnownPDU:
     """What is known of a PDU. ``outlets`` by port: those that the device told, in its order, then any others.
 
     ``read``: when the device was last read as a whole (seconds since the epoch). ``reachable``: whether the last
-    exchange with it was one; None: there was none yet. ``trouble`` says why not. ``tried``, and ``switched`` (the
+    exchange with it was one; None: there was none yet. ``trouble`` says why not. ``watts``: what the whole draws, as
+    its inlets say, or else its outlets together. ``tried``, and ``switched`` (the
     machine's uptime): when it was last asked for all, and when an outlet of it was last switched; ``failures``: how
     many times in a row it did not answer.
     """
@@ -68,17 +69,8 @@ class KnownPDU:
         self.tried: float | None = None
         self.switched = float("-inf")
         self.failures = 0
+        self.watts: float | None = None
         self.cut = False  # whether it was said that the device tells of too much
-
-    @property
-    def watts(self) -> float | None:
-        """What the whole PDU draws: as its inlets say, of one kind, or else its outlets together; None: not known."""
-        for kind in ("pdu", "inlet", "phase", "bank"):
-            told = [inlet.watts for inlet in self.inlets if inlet.kind == kind and inlet.watts is not None]
-            if told:
-                return round(sum(told), 3)
-        drawn = [known.watts for known in [*self.outlets.values()] if known.watts is not None]
-        return round(sum(drawn), 3) if drawn else None
 
     def called(self, name: str) -> list[str]:
         """Return the ports of the outlets that have a name."""
@@ -157,6 +149,12 @@ class Inventory:
         if outlets == target.outlets and locked == target.locked:
             return target
         return replace(target, outlets=tuple(dict.fromkeys(outlets)), locked=locked)
+
+    def place(self, outlet: Outlet, config: Config) -> Outlet:
+        """Return an outlet by its port, if that is known, however it is spelled."""
+        name, pdu = config.called(outlet), self._pdus.get(outlet.pdu)
+        ports = pdu.called(name) if name and pdu is not None else []
+        return Outlet(outlet.pdu, ports[0]) if len(ports) == 1 else outlet
 
     def _resolved(self, outlet: Outlet, config: Config) -> Outlet:
         name = config.called(outlet)
@@ -252,7 +250,17 @@ class Inventory:
             if stays and port not in known and len(known) < MOST_OUTLETS:
                 known[port] = Known(before.state, before.source, before.time)
         pdu.outlets, pdu.inlets, pdu.read = known, tuple(inlets), when
+        pdu.watts = _drawn(inlets, outlets)
         pdu.identity = found.identity or pdu.identity
+
+
+def _drawn(inlets: Sequence[InletReading], outlets: Sequence[OutletReading]) -> float | None:
+    """Return what a whole PDU draws; None: not known. The kinds of inlets overlap: one of them counts."""
+    for kind in ("pdu", "inlet", "phase", "bank"):
+        if told := [inlet.watts for inlet in inlets if inlet.kind == kind and inlet.watts is not None]:
+            return round(sum(told), 3)
+    drawn = [outlet.watts for outlet in outlets if outlet.watts is not None]
+    return round(sum(drawn), 3) if drawn else None
 
 
 def _merged(before: Known, reading: OutletReading, when: float) -> Known:

@@ -149,12 +149,18 @@ class Surveys:
         if error is not None and survey.hurry.is_set() and not self._fleet.closing:
             if known is not None:
                 known.tried = None
-            if survey.askers and name in self._fleet.runners and self._pending.get(name) is survey:
+            behind = self._pending.get(name)
+            if survey.askers and name in self._fleet.runners and behind is survey:
                 survey.begun = False
                 self._fleet.send(survey)
                 return
+            if behind is not None and behind is not survey:
+                behind.askers += survey.askers
+                survey.askers.clear()
         elif error is not None:
             self._inventory.failed(name, state, error, reading=True)
+            if (behind := self._pending.get(name)) is not None:  # who asked meanwhile need not wait as long again
+                self._tell(behind, error)
         else:
             self._inventory.answered(name, state)
         self._tell(survey, error)

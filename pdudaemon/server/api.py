@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""``/api/v1/pdus`` and ``/healthz``: what there is, in JSON."""
+"""What the routes of ``/api/v1`` have in common, which is pages of records; and ``/healthz``."""
 
 from __future__ import annotations
 
 import re
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, urlencode
 
 from pdudaemon.server.http import HTTPExchange, plain
 from pdudaemon.server.messages import Answer, Misdirected
@@ -13,25 +14,21 @@ MOST_RECORDS = 1000
 PULSE = 3.0  # seconds within which a daemon that is well says so
 
 
-def pdus(exchange: HTTPExchange, _: str) -> Answer:
-    """``/api/v1/pdus``: the configured PDUs in their order, ``limit`` of them at most, from the one ``after`` on."""
-    rights, most = exchange.rights, limit(exchange, MOST_RECORDS)
-    records = exchange.dispatcher.snapshot(exchange.words.get("after", ""), most, rights.sees_pdu)
-    for record in records:
-        if not rights.sees_whole(record["name"]):
-            record["requests"] = None  # others' are among them
-    headers = {}
-    if len(records) == most:
-        headers["Link"] = f'</api/v1/pdus?after={quote(records[-1]["name"], safe="")}>; rel="next"'
-    return Answer(200, records, headers)
-
-
-def limit(exchange: HTTPExchange, usual: int) -> int:
+def limit(exchange: HTTPExchange, usual: int = MOST_RECORDS) -> int:
     """Return how many records are asked for at most. Raises: Misdirected."""
     most = exchange.words.get("limit") or str(usual)
     if not (re.fullmatch("[0-9]{1,4}", most) and 1 <= int(most) <= MOST_RECORDS):
         raise Misdirected(400, f"limit: {most[:20]!r} is not within 1 and {MOST_RECORDS}")
     return int(most)
+
+
+def linked(exchange: HTTPExchange, path: str, records: list[dict[str, Any]], most: int) -> Answer:
+    """Return an answer of records with names, and a link to the next ones if there may be any."""
+    headers = {}
+    if len(records) == most:
+        words = urlencode({**exchange.words, "after": records[-1]["name"]}, quote_via=quote, safe="")
+        headers["Link"] = f'<{path}?{words}>; rel="next"'
+    return Answer(200, records, headers)
 
 
 def health(exchange: HTTPExchange, _: str) -> Answer:

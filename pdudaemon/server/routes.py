@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from pdudaemon.errors import Denied, PDUDaemonError, RequestError
 from pdudaemon.power import Action
-from pdudaemon.server import api, browsers, commands, control, openflight, requests
+from pdudaemon.server import api, browsers, commands, control, devices, openflight, requests
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
 from pdudaemon.settings import near
@@ -58,7 +58,12 @@ ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
     for path, methods in (
         (r"/power/control/(on|off|reboot)", dict.fromkeys(("GET", "POST"), Route(control.control))),
         (r"/power/control/(?:get-)?(status)", _reading(control.status, "POST")),
-        (r"/api/v1/(pdus)", _reading(api.pdus, slow=True, takes=("after", "limit"))),
+        (r"/api/v1/(pdus)", _reading(devices.pdus, slow=True, takes=("after", "limit"))),
+        (r"/api/v1/pdus/([^/]+)", _reading(devices.one_pdu, slow=True, takes=("fresh",))),
+        (r"/api/v1/pdus/([^/]+/outlets/[^/]+)", _reading(devices.one_outlet, slow=True, takes=("fresh",))),
+        (r"/api/v1/(nodes)", _reading(devices.nodes, slow=True, takes=("names", "groups", "after", "limit"))),
+        (r"/api/v1/nodes/([^/]+)", _reading(devices.one_node, slow=True, takes=("fresh",))),
+        (r"/api/v1/(groups)", _reading(devices.groups, slow=True, takes=())),
         (r"/api/v1/(requests)", _reading(requests.show, slow=True, takes=requests.WORDS)),
         (
             r"/api/v1/requests/([0-9]{1,18})",

@@ -90,7 +90,7 @@ def test_legacy_answers(started: Daemon, path: str, status: int, text: str) -> N
     "path",
     [
         "/healthz",
-        "/api/v1/pdus",
+        "/api/v1/groups",
         "/api/v1/requests",
         "/api/v1/requests/1",
         "/power/control/status?hostname=pdu01&port=1",

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: MIT
+"""``/api/v1/pdus…``, ``/api/v1/nodes…``, ``/api/v1/groups``: what is known of PDUs, outlets and nodes, with its age.
+
+Whoever looks is answered at once; what is older than ``refresh`` is read behind the answer. With ``fresh=1`` the answer
+waits until the device has been read, or is the reason why it could not be; of what no device can tell, it is what was
+commanded, as a status is. All of it is made by threads of the pool.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import unquote
+
+from pdudaemon.config.nodes import Node
+from pdudaemon.drivers.readings import Identity
+from pdudaemon.engine import outlets
+from pdudaemon.engine.inventory import KnownPDU
+from pdudaemon.engine.outlets import age, spellings
+from pdudaemon.engine.queries import Look
+from pdudaemon.engine.survey import surveyable
+from pdudaemon.errors import DeviceTimeout, PDUDaemonError, RequestError, StoreError, both
+from pdudaemon.power import Outlet, Reading, together
+from pdudaemon.server.api import limit, linked
+from pdudaemon.server.http import HTTPExchange
+from pdudaemon.server.messages import Answer, Misdirected
+from pdudaemon.settings import near
+
+log = logging.getLogger("pdud.http")
+
+GRACE = 1.0  # seconds beyond a PDU's ``timeout``, so that what came of it is told rather than that it takes too long
+NEWEST = 1000  # requests among which the last one of a node is looked for
+
+Record = dict[str, Any]
+
+
+def pdus(exchange: HTTPExchange, _: str) -> Answer:
+    """``/api/v1/pdus``: the configured PDUs in their order, ``limit`` of them at most, from the one ``after`` on."""
+    most = limit(exchange)
+    records = exchange.dispatcher.snapshot(exchange.words.get("after", ""), most, exchange.rights.sees_pdu)
+    exchange.dispatcher.surveys.look([record["name"] for record in records])
+    now = time.time()
+    for record in records:
+        record.update(_summary(exchange, record, now))
+    return linked(exchange, "/api/v1/pdus", records, most)
+
+
+def one_pdu(exchange: HTTPExchange, word: str) -> Answer | None:
+    """``/api/v1/pdus/NAME``: one PDU with all that is known of it."""
+    name = _pdu_name(exchange, unquote(word))
+    every = [Outlet(name, "")] if surveyable(exchange.config.pdus[name]) else []
+    return _looked(exchange, every, functools.partial(_one_pdu, exchange, name))
+
+
+def one_outlet(exchange: HTTPExchange, word: str) -> Answer | None:
+    """``/api/v1/pdus/NAME/outlets/PORT``: one outlet; the port as in a request."""
+    name, _, port = map(unquote, word.partition("/outlets/"))
+    pdu = exchange.config.pdus[_pdu_name(exchange, name)]
+    try:
+        target = exchange.config.target(name, port)
+        outlet = exchange.dispatcher.surveys.resolved(target, exchange.dispatcher.config).outlets[0]
+    except RequestError as error:
+        raise Misdirected(503 if pdu.driver is None or error.http_status != 503 else 404, str(error)) from None
+    if not _sees(exchange, outlet):
+        raise Misdirected(404, f"{name}: there is no port {port[:50]!r}")
+    return _looked(exchange, [outlet], lambda: Answer(200, _outlet(exchange, outlet, time.time())))
+
+
+def nodes(exchange: HTTPExchange, _: str) -> Answer:
+    """``/api/v1/nodes``: the nodes and aliases in their order, or those of ``names`` and ``groups``, in pages."""
+    config, words = exchange.config, exchange.words
+    names = [*config.nodes]
+    if words.get("names", "").strip() or words.get("groups", "").strip():
+        names = _named(exchange, words.get("names", ""), words.get("groups", ""))
+    if (after := words.get("after", "")) in names:
+        names = names[names.index(after) + 1 :]
+    most = limit(exchange)
+    found = [config.nodes[name] for name in names[:most]]
+    exchange.dispatcher.surveys.look({feed.pdu for node in found for feed in node.feeds})
+    last = _last_requests(exchange, found)
+    now = time.time()
+    records = [_node(exchange, node, last.get(node.name), now) for node in found]
+    return linked(exchange, "/api/v1/nodes", records, most)
+
+
+def one_node(exchange: HTTPExchange, word: str) -> Answer | None:
+    """``/api/v1/nodes/NAME``: one node or alias."""
+    (name,) = _named(exchange, unquote(word), "", plain=True)
+    node = exchange.config.nodes[name]
+
+    def made() -> Answer:
+        last = _last_requests(exchange, [node])
+        return Answer(200, _node(exchange, node, last.get(name), time.time()))
+
+    return _looked(exchange, node.feeds, made)
+
+
+def groups(exchange: HTTPExchange, _: str) -> Answer:
+    """``/api/v1/groups``: the nodes in each group."""
+    return Answer(200, {name: [*members] for name, members in exchange.config.groups.items()})
+
+
+def _pdu_name(exchange: HTTPExchange, name: str) -> str:
+    if name not in exchange.config.pdus:
+        raise Misdirected(404, f"there is no PDU {name[:100]!r}{near(name, exchange.config.pdus)}")
+    return name
+
+
+def _named(exchange: HTTPExchange, names: str, groups: str, plain: bool = False) -> list[str]:
+    """Return the nodes that are named; ``plain``: by one name. Raises: Misdirected."""
+    config = exchange.config
+    try:
+        found, missing = ([names], []) if plain else config.named(names, groups)
+    except ValueError as error:
+        raise Misdirected(400, str(error)) from None
+    if missing:
+        raise Misdirected(404, f"there is no group {missing[0][:100]!r}{near(missing[0], config.groups)}")
+    for name in found:
+        if name not in config.nodes:
+            raise Misdirected(404, f"there is no alias or node {name[:100]!r}{near(name, config.nodes)}")
+    return found
+
+
+def _one_pdu(exchange: HTTPExchange, name: str) -> Answer:
+    (record,) = exchange.dispatcher.snapshot("", 1, lambda other: other == name) or ({},)
+    if not record:
+        raise Misdirected(404, f"{name} is not configured any more")
+    known, now = exchange.dispatcher.inventory.pdu(name) or KnownPDU({}), time.time()
+    whole = exchange.rights.sees_whole(name)
+    ports = [Outlet(name, port) for port in [*known.outlets]]
+    identity = known.identity
+    record.update(_summary(exchange, record, now))
+    record["identity"] = None if identity is None or identity == Identity() or not whole else asdict(identity)
+    record["inlets"] = [_inlet(asdict(inlet)) for inlet in known.inlets] if whole else []
+    record["outlets"] = [_outlet(exchange, outlet, now) for outlet in ports if _sees(exchange, outlet)]
+    return Answer(200, record)
+
+
+def _inlet(told: Record) -> Record:
+    return {word: told[word] for word in ("name", "kind", "watts", "volts", "amps", "watt_hours")}
+
+
+def _summary(exchange: HTTPExchange, record: Record, now: float) -> Record:
+    """Return what is known of a PDU as a whole: what is counted of it only for who may see all of it."""
+    known = exchange.dispatcher.inventory.pdu(record["name"])
+    whole = exchange.rights.sees_whole(record["name"])
+    reason = record["reason"] or (known.trouble if known is not None and whole else "") or None
+    return {
+        "reason": reason,
+        "requests": record["requests"] if whole else None,
+        "reachable": None if known is None else known.reachable,
+        "outlets": len(known.outlets) or None if known is not None and whole else None,
+        "watts": known.watts if known is not None and whole else None,
+        "age": None if known is None else age(known.read, now),
+    }
+
+
+def _outlet(exchange: HTTPExchange, outlet: Outlet, now: float) -> Record:
+    """Return what is known of an outlet, with those of its nodes that may be seen."""
+    config, inventory = exchange.dispatcher.config, exchange.dispatcher.inventory
+    outlet = inventory.place(outlet, config)
+    record = outlets.record(outlet, inventory.outlet(outlet), config, now)
+    record["nodes"] = [name for name in record["nodes"] if exchange.rights.sees_node(name)]
+    return record
+
+
+def _sees(exchange: HTTPExchange, outlet: Outlet) -> bool:
+    known = exchange.dispatcher.inventory.outlet(outlet)
+    return any(map(exchange.rights.sees, spellings(outlet, known)))
+
+
+def _node(exchange: HTTPExchange, node: Node, last: Record | None, now: float) -> Record:
+    config, inventory = exchange.dispatcher.config, exchange.dispatcher.inventory
+    feeds = [_outlet(exchange, feed, now) for feed in node.feeds]
+    readings: list[tuple[Outlet, Reading | PDUDaemonError]] = []
+    for feed in node.feeds:
+        known = inventory.outlet(inventory.place(feed, config))
+        readings.append((feed, Reading(known.state, known.source, known.time)))
+    whole = together(readings) if readings else None
+    locks = [feed["reason"] for feed in feeds if feed["locked"]]
+    return {
+        "name": node.name,
+        "groups": [group for group, members in exchange.config.groups.items() if node.name in members],
+        "feeds": feeds,
+        "state": whole.state.value if isinstance(whole, Reading) else "unknown",
+        "source": whole.source if isinstance(whole, Reading) else "none",
+        "time": whole.time if isinstance(whole, Reading) else None,
+        "age": age(whole.time, now) if isinstance(whole, Reading) else None,
+        "locked": bool(locks),
+        "reason": node.fault or next(iter(locks), None),
+        "last_request": last,
+    }
+
+
+def _last_requests(exchange: HTTPExchange, found: Sequence[Node]) -> dict[str, Record]:
+    """Return the last request of each node, for those that had one lately."""
+    config, inventory, rights = exchange.dispatcher.config, exchange.dispatcher.inventory, exchange.rights
+    try:
+        records = exchange.dispatcher.records(NEWEST)
+    except StoreError as error:
+        log.warning("the last requests of nodes cannot be told: %s", error)
+        return {}
+    by_outlet: dict[Outlet, Record] = {}
+    for record in records:
+        for outlet in record["outlets"]:
+            by_outlet.setdefault(Outlet(outlet["pdu"], outlet["port"]), record)
+    last: dict[str, Record] = {}
+    for node in found:
+        of_feeds = [by_outlet.get(inventory.place(feed, config)) for feed in node.feeds]
+        newest = max((each for each in of_feeds if each is not None), key=lambda each: each["id"], default=None)
+        if newest is not None and rights.sees_record(newest):
+            last[node.name] = newest
+    return last
+
+
+def _looked(exchange: HTTPExchange, every: Iterable[Outlet], made: Callable[[], Answer]) -> Answer | None:
+    """Return the answer, or have it given when the PDUs of some outlets have been read, or else the outlets."""
+    fresh = exchange.words.get("fresh", "0")
+    if fresh not in ("0", "1"):
+        raise Misdirected(400, f"fresh: {fresh[:20]!r} is neither 0 nor 1")
+    configured = exchange.dispatcher.config.pdus
+    whole: set[str] = set()
+    single: list[Outlet] = []
+    for outlet in every:
+        if (pdu := configured.get(outlet.pdu)) is not None and surveyable(pdu):
+            whole.add(outlet.pdu)
+        elif pdu is not None and pdu.readable:
+            single.append(outlet)
+    if fresh == "0":
+        exchange.dispatcher.surveys.look(whole)
+        return made()
+    _Fresh(exchange, made).ask(whole, single)
+    return None
+
+
+class _Fresh:
+    """An answer that waits for devices: it is made when all have answered, or is why one of them did not."""
+
+    def __init__(self, exchange: HTTPExchange, made: Callable[[], Answer]) -> None:
+        self._exchange = exchange
+        self._made = made
+        self._lock = threading.Lock()
+        self._left = 0
+        self._error: PDUDaemonError | None = None
+
+    def ask(self, whole: Collection[str], single: Collection[Outlet]) -> None:
+        """Ask all of them."""
+        dispatcher = self._exchange.dispatcher
+        self._left = len(whole) + len(single) + 1
+        names = {*whole, *(outlet.pdu for outlet in single)}
+        seconds = max((dispatcher.config.pdus[name].options.timeout for name in names), default=0.0) + GRACE
+        self._exchange.within(seconds, functools.partial(self._late, names, seconds - GRACE))
+        for name in whole:
+            try:
+                dispatcher.surveys.ask(name, self._told)
+            except PDUDaemonError as error:
+                self._told(error)
+        if single:
+            dispatcher.ask([Look([outlet], self._heard) for outlet in single])
+        self._told(None)
+
+    def _heard(self, said: Reading | PDUDaemonError) -> None:
+        self._told(said if isinstance(said, PDUDaemonError) else None)
+
+    def _told(self, error: PDUDaemonError | None) -> None:
+        with self._lock:
+            self._left -= 1
+            if error is not None:
+                self._error = error if self._error is None else both(self._error, error)
+            if self._left:
+                return
+        if self._exchange.claim():
+            self._exchange.connection.connections.later(self._answer)
+
+    def _answer(self) -> None:
+        exchange = self._exchange
+        try:
+            if self._error is not None:
+                raise self._error
+            exchange.answer(self._made())
+        except PDUDaemonError as error:
+            exchange.refuse(error)
+        except Exception:  # a fault of ours: the client must not wait for ever
+            log.exception("%s %s from %s", exchange.head.method, exchange.path, exchange.client)
+            exchange.refuse(PDUDaemonError("internal error: see the log of the daemon"))
+
+    def _late(self, names: Iterable[str], seconds: float) -> None:
+        if self._exchange.claim():
+            busy = ", ".join(sorted(names))
+            self._exchange.refuse(DeviceTimeout(f"{busy}: not read within {seconds:g} s: busy, or it does not answer"))
