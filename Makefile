@@ -45,6 +45,9 @@ test-peers: .venv/test  ## test against Home Assistant, a Kasa simulator, AWS an
 test-usb:  ## test with USB devices, in a virtual machine with Debian's kernel (as root; see tests/vm/machine.py)
 	$(BOOT) python3 -m pytest -v -p no:cacheprovider tests/vm/test_usb.py
 
+test-container: .venv/test  ## build the container's image and try it (as root; needs buildah, podman, crun, catatonit, mmdebstrap)
+	$(VENV)/python -m pytest -v -p no:cacheprovider tests/vm/test_container.py
+
 dist: .venv/test  ## build wheel and sdist, into dist/
 	$(VENV)/python -m build --no-isolation --outdir dist . >/dev/null
 
@@ -98,5 +101,5 @@ clean:  ## remove what the other targets made
 	$(INSTALL)
 	@touch $@
 
-.PHONY: help run test test-newest lock test-peers test-usb test-boot dist deb lint format docs mutation bench clean
+.PHONY: help run test test-newest lock test-peers test-usb test-boot test-container dist deb lint format docs mutation bench clean
 .DEFAULT_GOAL := help

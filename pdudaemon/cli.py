@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pdudaemon import __version__, drive, environment, listing, online, probing, sharedfiles
+from pdudaemon import __version__, drive, environment, health, listing, online, probing, sharedfiles
 from pdudaemon.config import model as config
 from pdudaemon.config import reader, topology
 from pdudaemon.config.model import LEVELS, PROTOCOLS, Config
@@ -67,6 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _printed(listing.check_start(conf))
         if options.check:
             return _printed(_check(conf, options))
+        if options.health:
+            return _printed(health.tell(conf))
         if options.unfinished:
             return _printed(_unfinished(_store_path(conf, options.dbfile)))
         if options.drive:
@@ -159,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--check", action="store_true", help="check the configuration strictly and exit")
     parser.add_argument("--online", action="store_true", help="with --check: ask each PDU as well; switches nothing")
     parser.add_argument("--check-start", action="store_true", help="check only what would prevent a start, and exit")
+    parser.add_argument("--health", action="store_true", help="ask the daemon of it how it is, and exit")
     parser.add_argument(
         "--unfinished", action="store_true", help="print the requests on record that must switch on yet, and exit"
     )

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""``pdudaemon --health``: asks the daemon of a configuration how it is, for containers and clusters that want to know.
+
+It asks where that daemon listens, so that nobody has to say it twice: ``/healthz`` where HTTP is spoken; where only the
+text protocol is, whether somebody accepts.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import sys
+
+from pdudaemon.config.model import Config, ListenerOptions
+
+PATIENCE = 10.0  # seconds; the daemon itself says within 3 s what ails it
+_ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def tell(conf: Config) -> int:
+    """Print how the daemon is; return 0 if it is well, 1 if it is not, or does not answer."""
+    listener = min(conf.listeners, key=lambda each: each.protocol == "tcp")
+    where = f"{listener.hostname or '*'} port {listener.port}"
+    try:
+        ailing = _ask(listener)
+    except (OSError, http.client.HTTPException) as error:
+        ailing = f"{getattr(error, 'strerror', '') or error or type(error).__name__}"
+    print(f"{where}: {ailing or 'ok'}", file=sys.stderr if ailing else sys.stdout)
+    return 1 if ailing else 0
+
+
+def _ask(listener: ListenerOptions) -> str:
+    """Return what ails the daemon, empty if it is well. Raises: OSError, HTTPException."""
+    address = (_ANY.get(listener.hostname, listener.hostname), listener.port)
+    with socket.create_connection(address, PATIENCE) as plain:
+        if listener.protocol == "tcp":
+            return ""
+        connection = http.client.HTTPConnection(*address)
+        # To whom we talk is known: it is on this machine. What is asked is no secret.
+        connection.sock = ssl._create_unverified_context().wrap_socket(plain) if _is_tls(listener) else plain
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        text = answer.read(1000).decode(errors="replace").strip()
+    # 401: it turns, and wants a token for more.
+    return "" if answer.status in (200, 401) else f"{answer.status}: {text}"
+
+
+def _is_tls(listener: ListenerOptions) -> bool:
+    return bool(getattr(listener, "certificate", ""))

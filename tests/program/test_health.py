@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""``pdudaemon --health``: asked of the daemon that a configuration tells of."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdudaemon import cli
+from tests.support.process import Daemon
+
+PDUS = {"pdu": {"driver": "dummy"}}
+
+
+def health(folder: Path, port: int, **listener: Any) -> int:
+    """Ask as the program does, with a configuration that says where the daemon listens."""
+    whole = {"daemon": {"listeners": [{"protocol": "both", "port": port, **listener}]}, "pdus": PDUS}
+    (folder / "conf").write_text(json.dumps(whole))
+    return cli.main([f"--conf={folder / 'conf'}", "--health"])
+
+
+@pytest.mark.parametrize("given", [{}, {"protocol": "http"}, {"protocol": "tcp"}, {"hostname": "0.0.0.0"}])
+def test_a_daemon_that_is_well(
+    daemon: Callable[..., Daemon], tmp_path: Path, capsys: pytest.CaptureFixture[str], given: dict[str, Any]
+) -> None:
+    started = daemon(PDUS)
+    assert health(tmp_path, started.port, **given) == 0
+    assert capsys.readouterr().out == f"{given.get('hostname', '127.0.0.1')} port {started.port}: ok\n"
+
+
+def test_a_daemon_that_wants_tokens_is_well(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    assert health(tmp_path, daemon(PDUS, secret="a-secret").port) == 0
+
+
+def test_no_daemon_and_one_that_does_not_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert health(tmp_path, port) == 1
+    assert capsys.readouterr().err == f"127.0.0.1 port {port}: Connection refused\n"
+
+
+def test_what_ails_the_daemon_is_printed(
+    daemon: Callable[..., Daemon], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its store is gone, which it notices when it is asked."""
+    started = daemon(PDUS)
+    for file in started.folder.glob("store.db*"):
+        file.unlink() if file.is_file() else None
+    started.db.mkdir()
+    assert health(tmp_path, started.port) == 1
+    assert f"port {started.port}: 503: " in capsys.readouterr().err
