@@ -14,7 +14,7 @@ from pdudaemon.config.model import Config
 from pdudaemon.drivers import hooks, strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
 from pdudaemon.errors import ConfigError
-from pdudaemon.server import access
+from pdudaemon.server import access, tls
 from pdudaemon.settings import declared, near
 from pdudaemon.transports.deadline import Deadline
 
@@ -37,6 +37,11 @@ def check(conf: Config) -> int:
 
 def check_start(conf: Config) -> int:
     """Look at what else would prevent a start than what has been read already; return 0. Raises: ConfigError."""
+    for number, listener in enumerate(conf.listeners):
+        try:
+            tls.context(listener)
+        except ConfigError as error:
+            raise ConfigError(f"{conf.path}: daemon.listeners[{number}].{error}") from None
     if conf.secret_file is not None:
         try:
             access.check(conf.secret_file)

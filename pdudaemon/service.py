@@ -23,11 +23,12 @@ from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import Store
 from pdudaemon.errors import PDUDaemonError
 from pdudaemon.notify import Notifier
-from pdudaemon.server import access, protocols
+from pdudaemon.server import access, protocols, tls
 from pdudaemon.server.access import Access
 from pdudaemon.server.connections import Connections
 from pdudaemon.server.listener import Listener
 from pdudaemon.server.orders import Orders
+from pdudaemon.server.refusals import Refusals
 
 log = logging.getLogger("pdud")
 
@@ -107,6 +108,7 @@ class Service:
         self._dispatcher = Dispatcher(conf, store, locks)
         orders = Orders(self._dispatcher)
         self._connections = Connections(conf.daemon, functools.partial(protocols.speech, orders), orders.hand_over)
+        self._refusals = Refusals(self._connections.at)
         places = _places(conf.listeners)
         self._listeners = dict(zip(places, self._bound(places.values(), may), strict=True))
 
@@ -186,6 +188,7 @@ class Service:
 
     def _exchanged(self, wanted: Mapping[Address, ListenerOptions], may: Access) -> list[Listener]:
         """Stop listeners that are no more, and return the new ones, bound. Raises: ConfigError: it is all as before."""
+        contexts = {place: tls.context(options) for place, options in wanted.items()}
         new = {place: options for place, options in wanted.items() if place not in self._listeners}
         going = {place: listener for place, listener in self._listeners.items() if place not in wanted}
         # A port must be free before it can be had at another address.
@@ -202,7 +205,7 @@ class Service:
         for listener in going.values():
             listener.access = may  # the connections that it has go on
         for place, listener in self._listeners.items():
-            listener.options, listener.access = wanted[place], may
+            listener.renew(wanted[place], may, contexts[place])
         self._listeners |= zip(new, bound, strict=True)
         return bound
 
@@ -215,7 +218,7 @@ class Service:
         found: list[Listener] = []
         with contextlib.ExitStack() as on_failure:
             for each in options:
-                found.append(Listener(each, may))
+                found.append(Listener(each, may, self._refusals))
                 on_failure.callback(found[-1].server_close)
             on_failure.pop_all()
         return found

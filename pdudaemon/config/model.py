@@ -101,6 +101,9 @@ class ListenerOptions(Options):
     hostname = Setting(text, "127.0.0.1", "address to listen on")
     port = Setting(integer(0, 65535), 16421, "TCP port to listen on")
     allow = Setting(networks, (), "networks from where the text protocol may be spoken, if not from everywhere")
+    certificate = Setting(text, "", "with it TLS is spoken there: PEM file with the certificate and its chain")
+    key = Setting(text, "", "PEM file with its key, if that is not in the same file")
+    client_ca = Setting(text, "", "PEM file with the CA whose certificates clients may show in place of a token")
 
 
 @dataclass(frozen=True)

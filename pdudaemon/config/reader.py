@@ -9,6 +9,7 @@ told why. Unknown keys are warnings. Nothing here talks to a device or makes a d
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,8 @@ from pdudaemon.config.topology import Topology
 from pdudaemon.errors import ConfigError, RequestError
 from pdudaemon.power import Outlet
 from pdudaemon.settings import Options, declared, near, read
+
+LISTENER_FILES = ("certificate", "key", "client_ca")
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 
@@ -128,10 +131,17 @@ class _Reader:
         found = []
         for number, entry in enumerate(entries):
             if isinstance(entry, Object):
+                self._complete_paths(entry)
                 found.append(self._options(location.within(f"listeners[{number}]"), ListenerOptions, entry))
             else:
                 self.faults.add(location, f"listeners[{number}]", "must be a JSON object", fatal=True)
         return tuple(found)
+
+    def _complete_paths(self, entry: Object) -> None:
+        """Let the files of a listener be looked for beside the configuration."""
+        for key in LISTENER_FILES:
+            if isinstance(entry.get(key), str) and entry[key]:
+                entry[key] = str(Path(self.file.file).parent / os.path.expandvars(entry[key]))
 
     def _topology(self, path: str) -> Topology:
         if not path:

@@ -42,10 +42,22 @@ _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 
 
 class Holder(NamedTuple):
-    """Whose a token is, if it says so, and the names of its roles; None: it has none, and is good for everything."""
+    """Who asks, as far as it is known, and the names of his roles; None: he has none, and may do everything."""
 
     name: str = ""
     roles: tuple[str, ...] | None = None
+
+
+class Certified(NamedTuple):
+    """Who has shown a certificate, and its serial number."""
+
+    holder: Holder
+    number: str
+
+
+def certified(name: str, units: tuple[str, ...], number: str) -> Certified:
+    """Return who has shown a certificate with a common name; each organizational unit is the name of a role."""
+    return Certified(Holder(_name(name), units or None), number)
 
 
 class Access:
@@ -64,12 +76,18 @@ class Access:
         """Whether tokens are asked for."""
         return bool(self._secrets)
 
-    def permit(self, address: str, allow: tuple[Network, ...], authorization: str | None) -> Holder:
+    def permit(
+        self, address: str, allow: tuple[Network, ...], authorization: str | None, certified: Certified | None = None
+    ) -> Holder:
         """Return who holds the token, nobody in particular without one.
 
         ``authorization`` is the header of that name, empty if there is none; None: the protocol has no such thing.
-        Raises: Denied.
+        ``certified`` is who has shown a certificate, which takes the place of a token. Raises: Denied.
         """
+        if certified is not None and not authorization:
+            if not self._revoked.isdisjoint((certified.holder.name, certified.number)):
+                raise Denied(401, "the certificate has been revoked")
+            return certified.holder
         if not self._secrets:
             if allow and not _within(address, allow):
                 raise Denied(403, f"{address} is not in the networks that are allowed here")

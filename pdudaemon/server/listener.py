@@ -6,27 +6,32 @@ from __future__ import annotations
 import logging
 import socket
 import socketserver
+import ssl
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from pdudaemon.config.model import ListenerOptions
-from pdudaemon.errors import ConfigError, Unavailable
-from pdudaemon.server.access import Access
+from pdudaemon.errors import ConfigError, Denied, Unavailable
+from pdudaemon.server import tls
+from pdudaemon.server.access import Access, Certified
 from pdudaemon.server.client import Client
+from pdudaemon.server.refusals import Refusals
 
 log = logging.getLogger("pdud.listener")
 
 
 class Listener(socketserver.TCPServer):
-    """A bound socket, with who may ask there. ``options`` and ``access`` may be replaced while clients are served."""
+    """A bound socket, with who may ask there. What it does to new clients may be replaced while others are served."""
 
     allow_reuse_address = True
     request_queue_size = 512
 
-    def __init__(self, options: ListenerOptions, access: Access) -> None:
+    def __init__(self, options: ListenerOptions, access: Access, refusals: Refusals) -> None:
         """Bind and listen. Raises: ConfigError."""
         self.options = options
         self.access = access
+        self.refusals = refusals
+        self.context = tls.context(options)
         where = f"{options.hostname or '*'} port {options.port}"
         try:
             found = socket.getaddrinfo(options.hostname or "0.0.0.0", options.port, type=socket.SOCK_STREAM)
@@ -39,9 +44,31 @@ class Listener(socketserver.TCPServer):
         except ValueError as error:  # what cannot be a name at all, such as 127.0..1
             raise ConfigError(f"cannot listen on {where}: {error}") from None
         self.socket.setblocking(False)
-        log.info("listening on %s (%s)", Client(str(self.server_address[0]), self.server_address[1]), options.protocol)
+        how = options.protocol if self.context is None else f"{options.protocol}, TLS"
+        log.info("listening on %s (%s)", Client(str(self.server_address[0]), self.server_address[1]), how)
 
-    def permit(self, client: Client, authorization: str | None) -> Client:
-        """Return a client, with what its token says of it. Raises: Denied. See `Access.permit`."""
-        name, roles = self.access.permit(client.address, self.options.allow, authorization)
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; one that is to speak TLS comes as what does so, in a socket's place."""
+        sock, address = super().get_request()
+        if self.context is None:
+            return sock, address
+        client = Client(*address[:2])
+
+        def told(why: str) -> None:
+            self.refusals.note(client.address, f"{client} {why}")
+
+        return cast(socket.socket, tls.TLSSocket(sock, self.context, told)), address
+
+    def renew(self, options: ListenerOptions, access: Access, context: ssl.SSLContext | None) -> None:
+        """Serve by other options from now on; connections that there are keep their certificate."""
+        self.options, self.access, self.context = options, access, context
+
+    def permit(self, client: Client, authorization: str | None, shown: Certified | None = None) -> Client:
+        """Return a client, with what its token, or the certificate ``shown``, says of it.
+
+        Raises: Denied. See `Access.permit`.
+        """
+        if self.options.client_ca and shown is None and not self.access.by_token:
+            raise Denied(403, "a certificate is needed here")
+        name, roles = self.access.permit(client.address, self.options.allow, authorization, shown)
         return replace(client, name=name, roles=roles) if name or roles is not None else client

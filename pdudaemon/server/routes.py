@@ -6,14 +6,15 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from pdudaemon.errors import Denied, PDUDaemonError, RequestError
 from pdudaemon.power import Action
-from pdudaemon.server import api, browsers, commands, control, devices, openflight, requests
-from pdudaemon.server.http import HTTPExchange
+from pdudaemon.server import api, browsers, commands, control, devices, openflight, requests, tls
+from pdudaemon.server.http import HTTPExchange, problem
 from pdudaemon.server.messages import Answer, Misdirected
 from pdudaemon.settings import near
 
@@ -91,10 +92,14 @@ def serve(exchange: HTTPExchange, body: bytes) -> None:
     """Have a request served. Called by the selector's thread."""
     head = exchange.head
     listener = exchange.connection.listener
+    authorization = head.headers.get("authorization", "")
     try:
-        exchange.client = listener.permit(exchange.client, head.headers.get("authorization", ""))
+        exchange.client = listener.permit(exchange.client, authorization, tls.certified(exchange.connection.socket))
         exchange.rights = exchange.orders.rights(exchange.client)
         route, word = _found(exchange)
+    except Denied as error:
+        _deny(exchange, error, bool(authorization))
+        return
     except PDUDaemonError as error:
         _refuse(exchange, error)
         return
@@ -136,13 +141,23 @@ def _run(exchange: HTTPExchange, route: Route, word: str, body: bytes) -> None:
         exchange.answer(answer)
 
 
-def _refuse(exchange: HTTPExchange, error: PDUDaemonError) -> None:
-    if not exchange.claim():
-        return
-    if isinstance(error, Denied) and exchange.path in openflight.PATHS:
-        log.warning("%s %s from %s: %s", exchange.head.method, exchange.path, exchange.client, error)
-        exchange.answer(openflight.forbidden(error, exchange.head.headers.get("authorization", "")))
+def _deny(exchange: HTTPExchange, error: Denied, tried: bool) -> None:
+    """Refuse who may not ask, later if he has ``tried`` that before."""
+    text = f"{exchange.head.method} {exchange.path} from {exchange.client}: {error}"
+    connections = exchange.connection.connections
+    pause = exchange.connection.listener.refusals.note(exchange.client.address, text)
+    if exchange.path in openflight.PATHS:
+        answer = openflight.forbidden(error, exchange.head.headers.get("authorization", ""))
     else:
+        answer = problem(error, True, {}, {})
+    if tried and pause:
+        connections.at(time.monotonic() + pause, lambda: exchange.answer(answer))
+    else:
+        exchange.answer(answer)
+
+
+def _refuse(exchange: HTTPExchange, error: PDUDaemonError) -> None:
+    if exchange.claim():
         exchange.refuse(error)
 
 

@@ -8,6 +8,8 @@ Old clients send no newline. With one, the text is taken line by line; without o
 taken at once, the beginning of one is given time to go on, and what cannot become one is refused at once. After the
 last answer the connection is closed, as it always was; and after the first text that has not the form of a request:
 what comes then might be the body of a POST, which any web page can have a browser send here.
+
+Where tokens are asked for, a first line ``token TOKEN``, over TLS, counts for the lines after it.
 """
 
 from __future__ import annotations
@@ -17,17 +19,20 @@ import re
 import time
 
 from pdudaemon.engine.queries import Answer
-from pdudaemon.errors import PDUDaemonError, RequestError
+from pdudaemon.errors import Denied, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Reading, Request
 from pdudaemon.server.connection import Connection, Exchange
 from pdudaemon.server.orders import ACTIONS, Orders, order
+from pdudaemon.server.tls import TLSSocket, certified
 from pdudaemon.settings import parse_seconds
 
 log = logging.getLogger("pdud.tcp")
 
 LONGEST = 1024
+LONGEST_TOKEN = 16384
 FRAGMENT_PATIENCE = 2.0  # seconds to wait for the rest of what may be the beginning of a request
 FORM = "not a request: hostname port command [delay]"
+_TOKEN = re.compile(r"token +(\S+)")
 _NAMED = re.compile("(wait|delay|key)=(.*)")
 _LAST_WORD = re.compile(
     r"[0-9]*\.?[0-9]*"
@@ -55,6 +60,20 @@ class TextExchange(Exchange):
         log.warning("nack to %s: %s", self.connection.client, error)
         self.answer(f"nack: {error.told}")
 
+    def deny(self, error: Denied, tried: bool) -> None:
+        """Say no to who may not ask, later if he has ``tried`` that before. Called by the selector's thread."""
+        client = self.connection.client
+        pause = self.connection.listener.refusals.note(client.address, f"nack to {client}: {error}")
+        self.last = self.last or tried
+
+        def answer() -> None:
+            self.answer(f"nack: {error.told}")
+
+        if tried and pause:
+            self.connection.connections.at(time.monotonic() + pause, answer)
+        else:
+            answer()
+
 
 class TextSpeech:
     """Takes the texts of one connection."""
@@ -64,14 +83,30 @@ class TextSpeech:
         self._orders = orders
         self._over = False  # nothing more is to come of what has been received
         self._first = True
+        self._token: str | None = None
 
     def take(self) -> bool:
         text = self._next()
         if text is None:
             return False
+        given = _TOKEN.fullmatch(text.strip()) if self._first else None
         self._first = False
-        _serve(self._orders, TextExchange(self._connection, last=not _has_form(text)), text)
+        if given is not None and given[1] not in ACTIONS:
+            self._hand_in(given[1])
+        else:
+            _serve(self._orders, TextExchange(self._connection, last=not _has_form(text)), text, self._token)
         return True
+
+    def _hand_in(self, token: str) -> None:
+        """Have a token count for the texts that follow; it is answered only if it is not good."""
+        connection = self._connection
+        try:
+            if not isinstance(connection.socket, TLSSocket):
+                raise Denied(403, "a token is taken over TLS only")
+            self._token = f"Bearer {token}"
+            connection.listener.permit(connection.client, self._token)
+        except Denied as error:
+            TextExchange(connection, last=True).deny(error, tried=True)
 
     def expired(self) -> bool:
         self._over = True
@@ -89,14 +124,15 @@ class TextSpeech:
             return None
         text = received.decode(errors="replace")
         whole = _has_form(text) and not text.endswith("=")
-        if whole or self._over or self._connection.ended or not _may_go_on(text):
+        longer = self._first and text.startswith("token ") and len(text) <= LONGEST_TOKEN
+        if whole or self._over or self._connection.ended or not (longer or _may_go_on(text)):
             received.clear()
             return text if text.strip() or self._first else None
         self._connection.deadline = min(self._connection.deadline, time.monotonic() + FRAGMENT_PATIENCE)
         return None
 
 
-def _serve(orders: Orders, exchange: TextExchange, text: str) -> None:
+def _serve(orders: Orders, exchange: TextExchange, text: str, token: str | None) -> None:
     def told(request: Request, trouble: PDUDaemonError | None) -> None:
         if trouble is None:
             exchange.answer("ack")
@@ -110,13 +146,16 @@ def _serve(orders: Orders, exchange: TextExchange, text: str) -> None:
             exchange.refuse(answer)
 
     try:
-        client = exchange.connection.listener.permit(exchange.connection.client, None)
+        connection = exchange.connection
+        client = connection.listener.permit(connection.client, token, certified(connection.socket))
         exchange.rights = orders.rights(client)
         asked = order(exchange.rights.view(orders.dispatcher.config), *_words(text), numbers=True)
         if asked.action is Action.STATUS:
             orders.look(asked, exchange, seen)
         else:
             orders.carry_out(asked, client, exchange, told)
+    except Denied as error:
+        exchange.deny(error, tried=token is not None)
     except PDUDaemonError as error:
         if exchange.claim():
             exchange.refuse(error)

@@ -26,6 +26,7 @@ from pdudaemon.server.connection import Connection
 from pdudaemon.server.connections import Connections
 from pdudaemon.server.listener import Listener
 from pdudaemon.server.orders import Orders
+from pdudaemon.server.refusals import Refusals
 from tests.support.process import eventually
 from tests.support.rack import Rack
 
@@ -41,7 +42,9 @@ class House:
         self.orders = Orders(self.rack.dispatcher)
         options = self.rack.dispatcher.config.daemon
         self.served = Connections(options, functools.partial(protocols.speech, self.orders), self.orders.hand_over)
-        self.listener = Listener(ListenerOptions({"protocol": "both", "port": 0}), Access())
+        self.listener = Listener(
+            ListenerOptions({"protocol": "both", "port": 0}), Access(), Refusals(lambda when, call: None)
+        )
         self.listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.served.start()
         self.served.add(self.listener)
@@ -392,7 +395,7 @@ def test_a_listener_that_goes_while_there_are_no_descriptors(
     house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = house()
-    other = Listener(ListenerOptions({"protocol": "tcp", "port": 0}), Access())
+    other = Listener(ListenerOptions({"protocol": "tcp", "port": 0}), Access(), Refusals(lambda when, call: None))
     refused = threading.Event()
 
     def none_left() -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A certificate for a TLS server on loopback."""
+"""Certificates, made with openssl: for a TLS server on loopback, and of an authority of its own."""
 
 from __future__ import annotations
 
@@ -12,3 +12,38 @@ def self_signed(key: Path, certificate: Path) -> None:
     words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
     files = ["-keyout", str(key), "-out", str(certificate)]
     subprocess.run(["openssl", *words.split(), *files], check=True, capture_output=True)
+
+
+class Authority:
+    """A CA in a folder, whose certificates are for servers on loopback and for clients."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self.certificate = folder / "ca.pem"
+        self._key = folder / "ca.key"
+        self._numbers = 1000
+        _openssl(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=lab"
+            f" -keyout {self._key} -out {self.certificate}"
+        )
+
+    def issue(self, name: str, subject: str = "", days: int = 2) -> tuple[Path, Path]:
+        """Return the files of a certificate, for loopback addresses and localhost, and of its key."""
+        key, request, certificate = (self._folder / f"{name}.{end}" for end in ("key", "csr", "pem"))
+        extensions = self._folder / "extensions"
+        extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        _openssl(
+            "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+            f" -subj {subject or '/CN=' + name} -keyout {key} -out {request}"
+        )
+        self._numbers += 1
+        _openssl(
+            f"x509 -req -in {request} -CA {self.certificate} -CAkey {self._key} -set_serial {self._numbers}"
+            f" -days {days} -extfile {extensions} -out {certificate}"
+        )
+        return certificate, key
+
+
+def _openssl(words: str) -> None:
+    subprocess.run(["openssl", *words.split()], check=True, capture_output=True)
