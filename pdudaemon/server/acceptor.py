@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """`Acceptor`: takes the new connections of all listeners, within the bounds for all of them and for each address.
 
+A client may close a connection and open another while this thread is busy. So whoever finds no room is looked at again
+a turn later, when it is known which of the others have been closed meanwhile.
+
 Called by the selector's thread only (see `pdudaemon.server.connections`).
 """
 
@@ -25,10 +28,18 @@ PAUSE = 0.1  # seconds without accepting when the machine has no descriptor left
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Acceptor:
-    """``listeners`` by descriptor; ``at`` makes a call at a point in monotonic time."""
+Begin = Callable[[Listener, socket.socket, Client], None]
 
-    def __init__(self, epoll: select.epoll, at: Callable[[float, Callable[[], None]], None]) -> None:
+
+class Acceptor:
+    """``listeners`` by descriptor; ``at`` makes a call at a point in monotonic time; ``begin`` begins a connection.
+
+    ``doubtful`` are the connections for which there was no room at the last turn.
+    """
+
+    def __init__(self, epoll: select.epoll, at: Callable[[float, Callable[[], None]], None], begin: Begin) -> None:
+        self.doubtful: list[tuple[Listener, socket.socket, Client]] = []
+        self._begin = begin
         self.listeners: dict[int, Listener] = {}
         self._epoll = epoll
         self._at = at
@@ -46,10 +57,18 @@ class Acceptor:
         if self.listeners.pop(listener.fileno(), None) is not None:
             self._epoll.unregister(listener)
 
-    def accept(
-        self, listener: Listener, options: DaemonOptions, begun: Callable[[Listener, socket.socket, Client], None]
-    ) -> None:
-        """Take the connections that have come: ``begun`` is called for each for which there is room."""
+    def decide(self, options: DaemonOptions) -> None:
+        """Refuse those for whom there is still no room, now that this turn's events have been taken in."""
+        doubtful, self.doubtful = self.doubtful, []
+        for listener, sock, client in doubtful:
+            if reason := self._no_room(client.address, options):
+                log.warning("connection from %s refused: %s", client, reason)
+                listener.shutdown_request(sock)
+            else:
+                self._take(listener, sock, client)
+
+    def accept(self, listener: Listener, options: DaemonOptions) -> None:
+        """Take the connections that have come. `decide` has been called in this turn."""
         for _ in range(AT_ONCE):
             try:
                 sock, address = listener.get_request()
@@ -63,14 +82,16 @@ class Acceptor:
                     return
                 continue  # the client has gone already
             client = Client(*address[:2])
-            if reason := self._no_room(client.address, options):
-                log.warning("connection from %s refused: %s", client, reason)
-                listener.shutdown_request(sock)
-                continue
-            sock.setblocking(False)
-            self.open[client.address] += 1
-            self._every += 1
-            begun(listener, sock, client)
+            if self._no_room(client.address, options):
+                self.doubtful.append((listener, sock, client))
+            else:
+                self._take(listener, sock, client)
+
+    def _take(self, listener: Listener, sock: socket.socket, client: Client) -> None:
+        sock.setblocking(False)
+        self.open[client.address] += 1
+        self._every += 1
+        self._begin(listener, sock, client)
 
     def ended(self, client: Client) -> None:
         """Note that a connection has ended."""

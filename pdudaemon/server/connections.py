@@ -56,7 +56,7 @@ class Connections:
         self._open: dict[int, Connection] = {}
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self._acceptor = Acceptor(self._epoll, self.at)
+        self._acceptor = Acceptor(self._epoll, self.at, self._begin)
         self._attended: deque[Connection] = deque()
         self._calls: deque[Callable[[], None]] = deque()
         self._leave_by = float("inf")
@@ -147,6 +147,9 @@ class Connections:
         """Take in what has happened since the last turn."""
         until = min(self._heap[0][0] if self._heap else float("inf"), self._leave_by)
         wait = None if until == float("inf") else max(0.0, until - time.monotonic())
+        if self._acceptor.doubtful:
+            wait = 0.0
+        listeners: list[Listener] = []
         for number, event in self._epoll.poll(wait):
             if (connection := self._open.get(number)) is not None:
                 self._serve(connection, event)
@@ -154,7 +157,11 @@ class Connections:
                 os.eventfd_read(self._bell)
                 self._rung = False  # and only then look at what there is: who rings does it the other way round
             elif (listener := self._acceptor.listeners.get(number)) is not None:
-                self._acceptor.accept(listener, self.options, self._begin)
+                listeners.append(listener)
+        if self._acceptor.doubtful:
+            self._acceptor.decide(self.options)
+        for listener in listeners:
+            self._acceptor.accept(listener, self.options)
         now = time.monotonic()
         while self._heap and self._heap[0][0] <= now:
             heapq.heappop(self._heap)[2]()

@@ -153,6 +153,25 @@ def test_a_bound_for_each_address_that_is_given_is_the_one_that_counts(house: Ca
     assert lab.text("left 1 on", "127.0.0.3") == "ack\n"
 
 
+def test_who_leaves_and_comes_back_while_nobody_looks_is_not_refused(house: Callable[..., House]) -> None:
+    """A listener is ready before the connection that is closed is: what has come is taken in before anybody is refused."""
+    lab = house(max_connections_per_address=2)
+    for port in range(1, 20):
+        staying, leaving = lab.client(), lab.client()
+        eventually(lambda: len(lab.served._open) == 2)
+        busy = threading.Event()
+        lab.served.call(functools.partial(busy.wait, PATIENCE))
+        other = lab.client("127.0.0.2")
+        leaving.close()
+        back = lab.client()
+        busy.set()
+        back.sendall(f"left {port} on\n".encode())
+        assert everything(back) == b"ack\n"
+        for each in (staying, other):
+            each.close()
+        eventually(lambda: not lab.served._open)
+
+
 def test_who_has_left_makes_room_for_others_from_there(house: Callable[..., House]) -> None:
     lab = house(max_connections_per_address=1)
     for port in range(1, 20):
