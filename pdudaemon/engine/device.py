@@ -18,6 +18,7 @@ from pdudaemon.transports.deadline import Deadline
 log = logging.getLogger("pdud.runner")
 
 KEPT = 1.0  # seconds for which the lock on the file is kept after an action, since the next one often follows at once
+LOOK_EVERY = 0.25  # seconds between two looks at whether a file that is kept is still there
 _POLL = 0.05
 _DEATH = 5.0  # seconds that killed processes may take to be gone
 
@@ -42,6 +43,7 @@ class Device:
         self.kept = False  # the file is locked, though perhaps nothing acts
         self._path = path
         self._descriptor: int | None = None
+        self._looked = float("-inf")
         self._guard = threading.Lock()  # of the next two; taken last of all locks
         self._in_use = False
         self._forgotten = False
@@ -77,7 +79,7 @@ class Device:
             return None
         with self._guard:
             self._in_use = True
-        if self.kept and self._descriptor is not None and lockfile.is_current(self._descriptor, self._path):
+        if self.kept and self._descriptor is not None and self._seen(self._descriptor, self._path):
             return self._descriptor
         self._unlock()
         descriptor = self._taken(self._path, Deadline(seconds), stopping)
@@ -103,6 +105,14 @@ class Device:
             finally:
                 self.lock.release()
         return not self.kept
+
+    def _seen(self, descriptor: int, path: Path) -> bool:
+        """Whether the file, which we keep locked, was there just now: to look costs two calls of the system."""
+        now = time.monotonic()
+        if now - self._looked > LOOK_EVERY:
+            self._looked = now
+            return lockfile.is_current(descriptor, path)
+        return True
 
     def _unlock(self) -> None:
         if self.kept and self._descriptor is not None:

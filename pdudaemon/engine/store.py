@@ -39,6 +39,7 @@ log = logging.getLogger("pdud.store")
 
 MEMORY = storefiles.MEMORY
 CHUNK = storerows.SIZES[-1]  # rows in one statement
+CACHE = "cache_size=-512"  # in KiB, of each connection
 LOOK_EVERY = 0.25  # seconds between two looks at whether the files are still there
 TIDY_EVERY = 600.0  # seconds after which what has become too old is forgotten on an idle machine
 CLOSE_GRACE = 10.0  # seconds for the thread to end, which may wait for the disk
@@ -86,7 +87,7 @@ class Store:
 
     def _open(self) -> None:
         self._db = storefiles.connected(self.path)
-        for setting in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0"):
+        for setting in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0", CACHE):
             self._db.execute(f"PRAGMA {setting}")
         storeschema.prepare(self._db, self.path)
         if self._file is None:
@@ -101,16 +102,19 @@ class Store:
             os.close(descriptor)
         storefiles.sync_folder(self.path)
         self._files = storefiles.present(self.path)
-        self._records.use(read_only(storefiles.connected(self.path)))
-        self.searches.use(read_only(storefiles.connected(self.path)))
-        self._upkeep.use(storefiles.connected(self.path))
+        others = [storefiles.connected(self.path) for _ in range(4)]
+        for each in others:
+            each.execute(f"PRAGMA {CACHE}")
+        self._records.use(read_only(others[0]))
+        self.searches.use(read_only(others[1]))
+        self._upkeep.use(*others[2:])
 
     def _shut_all(self) -> None:
         """Close the connections, the last of which takes the log over."""
         if self._file is not None:
             self._records.use(None)
             self.searches.use(None)
-            self._upkeep.use(None)
+            self._upkeep.use()
         self._db.close()
 
     def _error(self, error: sqlite3.Error | OSError) -> StoreError:

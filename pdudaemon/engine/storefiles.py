@@ -50,7 +50,7 @@ def connected(path: str) -> sqlite3.Connection:
     name = path if path == MEMORY else f"file://{quote(os.fsencode(os.path.abspath(path)))}?vfs=unix-excl"
     database = sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=path != MEMORY)
     database.row_factory = sqlite3.Row
-    database.execute("PRAGMA busy_timeout=1000")
+    database.execute("PRAGMA busy_timeout=60000")  # for the disk: whoever is ahead is a thread of ours
     return database
 
 

@@ -2,9 +2,12 @@
 """`Upkeep`: what is done for the file of a store behind the backs of those who write: checkpoints, and forgetting.
 
 A checkpoint takes the log over into the database, and waits for the disk twice. It has a thread and a connection of
-its own, so that a slow disk holds up nobody. A log that has been taken over as a whole is begun anew by the next write.
-One that never is, because writes never cease, becomes ever longer: past `LONGEST` the last bit of it is taken over
-while nobody may write.
+its own, so that a slow disk holds up nobody.
+
+A log that has been taken over as a whole is begun anew by the next write, and SQLite has that one wait for the disk as
+well. So while there is something to write, a second connection *pins* the log: it reads, which keeps SQLite from that.
+When nothing is written for a while, the thread itself writes what changes nothing, and waits. Where writes never cease,
+that is done past `LONGEST`, while nobody may write.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
+from pdudaemon.engine import storeschema
 from pdudaemon.errors import PDUDaemonError
 
 log = logging.getLogger("pdud.store")
@@ -37,7 +41,8 @@ class Upkeep:
         self._before = before
         self._forget = forget
         self._database: sqlite3.Connection | None = None
-        self._using = threading.Lock()  # the connection; taken after the other lock, if both are
+        self._pin: sqlite3.Connection | None = None
+        self._using = threading.Lock()  # the connections; taken after the other lock, if both are
         self._written = 0  # pages, roughly, since the last checkpoint began
         self._woken = False  # since then
         self._wake = threading.Event()
@@ -45,12 +50,14 @@ class Upkeep:
         self._thread: threading.Thread | None = None
         self._trouble = ""
 
-    def use(self, database: sqlite3.Connection | None) -> None:
-        """Use a connection of its own from now on, or none; close the one before, when a checkpoint has ended."""
+    def use(self, *connections: sqlite3.Connection) -> None:
+        """Use two connections from now on, or none; close those before, when a checkpoint has ended."""
         with self._using:
-            before, self._database = self._database, database
-            if before is not None:
-                before.close()
+            before = self._database, self._pin
+            self._database, self._pin = connections or (None, None)
+            for database in before:
+                if database is not None:
+                    database.close()
 
     def wrote(self, pages: int, soon: bool = True) -> None:
         """Note that about so many pages were written to the log; not ``soon``: they may stay there. Lock held."""
@@ -102,14 +109,38 @@ class Upkeep:
             self._tell(f"{self._path}: the log of the store cannot be taken over: {error}")
 
     def _checkpoint(self) -> None:
-        """Take over what is in the log, so that the next write begins it anew; where writes never cease, see above."""
+        """Take over what is in the log. It is begun anew if nothing comes meanwhile, or if it has become too long."""
         with self._lock:
             self._before()
+            idle = self._written < MUCH
             self._written, self._woken = 0, False
-        if self._passed() > LONGEST:
+            self._hold(True)
+        pages = self._passed()
+        if pages > LONGEST:
             self._passed()  # most of what came meanwhile
             with self._lock:
-                self._passed()
+                self._begin_anew()
+        elif pages and idle and not self._written:
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Take over the rest of the log, and write what changes nothing, which begins it anew."""
+        self._hold(False)
+        self._passed()
+        with self._using:
+            if self._database is not None:
+                storeschema.touch(self._database)
+        self._hold(True)
+
+    def _hold(self, pinned: bool) -> None:
+        """Have the log stay as long as it is now, at least; or let it be begun anew."""
+        with self._using:
+            if self._pin is not None:
+                if self._pin.in_transaction:
+                    self._pin.execute("ROLLBACK")
+                if pinned:
+                    self._pin.execute("BEGIN")
+                    self._pin.execute("SELECT 1 FROM request LIMIT 1").fetchone()
 
     def _passed(self) -> int:
         """Take over what is in the log by now, as far as nobody reads it; return how many pages that is."""

@@ -72,6 +72,36 @@ def test_a_log_that_is_written_to_without_a_pause_stays_short(
             assert wal(path).stat().st_size < 2000 * PAGE
 
 
+def log_header(path: Path) -> bytes:
+    return wal(path).read_bytes()[: walfile.HEADER]
+
+
+def test_no_write_begins_the_log_anew_which_would_wait_for_the_disk(
+    path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checkpoints are made all the while, and would let the next write do so as soon as one has caught up."""
+    monkeypatch.setattr(storeupkeep, "MUCH", 8)
+    monkeypatch.setattr(storeupkeep, "IDLE", 60)
+    for port in range(4):
+        begun(store, port)
+    header = log_header(path)
+    for port in range(4, 60):
+        begun(store, port)
+        if port % 8 == 0:
+            eventually(lambda: without_log(path))
+            eventually(lambda: not store._upkeep._woken)
+        assert log_header(path) == header
+
+
+def test_when_nothing_is_written_the_thread_begins_the_log_anew(path: Path, store: Store) -> None:
+    header = log_header(path)
+    for port in range(1, 4):
+        begun(store, port)
+        assert log_header(path) == header, "the write did so"
+        header = eventually(lambda: log_header(path) != header and log_header(path))  # noqa: B023
+        eventually(lambda: not store._upkeep._woken)
+
+
 def test_nobody_waits_for_a_checkpoint_that_waits_for_the_disk(path: Path, store: Store) -> None:
     begun(store, 1)
     with store._upkeep._using:  # as by the thread

@@ -31,7 +31,7 @@ from pathlib import Path
 from pdudaemon.engine.device import Device
 from pdudaemon.transports import command
 from pdudaemon.transports.deadline import Deadline
-lock = Device(Path(sys.argv[1])).take(Deadline(5), threading.Event())
+lock = Device(Path(sys.argv[1])).take(5, threading.Event())
 command.run(sys.argv[2], Deadline(60), hold=lock)
 """
 
