@@ -53,6 +53,8 @@ def test_the_wheel_has_manuals_completion_and_the_files_that_are_printed(dist: P
         unit = file.read("pdudaemon/files/pdudaemon.service")
     assert {f"data/share/man/man{section}/{name}.{section}" for name, section in MANUALS} <= names
     assert {f"data/share/bash-completion/completions/{name}.bash" for name in ("pdudaemon", "pduclient")} <= names
+    shells = {"data/share/zsh/site-functions/_pduclient", "data/share/fish/vendor_completions.d/pduclient.fish"}
+    assert shells <= names
     packaged = {name for name in tracked() if name.startswith("pdudaemon/")}
     assert packaged <= names
     assert unit == (ROOT / "debian" / "pdudaemon.service").read_bytes()
