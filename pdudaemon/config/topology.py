@@ -4,6 +4,9 @@
 Each of its nodes becomes a PDU with the driver ``platform`` and one port, `PORT`. Beyond what OpenFlight knows there
 are ``groups``; for a platform ``parallel`` (how many of its nodes may act at a time); for a platform, and for a node,
 which has the last word, some of what every PDU can be given: `OPTIONS`.
+
+A platform may name a ``driver`` in place of scripts: then its keys, and those of a node, are the settings of that one.
+In texts that are no secrets ``{name}`` stands for the name of the node: ``ip: "{name}-bmc"``.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ from typing import Any
 from pdudaemon.config import yamlfile
 from pdudaemon.config.faults import Faults, Location
 from pdudaemon.config.nodes import check_name
-from pdudaemon.drivers.driver import PDUOptions
+from pdudaemon.drivers import strategies
+from pdudaemon.drivers.driver import PDUDriver, PDUOptions
 from pdudaemon.drivers.platform import PORT, Platform
-from pdudaemon.settings import near, read
+from pdudaemon.settings import Setting, declared, near, read
 
 SECTIONS = ("static_nodes", "platforms", "groups")
 OPENFLIGHT = Path("/opt/flight/etc/power-server/topology.yaml")
@@ -29,7 +33,8 @@ COMMANDS = ("power_on", "power_off", "restart", "status", "read")
 OPTIONS = ("timeout", "retries", "retrydelay", "verify", "min_interval", "refresh", "poll")
 """Keys of `PDUOptions` that a platform and a node may have. A variable of the platform by such a name is a variable."""
 
-_PLATFORM_KEYS = (*COMMANDS, "variables", "status_off_exit_code", "status_transient_exit_code", "parallel", *OPTIONS)
+_SCRIPT_KEYS = (*COMMANDS, "variables", "status_off_exit_code", "status_transient_exit_code", "parallel")
+_PLATFORM_KEYS = ("driver", *_SCRIPT_KEYS, *OPTIONS)
 _TRUTHS = {"yes": True, "on": True, "no": False, "off": False}  # of YAML, beside those of JSON
 _SHELL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -81,6 +86,8 @@ def _platform(file: Location, name: str, entry: object, faults: Faults) -> dict[
     if not isinstance(entry, dict):
         faults.add(location, "", "must be a map")
         return {}
+    if entry.get("driver") is not None:
+        return _driven(location, entry, faults)
     faults.check_keys(location, entry, {}, _PLATFORM_KEYS)
     given = {key: value for key, value in entry.items() if key in _PLATFORM_KEYS and value is not None}
     variables = given.pop("variables", [])
@@ -96,6 +103,45 @@ def _platform(file: Location, name: str, entry: object, faults: Faults) -> dict[
     for key, text in ((wrong or Platform.faults(settings)) | read(PDUOptions, settings)[1]).items():
         faults.add(location, key, text)
     return {} if faults.at(location) else {**settings, "variables": variables}
+
+
+def _driven(location: Location, entry: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
+    """Return the settings that all nodes of a platform with a driver share; none if it has faults."""
+    try:
+        driver = strategies.find(str(entry["driver"]))
+    except ValueError as error:
+        faults.add(location, "driver", str(error))
+        return {}
+    known = _settings(driver)
+    if issubclass(driver, Platform) or not known:
+        faults.add(location, "driver", "must be a driver with settings of its own; one of scripts is named by none")
+    for key in sorted({*_SCRIPT_KEYS} & entry.keys() - known.keys()):
+        faults.add(location, key, f"contradicts the driver {entry['driver']}: either has the nodes of a platform")
+    faults.check_keys(location, entry, known, _PLATFORM_KEYS)
+    given = {key: value for key, value in entry.items() if key in known and value is not None}
+    settings = {"driver": str(entry["driver"]), **given, **_options(entry)}
+    plain = {key: value for key, value in settings.items() if not isinstance(value, dict)}  # others stand elsewhere
+    for key, text in (read(driver, plain)[1] | read(PDUOptions, plain)[1]).items():
+        if key in plain:
+            faults.add(location, key, text)
+    return {} if faults.at(location) else settings
+
+
+def _settings(driver: type[PDUDriver]) -> dict[str, Setting[Any]]:
+    return {key: setting for key, setting in declared(driver).items() if not setting.obsolete}
+
+
+def _of_node(shared: Mapping[str, Any], location: Location, keys: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
+    """Return the settings of a node whose platform has a driver."""
+    known = _settings(strategies.find(shared["driver"]))
+    faults.check_keys(location, keys, known, ("platform", "locked", *OPTIONS))
+    settings: dict[str, Any] = {}
+    name = location.path.partition(".")[2]
+    for key, value in shared.items():
+        named = isinstance(value, str) and key in known and not known[key].secret
+        settings[key] = value.replace("{name}", name) if named else value
+    settings |= {key: value for key, value in keys.items() if key in known and value is not None}
+    return settings | _options(keys)
 
 
 def _options(keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,9 +174,12 @@ def _add_node(
     elif not found:
         faults.add(location, "", f"platforms.{platform} has faults")
     else:
-        settings |= found
         if str(keys.get("locked") or "no").lower() not in ("no", "false", "off"):
             topology.nodes[name]["locked"] = True
+        if found["driver"] != "platform":
+            topology.pdus[name] = _of_node(found, location, keys, faults)
+            return
+        settings |= found
         variables = settings.pop("variables")
         settings |= {key: value for key, value in _options(keys).items() if key not in variables}
         settings["values"] = values = {}

@@ -16,6 +16,7 @@ from pdudaemon import cli
 from pdudaemon.config import reader, topology, yamlfile
 from pdudaemon.config.model import Config
 from pdudaemon.errors import ConfigError, RequestError
+from pdudaemon.power import Outlet
 from pdudaemon.server import access
 
 # What power-server 1.0.0 installs, with more nodes; the keys that nobody reads are from its documentation.
@@ -235,6 +236,56 @@ def test_faults_of_a_platform_are_those_of_its_nodes(
     if faults:
         with pytest.raises(RequestError, match="'n' is disabled"):
             conf.node("n")
+
+
+def test_a_platform_may_have_a_driver_in_place_of_scripts(tmp_path: Path) -> None:
+    found = load(
+        tmp_path,
+        """\
+platforms:
+  bmc: {driver: ipmi, ip: "{name}-bmc", username: admin, password: "{name}", timeout: 20, restart: reset}
+static_nodes:
+  n1: {platform: bmc, password: 12345678, cipher: 3, retries: 2}
+  n2: {platform: bmc, ip: 192.0.2.2, locked: yes, usrname: x}
+""",
+    )
+    assert not found.faults
+    assert [text.partition(": ")[2] for text in found.warnings] == [
+        "static_nodes.n2.usrname: unknown key; did you mean 'username'?"
+    ]
+    n1, n2 = found.pdus["n1"], found.pdus["n2"]
+    assert n1.settings == {
+        "driver": "ipmi",
+        "ip": "n1-bmc",
+        "username": "admin",
+        "password": "12345678",
+        "timeout": "20",
+        "restart": "reset",
+        "cipher": "3",
+        "retries": "2",
+    }
+    assert n2.settings["ip"] == "192.0.2.2" and n2.settings["password"] == "{name}"
+    assert found.nodes["n1"].feeds == (Outlet("n1", "1"),) and found.nodes["n2"].locked
+    assert n1.traits.restarts
+
+
+@pytest.mark.parametrize(
+    ("platform", "node", "fault"),
+    [
+        ("driver: ipmy", "", "platforms.p.driver: there is no driver 'ipmy'; did you mean 'ipmi'?"),
+        ("driver: platform", "", "platforms.p.driver: must be a driver with settings of its own"),
+        ("driver: ipmi, power_on: 'true'", "", "platforms.p.power_on: contradicts the driver ipmi"),
+        ("driver: ipmi, port: 0", "", "platforms.p.port: 0 is not within 1 and 65535"),
+        ("driver: ipmi, timeout: never", "", "platforms.p.timeout: 'never' is not a number of seconds"),
+        ("driver: ipmi", ", cipher: 5", "static_nodes.n.cipher: '5' is none of auto, 17, 3"),
+        ("driver: ipmi", ", password: {file: /none}", "static_nodes.n: password: the file '/none' cannot be read"),
+        ("driver: shelly_gen1, username: x", ", retries: x", "static_nodes.n.retries: 'x' is not a whole number"),
+    ],
+)
+def test_faults_of_a_platform_with_a_driver(tmp_path: Path, platform: str, node: str, fault: str) -> None:
+    found = load(tmp_path, f"platforms: {{p: {{{platform}}}}}\nstatic_nodes: {{n: {{platform: p{node}}}}}\n")
+    assert fault in found.faults[0], found.faults
+    assert found.pdus["n"].fault
 
 
 def test_what_every_pdu_can_be_given(tmp_path: Path) -> None:

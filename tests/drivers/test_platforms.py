@@ -71,11 +71,13 @@ def test_the_shipped_topology_has_no_faults() -> None:
     found = reader.load("", {"topology": str(SHIPPED)})
     assert found.faults == ()
     assert found.warnings == ()
-    assert [*found.nodes] == [f"node0{number}" for number in range(1, 8)]
-    assert found.groups["all"] == tuple(f"node0{number}" for number in (1, 2, 3, 4, 6, 7, 5))
-    assert [pdu.settings["platform"] for pdu in found.pdus.values()] == [
-        *("aws", "azure", "ipmi", "redfish", "libvirt", "wol", "ssh")
+    assert [*found.nodes] == [f"node0{number}" for number in range(1, 10)]
+    assert found.groups["all"] == tuple(f"node0{number}" for number in (1, 2, 3, 4, 6, 7, 8, 9, 5))
+    assert [pdu.settings.get("platform") for pdu in found.pdus.values()] == [
+        *("aws", "azure", "ipmi", "redfish", "libvirt", "wol", "ssh", None, None)
     ]
+    assert [found.pdus[f"node0{number}"].driver_name for number in (8, 9)] == ["ipmi", "redfish"]
+    assert found.pdus["node08"].settings["ip"] == "node08-bmc" and found.pdus["node09"].settings["ip"] == "192.0.2.109"
 
 
 def scripts() -> Iterator[tuple[str, str, set[str]]]:
@@ -144,6 +146,21 @@ def test_ipmi_with_a_password_for_each_node(daemon: Make, tmp_path: Path) -> Non
         assert "Get Chassis Power Status failed" in cluster.state("b")
         assert "Get Chassis Power Status failed" in str(cluster.switch("restart", "b"))
         assert not re.search(r"first-pass|other\$", cluster.daemon.log_text())
+
+
+def test_a_bmc_by_the_daemon_itself(daemon: Make, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("first-pass\n")
+    with ipmi_sim(tmp_path / "a", "admin", "first-pass") as bmc:
+        node = {"platform": "bmc", "ip": "127.0.0.1", "port": bmc.port}
+        secret = {"file": str(tmp_path / "secret")}
+        cluster = Cluster(daemon, {"a": {**node, "password": secret}, "b": {**node, "password": "other-pass"}})
+        assert cluster.state("a") == "off"
+        assert [cluster.switch("on", "a") for _ in range(2)] == [None, None] and cluster.state("a") == "on"
+        assert cluster.switch("restart", "a") is None and bmc.power == "on"
+        assert cluster.switch("off", "a") is None and bmc.power == "off"
+        assert cluster.switch("restart", "a") is None and bmc.power == "on"
+        assert "login refused by" in str(cluster.switch("off", "b")) and bmc.power == "on"
+        assert not re.search(r"first-pass|other-pass", cluster.daemon.log_text())
 
 
 def test_ipmi_by_the_name_of_the_node_and_the_password_of_all(daemon: Make, tmp_path: Path) -> None:
