@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -59,8 +59,11 @@ class Snmpd(NamedTuple):
 
 
 @contextmanager
-def snmpd(folder: Path, port: int = 0, engine: str = "", boots: int = 1) -> Iterator[Snmpd]:
-    """Run net-snmp's agent, every outlet off. ``engine`` is its SNMPv3 identity in hex, ``boots`` how often it ran."""
+def snmpd(folder: Path, port: int = 0, engine: str = "", boots: int = 1, object_id: str = "") -> Iterator[Snmpd]:
+    """Run net-snmp's agent, every outlet off. ``engine`` is its SNMPv3 identity in hex, ``boots`` how often it ran.
+
+    ``object_id`` is what it says it is, if not itself.
+    """
     program = shutil.which("snmpd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if program is None:
         pytest.skip("snmpd is not installed")
@@ -69,7 +72,7 @@ def snmpd(folder: Path, port: int = 0, engine: str = "", boots: int = 1) -> Iter
     for outlet in snmp_outlets.OUTLETS:
         (folder / outlet).write_text("off")
     (folder / "pending").write_text("0")
-    (folder / "snmpd.conf").write_text(_snmpd_conf(folder, port, engine))
+    (folder / "snmpd.conf").write_text(_snmpd_conf(folder, port, engine, object_id))
     (folder / "kept").mkdir()
     (folder / "kept" / "snmpd.conf").write_text(f"engineBoots {boots}\n")
     environment = {**os.environ, "SNMP_PERSISTENT_DIR": str(folder / "kept"), "SNMPCONFPATH": str(folder), "MIBS": ""}
@@ -78,9 +81,10 @@ def snmpd(folder: Path, port: int = 0, engine: str = "", boots: int = 1) -> Iter
         yield Snmpd(port, folder)
 
 
-def _snmpd_conf(folder: Path, port: int, engine: str) -> str:
+def _snmpd_conf(folder: Path, port: int, engine: str, object_id: str) -> str:
     lines = [f"agentAddress udp:127.0.0.1:{port}", "rocommunity public 127.0.0.1", "rwcommunity private 127.0.0.1"]
     lines += [f"exactEngineID 0x{engine}"] if engine else []
+    lines += [f"sysObjectID {object_id}"] if object_id else []
     for name, (auth, priv, level) in SNMPD_USERS.items():
         lines.append(" ".join(["createUser", name, *([auth, AUTH] if auth else []), *([priv, PRIV] if priv else [])]))
         lines.append(f"rwuser {name} {level}")
@@ -89,8 +93,11 @@ def _snmpd_conf(folder: Path, port: int, engine: str) -> str:
 
 
 @contextmanager
-def snmpsim(folder: Path) -> Iterator[int]:
-    """Run snmpsim with 8 outlets of an sPDUOutletCtl table, all off, for community and users; yield its UDP port."""
+def snmpsim(folder: Path, recorded: Mapping[str, Sequence[str]] | None = None) -> Iterator[int]:
+    """Run snmpsim with 8 outlets of an sPDUOutletCtl table, all off, for community and users; yield its UDP port.
+
+    ``recorded`` has the lines of further recordings, each by the community that it is read with.
+    """
     program = shutil.which(os.environ.get("SNMPSIM", "snmpsim-command-responder"))
     if program is None:
         pytest.skip("snmpsim is not installed (SNMPSIM=.../bin/snmpsim-command-responder)")
@@ -108,6 +115,8 @@ def snmpsim(folder: Path) -> Iterator[int]:
         f"--agent-udpv4-endpoint=127.0.0.1:{port}",
     ]
     command += [f"--process-user={me}", f"--process-group={me}"] if os.geteuid() == 0 else []
+    for name, objects in (recorded or {}).items():
+        (data / f"{name}.snmprec").write_text("\n".join([*objects, ""]))
     for name, (auth, priv) in SNMPSIM_USERS.items():
         command += [f"--v3-user={name}", f"--v3-auth-key={AUTH}", f"--v3-auth-proto={auth}"]
         command += [f"--v3-priv-key={PRIV}", f"--v3-priv-proto={priv}"]

@@ -2,7 +2,8 @@
 """Outlets behind net-snmp's agent: its protocol ``pass_persist``, on standard input and output.
 
 Called with the folder where the outlets are: one file for each, with ``on`` or ``off`` in it; ``pending`` holds how
-many readings of ePDU's status are still to say pending. The same outlets can be had by four tables, of four shapes.
+many readings of ePDU's status are still to say pending. The same outlets can be had by several tables, of
+several shapes; that of an APC Rack PDU 2G has names and meters.
 """
 
 import sys
@@ -12,10 +13,18 @@ E = ".1.3.6.1.4.1"
 SPDU = f"{E}.318.1.1.4.4.2.1.3"  # APC MasterSwitch, sPDUOutletCtl: 1 on, 2 off, both written and read
 RPDU2_CONTROL = f"{E}.318.1.1.26.9.2.4.1.5"  # APC Rack PDU 2G: written 1 on, 2 off ...
 RPDU2_STATUS = f"{E}.318.1.1.26.9.2.3.1.5"  # ... read 2 on, 1 off
+RPDU2_NAME = f"{E}.318.1.1.26.9.2.3.1.3"
+RPDU2_METERS = {  # by outlet: 0.1 A, W, 0.1 kWh
+    f"{E}.318.1.1.26.9.4.3.1.6": 10,
+    f"{E}.318.1.1.26.9.4.3.1.7": 100,
+    f"{E}.318.1.1.26.9.4.3.1.11": 1000,
+}
+RPDU2_MODEL = f"{E}.318.1.1.26.2.1.8"
+RPDU2 = f"{E}.318.1.3.4.6"  # its sysObjectID
 EPDU = f"{E}.534.6.6.7.6.6.1"  # Eaton ePDU, index strap.outlet: .4 and .3 written 0 for on and off, read at .2
 DIGIPOWER = f"{E}.17420.1.2.9.1.13.0"  # Digipower: all outlets in one string
 GAUGES = f"{E}.99999.7"  # a writable Gauge32: 1 on, 0 off
-BASES = [SPDU, RPDU2_CONTROL, RPDU2_STATUS, EPDU, DIGIPOWER, GAUGES]
+BASES = [SPDU, RPDU2_CONTROL, RPDU2_STATUS, RPDU2_NAME, *RPDU2_METERS, RPDU2_MODEL, EPDU, DIGIPOWER, GAUGES]
 OUTLETS = [str(n) for n in range(1, 9)]
 
 
@@ -36,8 +45,14 @@ class Tables:
         if oid == DIGIPOWER:
             return "string", ",".join("1" if self.is_on(n) else "0" for n in OUTLETS)
         column, _, outlet = oid.rpartition(".")
+        if column == RPDU2_MODEL:
+            return ("string", "AP8941") if outlet == "1" else None
         if outlet not in OUTLETS:
             return None
+        if column == RPDU2_NAME:
+            return "string", f"board {outlet}"
+        if column in RPDU2_METERS:
+            return "integer", str(RPDU2_METERS[column] + int(outlet))
         on = self.is_on(outlet)
         values = {SPDU: (1, 2), RPDU2_CONTROL: (1, 2), RPDU2_STATUS: (2, 1)}
         values |= {f"{EPDU}.3.0": (-1, -1), f"{EPDU}.4.0": (-1, -1)}  # what cannot be read cannot be written by snmpd
@@ -51,7 +66,8 @@ class Tables:
         """Return the object after one below the same base, empty if there is none."""
         base = next(base for base in BASES if f"{oid}.".startswith(f"{base}."))
         columns = {EPDU: [f"{EPDU}.2.0", f"{EPDU}.3.0", f"{EPDU}.4.0"], DIGIPOWER: []}.get(base, [base])
-        there = [f"{column}.{n}" for column in columns for n in OUTLETS] or [base]
+        outlets = OUTLETS[:1] if base == RPDU2_MODEL else OUTLETS
+        there = [f"{column}.{n}" for column in columns for n in outlets] or [base]
         return next((each for each in there if arcs(each) > arcs(oid)), "")
 
     def pending(self, on: bool) -> int:
