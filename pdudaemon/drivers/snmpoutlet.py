@@ -23,7 +23,7 @@ from pdudaemon.drivers.snmprow import Inlet, Labels, Meter, OutletRow, Put, Scal
 from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from pdudaemon.settings import Kind, Setting, choice, integer, seconds, text
-from pdudaemon.transports.snmp import AUTH_PROTOCOLS, LONGEST_WAIT, PRIV_PROTOCOLS, Agent, Community, User
+from pdudaemon.transports.snmp import AUTH_PROTOCOLS, LONGEST_WAIT, PRIV_PROTOCOLS, Agent, Community, Index, User
 
 __all__ = ["Inlet", "Labels", "Meter", "OutletRow", "Put", "SNMPDriver", "Scaled", "index"]
 
@@ -51,6 +51,10 @@ class SNMPDriver(PDUDriver):
     stable_names = True  # users give them, and they stay in the device; one that is there twice is told by the engine
     row: OutletRow
     _found: Fitting | None = None
+
+    def __init__(self, hostname: str | None = None, settings: Mapping[str, Any] | None = None) -> None:
+        super().__init__(hostname, settings)
+        self._lengths: dict[tuple[Index, ...], int] = {}  # of the agent's columns, when they were last read
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         for word, row in cls.models.items() if isinstance(cls.models, Mapping) else ():
@@ -205,4 +209,4 @@ class SNMPDriver(PDUDriver):
         self._found = None  # it may be another device by now
 
     def _agent(self) -> Agent:
-        return Agent(self.hostname.strip("[]"), self.snmpport, self.login(), self.snmptimeout)
+        return Agent(self.hostname.strip("[]"), self.snmpport, self.login(), self.snmptimeout, self._lengths)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
@@ -50,12 +50,16 @@ _NOT_LET_IN = re.compile(
 
 @dataclass(frozen=True)
 class Agent:
-    """The agent at a UDP port of a host. ``patience`` is how long one question may go unanswered, in seconds."""
+    """The agent at a UDP port of a host. ``patience`` is how long one question may go unanswered, in seconds.
+
+    ``lengths`` is for whoever reads the same columns again: how long they were, so that no more is asked for.
+    """
 
     host: str
     port: int
     login: Community | User
     patience: float
+    lengths: dict[tuple[Index, ...], int] = field(default_factory=dict, compare=False, repr=False)
 
     def get(self, oid: str, deadline: Deadline) -> int | str:
         """Return the value of an object; octets as text, one character for a byte.
@@ -108,10 +112,15 @@ class Agent:
     def _walk(self, columns: list[Index], deadline: Deadline, bulk: bool) -> list[dict[Index, int | str]]:
         found: list[dict[Index, int | str]] = [{} for _ in columns]
         last, open_, most = [*columns], [*range(len(columns))], _LONGEST
+        expected = self.lengths.get((*columns,), -1) + 1  # and one beyond, by which we see that it is the end
         verb = Verb.NEXT if not bulk or (isinstance(self.login, Community) and self.login.version == "1") else Verb.BULK
         while open_:
             asked = [*open_]
-            answer = self._ask(verb, [last[number] for number in asked], deadline, times=max(1, most // len(asked)))
+            times = max(1, most // len(asked))
+            left = expected - max(len(found[number]) for number in asked)
+            if left > 0:
+                times = min(times, left)
+            answer = self._ask(verb, [last[number] for number in asked], deadline, times=times)
             if answer.refusal:
                 if answer.refusal == "tooBig" and verb is Verb.BULK and most > len(asked):
                     most //= 2
@@ -138,6 +147,7 @@ class Agent:
                 last[number] = arcs
                 if bound.value is not None:
                     found[number][arcs[len(column) :]] = bound.value
+        self.lengths[(*columns,)] = max(map(len, found))
         return found
 
     def _refused(self, answer: Answer, verb: Verb, oids: list[str]) -> int | None:

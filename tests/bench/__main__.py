@@ -28,6 +28,7 @@ from tests.bench import (
     nodes,
     peers,
     polling,
+    readings,
     slowdisk,
     snmp,
     start,
@@ -56,6 +57,7 @@ PARTS = {
         waiting,
         latency,
         snmp,
+        readings,
         transports,
         trace,
     )

@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -73,13 +73,29 @@ class Engine:
     def set(self, port: int) -> None:
         """Set once. Raises: ConnectionError."""
         api = self._pysnmp
-        if self._target is None:
-            self._target = self._loop.run_until_complete(api.UdpTransportTarget.create(("127.0.0.1", port)))
+        target = self._target_at(port)
         value = api.ObjectType(api.ObjectIdentity(OID), api.Integer32(1))
-        asked = api.set_cmd(self._engine, self._community, self._target, api.ContextData(), value, lookupMib=False)
+        asked = api.set_cmd(self._engine, self._community, target, api.ContextData(), value, lookupMib=False)
         silence, refusal, *_ = self._loop.run_until_complete(asked)
         if silence or refusal:
             raise ConnectionError(f"snmpd: {silence or refusal}")
+
+    def bulk(self, port: int, columns: Sequence[str], rows: int) -> None:
+        """Ask once for some rows of columns. Raises: ConnectionError."""
+        api = self._pysnmp
+        target = self._target_at(port)
+        wanted = [api.ObjectType(api.ObjectIdentity(oid)) for oid in columns]
+        asked = api.bulk_cmd(
+            self._engine, self._community, target, api.ContextData(), 0, rows, *wanted, lookupMib=False
+        )
+        silence, refusal, *_ = self._loop.run_until_complete(asked)
+        if silence or refusal:
+            raise ConnectionError(f"snmpd: {silence or refusal}")
+
+    def _target_at(self, port: int) -> Any:
+        if self._target is None:
+            self._target = self._loop.run_until_complete(self._pysnmp.UdpTransportTarget.create(("127.0.0.1", port)))
+        return self._target
 
     def close(self) -> None:
         """Let go of engine and loop."""

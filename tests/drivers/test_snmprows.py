@@ -382,3 +382,18 @@ def test_a_mib_name_means_what_the_row_of_its_column_says() -> None:
 def ports_of(row: OutletRow) -> list[str]:
     """Return some ports that a row can have."""
     return [".".join([*("1" for _ in row.parts), str(n)]) for n in range(max(row.first, 1), 25)]
+
+
+def test_no_more_rows_are_asked_for_than_there_were() -> None:
+    """The first reading asks for a screenful; the next ones for what was there, and one beyond; and all is found that is new."""
+    table = replace(snmprows.facts("apc_rpdu2"), ports={str(n): str(n) for n in range(1, 9)})
+    longer = replace(table, ports={str(n): str(n) for n in range(1, 41)})
+    with Agent(table=table) as agent, Agent(table=longer) as other:
+        settings = {"driver": "apc_rpdu2", "community": fake.COMMUNITY}
+        made = begun(strategies.find("apc_rpdu2")("127.0.0.1", settings))
+        for device, asked in ((agent, 25), (agent, 9), (agent, 9), (other, 9), (other, 41)):
+            made.snmpport = device.port  # type: ignore[attr-defined]
+            before = len(device.pdus)
+            assert [each.port for each in made.read_outlets()] == [*device.outlets]
+            assert device.pdus[before].index == min(asked, 25)
+            assert device is other or len(device.pdus) == before + 1
