@@ -27,6 +27,7 @@ from pdudaemon.server import access, protocols, tls
 from pdudaemon.server.access import Access
 from pdudaemon.server.connections import Connections
 from pdudaemon.server.listener import Listener
+from pdudaemon.server.metrics import LogLines
 from pdudaemon.server.orders import Orders
 from pdudaemon.server.refusals import Refusals
 
@@ -103,6 +104,7 @@ class Service:
         """Bind every listener; nothing is served yet. Raises: ConfigError."""
         self._conf = conf
         self._store = store
+        logging.getLogger().addHandler(LogLines())
         may = permitted(conf)
         self._notifier = Notifier()
         self._dispatcher = Dispatcher(conf, store, locks)

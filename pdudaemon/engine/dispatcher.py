@@ -72,7 +72,7 @@ class Dispatcher:
         records = LiveRecords(lock, store, lanes, fleet)
         self.submit = acceptance.submit
         self.ask, self.give_up, self.look, self.patience = queries.ask, queries.give_up, queries.look, queries.patience
-        self.record, self.records = records.request, records.requests
+        self.record, self.records, self.live_figures = records.request, records.requests, records.figures
         self.command, self.snapshot = records.command, records.pdus
         self.pulse = partial(pulse.felt, lock, self._timetable, store, fleet.runners.values())
 
@@ -134,6 +134,11 @@ class Dispatcher:
         """Let the on half of a reboot under way follow at once."""
         with self._lock:
             self._lanes.hurry(request)
+
+    @property
+    def store(self) -> tuple[str, bool]:
+        """The path of the store, and whether it took the last that there was to write."""
+        return self._store.path, not self._lock.refused
 
     def summary(self) -> str:
         """Return how things are, in one line."""

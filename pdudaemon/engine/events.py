@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from pdudaemon.config.model import Config
 from pdudaemon.engine import outlets
 from pdudaemon.engine.clock import Clock
+from pdudaemon.engine.figures import Figures
 from pdudaemon.engine.outlets import Known
 from pdudaemon.errors import PDUDaemonError
 from pdudaemon.power import Outlet, Request, Step
@@ -58,6 +59,7 @@ class Events:
     """The ring. Any thread may publish and read."""
 
     def __init__(self, clock: Clock, room: int = ROOM) -> None:
+        self.figures = Figures()
         self._clock = clock
         self._ring: list[Event | None] = [None] * room
         self._lock = threading.Lock()  # taken last of all locks
@@ -76,16 +78,13 @@ class Events:
 
     def tried(self, step: Step, error: PDUDaemonError | None) -> None:
         """A device was asked once, and did it, or did not."""
+        self.figures.tried(step, error)
         self._of(step.request, "tried", RUNNING, error, step)
 
     def ended(self, request: Request) -> None:
         """A request has ended."""
-        self._of(
-            request,
-            "ended",
-            request.outcome.value if request.outcome else "",
-            request.error,
-        )
+        self.figures.ended(request, self._clock.uptime() - request.accepted_uptime)
+        self._of(request, "ended", request.outcome.value if request.outcome else "", request.error)
 
     def outlet(self, outlet: Outlet, known: Known) -> None:
         """What is known of an outlet has changed."""

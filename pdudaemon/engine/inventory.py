@@ -126,6 +126,7 @@ class Inventory:
             for port in fed.get(name, ()):
                 known.outlets.setdefault(port, NOTHING)
         self._configured = config.pdus
+        self._events.figures.keep(config.pdus)
 
     def pdu(self, name: str) -> KnownPDU | None:
         """Return what is known of a PDU; None if it is not configured."""

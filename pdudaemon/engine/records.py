@@ -8,8 +8,9 @@ what only a live request knows. Looking switches nothing.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pdudaemon.config.model import PDUConfig
 from pdudaemon.engine.fleet import Fleet
@@ -23,6 +24,16 @@ AT_ONCE = 50  # requests or PDUs that are looked at in one go with the lock held
 
 Seen = Callable[[dict[str, Any]], bool]
 """Whether whoever asks may see a request, by its record."""
+
+
+class LiveFigures(NamedTuple):
+    """How many requests have not ended, when the oldest of them was accepted (seconds since the epoch, None: there is
+    none), and how many outlets of each PDU may be off and have yet to be switched on.
+    """
+
+    unended: int
+    oldest: float | None
+    owed: Counter[str]
 
 
 class LiveRecords:
@@ -50,6 +61,12 @@ class LiveRecords:
             described = self._described(some)
             found += [each for each in described if search.stands(each["state"]) and (seen is None or seen(each))]
         return found
+
+    def figures(self) -> LiveFigures:
+        """Return figures of what has not ended. Each copy is one step of the interpreter, and needs no lock."""
+        requests = [*self._lanes.live.values(), *self._lanes.kept.values()]
+        owed = Counter(outlet.pdu for request in requests for outlet in [*request.debts])
+        return LiveFigures(len(requests), min((request.accepted for request in requests), default=None), owed)
 
     def command(self, number: int) -> dict[str, Any]:
         """Return a command as a record, with an entry for each node. Raises: NoSuchRequest, StoreError."""

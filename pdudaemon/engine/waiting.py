@@ -78,6 +78,11 @@ class Waiting:
         self._leader, self._tired = me, rounds >= ROUNDS
         return True
 
+    @property
+    def refused(self) -> bool:
+        """Whether the store did not take the last that there was to write."""
+        return self._refused
+
     def locked(self) -> bool:
         """Whether anybody has the lock."""
         return self._lock.locked()

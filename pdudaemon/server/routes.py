@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from pdudaemon.errors import Denied, PDUDaemonError, RequestError
 from pdudaemon.power import Action
-from pdudaemon.server import api, browsers, commands, control, devices, openflight, requests, tls
+from pdudaemon.server import api, browsers, commands, control, devices, metrics, openflight, requests, tls
 from pdudaemon.server.http import HTTPExchange, problem
 from pdudaemon.server.messages import Answer, Misdirected
 from pdudaemon.settings import near
@@ -80,6 +80,7 @@ ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
                 "DELETE": Route(commands.cancel, slow=True, takes=("half",)),
             },
         ),
+        (r"/(metrics)", _reading(metrics.metrics, slow=True, takes=())),
         (r"/(healthz)", _reading(api.health, slow=True)),
         (r"/()", _COMMANDS),
         (r"/(nodes)", _reading(openflight.nodes, slow=True)),

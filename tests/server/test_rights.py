@@ -225,3 +225,48 @@ def test_the_command_line_knows_the_roles(lab: Daemon) -> None:
         f"{lab.conf}: roles.nothing.nodes: there is no node 'ghost'",
         f"{lab.conf}: roles.nothing: names no node and no PDU that there is",
     ]
+
+
+DEVICES = (
+    *("/api/v1/pdus", "/api/v1/pdus/left", "/api/v1/pdus/left/outlets/1", "/api/v1/nodes", "/api/v1/nodes/board1"),
+    *("/api/v1/groups", "/metrics"),
+)
+
+
+@pytest.mark.parametrize("path", DEVICES)
+def test_what_is_known_of_devices_names_nothing_that_is_hidden(lab: Daemon, path: str) -> None:
+    for pdu in ("left", "right", "hidden"):
+        assert ask(lab, "", f"/api/v1/pdus/{pdu}?fresh=1").status == 200
+    assert ask(lab, "", "/power/control/on?alias=board3").status == 200
+    reply = ask(lab, "ci", path)
+    assert reply.status == 200 and ("left" in reply.text or "board1" in reply.text)
+    for hidden in HIDDEN:
+        assert hidden not in reply.text, hidden
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "pdus/hidden",
+        "pdus/left/outlets/3",
+        "pdus/left/outlets/5",
+        "nodes/board3",
+        "nodes/secretbox",
+        "nodes?names=board3",
+        "nodes?groups=high",
+    ],
+)
+def test_what_may_not_be_seen_is_not_there(lab: Daemon, path: str) -> None:
+    reply = ask(lab, "ci", f"/api/v1/{path}")
+    assert reply.status == 404 and reply.json["status"] == 404
+
+
+def test_of_a_pdu_that_is_seen_in_part_nothing_is_counted(lab: Daemon) -> None:
+    assert ask(lab, "", "/api/v1/pdus/left?fresh=1").status == 200
+    pdu = ask(lab, "ci", "/api/v1/pdus/left").json
+    assert [outlet["port"] for outlet in pdu["outlets"]] == ["1", "2", "8"]
+    assert (pdu["watts"], pdu["requests"], pdu["identity"], pdu["inlets"]) == (None, None, None, [])
+    text = ask(lab, "ci", "/metrics").text
+    assert 'outlet_on{pdu="left",port="1",node="board1"}' in text and "queue_length" not in text
+    whole = ask(lab, "ports", "/metrics").text
+    assert 'queue_length{pdu="right"}' in whole and 'queue_length{pdu="left"}' not in whole
