@@ -22,7 +22,7 @@ import re
 import string
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -33,6 +33,8 @@ _SECRET_NAME = re.compile(
 )
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 _ORIGIN = re.compile(r"(https?://)?([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?/?", re.IGNORECASE)
+LONGEST_REASON = 200
+
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -94,12 +96,39 @@ def _texts(value: object) -> dict[str, str]:
     return {name: str(each) for name, each in value.items()}
 
 
-def _locks(value: object) -> bool | tuple[str, ...]:
-    if isinstance(value, bool):
+class Lock(NamedTuple):
+    """What is locked, True for all ports, and why."""
+
+    ports: bool | tuple[str, ...]
+    reason: str = ""
+
+
+def _locks(value: object) -> bool | tuple[str, ...] | Lock:
+    if isinstance(value, bool | Lock):
         return value
+    if isinstance(value, dict):
+        if not value.get("reason") or value.keys() - {"ports", "reason"}:
+            raise ValueError("an object must have a reason, and may have ports")
+        ports = _locks(value.get("ports", True))
+        if isinstance(ports, Lock):
+            raise ValueError("ports: must be a list of ports")
+        return Lock(ports, reason(value["reason"]))
     if not isinstance(value, list | tuple) or not all(isinstance(each, str | int) for each in value):
         raise ValueError(f"{value!r} is neither true, false nor a list of ports")
     return tuple(str(each) for each in value)
+
+
+def locked_ports(lock: object) -> tuple[str, ...]:
+    """Return the ports that a PDU's setting locks one by one."""
+    ports = lock.ports if isinstance(lock, Lock) else lock
+    return ports if isinstance(ports, tuple) else ()
+
+
+def reason(value: object) -> str:
+    """Return a reason, which is told in one line. Raises: ValueError."""
+    if not isinstance(value, str) or not value.isprintable() or len(value) > LONGEST_REASON:
+        raise ValueError(f"reason: {value!r:.50} is not a text of at most {LONGEST_REASON} printable characters")
+    return value
 
 
 _WORDS = {"type": "array", "items": {"type": ["string", "integer"]}}
@@ -107,7 +136,13 @@ _TEXTS = {"type": "object", "additionalProperties": {"type": ["string", "number"
 
 text = Kind("text", _text, steady=True, schema={"type": ["string", "integer"]})
 texts = Kind("object of texts", _texts, steady=True, schema=_TEXTS)
-locks = Kind("true, false or a list of ports", _locks, steady=True, schema={"anyOf": [{"type": "boolean"}, _WORDS]})
+_LOCK = {"type": "object", "properties": {"ports": _WORDS, "reason": {"type": "string"}}, "required": ["reason"]}
+locks = Kind(
+    "true, false, a list of ports, or an object with a reason",
+    _locks,
+    steady=True,
+    schema={"anyOf": [{"type": "boolean"}, _WORDS, _LOCK]},
+)
 boolean = Kind("true or false", _boolean, steady=True, schema={"enum": [True, False, 0, 1, "true", "false", "0", "1"]})
 
 
@@ -136,7 +171,7 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-names = Kind("list of texts", _names)
+names = Kind("list of texts", _names, schema={"type": "array", "items": {"type": "string"}})
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 networks = Kind("list of networks", _networks, schema=_WORDS)

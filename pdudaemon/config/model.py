@@ -20,10 +20,12 @@ from pdudaemon.power import Outlet, Target
 from pdudaemon.ranges import expanded, is_name, matching
 from pdudaemon.settings import (
     Kind,
+    Lock,
     Options,
     Setting,
     choice,
     integer,
+    locked_ports,
     names,
     near,
     networks,
@@ -153,7 +155,8 @@ class PDUConfig:
 class Config:
     """All of a configuration. ``faults`` and ``warnings`` are lines for people, of what did not prevent it.
 
-    ``nodes`` holds the aliases as well. ``locked`` are single outlets; a PDU can be locked as a whole besides.
+    ``nodes`` holds the aliases as well. ``locked`` are single outlets, with the reason; a PDU can be locked as a whole
+    besides.
     """
 
     path: str
@@ -163,7 +166,7 @@ class Config:
     nodes: Mapping[str, Node]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     roles: Mapping[str, Role] = field(default_factory=dict)
-    locked: frozenset[Outlet] = frozenset()
+    locked: Mapping[Outlet, str] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     _found: dict[tuple[str, str | int], Target] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -257,22 +260,27 @@ class Config:
     def lock_of(self, outlet: Outlet) -> str:
         """Return why an outlet may not be switched, empty if it may."""
         pdu = self.pdus.get(outlet.pdu)
-        if outlet in self.locked or (pdu is not None and pdu.options.locked is True):
-            return f"{outlet} is locked by the configuration"
-        return ""
+        why = self.locked.get(outlet)
+        lock = None if pdu is None else pdu.options.locked
+        if why is None and isinstance(lock, Lock) and lock.ports is True:
+            why = lock.reason
+        if why is None and lock is not True:
+            return ""
+        return f"{outlet} is locked by the configuration" + (f": {why}" if why else "")
 
     def _lock(self, outlets: Iterable[Outlet]) -> str:
         return next(filter(None, map(self.lock_of, outlets)), "")
 
 
-def locked(pdus: Mapping[str, PDUConfig], nodes: Mapping[str, Node]) -> Iterator[Outlet]:
-    """Yield the outlets that are locked one by one: those of locked nodes, and the locked ports of PDUs."""
+def locked(pdus: Mapping[str, PDUConfig], nodes: Mapping[str, Node]) -> Iterator[tuple[Outlet, str]]:
+    """Yield the outlets that are locked one by one, those of nodes and the ports of PDUs, each with the reason."""
     for node in nodes.values():
         if node.locked:
-            yield from node.feeds
+            yield from ((feed, node.reason) for feed in node.feeds)
     for pdu in pdus.values():
-        if isinstance(pdu.options.locked, tuple):
-            yield from map(pdu.outlet, pdu.options.locked)
+        lock = pdu.options.locked
+        reason = lock.reason if isinstance(lock, Lock) else ""
+        yield from ((pdu.outlet(port), reason) for port in locked_ports(lock))
 
 
 def state_folder() -> Path:

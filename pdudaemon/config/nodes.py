@@ -18,7 +18,7 @@ from pdudaemon.config.jsonfile import Object
 from pdudaemon.errors import RequestError
 from pdudaemon.power import Outlet
 from pdudaemon.ranges import expanded, is_name
-from pdudaemon.settings import near
+from pdudaemon.settings import near, reason
 
 Outlets = Callable[[str, str | int], Outlet]
 """Returns the outlet that a PDU's name and a port name. Raises: RequestError."""
@@ -37,6 +37,7 @@ class Node:
     feeds: tuple[Outlet, ...] = ()
     locked: bool = False
     fault: str = ""
+    reason: str = ""  # why it is locked
 
     def __str__(self) -> str:
         if [feed.pdu for feed in self.feeds] == [self.name]:
@@ -84,16 +85,22 @@ def _check_keys(entry: object, location: Location, faults: Faults) -> None:
 def _node(name: str, entry: object, outlet: Outlets) -> Node:
     if not isinstance(entry, dict):
         raise RequestError("must be a JSON object with hostname and port, or feeds")
-    locked = entry.get("locked", False)
+    locked: Any = entry.get("locked", False)
+    why = ""
+    if isinstance(locked, dict) and [*locked] == ["reason"]:
+        try:
+            locked, why = True, reason(locked["reason"])
+        except ValueError as error:
+            raise RequestError(f"locked: {error}") from None
     if not isinstance(locked, bool):
-        raise RequestError(f"locked: {locked!r} is neither true nor false")
+        raise RequestError(f"locked: {locked!r} is neither true nor false, nor an object with a reason")
     feeds = entry.get("feeds", [entry])
     if not isinstance(feeds, list) or not feeds:
         raise RequestError("feeds: must be a list of at least one hostname and port")
     found = tuple(_feed(feed, outlet) for feed in feeds)
     if len({*found}) < len(found):
         raise RequestError("feeds: the same outlet more than once")
-    return Node(name, found, locked)
+    return Node(name, found, locked, reason=why)
 
 
 def _feed(feed: object, outlet: Outlets) -> Outlet:

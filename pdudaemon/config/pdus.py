@@ -13,7 +13,7 @@ from pdudaemon.config.model import PDUConfig
 from pdudaemon.drivers import hooks, strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
 from pdudaemon.drivers.hooks import Traits
-from pdudaemon.settings import declared, read, secret_values, without
+from pdudaemon.settings import declared, locked_ports, read, secret_values, without
 
 LONGEST_NAME = 250
 
@@ -95,8 +95,7 @@ def _check_driver(
         if legacy(driver):
             _leave_to_driver(wrong, location, faults)
             del options["verify"]
-    ports = options.get("locked")
-    for port in ports if isinstance(ports, tuple) else ():
+    for port in locked_ports(options.get("locked")):
         try:
             traits.canonical_port(port)
         except ValueError as error:

@@ -76,7 +76,7 @@ class _Reader:
             found,
             groups,
             granted,
-            frozenset(locked(pdus, found)),
+            dict(locked(pdus, found)),
             faults=self.faults.lines,
             warnings=self.faults.warnings,
         )

@@ -17,7 +17,7 @@ from pdudaemon.config.jsonfile import Object
 from pdudaemon.config.nodes import Node, Outlets
 from pdudaemon.errors import RequestError
 from pdudaemon.power import Action, Outlet
-from pdudaemon.ranges import expanded, is_name
+from pdudaemon.ranges import expanded, is_name, matching
 from pdudaemon.settings import near
 
 EVERY = "*"
@@ -123,15 +123,19 @@ class _Reader:
         )
 
     def _node_names(self, texts: Iterable[str]) -> list[str]:
-        def members(group: str) -> tuple[str, ...]:
-            if group not in self._groups:
+        def members(group: str) -> Iterable[str]:
+            named = [group] if is_name(group) else matching(group, self._groups)
+            if not named or named[0] not in self._groups:
                 self._missing("nodes", f"there is no group {group!r}{near(group, self._groups)}")
-            return self._groups.get(group, ())
+            return [name for each in named for name in self._groups.get(each, ())]
 
         found: list[str] = []
         for text in texts:
             try:
-                found += self._nodes if text == EVERY else [text] if text in self._nodes else expanded(text, members)
+                if text == EVERY or text in self._nodes:
+                    found += self._nodes if text == EVERY else [text]
+                else:
+                    found += expanded(text, members, self._nodes)
             except ValueError as error:
                 raise ValueError(f"nodes: {error}") from None
         for name in dict.fromkeys(found):

@@ -12,6 +12,7 @@ from typing import Any
 from pdudaemon.config.model import DaemonOptions, ListenerOptions
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
+from pdudaemon.power import Action
 from pdudaemon.settings import Setting, declared
 
 _ELSEWHERE = {
@@ -35,6 +36,12 @@ _NODE = {
     },
     "anyOf": [{"required": ["hostname", "port"]}, {"required": ["feeds"]}],
 }
+_NAMES = {"type": ["string", "array"], "items": {"type": "string"}}
+_ROLE = {
+    "type": "object",
+    "properties": {"nodes": _NAMES, "pdus": _NAMES, "may": {"type": "array", "items": {"enum": [*Action]}}},
+    "required": ["may"],
+}
 
 
 def schema() -> dict[str, Any]:
@@ -55,7 +62,7 @@ def schema() -> dict[str, Any]:
             "aliases": {"type": "object", "additionalProperties": _NODE},
             "nodes": {"type": "object", "additionalProperties": _NODE},
             "groups": {"type": "object", "additionalProperties": {"type": ["string", "array"]}},
-            "roles": {"type": "object", "additionalProperties": {"type": "object"}},
+            "roles": {"type": "object", "additionalProperties": _ROLE},
         },
         "$defs": {
             "elsewhere": _ELSEWHERE,

@@ -174,8 +174,10 @@ def _add_node(
     elif not found:
         faults.add(location, "", f"platforms.{platform} has faults")
     else:
-        if str(keys.get("locked") or "no").lower() not in ("no", "false", "off"):
-            topology.nodes[name]["locked"] = True
+        lock = str(keys.get("locked") or "no")
+        if lock.lower() not in ("no", "false", "off"):
+            plain = lock.lower() in ("yes", "true", "on", "1") or not isinstance(keys["locked"], str)
+            topology.nodes[name]["locked"] = True if plain else {"reason": lock}
         if found["driver"] != "platform":
             topology.pdus[name] = _of_node(found, location, keys, faults)
             return

@@ -25,7 +25,7 @@ from pdudaemon.drivers.readings import Identity, OutletReading, label, quantity
 from pdudaemon.drivers.recognition import Recognised, port_of
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import locks
+from pdudaemon.settings import Lock, locked_ports, locks
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.pages import Pages
 from pdudaemon.transports.tcp import LIMIT, Connection, in_words
@@ -124,11 +124,13 @@ class TPLink(NetworkDevice):
 
     def _check_lock(self, outlet: Outlet) -> None:
         """Refuse an outlet that is locked by any of its names; only the device knows which belong together."""
-        locked = locks.convert(self.settings.get("locked") or False) or ()
+        lock = locks.convert(self.settings.get("locked") or False)
         names = {str(outlet.number), _canonical(outlet.alias), outlet.id}
-        if locked is True or not names.isdisjoint(map(_canonical, locked)):
+        whole = lock.ports if isinstance(lock, Lock) else lock
+        if whole is True or not names.isdisjoint(map(_canonical, locked_ports(lock))):
             where = f"{self._peer}: outlet {outlet.number} {outlet.alias!r}"
-            raise PermanentError(f"{where} is locked by the configuration")
+            why = f": {lock.reason}" if isinstance(lock, Lock) else ""
+            raise PermanentError(f"{where} is locked by the configuration{why}")
 
     def _outlets(self) -> list[Outlet]:
         step = "asking for the outlets"

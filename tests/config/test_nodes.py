@@ -73,7 +73,7 @@ def test_what_a_node_can_be(tmp_path: Path) -> None:
         ({"feeds": [feed("left"), feed("lft")]}, "there is no PDU 'lft'; did you mean 'left'?"),
         ({"feeds": [feed("left", 9)]}, "left: '9' is not a port: this PDU has 1 to 8"),
         ({"feeds": [feed("left", 1), feed("left", "01")]}, "feeds: the same outlet more than once"),
-        ({**feed("left"), "locked": "yes"}, "locked: 'yes' is neither true nor false"),
+        ({**feed("left"), "locked": "yes"}, "locked: 'yes' is neither true nor false, nor an object with a reason"),
         ({"feeds": [feed("left"), feed("broken")]}, "broken: disabled by its configuration: pdus.broken.retries: 'x' is not a whole number"),
     ],
 )  # fmt: skip
@@ -384,22 +384,28 @@ def ways(daemon: Daemon, name: str, hostname: str, port: int, action: str) -> li
     return found
 
 
+@pytest.mark.parametrize("reason", ["", "core switch"])
 @pytest.mark.parametrize("lock", ["pdu", "port", "node", "other node"])
-def test_what_is_locked_is_not_switched_over_any_way(daemon: Callable[..., Daemon], tmp_path: Path, lock: str) -> None:
+def test_what_is_locked_is_not_switched_over_any_way(
+    daemon: Callable[..., Daemon], tmp_path: Path, lock: str, reason: str
+) -> None:
     pdu: dict[str, Any] = {"driver": "dummy", "file": str(tmp_path / "outlets")}
     node: dict[str, Any] = feed("pdu", 3)
     nodes = {"n1": node, "n2": {"feeds": [feed("pdu", 4), feed("pdu", 3)]}}
     if lock in ("pdu", "port"):
         pdu["locked"] = True if lock == "pdu" else ["03"]
+        if reason:
+            pdu["locked"] = {"reason": reason, **({"ports": ["03"]} if lock == "port" else {})}
     elif lock == "node":
-        node["locked"] = True
+        node["locked"] = {"reason": reason} if reason else True
     else:
-        nodes["n2"]["locked"] = True
+        nodes["n2"]["locked"] = {"reason": reason} if reason else True
     (tmp_path / "outlets").write_text('{"3": "on"}')
     started = daemon({"pdu": pdu}, nodes=nodes, groups={"g": "n1"})
     for action in ("off", "reboot") if lock == "pdu" else ("off",):
         for way, done, said in ways(started, "n1", "pdu", 3, action):
             assert not done and "pdu port 3 is locked by the configuration" in said, (way, said)
+            assert ("configuration: core switch" in said) is bool(reason), (way, said)
             assert not way.startswith(("http", "form")) or said.startswith("403 ")
     assert started.tcp("n2 off").startswith("nack: pdu port ")
     assert started.http("/api/v1/requests").json == [] and json.loads((tmp_path / "outlets").read_text()) == {"3": "on"}

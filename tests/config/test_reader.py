@@ -141,6 +141,12 @@ def test_a_faulty_entry_disables_itself_alone(tmp_path: Path) -> None:
     ("keys", "fault"),
     [
         ('"locked": 5', "locked: 5 is neither true, false nor a list of ports"),
+        ('"locked": {"ports": [1]}', "locked: an object must have a reason, and may have ports"),
+        ('"locked": {"reason": ""}', "locked: an object must have a reason, and may have ports"),
+        ('"locked": {"reason": "x", "port": 1}', "locked: an object must have a reason, and may have ports"),
+        ('"locked": {"reason": 5}', "locked: reason: 5 is not a text of at most 200 printable characters"),
+        ('"locked": {"reason": "x", "ports": {"reason": "y"}}', "locked: ports: must be a list of ports"),
+        ('"locked": {"reason": "x", "ports": [9]}', "locked: '9' is not a port: this PDU has 1 to 8"),
         ('"locked": [9]', "locked: '9' is not a port: this PDU has 1 to 8"),
         (f'"locked": [{"9" * 5000}]', "locked: [inf] is neither true, false nor a list of ports"),
         (f'"timeout": {"9" * 400}', "timeout: inf is not within 0.1 and 3600 seconds"),

@@ -43,6 +43,7 @@ def apc7(*ports: int) -> set[Outlet]:
         ({"nodes": "board[1-2],@rack3"}, {"board1", "board2", "board3", "board4"}, set(), set()),
         ({"nodes": ["board[1-2]", "@all"]}, {*NODES}, set(), set()),
         ({"nodes": "*"}, {*NODES}, set(), set()),
+        ({"nodes": "board?,@*3"}, {"board1", "board2", "board3", "board4"}, set(), set()),
         ({"pdus": "apc8"}, set(), set(), {"apc8"}),
         ({"pdus": "apc7:1-3,apc8"}, set(), apc7(1, 2, 3), {"apc8"}),
         ({"pdus": "apc7:[1,3,5-6]"}, set(), apc7(1, 3, 5, 6), set()),

@@ -591,11 +591,12 @@ def test_a_name_that_two_have_switches_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("word", "locked"),
-    [("true", True), ("yes", True), ("on", True), ("false", False), ("No", False), ("off", False), ("False", False), ("~", False)],
+    [("true", True), ("yes", True), ("on", True), ("false", False), ("No", False), ("off", False), ("False", False), ("~", False), ("core switch", True)],
 )  # fmt: skip
 def test_a_locked_node(tmp_path: Path, word: str, locked: bool) -> None:
     conf = load(tmp_path, f"{ONE}static_nodes: {{n: {{platform: sim, locked: {word}, a: 1, b: 1}}}}\n")
     assert bool(conf.node("n").locked) is locked and bool(conf.target("n", "1").locked) is locked
+    assert conf.node("n").locked.endswith("by the configuration: core switch") is (word == "core switch")
 
 
 # -- on the command line

@@ -36,7 +36,7 @@ def by_node(config: Config) -> Target:
 def with_node(rack: Rack, *feeds: Outlet, locked: bool = False) -> Config:
     """Return the configuration with a node of some feeds."""
     config = rack.config()
-    locks = frozenset(feeds) if locked else frozenset()
+    locks = dict.fromkeys(feeds, "") if locked else {}
     return replace(config, nodes={"web": Node("web", feeds, locked)} if feeds else {}, locked=locks)
 
 

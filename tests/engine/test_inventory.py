@@ -256,7 +256,7 @@ def test_one_outlet_by_its_name_and_its_port_is_one(rack: Rack, named: Inventory
 
 
 def test_a_lock_holds_however_the_outlet_is_spelled(rack: Rack, named: Inventory) -> None:
-    config = replace(rack.config(), locked=frozenset({Outlet("a", "name:router"), Outlet("a", "2")}))
+    config = replace(rack.config(), locked={Outlet("a", "name:router"): "", Outlet("a", "2"): ""})
     for port in ("1", "name:router", "2", "name:Board 7"):
         assert named.resolved(config.target("a", port), config).locked, port
     assert not named.resolved(config.target("a", "3"), config).locked
@@ -265,7 +265,7 @@ def test_a_lock_holds_however_the_outlet_is_spelled(rack: Rack, named: Inventory
 def test_nodes_and_locks_of_an_outlet_are_told_however_it_is_spelled(rack: Rack, named: Inventory) -> None:
     router = Outlet("a", "name:router")
     nodes = {"x": Node("x", (router,)), "y": Node("y", (Outlet("a", "1"),))}
-    config = replace(rack.config(), nodes=nodes, locked=frozenset({router}))
+    config = replace(rack.config(), nodes=nodes, locked={router: ""})
     told = record(Outlet("a", "1"), named.outlet(Outlet("a", "1")), config, 0.0)
     assert (
         told["nodes"] == ["y", "x"] and told["locked"] and told["reason"] == f"{router} is locked by the configuration"
