@@ -78,7 +78,7 @@ lock:  ## pin the newest releases that setup.cfg allows, in share/requirements*.
 	$(PYTHON) -m venv "$$folder"; "$$folder/bin/pip" install --quiet --disable-pip-version-check $(UV); \
 	compile() { file=$$1; shift; "$$folder/bin/uv" pip compile $(COMPILE) "$$@" >"$$folder/lock"; \
 		{ printf '# SPDX-License-Identifier: MIT\n# Written by "make lock".\n'; cat "$$folder/lock"; } >"$$file"; }; \
-	echo setuptools | compile share/requirements-test.txt --all-extras setup.cfg -; \
+	echo setuptools | compile share/requirements-test.txt --extra all --extra test --extra dist --extra lint setup.cfg -; \
 	echo setuptools | compile share/requirements.txt --extra all --constraint share/requirements-test.txt setup.cfg -; \
 	echo snmpsim==1.2.2 pysmi cryptography | tr ' ' '\n' | compile share/requirements-snmpsim.txt -
 

@@ -172,6 +172,10 @@ class TransientError(DeviceError):
     kind = "device-failed"
 
 
+class ConnectionRefused(TransientError):
+    """Nobody listens where the device should."""
+
+
 class DeviceTimeout(TransientError):
     """The deadline of the action passed before the device had answered."""
 
@@ -187,12 +191,16 @@ class UnknownCommandException(PermanentError):
     """Name kept for drivers written for the existing daemon: the driver has no such action."""
 
 
+_CLOSER = (FailedRequestException, UnknownCommandException, LoginRefused, ConnectionRefused, Denied)
+"""Types that say more than their kind does."""
+
+
 def of_kind(kind: str | None, text: str) -> PDUDaemonError:
     """Return an error as it was on record, of the type that its kind had, as far as that is made of a text."""
     left: list[type[PDUDaemonError]] = [RequestError, RequestEnded, StoreError, DeviceError, NotDone]
     while left:
         found = left.pop()
-        if found.kind == kind and found not in (FailedRequestException, UnknownCommandException, LoginRefused, Denied):
+        if found.kind == kind and found not in _CLOSER:
             return found(text)
         left += found.__subclasses__()
     return PDUDaemonError(text)

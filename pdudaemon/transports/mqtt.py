@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
-from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import ConnectionRefused, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.tcp import in_words
 
@@ -129,7 +129,7 @@ class Session:
         except TimeoutError:
             raise self._silent(step) from None
         except ConnectionRefusedError:
-            raise TransientError(f"connection refused by {self.peer}") from None
+            raise ConnectionRefused(f"connection refused by {self.peer}") from None
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise TransientError(f"no connection to {self.peer}: {why}") from None

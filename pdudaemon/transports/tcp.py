@@ -19,7 +19,7 @@ import ssl
 from collections.abc import Iterator
 from typing import Self
 
-from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import ConnectionRefused, DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 
 CHUNK = 4096
@@ -214,7 +214,7 @@ class Connection(Stream):
                 except TimeoutError:
                     problem = self._silent("the connection")
                 except ConnectionRefusedError:
-                    problem = TransientError(f"connection refused by {self.peer}")
+                    problem = ConnectionRefused(f"connection refused by {self.peer}")
                 except OSError as error:
                     problem = TransientError(f"no connection to {self.peer}: {error.strerror or error}")
         raise problem

@@ -30,12 +30,14 @@ HOME_ASSISTANT = (
 MOTO = ("moto[ec2,server]==5.2.5", "awscli")
 SUSHY = ("sushy-tools==2.2.0",)
 KASA = "tplink-smarthome-simulator@5.0.1"
+PYTHON_KASA = ("python-kasa==0.12.0",)
 
 
 def main(arguments: list[str]) -> int:
     """Return the exit code of pytest."""
     found = {
         "HOMEASSISTANT": environment("home-assistant", HOME_ASSISTANT) / "hass",
+        "KASA_PROGRAM": environment("python-kasa", PYTHON_KASA) / "kasa",
         "KASA_SIMULATOR": packages("kasa", KASA),
         "MOTO": environment("moto", MOTO),
         "SUSHY": environment("sushy", SUSHY) / "sushy-emulator",

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pdudaemon.drivers.kasa import Kasa
 from pdudaemon.drivers.tplink import TPLink
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
@@ -75,5 +78,40 @@ def test_a_refusal_in_its_own_words() -> None:
 def test_none_there_any_more() -> None:
     with simulator("hs100") as port:
         pass
-    with pytest.raises(TransientError, match=f"^connection refused by 127.0.0.1:{port}$"):
+    with pytest.raises(TransientError, match=f"^connection refused by 127.0.0.1:{port}; newer firmware speaks"):
         driver(port).port_on(1)
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the program of python-kasa be found."""
+    if not (found := os.environ.get("KASA_PROGRAM")):
+        pytest.skip("needs KASA_PROGRAM, the program kasa of python-kasa")
+    monkeypatch.setenv("PATH", f"{Path(found).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("program")
+def test_a_strip_by_the_program_kasa() -> None:
+    with simulator("hs300") as port:
+        settings = {"driver": "kasa", "ip": "127.0.0.1", "port": port, "type": "strip", "meters": True}
+        strip = begun(Kasa("strip", settings), 60)
+        strip.port_on("Mock Three")
+        strip.port_on(5)
+        strip.port_off(5)
+        assert [child["state"] for child in info(port)["children"]] == [0, 0, 1, 0, 0, 0]
+        assert strip.port_status(3) is State.ON and strip.port_status("Mock Five") is State.OFF
+        told = strip.read_outlets()
+        assert [(each.port, each.name, each.state) for each in told][2] == ("3", "Mock Three", State.ON)
+        assert all(each.watts is not None and each.volts is not None for each in told)
+        assert strip.identify().model == "HS300(US)"
+
+
+@pytest.mark.usefixtures("program")
+def test_a_plug_by_the_program_kasa() -> None:
+    with simulator("hs100") as port:
+        plug = begun(Kasa("plug", {"driver": "kasa", "ip": "127.0.0.1", "port": port, "type": "plug"}), 60)
+        plug.port_on(1)
+        assert info(port)["relay_state"] == 1 and plug.port_status(1) is State.ON
+        assert plug.read_outlets()[0].watts is None  # it has no meter
+    with pytest.raises(TransientError, match=r"^kasa at asking for the state of 127\.0\.0\.1: Unable to connect"):
+        plug.port_on(1)
