@@ -89,6 +89,7 @@ class DaemonOptions(Options):
         text, "", "with it every request needs a token signed with the secret in this file, which is made if missing"
     )
     revoked = Setting(names, (), "names or ids (`jti`) of tokens that are not taken any more")
+    metrics_allow = Setting(networks, (), "networks from where `/metrics` needs no token")
     origins = Setting(
         sites, (), "origins such as `http://wiki:8080` whose pages may switch; names by which browsers may come here"
     )

@@ -140,6 +140,11 @@ class Dispatcher:
         """The path of the store, and whether it took the last that there was to write."""
         return self._store.path, not self._lock.refused
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing more is accepted."""
+        return self._fleet.closing
+
     def summary(self) -> str:
         """Return how things are, in one line."""
         with self._lock:

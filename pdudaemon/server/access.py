@@ -89,11 +89,11 @@ class Access:
                 raise Denied(401, "the certificate has been revoked")
             return certified.holder
         if not self._secrets:
-            if allow and not _within(address, allow):
+            if allow and not within(address, allow):
                 raise Denied(403, f"{address} is not in the networks that are allowed here")
             return Holder()
         if authorization is None:
-            if not _within(address, allow):
+            if not within(address, allow):
                 raise Denied(403, f"a token is needed, so this is for HTTP; {address} is in no network allowed here")
             return Holder()
         bearer = _BEARER.fullmatch(authorization)
@@ -200,7 +200,8 @@ def _library() -> ModuleType:
     return jwt
 
 
-def _within(address: str, networks: tuple[Network, ...]) -> bool:
+def within(address: str, networks: tuple[Network, ...]) -> bool:
+    """Whether an address is in one of some networks; that of IPv4 in IPv6 counts as IPv4."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     return any((mapped or ip) in network for network in networks)

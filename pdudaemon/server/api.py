@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the routes of ``/api/v1`` have in common, which is pages of records; and ``/healthz``."""
+"""What the routes of ``/api/v1`` have in common, which is pages of records."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import re
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from pdudaemon.server.http import HTTPExchange, plain
+from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
 
 MOST_RECORDS = 1000
-PULSE = 3.0  # seconds within which a daemon that is well says so
 
 
 def limit(exchange: HTTPExchange, usual: int = MOST_RECORDS) -> int:
@@ -29,9 +28,3 @@ def linked(exchange: HTTPExchange, path: str, records: list[dict[str, Any]], mos
         words = urlencode({**exchange.words, "after": records[-1]["name"]}, quote_via=quote, safe="")
         headers["Link"] = f'<{path}?{words}>; rel="next"'
     return Answer(200, records, headers)
-
-
-def health(exchange: HTTPExchange, _: str) -> Answer:
-    """``/healthz``: whether the daemon turns and its store takes requests. A dead PDU does not make this fail."""
-    ailing = "; ".join(filter(None, exchange.dispatcher.pulse(PULSE, thoroughly=True)))
-    return plain(503, ailing) if ailing else plain(200, "ok")

@@ -30,12 +30,13 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class HTTPExchange(Exchange):
     """A request as a route sees it.
 
-    ``client`` is who asks, with the name in the token; ``words`` are those of its query (and form); ``json`` says
-    whether the client would have JSON. Whoever has claimed the answer gives it, in any thread: by `answer`, or by
-    `begin_lines`, any number of `line`, and `end_lines`.
+    ``client`` is who asks, with the name in the token; a ``stranger`` has no good one where one is asked for, and asks
+    for what is open to him. ``words`` are those of its query (and form); ``json`` says whether the client would have
+    JSON. Whoever has claimed the answer gives it, in any thread: by `answer`, or by `begin_lines`, any number of
+    `line`, and `end_lines`.
     """
 
-    __slots__ = ("_sending", "client", "dispatcher", "head", "json", "orders", "path", "words")
+    __slots__ = ("_sending", "client", "dispatcher", "head", "json", "orders", "path", "stranger", "words")
 
     def __init__(self, connection: Connection, head: Head, orders: Orders) -> None:
         super().__init__(connection)
@@ -45,6 +46,7 @@ class HTTPExchange(Exchange):
         self.path = head.target.partition("?")[0]
         self.json = self.path.startswith("/api/") or "json" in head.headers.get("accept", "")
         self.client: Client = connection.client
+        self.stranger = False
         self.words: Mapping[str, str] = {}
         self._sending = threading.Lock()  # keeps the lines of a stream whole
 

@@ -13,13 +13,17 @@ from urllib.parse import parse_qsl
 
 from pdudaemon.errors import Denied, PDUDaemonError, RequestError
 from pdudaemon.power import Action
-from pdudaemon.server import api, browsers, commands, control, devices, metrics, openflight, requests, tls
+from pdudaemon.server import browsers, commands, control, devices, metrics, openflight, requests, tls
+from pdudaemon.server.access import within
+from pdudaemon.server.health import Health
 from pdudaemon.server.http import HTTPExchange, problem
 from pdudaemon.server.messages import Answer, Misdirected
 from pdudaemon.settings import near
 
 log = logging.getLogger("pdud.http")
 
+OPEN = ("/healthz", "/readyz")
+METRICS = "/metrics"
 FORM = "application/x-www-form-urlencoded"
 ALSO = {"/power/control/restart": "/power/control/reboot"}
 """Other names of paths."""
@@ -54,6 +58,8 @@ _COMMANDS = {
     "PUT": Route(openflight.command(Action.REBOOT), slow=True),
 }
 
+_HEALTH = Health()
+
 ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
     (re.compile(path), methods)
     for path, methods in (
@@ -81,7 +87,8 @@ ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
             },
         ),
         (r"/(metrics)", _reading(metrics.metrics, slow=True, takes=())),
-        (r"/(healthz)", _reading(api.health, slow=True)),
+        (r"/(healthz)", _reading(_HEALTH.healthy, slow=True)),
+        (r"/(readyz)", _reading(_HEALTH.ready, slow=True)),
         (r"/()", _COMMANDS),
         (r"/(nodes)", _reading(openflight.nodes, slow=True)),
         (r"/(groups)", _reading(openflight.groups, slow=True)),
@@ -97,10 +104,13 @@ def serve(exchange: HTTPExchange, body: bytes) -> None:
     try:
         exchange.client = listener.permit(exchange.client, authorization, tls.certified(exchange.connection.socket))
         exchange.rights = exchange.orders.rights(exchange.client)
-        route, word = _found(exchange)
     except Denied as error:
-        _deny(exchange, error, bool(authorization))
-        return
+        if not _is_open(exchange, error):
+            _deny(exchange, error, bool(authorization))
+            return
+        exchange.stranger = True
+    try:
+        route, word = _found(exchange)
     except PDUDaemonError as error:
         _refuse(exchange, error)
         return
@@ -140,6 +150,14 @@ def _run(exchange: HTTPExchange, route: Route, word: str, body: bytes) -> None:
         return
     if answer is not None and exchange.claim():
         exchange.answer(answer)
+
+
+def _is_open(exchange: HTTPExchange, error: Denied) -> bool:
+    """Whether a path is for who has no good token, too; not for who is not in the networks that are allowed."""
+    if error.http_status != 401 or exchange.head.method not in ("GET", "HEAD"):
+        return False
+    networks = exchange.dispatcher.config.daemon.metrics_allow if exchange.path == METRICS else ()
+    return exchange.path in OPEN or within(exchange.client.address, networks)
 
 
 def _deny(exchange: HTTPExchange, error: Denied, tried: bool) -> None:

@@ -416,6 +416,8 @@ def paths() -> list[str]:
     found = []
     for pattern, _ in routes.ROUTES:
         text = re.sub(r"\(\?:([^()|]*)\)\?", r"(|\1)", pattern.pattern).replace("[0-9]{1,18}", "1")
+        for kind, name in (("pdus", "pdu"), ("nodes", "board"), ("outlets", "1")):
+            text = re.sub(rf"{kind}/(\(?)\[\^/\]\+", rf"{kind}/\g<1>{name}", text)
         parts = [part.split("|") for part in re.split(r"[()]", text)]
         some = ["".join(choice) for choice in itertools.product(*parts)]
         assert all(pattern.fullmatch(path) for path in some), f"teach this test to spell {pattern.pattern}"
@@ -431,7 +433,6 @@ def paths() -> list[str]:
         "/%6eodes",
         "*",
         "http://x/api/v1/pdus",
-        "/metrics",
     ]
 
 
@@ -460,6 +461,8 @@ def test_every_route_is_refused_without_a_token(guarded: Daemon) -> None:
     bad = ["", f"Bearer {bad_tokens()['none']}", f"Bearer {bad_tokens()['another secret']}"]
     words = "?hostname=pdu&port=1&nodes=board&groups=g&wait=0"
     for path, method, authorization in itertools.product(paths(), METHODS, bad):
+        if path in routes.OPEN and method in ("GET", "HEAD"):
+            continue
         connection = from_elsewhere(guarded)
         for query in ("", words):
             status, text, headers = asked(connection, method, path + query, authorization)
@@ -494,7 +497,7 @@ def test_with_a_token_every_route_answers(daemon: Callable[..., Daemon]) -> None
     started = daemon({"pdu": {"driver": "dummy"}}, {"board": {"hostname": "pdu", "port": 2}}, secret=SECRET)
     started.token = good(sub="Alice Bee")
     assert started.http("/?nodes=board", "PATCH").headers["X-Command-Id"] == "1"
-    for path in paths()[:-9]:
+    for path in paths()[:-8]:
         reply = started.http(path + "?hostname=pdu&port=1&delay=0" * path.startswith("/power"))
         assert reply.status == (404 if path.endswith("requests/1") and reply.status == 404 else 200), (path, reply)
     assert started.http("/nothing").status == 404
