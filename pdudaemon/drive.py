@@ -38,6 +38,8 @@ def carry_out(conf: Config, options: argparse.Namespace, locks: Path) -> int:
     dispatcher = Dispatcher(conf, Store(MEMORY), locks)
     dispatcher.start()
     try:
+        unread = dispatcher.surveys.unread([asked.target])
+        dispatcher.surveys.read(unread, max((conf.pdus[name].options.timeout for name in unread), default=0.0) + 1)
         if asked.action is Action.STATUS:
             reading = dispatcher.look(asked.target, asked.wait)
             print(reading.state)

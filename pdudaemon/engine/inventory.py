@@ -28,6 +28,7 @@ log = logging.getLogger("pdud.inventory")
 
 MOST_OUTLETS = 2000
 MOST_INLETS = 200
+NAMES_LAST = 3600.0  # seconds for which names that were read are good enough to switch by
 LEAST_CHANGE, LEAST_SHARE = 1.0, 0.05  # of watts, for them to be worth an event
 
 
@@ -157,15 +158,21 @@ class Inventory:
         ports = pdu.called(name) if name and pdu is not None else []
         return Outlet(outlet.pdu, ports[0]) if len(ports) == 1 else outlet
 
+    def knows_names(self, name: str) -> bool:
+        """Whether it is known what a PDU calls its outlets, as of lately."""
+        pdu = self._pdus.get(name)
+        return pdu is not None and pdu.read is not None and abs(self._clock.wall() - pdu.read) <= NAMES_LAST
+
     def _resolved(self, outlet: Outlet, config: Config) -> Outlet:
         name = config.called(outlet)
         if not name:
             return outlet
         pdu = self._pdus.get(outlet.pdu)
-        if pdu is None or pdu.read is None:
+        if pdu is None or not self.knows_names(outlet.pdu):
             why = f": {pdu.trouble}" if pdu is not None and pdu.trouble else ""
-            unknown = f"{outlet.pdu}: the names of its outlets have not been read yet{why}"
-            raise NamesUnknown(outlet.pdu, f"{unknown}; ask again in some seconds, or by the port's number")
+            lately = "lately" if pdu is not None and pdu.read else "yet"
+            unknown = f"{outlet.pdu}: the names of its outlets have not been read {lately}{why}"
+            raise NamesUnknown(outlet.pdu, f"{unknown}; ask again in some seconds, or by the port itself")
         ports = pdu.called(name)
         if len(ports) == 1:
             return Outlet(outlet.pdu, ports[0])

@@ -9,11 +9,12 @@ time, and some dozens in all; a PDU that does not answer is tried again less and
 
 from __future__ import annotations
 
+import queue
 import time
 from collections.abc import Collection, Iterable
 from functools import partial
 
-from pdudaemon.config.model import Config
+from pdudaemon.config.model import BY_NAME, Config
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.fleet import Fleet
@@ -66,6 +67,12 @@ class Surveys:
                 for name in due[begin : begin + SLICE]:
                     self._want(name)
 
+    def unread(self, targets: Iterable[Target]) -> set[str]:
+        """Return the PDUs whose names of outlets have to be read before targets can be resolved."""
+        config = self._config
+        named = (outlet for target in targets for outlet in target.outlets if outlet.port.startswith(BY_NAME))
+        return {outlet.pdu for outlet in named if config.called(outlet) and not self._inventory.knows_names(outlet.pdu)}
+
     def resolved(self, target: Target, config: Config) -> Target:
         """Return a target whose outlets have their ports, and not their names on the device, which are read if need be.
 
@@ -91,12 +98,19 @@ class Surveys:
                 survey = self._put(name)
             survey.askers.append(asker)
 
-    def leave(self, name: str, asker: Asker) -> None:
-        """Somebody does not wait any more."""
-        with self._waiting:
-            for survey in [self._pending.get(name), *self._reading.values()]:
-                if survey is not None and asker in survey.askers:
-                    survey.askers.remove(asker)
+    def read(self, names: Collection[str], seconds: float) -> None:
+        """Have PDUs be read, for a caller that has a thread to wait with, ``seconds`` at most. Raises: as `ask`."""
+        told: queue.SimpleQueue[PDUDaemonError | None] = queue.SimpleQueue()
+        for name in names:
+            self.ask(name, told.put)
+        until = time.monotonic() + seconds
+        for _ in names:
+            try:
+                error = told.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                error = DeviceTimeout(f"{', '.join(sorted(names))}: not read within {seconds:g} s")
+            if error is not None:
+                raise error
 
     # Called with the lock held.
 
@@ -110,7 +124,7 @@ class Surveys:
             for name, pdu in config.pdus.items()
             if pdu.options.poll and surveyable(pdu)
         }
-        for name in {outlet.pdu for outlet in config.nodes_at if outlet.port.startswith("name:")}:
+        for name in {outlet.pdu for outlet in config.nodes_at if outlet.port.startswith(BY_NAME)}:
             if (known := self._inventory.pdu(name)) is not None and known.read is None:
                 self._want(name)
 

@@ -274,20 +274,12 @@ class _Fresh:
                 self._error = error if self._error is None else both(self._error, error)
             if self._left:
                 return
-        if self._exchange.claim():
-            self._exchange.connection.connections.later(self._answer)
+        self._exchange.connection.connections.later(functools.partial(self._exchange.give, self._answer))
 
-    def _answer(self) -> None:
-        exchange = self._exchange
-        try:
-            if self._error is not None:
-                raise self._error
-            exchange.answer(self._made())
-        except PDUDaemonError as error:
-            exchange.refuse(error)
-        except Exception:  # a fault of ours: the client must not wait for ever
-            log.exception("%s %s from %s", exchange.head.method, exchange.path, exchange.client)
-            exchange.refuse(PDUDaemonError("internal error: see the log of the daemon"))
+    def _answer(self) -> Answer:
+        if self._error is not None:
+            raise self._error
+        return self._made()
 
     def _late(self, names: Iterable[str], seconds: float) -> None:
         if self._exchange.claim():

@@ -65,6 +65,22 @@ class HTTPExchange(Exchange):
         alive = self.head.keeps_alive
         self.connection.finish(rendered(answer, self.head.method, alive), close=not alive)
 
+    def give(self, made: Callable[[], Answer | None]) -> None:
+        """Give the answer that a call makes, or why it makes none; None: it sees to it. Any thread."""
+        try:
+            answer = made()
+        except PDUDaemonError as error:
+            if self.claim():
+                self.refuse(error)
+            return
+        except Exception:  # a fault of ours with one request: its client must not wait for ever
+            log.exception("%s %s from %s", self.head.method, self.path, self.client)
+            if self.claim():
+                self.refuse(PDUDaemonError("internal error: see the log of the daemon"))
+            return
+        if answer is not None and self.claim():
+            self.answer(answer)
+
     def refuse(
         self, error: PDUDaemonError, headers: Mapping[str, str] | None = None, more: Mapping[str, Any] | None = None
     ) -> None:

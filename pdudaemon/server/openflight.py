@@ -31,6 +31,7 @@ from pdudaemon.errors import Denied, Locked, NotDone, PDUDaemonError, RequestErr
 from pdudaemon.power import Action, Command, Outcome, Outlet, Reading, Request, State, Submission, Target
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer
+from pdudaemon.server.naming import read_first
 from pdudaemon.server.orders import REBOOT_DELAY, check_may, duration, key
 
 log = logging.getLogger("pdud.openflight")
@@ -106,10 +107,18 @@ def command(action: Action) -> Callable[[HTTPExchange, str], Answer | None]:
         meta = {"missing-groups": missing + absent} if missing or absent else {}
         telling = _Telling(exchange, action, list(dict.fromkeys(names + members)), meta)
         targets = telling.targets()
-        if action is Action.STATUS:
-            _look(telling, targets, wait)
-        else:
-            _carry_out(telling, targets, wait, idempotency_key)
+
+        def go_on() -> Answer | None:
+            resolved = telling.resolved(targets)
+            if action is Action.STATUS:
+                _look(telling, resolved, wait)
+            else:
+                _carry_out(telling, resolved, wait, idempotency_key)
+            return None
+
+        later = functools.partial(exchange.connection.connections.later, functools.partial(exchange.give, go_on))
+        if not read_first(exchange.dispatcher, exchange, targets.values(), later):
+            go_on()
         return None
 
     return serve
@@ -145,6 +154,16 @@ class _Telling:
                 if self.action is not Action.STATUS and target.locked:
                     raise Locked(target.locked)
                 found[name] = target
+            except PDUDaemonError as error:
+                self.refuse(name, error)
+        return found
+
+    def resolved(self, targets: Mapping[str, Target]) -> dict[str, Target]:
+        """Return targets by their ports, and not by names on the device; of others it is told why there is none."""
+        found = {}
+        for name, target in targets.items():
+            try:
+                found[name] = self.exchange.dispatcher.surveys.resolved(target, self.exchange.dispatcher.config)
             except PDUDaemonError as error:
                 self.refuse(name, error)
         return found

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from pdudaemon.config.model import LONGEST_WAIT, Config
 from pdudaemon.engine.dispatcher import Dispatcher
@@ -18,6 +19,7 @@ from pdudaemon.errors import Forbidden, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Request, Submission, Target
 from pdudaemon.server.client import Client
 from pdudaemon.server.connection import Exchange
+from pdudaemon.server.naming import read_first
 from pdudaemon.server.rights import Rights, RightsTable
 from pdudaemon.settings import near, parse_seconds
 
@@ -122,6 +124,11 @@ class Orders:
         Raises: Forbidden.
         """
         check_may(exchange, asked.action, asked.target)
+        carry_out = partial(self._carry_out, asked, client, exchange, told)
+        if not read_first(self.dispatcher, exchange, [asked.target], carry_out):
+            carry_out()
+
+    def _carry_out(self, asked: Order, client: Client, exchange: Exchange, told: Told) -> None:
         wait = self.dispatcher.config.daemon.wait if asked.wait is None else asked.wait
         wanted = _Wanted(exchange, told, wait + asked.postponed if wait else 0.0, self.dispatcher)
         waiter = None
@@ -136,7 +143,11 @@ class Orders:
     def look(self, asked: Order, exchange: Exchange, told: Callable[[Answer], None]) -> None:
         """Have the state of a target asked for, and its client told. Raises: Forbidden."""
         check_may(exchange, asked.action, asked.target)
+        look = partial(self._look, asked, exchange, told)
+        if not read_first(self.dispatcher, exchange, [asked.target], look):
+            look()
 
+    def _look(self, asked: Order, exchange: Exchange, told: Callable[[Answer], None]) -> None:
         def tell(answer: Answer) -> None:
             if exchange.claim():
                 told(answer)

@@ -250,6 +250,18 @@ def test_a_name_that_is_not_known_yet(rack: Rack, inventory: Inventory) -> None:
         inventory.resolved(config.target("a", "name:router"), config)
 
 
+def test_names_that_were_read_long_ago_are_read_again(rack: Rack) -> None:
+    """Who was called router then may be another one by now."""
+    config, inventory = rack.dispatcher.config, rack.dispatcher.inventory
+    target = config.target("a", "name:router")
+    read(inventory, OutletReading("1", "router"))
+    rack.clock.pass_by(3599)
+    assert inventory.resolved(target, config).outlets == (Outlet("a", "1"),)
+    rack.clock.pass_by(2)
+    with pytest.raises(NamesUnknown, match="not been read lately"):
+        inventory.resolved(target, config)
+
+
 def test_one_outlet_by_its_name_and_its_port_is_one(rack: Rack, named: Inventory) -> None:
     config = replace(rack.config(), nodes={"x": Node("x", (Outlet("a", "1"), Outlet("a", "name:router")))})
     assert named.resolved(config.node("x"), config).outlets == (Outlet("a", "1"),)
