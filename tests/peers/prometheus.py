@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""Prometheus, and its promtool, of Debian: a scraper and an evaluator of queries and rules that nobody here wrote."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.peers.server import listening
+from tests.support.ports import free_ports
+
+CONFIGURATION = """
+global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
+rule_files: ["{rules}"]
+scrape_configs:
+  - job_name: pdudaemon
+    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
+"""
+
+
+def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run promtool to its end, or skip the test."""
+    program = _needed("promtool")
+    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+
+
+class Prometheus:
+    """A running server, asked by its HTTP API."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def ask(self, what: str, **words: str) -> Any:
+        """Return the data of an answer. Raises: HTTPError for a question that it does not understand."""
+        url = f"http://127.0.0.1:{self.port}/api/v1/{what}?{urllib.parse.urlencode(words)}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            said = json.load(answer)
+        assert said["status"] == "success", said
+        return said["data"]
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Return the series that an expression has now."""
+        found: list[dict[str, Any]] = self.ask("query", query=expression)["result"]
+        return found
+
+
+@contextmanager
+def prometheus(folder: Path, daemon: int, rules: Path) -> Iterator[Prometheus]:
+    """Run a server that scrapes a daemon at its port each second, and evaluates rules."""
+    program = _needed("prometheus")
+    (port,) = free_ports(1)
+    configuration = folder / "prometheus.yml"
+    configuration.write_text(CONFIGURATION.format(port=daemon, rules=rules))
+    command = [program, f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'data'}"]
+    with listening([*command, f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"], port):
+        yield Prometheus(port)
+
+
+def _needed(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        pytest.skip(f"{program} is missing (Debian: prometheus)")
+    return path
