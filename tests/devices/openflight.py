@@ -8,10 +8,11 @@ import random
 import socket
 import ssl
 import struct
+import threading
 from enum import StrEnum
 from typing import Any
 
-from tests.devices.base.web import WebDevice
+from tests.devices.base.web import Request, WebDevice
 
 
 class End(StrEnum):
@@ -116,3 +117,49 @@ class StreamServer(PowerServer):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         while self.end is End.HOLD:
             self.receive(connection)
+
+
+class EventServer(PowerServer):
+    """Answers for what there is, and tells whoever watches of each event, until it is to hang up."""
+
+    def __init__(self, nodes: list[dict[str, Any]]) -> None:
+        super().__init__({})
+        self.nodes = nodes
+        self.told: list[dict[str, Any]] = []
+        self.changed = threading.Condition()
+        self._calls = 0
+
+    @property
+    def watching(self) -> list[Request]:
+        """The requests of those who watch, or did."""
+        return [request for request in self.requests if request.target.startswith("/api/v1/events")]
+
+    def tell(self, *events: dict[str, Any]) -> None:
+        """Tell whoever watches; an empty event is a heartbeat."""
+        with self.changed:
+            self.told += events
+            self.changed.notify_all()
+
+    def hang_up(self) -> None:
+        """Close the connections of all who watch now."""
+        with self.changed:
+            self._calls += 1
+            self.changed.notify_all()
+
+    def say(self, connection: socket.socket) -> None:
+        target = self.requests[-1].target
+        if not target.startswith("/api/v1/events"):
+            connection.sendall(reply(self.nodes) if target.startswith("/api/v1/nodes") else reply("?", "404 Not Found"))
+            return
+        head = ["HTTP/1.1 200 OK", "Content-Type: application/x-ndjson", "Transfer-Encoding: chunked", "", ""]
+        connection.sendall("\r\n".join(head).encode())
+        with self.changed:
+            place, calls = len(self.told), self._calls
+            while self._calls == calls and not self.closing.is_set():
+                self.changed.wait_for(
+                    lambda: len(self.told) > place or self._calls != calls or self.closing.is_set(), 1
+                )
+                for event in self.told[place:]:
+                    line = json.dumps(event).encode() * bool(event) + b"\n"
+                    connection.sendall(b"%x\r\n%b\r\n" % (len(line), line))
+                place = len(self.told)

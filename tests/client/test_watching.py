@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: MIT
+"""``pduclient watch``, against a stand-in that tells of events: as lines, as documents, and on a screen."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pexpect
+import pytest
+
+from tests.devices.openflight import EventServer, PowerServer, reply
+from tests.support.client import ENTRY, NOWHERE, PLACES, PROGRAM, ask, client
+from tests.support.process import eventually
+
+FEED = {"pdu": "apc7", "port": "3", "name": None, "nodes": ["board7"], "state": "off", "source": "device", "age": 5.0}
+NODES: list[dict[str, Any]] = [
+    {
+        "name": "board7",
+        "groups": [],
+        "feeds": [{**FEED, "watts": None}],
+        "state": "off",
+        "source": "device",
+        "age": 5.0,
+    },
+    {"name": "server", "groups": [], "feeds": [], "state": "unknown", "source": "none", "age": None},
+]
+REQUEST = {"request": 17, "action": "reboot", "target": "board7 (apc7:3)", "outlets": ["apc7:3"], "nodes": ["board7"]}
+REQUEST |= {"client": "127.0.0.1:4711 (anna)", "command": None, "reason": None, "state": "queued", "time": 1.7e9}
+ACCEPTED = {**REQUEST, "id": 101, "kind": "accepted"}
+TRIED = {**REQUEST, "id": 102, "kind": "tried", "action": "off", "state": "running", "reason": "apc7: no answer"}
+FAILED = {**REQUEST, "id": 103, "kind": "ended", "state": "failed", "reason": "apc7: no answer", "owed": ["apc7:3"]}
+ON = {"id": 104, "time": 1.7e9, "kind": "outlet", "outlet": {**FEED, "state": "on", "age": 0.0, "watts": 12.5}}
+STUCK = {"id": 105, "time": 1.7e9, "kind": "pdu", "pdu": "apc7", "state": "stuck", "reason": "busy", "reachable": None}
+AWAY = {"id": 106, "time": 1.7e9, "kind": "pdu", "pdu": "apc7", "state": "ready", "reason": None, "reachable": False}
+RELOAD = {"id": 107, "time": 1.7e9, "kind": "reload"}
+EVENTS = (ACCEPTED, TRIED, {}, FAILED, ON, STUCK, AWAY, RELOAD)
+LINES = [
+    "2023-11-14 22:13:20  board7 #17 reboot: accepted by 127.0.0.1:4711 (anna)",
+    "2023-11-14 22:13:20  board7 #17 off: tried (apc7: no answer)",
+    "2023-11-14 22:13:20  board7 #17 reboot: failed, the on is owed (apc7: no answer)",
+    "2023-11-14 22:13:20  board7 (apc7:3) on 12.5 W",
+    "2023-11-14 22:13:20  apc7 stuck (busy)",
+    "2023-11-14 22:13:20  apc7 unreachable",
+    "2023-11-14 22:13:20  the configuration was reloaded",
+]
+
+
+class Watching:
+    """The client while it watches; what it says so far."""
+
+    def __init__(self, url: str, *words: str) -> None:
+        self.process = subprocess.Popen(
+            [*PROGRAM, "watch", f"--url={url}", *words],
+            env={**NOWHERE, "TZ": "UTC", "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def line(self) -> str:
+        """Return the next line of its results."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def said(self) -> str:
+        """Return the next line that is no result."""
+        assert self.process.stderr is not None
+        return self.process.stderr.readline().rstrip("\n")
+
+
+@contextmanager
+def watching(server: EventServer, *words: str) -> Iterator[Watching]:
+    """Run the client until the server has it on its list, and end it."""
+    before = len(server.requests)
+    made = Watching(server.url, *words)
+    try:
+        eventually(lambda: any("/api/v1/nodes" in each.target for each in server.requests[before:]))
+        yield made
+    finally:
+        made.process.kill()
+        made.process.communicate(timeout=20)
+
+
+def test_lines() -> None:
+    with EventServer(NODES) as server, watching(server) as client:
+        server.tell(*EVENTS)
+        assert [client.line() for _ in LINES] == LINES
+        client.process.send_signal(signal.SIGINT)
+        assert (client.process.wait(20), client.process.communicate()) == (0, ("", ""))
+        assert server.asked[0] == "GET /api/v1/events" and "last-event-id" not in server.watching[0].headers
+
+
+def test_documents() -> None:
+    with EventServer(NODES) as server, watching(server, "--json") as client:
+        server.tell(*EVENTS)
+        assert [json.loads(client.line()) for _ in LINES] == [event for event in EVENTS if event]
+
+
+def test_some_nodes() -> None:
+    with EventServer(NODES[1:]) as server, watching(server, "@lab", "serv*") as client:
+        server.tell(ACCEPTED, ON, STUCK, {**ACCEPTED, "nodes": ["server"]}, RELOAD)
+        assert client.line() == LINES[0].replace("board7", "server") and client.line() == LINES[-1]
+        assert server.asked[:2] == [f"GET /api/v1/{kind}=%40lab%2Cserv%2A{more}" for kind, more in KINDS]
+
+
+KINDS = (("events?node", ""), ("nodes?names", "&limit=1000"))
+
+
+def test_a_server_that_is_away_for_a_while() -> None:
+    with EventServer(NODES) as server, watching(server) as client:
+        server.tell(ACCEPTED)
+        assert client.line() == LINES[0]
+        server.hang_up()
+        assert client.said().endswith("; trying again")
+        assert client.said() == f"pduclient: {server.url}: there again"
+        assert server.watching[1].headers["last-event-id"] == "101"
+        server.tell(TRIED)
+        assert client.line() == LINES[1]
+        server.tell({"id": 102, "time": 1.0, "kind": "end", "reason": "you do not read"})
+        assert client.said() == "pduclient: you do not read; trying again"
+        eventually(lambda: len(server.watching) == 3)
+        assert server.watching[2].headers["last-event-id"] == "102"
+
+
+def test_a_reader_that_leaves() -> None:
+    with EventServer(NODES) as server, watching(server) as client:
+        assert client.process.stdout is not None
+        client.process.stdout.close()
+        server.tell(*EVENTS)
+        assert client.process.wait(20) == 0
+        assert client.process.stderr is not None and client.process.stderr.read() == ""
+        client.process.stdout = None
+
+
+def test_what_cannot_be_watched() -> None:
+    ran = client("watch", "--url=http://127.0.0.1:1")
+    assert ran == (2, "", f"pduclient: http://127.0.0.1:1: Connection refused\n{PLACES}")
+    with PowerServer({"": reply({"detail": "there is nothing at '/api/v1/events'"}, "404 Not Found")}) as server:
+        assert "the server does not know of this" in ask(server.url, "watch").err
+    with PowerServer({"": reply({"detail": "no"}, "403 Forbidden", "application/problem+json")}) as server:
+        assert ask(server.url, "watch").err == f"pduclient: {server.url}: token refused: no\n{ENTRY}"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"id": "\x1b[2J", "time": "\x1b[2J", "kind": "accepted", "nodes": ["\x1b[2J" * 99], "action": "\x1b[2J"},
+        {"id": 1, "time": 1e300, "kind": "outlet", "outlet": {"pdu": "\x1b", "port": 7, "state": "\x1b", "nodes": [1]}},
+        {"id": 1, "time": 1, "kind": "pdu", "pdu": {"\x1b": 1}, "state": "\x1b[2J" * 500, "reason": "\x1b[2J" * 9999},
+        {"id": 10**400, "time": None, "kind": "ended", "nodes": None, "target": "\x1b[2J", "reason": ["\x1b[2J"]},
+    ],
+)
+def test_a_server_that_means_harm(event: dict[str, Any]) -> None:
+    with EventServer(NODES) as server, watching(server) as client:
+        server.tell(event)
+        line = client.line()
+        assert line.isprintable() and 10 < len(line) < 4000
+
+
+@pytest.mark.parametrize("event", [{"kind": "outlet"}, {"kind": "pdu"}, {"kind": "ended", "nodes": 7}, 7, [], "x"])
+def test_an_event_that_is_not_understood(event: Any) -> None:
+    with EventServer(NODES) as server, watching(server) as client:
+        server.tell(event or {"kind": "outlet", "outlet": 7})
+        assert client.said() == "pduclient: the answer is not understood; trying again"
+
+
+def frames(shown: str) -> list[str]:
+    """Return what a terminal was shown, one drawing after the other, without the signs that move about and colour."""
+    return [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", part).replace("\r\n", "\n") for part in shown.split("\x1b[H")[1:]]
+
+
+def test_on_a_screen() -> None:
+    environment = {**NOWHERE, "TERM": "xterm", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+    with EventServer(NODES) as server:
+        words = [*PROGRAM[1:], "watch", f"--url={server.url}"]
+        shown = ""
+        screen = pexpect.spawn(PROGRAM[0], words, env=environment, encoding="utf-8", dimensions=(12, 60), timeout=20)
+        try:
+
+            def look() -> str:
+                nonlocal shown
+                try:
+                    shown += screen.read_nonblocking(65536, 0.1)
+                except (pexpect.TIMEOUT, pexpect.EOF):
+                    pass
+                return frames(shown)[-1] if frames(shown) else ""
+
+            eventually(lambda: "1 off, 1 unknown" in look())
+            assert re.search(
+                r"\nNODE    STATE    WATTS  AGE\nboard7  off          -  \d+ s\nserver  unknown      -    -", look()
+            )
+            server.tell(ACCEPTED, FAILED, ON)
+            eventually(lambda: "1 on, 1 unknown" in look())
+            assert re.search(r"\nboard7  on        12.5  \d+ s  reboot: failed, the on is owed", look())
+            assert LINES[0][:59] in look() and "\x1b[32mon" in shown and "\x1b[31mfailed" in shown
+            assert all(len(line) < 60 for line in look().split("\n"))
+            server.hang_up()
+            eventually(lambda: "trying again" in look())
+            eventually(lambda: len(server.watching) == 2 and "trying again" not in look())
+            screen.setwinsize(5, 30)
+            eventually(lambda: "and 1 more" in look())
+            assert len(look().split("\n")) <= 5
+            screen.kill(signal.SIGINT)
+            screen.expect(pexpect.EOF)
+            assert (shown + screen.before).endswith("\x1b[?25h\x1b[?1049l")
+            screen.close()
+            assert screen.exitstatus == 0
+        finally:
+            screen.close(force=True)
