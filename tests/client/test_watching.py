@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pexpect
@@ -186,10 +186,8 @@ def test_on_a_screen() -> None:
 
             def look() -> str:
                 nonlocal shown
-                try:
+                with suppress(pexpect.TIMEOUT, pexpect.EOF):
                     shown += screen.read_nonblocking(65536, 0.1)
-                except (pexpect.TIMEOUT, pexpect.EOF):
-                    pass
                 return frames(shown)[-1] if frames(shown) else ""
 
             eventually(lambda: "1 off, 1 unknown" in look())

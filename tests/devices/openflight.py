@@ -156,9 +156,8 @@ class EventServer(PowerServer):
         with self.changed:
             place, calls = len(self.told), self._calls
             while self._calls == calls and not self.closing.is_set():
-                self.changed.wait_for(
-                    lambda: len(self.told) > place or self._calls != calls or self.closing.is_set(), 1
-                )
+                if len(self.told) == place:
+                    self.changed.wait(1)
                 for event in self.told[place:]:
                     line = json.dumps(event).encode() * bool(event) + b"\n"
                     connection.sendall(b"%x\r\n%b\r\n" % (len(line), line))
