@@ -108,7 +108,7 @@ class Service:
         may = permitted(conf)
         self._notifier = Notifier()
         self._dispatcher = Dispatcher(conf, store, locks)
-        orders = Orders(self._dispatcher)
+        self._orders = orders = Orders(self._dispatcher)
         self._connections = Connections(conf.daemon, functools.partial(protocols.speech, orders), orders.hand_over)
         self._refusals = Refusals(self._connections.at)
         places = _places(conf.listeners)
@@ -182,11 +182,16 @@ class Service:
         self._notifier.stopping()
         for listener in self._listeners.values():
             self._connections.remove(listener)
-        absent, owed = self._dispatcher.close(STOP_BOUND, lambda: self._connections.close(LAST_WORDS))
+        absent, owed = self._dispatcher.close(STOP_BOUND, self._last_words)
         for name in absent:
             log.error("%s is still running at exit", name)
         log.info("pdudaemon has stopped")
         self._notifier.status(f"stopped; {'; '.join(owed)}" if owed else "stopped")
+
+    def _last_words(self) -> None:
+        if not self._orders.watchers.close():
+            log.error("%s is still running at exit", self._orders.watchers)
+        self._connections.close(LAST_WORDS)
 
     def _exchanged(self, wanted: Mapping[Address, ListenerOptions], may: Access) -> list[Listener]:
         """Stop listeners that are no more, and return the new ones, bound. Raises: ConfigError: it is all as before."""

@@ -75,13 +75,17 @@ class Head:
 
 @dataclass
 class Answer:
-    """What goes back: a text, an object that becomes JSON, or just bytes. Of a ``stream`` more comes in pieces."""
+    """What goes back: a text, an object that becomes JSON, or just bytes.
+
+    Of a ``stream`` more comes in pieces; they are ``chunked``, or end with the connection, as HTTP/1.0 has it.
+    """
 
     status: int
     body: str | bytes | dict[str, Any] | list[Any]
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     stream: bool = False
+    chunked: bool = True
 
 
 class Reader:
@@ -188,7 +192,8 @@ def rendered(answer: Answer, method: str, alive: bool) -> bytes:
         "Date": _date(int(time.time())),
         **answer.headers,
         "Content-Type": answer.content_type,
-        **({"Transfer-Encoding": "chunked"} if answer.stream else {"Content-Length": len(body)}),
+        **({} if answer.stream else {"Content-Length": len(body)}),
+        **({"Transfer-Encoding": "chunked"} if answer.stream and answer.chunked else {}),
         "Cache-Control": "no-store",
         **({} if alive else {"Connection": "close"}),
     }

@@ -21,6 +21,7 @@ from pdudaemon.server.client import Client
 from pdudaemon.server.connection import Exchange
 from pdudaemon.server.naming import read_first
 from pdudaemon.server.rights import Rights, RightsTable
+from pdudaemon.server.watchers import Watchers
 from pdudaemon.settings import near, parse_seconds
 
 log = logging.getLogger("pdud.listener")
@@ -104,11 +105,12 @@ no more was to be waited for."""
 
 
 class Orders:
-    """The orders of one turn of the selector's thread, which alone calls all of this but `rights`."""
+    """The orders of one turn of the selector's thread, which alone calls all of this but `rights`; and the watchers."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.dispatcher = dispatcher
         self._rights = RightsTable()
+        self.watchers = Watchers(dispatcher, self.rights)
         self._orders: list[_Wanted] = []
         self._submissions: list[Submission] = []
         self._looks: list[Look] = []

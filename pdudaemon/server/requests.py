@@ -61,14 +61,14 @@ def show(exchange: HTTPExchange, _: str) -> Answer:
     return Answer(200, records, headers)
 
 
-def _pdus(exchange: HTTPExchange) -> tuple[str, ...]:
+def named_pdus(exchange: HTTPExchange) -> list[str]:
+    """Return the PDUs that the word ``pdu`` names. Raises: Misdirected."""
     text = exchange.words.get("pdu", "")
-    names = [text] if text in exchange.config.pdus else _names("pdu", text)
-    return _some("pdu", map(storesearch.pdu, names))
+    return [text] if text in exchange.config.pdus else _names("pdu", text)
 
 
-def _nodes(exchange: HTTPExchange) -> tuple[str, ...]:
-    """Return words for requests that named a node, or switched an outlet that feeds it today."""
+def named_nodes(exchange: HTTPExchange) -> list[str]:
+    """Return the nodes that the word ``node`` names. Raises: Misdirected."""
     config, text = exchange.config, exchange.words.get("node", "")
     try:
         names, missing = ([text], []) if text in config.nodes else config.named(text)
@@ -78,7 +78,17 @@ def _nodes(exchange: HTTPExchange) -> tuple[str, ...]:
         raise Misdirected(400, f"node: there is no group {missing[0][:50]!r}")
     if text.strip() and not names:
         raise Misdirected(400, f"node: {text[:50]!r} stands for no node")
-    feeds = {feed for name in names if name in config.nodes for feed in config.nodes[name].feeds}
+    return names
+
+
+def _pdus(exchange: HTTPExchange) -> tuple[str, ...]:
+    return _some("pdu", map(storesearch.pdu, named_pdus(exchange)))
+
+
+def _nodes(exchange: HTTPExchange) -> tuple[str, ...]:
+    """Return words for requests that named a node, or switched an outlet that feeds it today."""
+    names, nodes = named_nodes(exchange), exchange.config.nodes
+    feeds = {feed for name in names if name in nodes for feed in nodes[name].feeds}
     return _some("node", [*map(storesearch.node, names), *(storesearch.outlet(*feed) for feed in feeds)])
 
 
@@ -97,15 +107,15 @@ def _some(word: str, words: Iterable[str]) -> tuple[str, ...]:
 
 
 def _actions(words: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(map(storesearch.action, _listed(words, "action", ACTIONS)))
+    return tuple(map(storesearch.action, listed(words, "action", ACTIONS)))
 
 
 def _states(words: Mapping[str, str]) -> frozenset[str] | None:
-    return frozenset(_listed(words, "state", STATES)) or None
+    return frozenset(listed(words, "state", STATES)) or None
 
 
-def _listed(words: Mapping[str, str], word: str, all_of_them: Iterable[str]) -> list[str]:
-    """Return the words of a list that has commas; a hyphen is as good as a blank."""
+def listed(words: Mapping[str, str], word: str, all_of_them: Iterable[str]) -> list[str]:
+    """Return the words of a list that has commas; a hyphen is as good as a blank. Raises: Misdirected."""
     known = {each.replace(" ", "-"): str(each) for each in all_of_them}
     found = []
     for each in filter(None, (part.strip() for part in words.get(word, "").split(","))):

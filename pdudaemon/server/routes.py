@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from pdudaemon.errors import Denied, PDUDaemonError, RequestError
 from pdudaemon.power import Action
-from pdudaemon.server import browsers, commands, control, devices, metrics, openflight, requests, tls
+from pdudaemon.server import browsers, commands, control, devices, events, metrics, openflight, requests, tls
 from pdudaemon.server.access import within
 from pdudaemon.server.health import Health
 from pdudaemon.server.http import HTTPExchange, problem
@@ -71,6 +71,7 @@ ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
         (r"/api/v1/(nodes)", _reading(devices.nodes, slow=True, takes=("names", "groups", "after", "limit"))),
         (r"/api/v1/nodes/([^/]+)", _reading(devices.one_node, slow=True, takes=("fresh",))),
         (r"/api/v1/(groups)", _reading(devices.groups, slow=True, takes=())),
+        (r"/api/v1/(events)", _reading(events.stream, slow=True, takes=events.WORDS)),
         (r"/api/v1/(requests)", _reading(requests.show, slow=True, takes=requests.WORDS)),
         (
             r"/api/v1/requests/([0-9]{1,18})",
