@@ -29,6 +29,7 @@ AT_ONCE = 32  # PDUs that are read at a time
 DEAD_AT_ONCE = 8  # besides, of those that did not answer the last time
 DEAD_PATIENCE = 10.0  # seconds for one that did not answer the last time
 LONGEST_BACK_OFF = 300.0
+USUAL = 30.0  # seconds for which what was read is new enough where the configuration does not say
 SLICE = 50  # PDUs that are seen to in one go with the lock held
 
 
@@ -59,7 +60,10 @@ class Surveys:
     # Called without the lock.
 
     def look(self, names: Iterable[str], always: bool = False) -> None:
-        """Somebody looks at PDUs: have those be read of which what is known is too old, or all of them ``always``."""
+        """Somebody looks at PDUs: have those be read of which what is known is too old.
+
+        ``always``: also those that are never to be read just because somebody looks.
+        """
         now = self._clock.uptime()
         due = [name for name in names if self._due(name, now, always)]
         for begin in range(0, len(due), SLICE):
@@ -189,10 +193,14 @@ class Surveys:
                 self._ended(survey)
 
     def _due(self, name: str, now: float, always: bool) -> bool:
+        """Whether a PDU is to be read. Without the lock: those that are about to be need none."""
+        if name in self._pending or any(name in line for line in self._lines.values()):
+            return False
         pdu, known = self._config.pdus.get(name), self._inventory.pdu(name)
         if pdu is None or known is None or not surveyable(pdu):
             return False
-        return always or (pdu.options.refresh > 0 and _is_due(known, pdu.options.refresh, now))
+        interval = pdu.options.refresh or (USUAL if always else 0.0)
+        return interval > 0 and _is_due(known, interval, now)
 
     def _poll(self, name: str) -> None:
         pdu, known = self._config.pdus.get(name), self._inventory.pdu(name)

@@ -21,6 +21,7 @@ from tests.bench import (
     hung,
     idle,
     instantnodes,
+    inventory,
     lasttold,
     latency,
     machine,
@@ -58,6 +59,7 @@ PARTS = {
         latency,
         snmp,
         readings,
+        inventory,
         transports,
         trace,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.peers.snmp import Snmpd
 from tests.support.process import Daemon, eventually
 
 OUTLET = {
@@ -212,3 +213,25 @@ def test_an_outlet_by_its_name_by_every_way_in(lab: Daemon, tmp_path: Path) -> N
     assert lab.tcp("pdu01 name:router status\n") == "off\n"
     assert lab.http("/power/control/status?alias=board7").text == "on\n"
     assert lab.tcp("pdu01 name:twin on\n").startswith("nack: pdu01: 2 outlets are called 'twin': ports 3, 4")
+
+
+def test_a_real_agent_from_its_outlets_to_the_page(daemon: Callable[..., Daemon], net_snmp: Snmpd) -> None:
+    """net-snmp's agent as an APC Rack PDU: names, states and watts, by the list, by name, and what a switching does."""
+    for number in net_snmp.outlets:
+        net_snmp.flip(number, "on" if number in "28" else "off")
+    pdus = {"127.0.0.1": {"driver": "apc_rpdu2", "snmpport": net_snmp.port, "community": "private", "refresh": 0.1}}
+    one = daemon(pdus, {"board": {"hostname": "127.0.0.1", "port": "name:board 2"}})
+    found = known(one, "pdus/127.0.0.1?fresh=1")
+    assert [(each["port"], each["name"], each["state"]) for each in found["outlets"]] == [
+        (number, f"board {number}", "on" if number in "28" else "off") for number in net_snmp.outlets
+    ]
+    assert found["outlets"][1]["nodes"] == ["board"]
+    assert (found["outlets"][1]["watts"], found["outlets"][1]["amps"]) == (102, 1.2)
+    assert found["identity"]["model"] == "AP8941"
+    assert one.http("/power/control/off?alias=board").status == 200
+    assert net_snmp.outlets["2"] == "off"
+    assert eventually(lambda: known(one, "pdus/127.0.0.1")["outlets"][1]["source"] == "device")
+    net_snmp.flip("2", "on")  # by somebody else
+    assert eventually(lambda: known(one, "nodes/board")["state"] == "on")
+    text = one.http("/metrics").text
+    assert 'pdudaemon_outlet_watts{pdu="127.0.0.1",port="2",name="board 2",node="board"} 102' in text
