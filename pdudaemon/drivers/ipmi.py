@@ -17,10 +17,10 @@ a ``platform`` with ipmitool.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import TypeVar
 
 from pdudaemon.drivers.driver import Numbered, hook
 from pdudaemon.drivers.network import NetworkDevice
@@ -29,13 +29,15 @@ from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Kind, Setting, choice, integer, text
 from pdudaemon.transports import rmcp
+from pdudaemon.transports.datagrams import Steps
 from pdudaemon.transports.rmcp import Login, Session
+
+T = TypeVar("T")
 
 _CHASSIS, _GROUP = 0x00, 0x2C
 _STATUS, _CONTROL, _POWER_READING, _DEVICE_ID = 0x01, 0x02, 0x02, 0x01
 _DCMI = 0xDC
 _DOWN, _UP, _CYCLE, _RESET, _SOFT = 0, 1, 2, 3, 5
-_NOT_NOW = 0xD5  # "not supported in the present state"
 _NEXT_LOOK = 1.0  # seconds
 _OFF_AT_MOST = 15.0  # of a cycle, by the BMC's own doing
 _MAKERS = {2: "IBM", 11: "HP", 343: "Intel", 674: "Dell", 10876: "Supermicro", 19046: "Lenovo", 47196: "HPE"}
@@ -75,94 +77,109 @@ class IPMI(NetworkDevice):
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
-        with self._session() as bmc:
-            bmc.raise_privilege()
-            self._control(bmc, _UP if wanted is State.ON else _DOWN, command)
-            self._await(bmc, wanted)
+
+        def act(bmc: Session) -> Steps[None]:
+            yield from bmc.raise_privilege()
+            yield from _control(bmc, _UP if wanted is State.ON else _DOWN, command)
+            yield from _await(bmc, wanted)
+
+        self._talk(act)
 
     def port_reboot(self, port_number: int) -> None:
-        with self._session() as bmc:
-            bmc.raise_privilege()
-            if self._state(bmc) is State.OFF:
-                self._control(bmc, _UP, "on")
-                self._await(bmc, State.ON)
-            else:
-                self._control(bmc, _RESET if self.restart == "reset" else _CYCLE, self.restart, once=True)
+        def act(bmc: Session) -> Steps[None]:
+            yield from bmc.raise_privilege()
+            if (yield from _state(bmc)) is not State.OFF:
+                yield from _control(bmc, _RESET if self.restart == "reset" else _CYCLE, self.restart, once=True)
                 try:
-                    self._await(bmc, State.ON, within=_OFF_AT_MOST)
-                except TransientError:  # this BMC has cut the power and leaves it at that
-                    self._control(bmc, _UP, "on")
-                    self._await(bmc, State.ON)
+                    yield from _await(bmc, State.ON, within=_OFF_AT_MOST)
+                    return
+                except TransientError:
+                    pass  # this BMC has cut the power and leaves it at that
+            yield from _control(bmc, _UP, "on")
+            yield from _await(bmc, State.ON)
+
+        self._talk(act)
 
     def port_shutdown(self, port_number: int) -> None:
-        with self._session() as bmc:
-            bmc.raise_privilege()
-            if self._state(bmc) is State.ON:
-                self._control(bmc, _SOFT, "shutdown")
+        def act(bmc: Session) -> Steps[None]:
+            yield from bmc.raise_privilege()
+            if (yield from _state(bmc)) is State.ON:
+                yield from _control(bmc, _SOFT, "shutdown")
+
+        self._talk(act)
 
     def port_status(self, port_number: int) -> State:
-        with self._session() as bmc:
-            return self._state(bmc)
+        return self._talk(_state)
 
     def read_outlets(self) -> list[OutletReading]:
-        with self._session() as bmc:
-            return [OutletReading("1", state=self._state(bmc), watts=self._watts(bmc))]
+        def act(bmc: Session) -> Steps[OutletReading]:
+            state = yield from _state(bmc)
+            watts = yield from self._watts(bmc)
+            return OutletReading("1", state=state, watts=watts)
+
+        return [self._talk(act)]
 
     def identify(self) -> Identity:
-        with self._session() as bmc:
-            answer = bmc.command(rmcp.APPLICATION, _DEVICE_ID, b"", "the question for its identity")
+        def act(bmc: Session) -> Steps[Identity]:
+            step = "the question for its identity"
+            answer = yield from bmc.command(rmcp.APPLICATION, _DEVICE_ID, b"", step)
             said = answer.data
             if answer.code or len(said) < 11:
-                raise rmcp.refusal(bmc.peer, "the question for its identity", answer.code)
-        maker = int.from_bytes(said[6:9], "little") & 0xFFFFF
-        product = int.from_bytes(said[9:11], "little")
-        return Identity(
-            _MAKERS.get(maker, f"manufacturer {maker}"), f"product {product}", "", f"{said[2] & 0x7F}.{said[3]:02x}"
-        )
+                raise rmcp.refusal(bmc.peer, step, answer.code)
+            maker = int.from_bytes(said[6:9], "little") & 0xFFFFF
+            product = int.from_bytes(said[9:11], "little")
+            firmware = f"{said[2] & 0x7F}.{said[3]:02x}"
+            return Identity(_MAKERS.get(maker, f"manufacturer {maker}"), f"product {product}", "", firmware)
 
-    @contextlib.contextmanager
-    def _session(self) -> Iterator[Session]:
+        return self._talk(act)
+
+    def _talk(self, act: Callable[[Session], Steps[T]]) -> T:
+        """Let ``act`` use a session."""
         suite = self._suite if self.cipher == "auto" else int(self.cipher)
         login = Login(self.username, self.password, bytes.fromhex(self.kg), suite, _PRIVILEGES[self.privilege])
+
+        def noted(bmc: Session) -> Steps[T]:
+            self._suite = bmc.suite
+            return (yield from act(bmc))
+
         try:
-            with Session(self.host, self.port, self.deadline, login) as bmc:
-                self._suite = bmc.suite
-                yield bmc
+            return rmcp.talk(self.host, self.port, self.deadline, login, noted)
         except PermanentError:
             self._suite = 0  # it may be another BMC by now
             raise
 
-    @staticmethod
-    def _control(bmc: Session, what: int, word: str, *, once: bool = False) -> None:
-        answer = bmc.command(_CHASSIS, _CONTROL, bytes([what]), f"the order {word!r}", once=once)
-        if answer.code:
-            raise rmcp.refusal(bmc.peer, f"the order {word!r}", answer.code)
-
-    @staticmethod
-    def _state(bmc: Session) -> State:
-        answer = bmc.command(_CHASSIS, _STATUS, b"", "the question for the state")
-        if answer.code:
-            raise rmcp.refusal(bmc.peer, "the question for the state", answer.code)
-        if not answer.data:
-            raise TransientError(f"{bmc.peer}: the answer does not tell the state")
-        return State.ON if answer.data[0] & 1 else State.OFF
-
-    def _await(self, bmc: Session, wanted: State, within: float = math.inf) -> None:
-        """Look until a machine is as it was told to be, which may take a while."""
-        limit = self.deadline.within(within)
-        try:
-            while self._state(bmc) is not wanted:
-                limit.pause(_NEXT_LOOK)
-        except DeviceTimeout:
-            raise TransientError(f"{bmc.peer}: it is not {wanted} after the order") from None
-
-    def _watts(self, bmc: Session) -> float | None:
+    def _watts(self, bmc: Session) -> Steps[float | None]:
         """Return what the machine draws, if the BMC measures that; one that does not is not asked again."""
         if not self._measures:
             return None
-        answer = bmc.command(_GROUP, _POWER_READING, bytes([_DCMI, 1, 0, 0]), "the question for its watts")
+        answer = yield from bmc.command(_GROUP, _POWER_READING, bytes([_DCMI, 1, 0, 0]), "the question for its watts")
         said = answer.data
         if answer.code or len(said) < 18 or said[0] != _DCMI:
             self._measures = False
             return None
         return float(int.from_bytes(said[1:3], "little")) if said[17] & 0x40 else None
+
+
+def _control(bmc: Session, what: int, word: str, *, once: bool = False) -> Steps[None]:
+    answer = yield from bmc.command(_CHASSIS, _CONTROL, bytes([what]), f"the order {word!r}", once=once)
+    if answer.code:
+        raise rmcp.refusal(bmc.peer, f"the order {word!r}", answer.code)
+
+
+def _state(bmc: Session) -> Steps[State]:
+    answer = yield from bmc.command(_CHASSIS, _STATUS, b"", "the question for the state")
+    if answer.code:
+        raise rmcp.refusal(bmc.peer, "the question for the state", answer.code)
+    if not answer.data:
+        raise TransientError(f"{bmc.peer}: the answer does not tell the state")
+    return State.ON if answer.data[0] & 1 else State.OFF
+
+
+def _await(bmc: Session, wanted: State, within: float = math.inf) -> Steps[None]:
+    """Look until a machine is as it was told to be, which may take a while."""
+    limit = bmc.deadline.within(within)
+    try:
+        while (yield from _state(bmc)) is not wanted:
+            yield min(_NEXT_LOOK, limit.remaining())
+    except DeviceTimeout:
+        raise TransientError(f"{bmc.peer}: it is not {wanted} after the order") from None

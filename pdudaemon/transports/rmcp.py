@@ -4,7 +4,8 @@
 A packet may be lost, so whatever is not answered is sent again, the same request with a new number of the session. What
 must not be done twice is sent once. Answers are taken if they are signed, new, and to what was asked.
 
-A BMC has few sessions, and one that was not closed stays for a minute: hence ``with``.
+What is done in a session is a conversation, see `pdudaemon.transports.datagrams`. A BMC has few sessions, and one that
+was not closed stays for a minute: so `talk` opens it, lets it be used, and closes it, whatever becomes of it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,13 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import socket
-import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, TypeVar
 
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports import ipmimessage as wire
+from pdudaemon.transports.datagrams import Question, Steps, carried_on, connected
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.ipmimessage import SUITES, Answer, Handshake, Keys
 from pdudaemon.transports.tcp import in_words
@@ -29,14 +29,12 @@ T = TypeVar("T")
 APPLICATION = 0x06
 USER, OPERATOR, ADMINISTRATOR = 2, 3, 4
 
-_FIRST_WAIT, _LONGER, _LONGEST_WAIT = 1.0, 1.5, 5.0  # seconds until a packet is sent again, and how they grow
 _SETUP_SECONDS = 15.0  # for a BMC to answer at all
 _ROUNDS = 3  # in which a session is set up
 _REST = 1.0  # seconds between two of them
 _ONCE_SECONDS = 10.0
 _EXPLAIN_SECONDS = 1.0
 _FAREWELL_SECONDS = 2.0
-_LARGEST = 4096
 _WINDOW = 32  # how far behind the newest packet an older one may come
 _AUTHENTICATION, _SET_PRIVILEGE, _CLOSE = 0x38, 0x3B, 0x3C
 _THIS_CHANNEL_2_0, _THIS_CHANNEL_1_5 = 0x8E, 0x0E
@@ -73,7 +71,8 @@ _CODES = {
     0xD6: "disabled",
     0xFF: "unspecified error",
 }
-_BUSY = (0xC0, 0xC3, 0xD3, 0xFF)
+_NODE_BUSY = 0xC0
+_BUSY = (_NODE_BUSY, 0xC3, 0xD3, 0xFF)
 
 
 class Login(NamedTuple):
@@ -96,20 +95,25 @@ def refusal(peer: str, what: str, code: int) -> DeviceError:
     return kind(f"{peer} refuses {what}: {_CODES.get(code, 'completion code')} ({code:#04x})")
 
 
-class Session:
-    """A session, open within ``with``. ``suite`` is the one that was agreed on.
+def talk(host: str, port: int, deadline: Deadline, login: Login, act: Callable[[Session], Steps[T]]) -> T:
+    """Open a session, let ``act`` use it, close it, and return what that ended with.
 
-    Raises, from every method: DeviceTimeout, TransientError if another try may do, PermanentError for a refused login.
+    Raises: DeviceTimeout, TransientError if another try may do, PermanentError for a refused login; what ``act`` does.
     """
+    session = Session(in_words(host, port), deadline, login)
+    with connected(host, port, session.peer) as line:
+        return carried_on(session.used(act), line, session.peer, deadline)
 
-    def __init__(self, host: str, port: int, deadline: Deadline, login: Login) -> None:
-        self.peer = in_words(host, port)
+
+class Session:
+    """A session. ``suite`` is the one that was agreed on."""
+
+    def __init__(self, peer: str, deadline: Deadline, login: Login) -> None:
+        self.peer = peer
+        self.deadline = deadline
         self.suite = login.suite
-        self._address = host, port
-        self._deadline = deadline
         self._login = login
         self._secrets = wire.checked(login.username, login.password, login.key)
-        self._socket: socket.socket
         self._console = b""
         self._keys: Keys | None = None
         self._sent = 0
@@ -117,43 +121,46 @@ class Session:
         self._seen: set[int] = set()
         self._number = random.randrange(64)
 
-    def __enter__(self) -> Self:
-        self._socket = self._connected()
-        with contextlib.ExitStack() as on_failure:
-            on_failure.enter_context(self._socket)
-            self._set_up()
-            on_failure.pop_all()
-        return self
+    def used(self, act: Callable[[Session], Steps[T]]) -> Steps[T]:
+        """Open the session, let it be used, and close it."""
+        yield from self._set_up()
+        try:
+            found = yield from act(self)
+        except BaseException:
+            yield from self._close()
+            raise
+        yield from self._close()
+        return found
 
-    def __exit__(self, *_: object) -> None:
-        with self._socket:
-            self._close()
-
-    def raise_privilege(self) -> None:
+    def raise_privilege(self) -> Steps[None]:
         """Ask for what the login is for; a session begins with that of a user, who may look and not switch."""
-        answer = self.command(APPLICATION, _SET_PRIVILEGE, bytes([self._login.privilege]), "the privilege")
+        data = bytes([self._login.privilege])
+        answer = yield from self.command(APPLICATION, _SET_PRIVILEGE, data, "the privilege")
         if answer.code in (0x80, 0x81):
             raise PermanentError(f"login refused by {self.peer}: the user may not have this privilege")
         if answer.code:
             raise refusal(self.peer, "the privilege", answer.code)
 
-    def command(self, function: int, number: int, data: bytes, step: str, *, once: bool = False) -> Answer:
+    def command(self, function: int, number: int, data: bytes, step: str, *, once: bool = False) -> Steps[Answer]:
         """Send a command and return its answer, whatever its code; a BMC that is busy is asked again.
 
         ``once``: it is not sent again if it is not answered. Raises then: PermanentError, as it may have been done.
         """
         while True:
+            limit = self.deadline.within(_ONCE_SECONDS) if once else self.deadline
             try:
-                answer = self._asked(function, number, data, step, once)
+                answer = yield from self._asked(function, number, data, step, limit, once)
             except DeviceTimeout:
                 if once:
                     raise PermanentError(f"no answer from {self.peer} at {step}, which may have been done") from None
                 raise
-            if answer.code != 0xC0 or once:
+            if answer.code != _NODE_BUSY or once:
                 return answer
-            self._deadline.pause(_REST)
+            yield _REST
 
-    def _asked(self, function: int, number: int, data: bytes, step: str, once: bool) -> Answer:
+    def _asked(
+        self, function: int, number: int, data: bytes, step: str, limit: Deadline, once: bool = False
+    ) -> Steps[Answer]:
         assert self._keys is not None
         keys = self._keys
         self._number = (self._number + 1) % 64
@@ -169,8 +176,8 @@ class Session:
                 return None
             return wire.answer(opened[1], function, number, self._number)
 
-        limit = self._deadline.within(_ONCE_SECONDS) if once else self._deadline
-        return self._exchange(packet, understood, step, limit, once)
+        answer: Answer = yield Question(packet, understood, step, limit, once)
+        return answer
 
     def _is_new(self, sequence: int) -> bool:
         """Whether a packet of the BMC is no repetition of an earlier one."""
@@ -180,70 +187,76 @@ class Session:
         self._seen = {each for each in self._seen if each + _WINDOW >= self._newest} | {sequence}
         return True
 
-    def _set_up(self) -> None:
+    def _set_up(self) -> Steps[None]:
         for suite in [self._login.suite] if self._login.suite else SUITES:
             try:
-                self._set_up_with(suite)
+                yield from self._set_up_with(suite)
             except _NoSuite:
                 if suite in (self._login.suite, [*SUITES][-1]):
-                    self._explain()
+                    yield from self._explain()
                     raise
             else:
                 self.suite = suite
                 return
 
-    def _set_up_with(self, suite: int) -> None:
+    def _set_up_with(self, suite: int) -> Steps[None]:
         for left in reversed(range(_ROUNDS)):
             try:
-                self._keys = self._handshake(suite)
+                self._keys = yield from self._handshake(suite)
                 return
             except DeviceTimeout:
-                self._explain()
+                yield from self._explain()
                 raise
             except TransientError:
                 if not left:
                     raise
-                self._deadline.pause(_REST)
+            yield _REST
 
-    def _handshake(self, number: int) -> Keys:
+    def _handshake(self, number: int) -> Steps[Keys]:
         suite = SUITES[number]
         username, password, key = self._secrets
-        limit = self._deadline.within(_SETUP_SECONDS)
+        limit = self.deadline.within(_SETUP_SECONDS)
         self._console, console_random = os.urandom(4), os.urandom(16)
         request = wire.open_request(suite, 1, self._console)
-        opened = self._agree(wire.OPEN_REQUEST, request, wire.OPEN_RESPONSE, 36, "opening a session", limit)
+        opened = yield from self._agree(wire.OPEN_REQUEST, request, 36, "opening a session", limit)
         if not wire.agreed(opened, suite):
             raise _NoSuite(f"{self.peer} does not agree on cipher suite {number}")
+        privilege = self._login.privilege
         known = Handshake(
-            suite, self._console, opened[8:12], console_random, b"", b"", self._login.privilege, username, password, key
+            suite, self._console, opened[8:12], console_random, b"", b"", privilege, username, password, key
         )
-        said = self._agree(wire.RAKP1, known.rakp1(2), wire.RAKP2, 40, "the login", limit)
+        said = yield from self._agree(wire.RAKP1, known.rakp1(2), 40, "the login", limit)
         known = replace(known, bmc_random=said[8:24], guid=said[24:40])
         if said[40:] != known.proof_of_bmc():
-            self._socket.send(wire.setup(wire.RAKP3, wire.end_of_login(3, known.bmc)))
+            yield from self._say(wire.RAKP3, wire.end_of_login(3, known.bmc))
             raise PermanentError(f"login refused by {self.peer}: the password does not match")
-        said = self._agree(wire.RAKP3, known.rakp3(3), wire.RAKP4, 8, "the login", limit)
+        said = yield from self._agree(wire.RAKP3, known.rakp3(3), 8, "the login", limit)
         if said[8:] != known.proof_of_end():
             raise TransientError(f"{self.peer} at the login: the last proof does not match; is there a key (kg)?")
         self._sent, self._newest, self._seen = 0, 0, set()
         return known.keys()
 
-    def _agree(self, kind: int, payload: bytes, wanted: int, least: int, step: str, limit: Deadline) -> bytes:
+    def _agree(self, kind: int, payload: bytes, least: int, step: str, limit: Deadline) -> Steps[bytes]:
         """Send a payload of the set-up and return the answer to it, of so many bytes at least."""
         packet = wire.setup(kind, payload)
 
         def understood(received: bytes) -> bytes | None:
-            said = wire.from_setup(received, wanted)
+            said = wire.from_setup(received, kind + 1)  # the kind of the answer to each
             if len(said) < 2 or said[0] != payload[0]:
                 return None
             if said[1] == 0 and (len(said) < least or said[4:8] != self._console):
                 return None
             return said
 
-        said = self._exchange(lambda: packet, understood, step, limit)
+        said: bytes = yield Question(lambda: packet, understood, step, limit)
         if status := said[1]:
             raise self._no(status, step)
         return said
+
+    def _say(self, kind: int, payload: bytes) -> Steps[None]:
+        """Send a payload that is not answered."""
+        with contextlib.suppress(DeviceError):
+            yield Question(lambda: wire.setup(kind, payload), lambda _: None, "", Deadline(0), once=True)
 
     def _no(self, status: int, step: str) -> DeviceError:
         why = f"{_STATUSES.get(status, 'status')} ({status:#04x})"
@@ -253,11 +266,11 @@ class Session:
             return TransientError(f"{self.peer} at {step}: {why}")
         return PermanentError(f"login refused by {self.peer}: {why}")
 
-    def _explain(self) -> None:
+    def _explain(self) -> Steps[None]:
         """Say why there is no session, if the BMC knows no IPMI 2.0. Raises: PermanentError then."""
-        for channel in (_THIS_CHANNEL_2_0, _THIS_CHANNEL_1_5):
+        for channel in (_THIS_CHANNEL_2_0, _THIS_CHANNEL_1_5):  # one that knows no 2.0 may refuse the question for it
             try:
-                answer = self._authentication(channel)
+                answer = yield from self._authentication(channel)
             except DeviceError:
                 return
             if answer.code == 0:
@@ -265,64 +278,21 @@ class Session:
                     raise PermanentError(f"{self.peer} knows IPMI 1.5 alone, whose sessions are not encrypted")
                 return
 
-    def _authentication(self, channel: int) -> Answer:
-        """Ask what the BMC knows, which takes no session; one that knows no IPMI 2.0 may refuse the question for it."""
+    def _authentication(self, channel: int) -> Steps[Answer]:
+        """Ask what the BMC knows, which takes no session."""
         data = bytes([channel, self._login.privilege])
         packet = wire.outside(wire.command(APPLICATION, _AUTHENTICATION, data, 0))
 
         def understood(received: bytes) -> Answer | None:
             return wire.answer(wire.from_outside(received), APPLICATION, _AUTHENTICATION, 0)
 
-        return self._exchange(lambda: packet, understood, "the question for IPMI 2.0", Deadline(_EXPLAIN_SECONDS))
+        answer: Answer = yield Question(
+            lambda: packet, understood, "the question for IPMI 2.0", Deadline(_EXPLAIN_SECONDS)
+        )
+        return answer
 
-    def _close(self) -> None:
-        if self._keys is None:
-            return
-        self._deadline = Deadline(_FAREWELL_SECONDS)
+    def _close(self) -> Steps[None]:
+        assert self._keys is not None
+        limit = Deadline(_FAREWELL_SECONDS)
         with contextlib.suppress(DeviceError):
-            self._asked(APPLICATION, _CLOSE, self._keys.bmc, "closing the session", False)
-
-    def _connected(self) -> socket.socket:
-        host, port = self._address
-        try:
-            found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_DGRAM)
-        except (OSError, UnicodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "not a host name"
-            raise TransientError(f"cannot resolve {host!r}: {why}") from None
-        family, kind, protocol, _, address = found[0]
-        with contextlib.ExitStack() as on_failure:
-            try:
-                made = on_failure.enter_context(socket.socket(family, kind, protocol))
-                made.connect(address)
-            except OSError as error:
-                raise TransientError(f"no way to {self.peer}: {error.strerror or error}") from None
-            on_failure.pop_all()
-            return made
-
-    def _exchange(
-        self,
-        packet: Callable[[], bytes],
-        understood: Callable[[bytes], T | None],
-        step: str,
-        deadline: Deadline,
-        once: bool = False,
-    ) -> T:
-        """Send a packet, again and again unless ``once``, until something comes that is ``understood``."""
-        wait = _FIRST_WAIT
-        while True:
-            try:
-                self._socket.send(packet())
-                until = deadline.when if once else min(time.monotonic() + wait, deadline.when)
-                while (left := until - time.monotonic()) > 0:
-                    self._socket.settimeout(left)
-                    if (found := understood(self._socket.recv(_LARGEST))) is not None:
-                        return found
-            except TimeoutError:
-                pass
-            except ConnectionRefusedError:
-                raise TransientError(f"nobody listens at {self.peer} (UDP)") from None
-            except OSError as error:
-                raise TransientError(f"{self.peer} at {step}: {error.strerror or error}") from None
-            if deadline.when <= time.monotonic():
-                raise DeviceTimeout(f"no answer from {self.peer} at {step} within {deadline.seconds:g} s")
-            wait = min(wait * _LONGER, _LONGEST_WAIT)
+            yield from self._asked(APPLICATION, _CLOSE, self._keys.bmc, "closing the session", limit)

@@ -9,44 +9,64 @@ from typing import Any
 import pytest
 
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
-from pdudaemon.transports import rmcp
+from pdudaemon.transports import datagrams, rmcp
+from pdudaemon.transports.datagrams import Steps
 from pdudaemon.transports.deadline import Deadline
-from pdudaemon.transports.rmcp import ADMINISTRATOR, Login, Session
+from pdudaemon.transports.ipmimessage import Answer
+from pdudaemon.transports.rmcp import ADMINISTRATOR, Login, Session, talk
 from tests.devices.base.device import Mood
 from tests.devices.ipmi import PASSWORD, USER, LanBMC
-from tests.support.process import nothing_left_behind
+from tests.support.process import eventually, nothing_left_behind
 
 STATUS = (0x00, 0x01, b"", "the status")
 CONTROL = (0x00, 0x02)
+ON, OFF = (*CONTROL, b"\x01", "on"), (*CONTROL, b"\x00", "off")
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(rmcp, "_FIRST_WAIT", 0.1)
+    monkeypatch.setattr(datagrams, "_FIRST_WAIT", 0.1)
     monkeypatch.setattr(rmcp, "_REST", 0.05)
     monkeypatch.setattr(rmcp, "_EXPLAIN_SECONDS", 0.3)
     with nothing_left_behind():
         yield
 
 
-def session(bmc: LanBMC, seconds: float = 20, password: str = PASSWORD, **login: Any) -> Session:
-    return Session("127.0.0.1", bmc.port, Deadline(seconds), Login(USER, password, **login))
+def ask(
+    bmc: LanBMC, *commands: tuple[int, int, bytes, str], seconds: float = 20, password: str = PASSWORD, **login: Any
+) -> list[Answer]:
+    """Ask all of it in one session, with the privilege for orders if there are any; a cycle is not sent again."""
+
+    def act(session: Session) -> Steps[list[Answer]]:
+        if any(each[:2] == CONTROL for each in commands):
+            yield from session.raise_privilege()
+        found = []
+        for each in commands:
+            found.append((yield from session.command(*each, once=each[:3] == (*CONTROL, b"\x02"))))
+        agreed.append(session.suite)
+        return found
+
+    return talk("127.0.0.1", bmc.port, Deadline(seconds), Login(USER, password, **login), act)
+
+
+agreed: list[int] = []
+"""The cipher suites of all sessions so far."""
 
 
 @pytest.mark.parametrize(
-    ("knows", "asked", "agreed"), [((17, 3), 0, 17), ((3,), 0, 3), ((17, 3), 3, 3), ((17,), 17, 17)]
+    ("knows", "asked", "taken"), [((17, 3), 0, 17), ((3,), 0, 3), ((17, 3), 3, 3), ((17,), 17, 17)]
 )
-def test_suites(knows: tuple[int, ...], asked: int, agreed: int) -> None:
+def test_suites(knows: tuple[int, ...], asked: int, taken: int) -> None:
     with LanBMC(suites=knows) as bmc:
-        with session(bmc, suite=asked) as talk:
-            assert talk.suite == agreed and talk.command(*STATUS).data[0] & 1 == 0
+        (said,) = ask(bmc, STATUS, suite=asked)
+        assert agreed[-1] == taken and said.data[0] & 1 == 0
         assert not bmc.talks, "the session is closed"
 
 
 def test_a_suite_that_it_does_not_have() -> None:
     for knows, asked in (((3,), 17), ((17,), 3), ((), 0)):
         with LanBMC(suites=knows) as bmc, pytest.raises(PermanentError, match=r"refuses the cipher suite: .*\(0x11\)$"):
-            session(bmc, suite=asked).__enter__()
+            ask(bmc, STATUS, suite=asked)
 
 
 def test_a_weaker_suite_is_not_taken_for_the_one_that_was_asked_for() -> None:
@@ -56,7 +76,7 @@ def test_a_weaker_suite_is_not_taken_for_the_one_that_was_asked_for() -> None:
             return said[:24] + b"\0" + said[25:]  # no integrity
 
     with Weak() as bmc, pytest.raises(PermanentError, match=r"does not agree on cipher suite 3$"):
-        session(bmc).__enter__()
+        ask(bmc, STATUS)
 
 
 @pytest.mark.parametrize("lost", range(8))
@@ -70,10 +90,8 @@ def test_packets_that_are_lost_are_sent_again(lost: int) -> None:
             return [] if self.heard == lost + 1 else said
 
     with Lossy() as bmc:
-        with session(bmc) as talk:
-            talk.raise_privilege()
-            assert talk.command(*CONTROL, b"\x01", "on").code == 0
-            assert talk.command(*STATUS).data[0] & 1 == 1
+        done, state = ask(bmc, ON, STATUS)
+        assert done.code == 0 and state.data[0] & 1 == 1
         assert all(not talk.k1 for talk in bmc.talks.values()), "but for one that was opened twice"
 
 
@@ -82,10 +100,8 @@ def test_what_must_not_be_done_twice_is_sent_once(monkeypatch: pytest.MonkeyPatc
     with LanBMC() as bmc:
         bmc.outlets["1"] = "on"
         bmc.deaf_to = CONTROL
-        with session(bmc) as talk:
-            talk.raise_privilege()
-            with pytest.raises(PermanentError, match=r"^no answer from \S+ at a cycle, which may have been done$"):
-                talk.command(*CONTROL, b"\x02", "a cycle", once=True)
+        with pytest.raises(PermanentError, match=r"^no answer from \S+ at a cycle, which may have been done$"):
+            ask(bmc, (*CONTROL, b"\x02", "a cycle"))
         assert [each[2] for each in bmc.asked if each[:2] == CONTROL] == [b"\x02"]
 
 
@@ -97,9 +113,7 @@ def test_an_order_that_may_be_done_twice_is_sent_again() -> None:
             return said
 
     with Deaf() as bmc:
-        with session(bmc) as talk:
-            talk.raise_privilege()
-            assert talk.command(*CONTROL, b"\x01", "on").code == 0
+        assert ask(bmc, ON)[0].code == 0
         assert [each[2] for each in bmc.asked if each[:2] == CONTROL] == [b"\x01"] * 2
 
 
@@ -112,37 +126,33 @@ def test_answers_that_come_twice_or_late_answer_nothing_else() -> None:
             repeated, self.earlier = [*self.earlier, *said, *said], (*self.earlier, *said)
             return repeated
 
-    with Twice() as bmc, session(bmc) as talk:
-        talk.raise_privilege()
-        for order, state in ((b"\x01", 1), (b"\x00", 0), (b"\x01", 1)):
-            assert talk.command(*CONTROL, order, "an order").code == 0
-            assert talk.command(*STATUS).data[0] & 1 == state
+    with Twice() as bmc:
+        said = ask(bmc, ON, STATUS, OFF, STATUS, ON, STATUS)
+        assert [each.code for each in said] == [0] * 6 and [each.data[0] & 1 for each in said[1::2]] == [1, 0, 1]
 
 
 def test_a_wrong_password_is_told_without_it() -> None:
     with LanBMC() as bmc:
         with pytest.raises(PermanentError) as caught:
-            session(bmc, password="something-else").__enter__()
+            ask(bmc, STATUS, password="something-else")
         assert str(caught.value) == f"login refused by 127.0.0.1:{bmc.port}: the password does not match"
-        with session(bmc):
-            assert len(bmc.talks) == 1, "what was begun before was ended"
+        eventually(lambda: not bmc.talks)  # what was begun was ended
         bmc.username = "somebody"
         with pytest.raises(PermanentError, match=r"^login refused by \S+: there is no such user, or .*\(0x0d\)$"):
-            session(bmc).__enter__()
+            ask(bmc, STATUS)
 
 
 def test_a_key_of_the_bmc() -> None:
     with LanBMC() as bmc:
         bmc.key = b"0123456789abcdefghij"
-        with session(bmc, key=bmc.key) as talk:
-            assert talk.command(*STATUS).code == 0
+        assert ask(bmc, STATUS, key=bmc.key)[0].code == 0
         with pytest.raises(TransientError, match=r"the last proof does not match; is there a key \(kg\)\?$"):
-            session(bmc).__enter__()
+            ask(bmc, STATUS)
 
 
 def test_a_privilege_that_the_user_does_not_have() -> None:
     with LanBMC() as bmc, pytest.raises(PermanentError, match=r"^login refused by .*this privilege \(0x0a\)$"):
-        session(bmc, privilege=ADMINISTRATOR).__enter__()
+        ask(bmc, STATUS, privilege=ADMINISTRATOR)
 
 
 def test_a_bmc_that_knows_ipmi_1_5_alone() -> None:
@@ -151,7 +161,7 @@ def test_a_bmc_that_knows_ipmi_1_5_alone() -> None:
         with pytest.raises(
             PermanentError, match=r"^127\.0\.0\.1:\d+ knows IPMI 1\.5 alone, whose sessions are not encr"
         ):
-            session(bmc, seconds=0.3).__enter__()
+            ask(bmc, STATUS, seconds=0.3)
 
 
 def test_no_room_for_another_session() -> None:
@@ -163,13 +173,13 @@ def test_no_room_for_another_session() -> None:
             self.mood = Mood.BUSY if self.refused < 3 else Mood.WELL
             return super().open(payload)
 
-    with Full(Mood.BUSY) as bmc, session(bmc) as talk:
-        assert talk.command(*STATUS).code == 0 and bmc.refused == 3
+    with Full(Mood.BUSY) as bmc:
+        assert ask(bmc, STATUS)[0].code == 0 and bmc.refused == 3
     with (
         LanBMC(Mood.BUSY) as bmc,
         pytest.raises(TransientError, match=r"opening a session: it has no room .*\(0x01\)$"),
     ):
-        session(bmc).__enter__()
+        ask(bmc, STATUS)
 
 
 def test_a_busy_bmc_is_asked_again() -> None:
@@ -178,8 +188,8 @@ def test_a_busy_bmc_is_asked_again() -> None:
             said = super().carried_out(talk, message)
             return b"\xc0" if len(self.asked) < 3 else said
 
-    with Busy() as bmc, session(bmc) as talk:
-        assert talk.command(*STATUS).code == 0 and len(bmc.asked) == 3
+    with Busy() as bmc:
+        assert ask(bmc, STATUS)[0].code == 0 and len([each for each in bmc.asked if each[:2] == (0, 1)]) == 3
 
 
 def test_nobody_answers() -> None:
@@ -187,11 +197,11 @@ def test_nobody_answers() -> None:
         LanBMC(Mood.DEAF) as bmc,
         pytest.raises(DeviceTimeout, match=r"^no answer from \S+ at opening a session within"),
     ):
-        session(bmc, seconds=0.3).__enter__()
+        ask(bmc, STATUS, seconds=0.3)
     with LanBMC(Mood.GONE) as bmc, pytest.raises(TransientError, match=r"^nobody listens at 127.0.0.1:\d+ \(UDP\)$"):
-        session(bmc).__enter__()
+        ask(bmc, STATUS)
     with pytest.raises(TransientError, match=r"^cannot resolve 'no\.such\.invalid': "):
-        Session("no.such.invalid", 623, Deadline(5), Login(USER, PASSWORD)).__enter__()
+        talk("no.such.invalid", 623, Deadline(5), Login(USER, PASSWORD), lambda session: session.raise_privilege())
 
 
 @pytest.mark.parametrize(

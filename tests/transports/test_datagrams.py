@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""Conversations over UDP: many at a time by one thread, each with its own time, its own faults and its own end."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
+from pdudaemon.transports import datagrams
+from pdudaemon.transports.datagrams import Question, Steps, carried_on, connected
+from pdudaemon.transports.deadline import Deadline
+from tests.support.process import nothing_left_behind
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(datagrams, "_FIRST_WAIT", 0.1)
+    with nothing_left_behind():
+        yield
+
+
+@contextmanager
+def echo(answers: Callable[[bytes], list[bytes]]) -> Iterator[int]:
+    """Answer every packet; yield the port."""
+    closing = threading.Event()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+        here.bind(("127.0.0.1", 0))
+        here.settimeout(0.05)
+
+        def serve() -> None:
+            while not closing.is_set():
+                try:
+                    packet, client = here.recvfrom(4096)
+                except TimeoutError:
+                    continue
+                for answer in answers(packet):
+                    here.sendto(answer, client)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield int(here.getsockname()[1])
+        finally:
+            closing.set()
+            thread.join()
+
+
+def question(said: bytes, wanted: bytes, deadline: Deadline, once: bool = False) -> Question[bytes]:
+    return Question(lambda: said, lambda got: got if got == wanted else None, f"asking {said!r}", deadline, once)
+
+
+def carry(port: int, steps: Steps[object], seconds: float = 10, stopping: threading.Event | None = None) -> object:
+    with connected("127.0.0.1", port, "device") as line:
+        return carried_on(steps, line, "device", Deadline(seconds, stopping))
+
+
+def test_many_at_a_time_by_one_thread() -> None:
+    def steps(number: int) -> Steps[int]:
+        for turn in range(3):
+            said = b"%d/%d" % (number, turn)
+            yield question(said, b"=" + said, Deadline(20))
+        threads.add(threading.current_thread().name)
+        return number
+
+    threads: set[str] = set()
+    with echo(lambda packet: [b"=" + packet]) as port, ThreadPoolExecutor(100) as pool:
+        assert [*pool.map(lambda number: carry(port, steps(number)), range(300))] == [*range(300)]
+    assert threads == {"datagrams"}
+
+
+def test_what_is_lost_is_sent_again_until_the_time_is_over() -> None:
+    heard: list[bytes] = []
+
+    def third(packet: bytes) -> list[bytes]:
+        heard.append(packet)
+        return [b"noise"] if len(heard) < 3 else [b"ok"]
+
+    def steps(once: bool = False) -> Steps[bytes]:
+        return (yield question(b"?", b"ok", Deadline(0.5 if once else 10), once))
+
+    with echo(third) as port:
+        assert carry(port, steps()) == b"ok" and heard == [b"?"] * 3
+        heard.clear()
+        with pytest.raises(DeviceTimeout, match=r"^no answer from device at asking b'\?' within 0.5 s$"):
+            carry(port, steps(once=True))
+        assert heard == [b"?"]
+
+
+def test_a_fault_in_one_conversation_is_none_of_the_others() -> None:
+    def broken(where: str) -> Steps[None]:
+        def packet() -> bytes:
+            return b"%d" % (1 // 0 if where == "packet" else 1)
+
+        def understood(got: bytes) -> bytes:
+            return b"%d" % (1 // 0 if where == "answer" else 1)
+
+        yield Question(packet, understood, "a fault", Deadline(10))
+        if where == "steps":
+            raise ZeroDivisionError
+
+    said: list[object] = []
+
+    def wait() -> None:
+        with pytest.raises(DeviceTimeout):
+            carry(port, patient())
+        said.append("waited")
+
+    def patient() -> Steps[None]:
+        yield question(b"?", b"never", Deadline(1))
+
+    with echo(lambda packet: [packet]) as port:
+        thread = threading.Thread(target=wait)
+        thread.start()
+        for where in ("packet", "answer", "steps"):
+            with pytest.raises(ZeroDivisionError):
+                carry(port, broken(where))
+        thread.join()
+    assert said == ["waited"]
+
+
+def test_errors_go_into_the_conversation() -> None:
+    def steps() -> Steps[str]:
+        try:
+            yield question(b"?", b"never", Deadline(0.2))
+        except DeviceTimeout:
+            yield question(b"!", b"!", Deadline(10))
+            return "recovered"
+        raise AssertionError
+
+    with echo(lambda packet: [packet]) as port:
+        assert carry(port, steps()) == "recovered"
+
+
+def test_a_refusal_is_what_the_caller_gets() -> None:
+    def steps() -> Steps[None]:
+        yield question(b"?", b"?", Deadline(10))
+        raise PermanentError("no")
+
+    with echo(lambda packet: [packet]) as port, pytest.raises(PermanentError, match=r"^no$"):
+        carry(port, steps())
+
+
+def test_nobody_listens() -> None:
+    def steps() -> Steps[None]:
+        yield question(b"?", b"?", Deadline(10))
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        gone.bind(("127.0.0.1", 0))
+        port = int(gone.getsockname()[1])
+    with pytest.raises(TransientError, match=r"^nobody listens at device \(UDP\)$"):
+        carry(port, steps())
+
+
+def test_a_pause_is_that_of_the_caller_and_ends_when_the_daemon_stops() -> None:
+    told: list[str] = []
+
+    def steps() -> Steps[str]:
+        yield question(b"1", b"1", Deadline(10))
+        yield 0.05
+        yield question(b"2", b"2", Deadline(10))
+        try:
+            yield 60.0
+        except TransientError as error:
+            told.append(str(error))
+            yield question(b"3", b"3", Deadline(10))
+            raise
+        raise AssertionError
+
+    stopping = threading.Event()
+    with echo(lambda packet: [packet]) as port:
+        timer = threading.Timer(0.5, stopping.set)
+        timer.start()
+        begun = time.monotonic()
+        with pytest.raises(TransientError, match=r"^interrupted, since the daemon stops$"):
+            carry(port, steps(), 90, stopping)
+        timer.join()
+    assert told == ["interrupted, since the daemon stops"] and time.monotonic() - begun < 50
