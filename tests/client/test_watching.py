@@ -7,7 +7,8 @@ import json
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,7 +17,8 @@ import pytest
 
 from tests.devices.openflight import EventServer, PowerServer, reply
 from tests.support.client import ENTRY, NOWHERE, PLACES, PROGRAM, ask, client
-from tests.support.process import eventually
+from tests.support.ports import free_ports
+from tests.support.process import Daemon, eventually
 
 FEED = {"pdu": "apc7", "port": "3", "name": None, "nodes": ["board7"], "state": "off", "source": "device", "age": 5.0}
 NODES: list[dict[str, Any]] = [
@@ -41,8 +43,8 @@ AWAY = {"id": 106, "time": 1.7e9, "kind": "pdu", "pdu": "apc7", "state": "ready"
 RELOAD = {"id": 107, "time": 1.7e9, "kind": "reload"}
 EVENTS = (ACCEPTED, TRIED, {}, FAILED, ON, STUCK, AWAY, RELOAD)
 LINES = [
-    "2023-11-14 22:13:20  board7 #17 reboot: accepted by 127.0.0.1:4711 (anna)",
-    "2023-11-14 22:13:20  board7 #17 off: tried (apc7: no answer)",
+    "2023-11-14 22:13:20  board7 #17 reboot: accepted by 127.0.0.1 (anna)",
+    "2023-11-14 22:13:20  board7 #17 off at apc7:3: failed (apc7: no answer)",
     "2023-11-14 22:13:20  board7 #17 reboot: failed, the on is owed (apc7: no answer)",
     "2023-11-14 22:13:20  board7 (apc7:3) on 12.5 W",
     "2023-11-14 22:13:20  apc7 stuck (busy)",
@@ -169,6 +171,48 @@ def test_an_event_that_is_not_understood(event: Any) -> None:
     with EventServer(NODES) as server, watching(server) as client:
         server.tell(event or {"kind": "outlet", "outlet": 7})
         assert client.said() == "pduclient: the answer is not understood; trying again"
+
+
+def test_a_real_daemon_that_is_killed_and_comes_back(daemon: Callable[..., Daemon]) -> None:
+    """It is watched from before until after, with the device's own state of what it is told to switch."""
+    (port,) = free_ports(1)
+    nodes = {f"node{n}": {"hostname": "rack", "port": n} for n in (1, 2, 3)}
+    lab = daemon({}, nodes=nodes, start=False, port=port)
+    lab.settings["pdus"] = {"rack": {"driver": "dummy", "file": str(lab.folder / "outlets"), "outlets": 3}}
+    lab.configure(lab.settings)
+    (lab.folder / "outlets").write_text("{}")
+    lab.start()
+    client = Watching(f"http://127.0.0.1:{port}", "node[1-2]")
+    lines: list[str] = []
+    says: list[str] = []
+    readers = [
+        threading.Thread(target=found.extend, args=(stream,), daemon=True)
+        for found, stream in ((lines, client.process.stdout), (says, client.process.stderr))
+    ]
+    for reader in readers:
+        reader.start()
+
+    def told(node: str, words: str) -> bool:
+        """Switch until that is told: the client may not watch yet."""
+        assert lab.http(f"/power/control/on?alias={node}").status == 200
+        assert lab.http("/power/control/on?alias=node3").status == 200
+        return any(line[21:].startswith(node) and words in line for line in [*lines])
+
+    try:
+        eventually(lambda: told("node1", "on: accepted by 127.0.0.1") and told("node1", "on: done"))
+        lab.kill()
+        eventually(lambda: any("trying again" in line for line in [*says]))
+        lab.start()
+        eventually(lambda: told("node2", "(rack:2) on") and told("node2", "on: done"), 40)
+        assert says[-1] == f"pduclient: http://127.0.0.1:{port}: there again\n"
+        assert not any("node3" in line for line in lines)
+        client.process.send_signal(signal.SIGINT)
+        assert client.process.wait(20) == 0
+    finally:
+        client.process.kill()
+        client.process.wait(20)
+        for reader in readers:
+            reader.join(5)
 
 
 def frames(shown: str) -> list[str]:
