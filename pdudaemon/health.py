@@ -21,7 +21,7 @@ _ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 def tell(conf: Config) -> int:
     """Print how the daemon is; return 0 if it is well, 1 if it is not, or does not answer."""
     listener = min(conf.listeners, key=lambda each: each.protocol == "tcp")
-    where = f"{listener.hostname or '*'} port {listener.port}"
+    where = listener.socket or f"{listener.hostname or '*'} port {listener.port}"
     try:
         ailing = _ask(listener)
     except (OSError, http.client.HTTPException) as error:
@@ -33,7 +33,7 @@ def tell(conf: Config) -> int:
 def _ask(listener: ListenerOptions) -> str:
     """Return what ails the daemon, empty if it is well. Raises: OSError, HTTPException."""
     address = (_ANY.get(listener.hostname, listener.hostname), listener.port)
-    with socket.create_connection(address, PATIENCE) as plain:
+    with _connected(listener, address) as plain:
         if listener.protocol == "tcp":
             return ""
         connection = http.client.HTTPConnection(*address)
@@ -44,6 +44,15 @@ def _ask(listener: ListenerOptions) -> str:
         text = answer.read(1000).decode(errors="replace").strip()
     # 401: it turns, and wants a token for more.
     return "" if answer.status in (200, 401) else f"{answer.status}: {text}"
+
+
+def _connected(listener: ListenerOptions, address: tuple[str, int]) -> socket.socket:
+    if not listener.socket:
+        return socket.create_connection(address, PATIENCE)
+    plain = socket.socket(socket.AF_UNIX)
+    plain.settimeout(PATIENCE)
+    plain.connect(listener.socket)
+    return plain
 
 
 def _is_tls(listener: ListenerOptions) -> bool:

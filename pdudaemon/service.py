@@ -95,6 +95,7 @@ class SignalPipe:
 
 # A listener, by its address, port, and how many there are before it with the same (port 0 is any free one).
 Address = tuple[str, int, int]
+UNIX_PORT = -1  # that of a UNIX socket, whose address is its path
 
 
 class Service:
@@ -199,7 +200,7 @@ class Service:
         new = {place: options for place, options in wanted.items() if place not in self._listeners}
         going = {place: listener for place, listener in self._listeners.items() if place not in wanted}
         # A port must be free before it can be had at another address.
-        moved = {place for place in going if place[1] in {port for _, port, _ in new}}
+        moved = {place for place in going if place[1] in {port for _, port, _ in new} - {UNIX_PORT}}
         for place in moved:
             self._connections.remove(self._listeners.pop(place))
         with contextlib.ExitStack() as on_failure:
@@ -253,6 +254,7 @@ def tell_faults(conf: Config, before: Config | None = None) -> list[str]:
 def _places(listeners: Iterable[ListenerOptions]) -> dict[Address, ListenerOptions]:
     found: dict[Address, ListenerOptions] = {}
     for each in listeners:
-        number = sum((each.hostname, each.port) == place[:2] for place in found)
-        found[each.hostname, each.port, number] = each
+        where = (each.socket, UNIX_PORT) if each.socket else (each.hostname, each.port)
+        number = sum(where == place[:2] for place in found)
+        found[*where, number] = each
     return found

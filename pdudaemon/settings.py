@@ -35,6 +35,7 @@ _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 _ORIGIN = re.compile(r"(https?://)?([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?/?", re.IGNORECASE)
 LONGEST_REASON = 200
 
+_MODE = re.compile("0?[0-7]{3}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -175,6 +176,28 @@ names = Kind("list of texts", _names, schema={"type": "array", "items": {"type":
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 networks = Kind("list of networks", _networks, schema=_WORDS)
+
+
+Proxies = tuple[Network | str, ...]
+"""Networks, and the word for whoever comes by a UNIX socket."""
+
+
+def _proxies(value: object) -> Proxies:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str | Network) for each in value):
+        raise ValueError("is not a list of networks such as 192.0.2.0/24, or of the word unix")
+    return tuple(each if each == "unix" else ipaddress.ip_network(each) for each in value)
+
+
+proxies = Kind("list of networks, or unix", _proxies, schema=_WORDS)
+
+
+def _mode(value: object) -> str:
+    if not isinstance(value, str) or not _MODE.fullmatch(value):
+        raise ValueError(f"{value!r} is not a mode such as 0660")
+    return value
+
+
+mode = Kind("mode", _mode, steady=True, schema={"type": "string"})
 
 
 def integer(least: int, most: int) -> Kind[int]:

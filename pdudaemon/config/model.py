@@ -26,9 +26,11 @@ from pdudaemon.settings import (
     choice,
     integer,
     locked_ports,
+    mode,
     names,
     near,
     networks,
+    proxies,
     seconds,
     sites,
     text,
@@ -90,6 +92,9 @@ class DaemonOptions(Options):
     )
     revoked = Setting(names, (), "names or ids (`jti`) of tokens that are not taken any more")
     metrics_allow = Setting(networks, (), "networks from where `/metrics` needs no token")
+    trusted_proxies = Setting(
+        proxies, (), "proxies whose word for who asks counts: networks, and `unix` for whoever comes by a UNIX socket"
+    )
     origins = Setting(
         sites, (), "origins such as `http://wiki:8080` whose pages may switch; names by which browsers may come here"
     )
@@ -106,6 +111,9 @@ class ListenerOptions(Options):
     allow = Setting(networks, (), "networks from where the text protocol may be spoken, if not from everywhere")
     certificate = Setting(text, "", "with it TLS is spoken there: PEM file with the certificate and its chain")
     key = Setting(text, "", "PEM file with its key, if that is not in the same file")
+    socket = Setting(text, "", "path of a UNIX socket to listen on, in place of `hostname` and `port`")
+    socket_mode = Setting(mode, "0660", "mode of that socket's file")
+    socket_owner = Setting(text, "", "its owner, `USER`, `USER:GROUP` or `:GROUP`, if not the daemon's own user")
     client_ca = Setting(text, "", "PEM file with the CA whose certificates clients may show in place of a token")
 
 

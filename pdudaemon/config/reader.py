@@ -25,7 +25,7 @@ from pdudaemon.errors import ConfigError, RequestError
 from pdudaemon.power import Outlet
 from pdudaemon.settings import Options, declared, near, read
 
-LISTENER_FILES = ("certificate", "key", "client_ca")
+LISTENER_FILES = ("certificate", "key", "client_ca", "socket")
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 
@@ -132,6 +132,8 @@ class _Reader:
         for number, entry in enumerate(entries):
             if isinstance(entry, Object):
                 self._complete_paths(entry)
+                for key in sorted({"hostname", "port"} & {*entry}) if entry.get("socket") else ():
+                    self.faults.warn(location.within(f"listeners[{number}]"), key, "has no effect beside socket")
                 found.append(self._options(location.within(f"listeners[{number}]"), ListenerOptions, entry))
             else:
                 self.faults.add(location, f"listeners[{number}]", "must be a JSON object", fatal=True)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 from pdudaemon.config.model import DaemonOptions
 from pdudaemon.server.client import Client
+from pdudaemon.server.forwarded import is_proxy
 from pdudaemon.server.listener import Listener
 
 log = logging.getLogger("pdud.listener")
@@ -104,6 +105,6 @@ class Acceptor:
         if self._every >= options.max_connections:
             return f"{self._every} are open"
         most = options.max_connections_per_address or max(1, options.max_connections // 4)
-        if self.open[address] >= most:
+        if self.open[address] >= most and not is_proxy(address, options.trusted_proxies):
             return f"{self.open[address]} from there are open"
         return ""

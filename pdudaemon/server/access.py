@@ -30,6 +30,9 @@ from pdudaemon.settings import Network
 OPENFLIGHT = Path("/opt/flight/etc/power-server.conf")
 """Where OpenFlight Power itself keeps its secret."""
 
+UNIX = "unix"
+"""The address of all who come by a UNIX socket: whom its file lets in, no networks concern."""
+
 MOST_ROLES = 32
 """Most roles that one token may have."""
 
@@ -89,7 +92,7 @@ class Access:
                 raise Denied(401, "the certificate has been revoked")
             return certified.holder
         if not self._secrets:
-            if allow and not within(address, allow):
+            if allow and address != UNIX and not within(address, allow):
                 raise Denied(403, f"{address} is not in the networks that are allowed here")
             return Holder()
         if authorization is None:
@@ -202,6 +205,8 @@ def _library() -> ModuleType:
 
 def within(address: str, networks: tuple[Network, ...]) -> bool:
     """Whether an address is in one of some networks; that of IPv4 in IPv6 counts as IPv4."""
+    if not networks or address == UNIX:
+        return False
     ip = ipaddress.ip_address(address.partition("%")[0])
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     return any((mapped or ip) in network for network in networks)

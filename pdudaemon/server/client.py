@@ -21,7 +21,8 @@ class Client:
 
     def __post_init__(self) -> None:
         host = f"[{self.address}]" if ":" in self.address else self.address
-        text = f"{host}:{self.port} ({self.name})" if self.name else f"{host}:{self.port}"
+        place = f"{host}:{self.port}" if self.port else host  # that of a socket's file, or behind a proxy, has none
+        text = f"{place} ({self.name})" if self.name else place
         object.__setattr__(self, "text", text)
 
     def __str__(self) -> str:

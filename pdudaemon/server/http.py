@@ -31,12 +31,12 @@ class HTTPExchange(Exchange):
     """A request as a route sees it.
 
     ``client`` is who asks, with the name in the token; a ``stranger`` has no good one where one is asked for, and asks
-    for what is open to him. ``words`` are those of its query (and form); ``json`` says whether the client would have
-    JSON. Whoever has claimed the answer gives it, in any thread: by `answer`, or by `begin_lines`, any number of
-    `line`, and `end_lines`.
+    for what is open to him; ``prefix`` is the path below which a proxy has us. ``words`` are those of its query (and
+    form); ``json`` says whether the client would have JSON. Whoever has claimed the answer gives it, in any thread: by
+    `answer`, or by `begin_lines`, any number of `line`, and `end_lines`.
     """
 
-    __slots__ = ("_sending", "client", "dispatcher", "head", "json", "orders", "path", "stranger", "words")
+    __slots__ = ("_sending", "client", "dispatcher", "head", "json", "orders", "path", "prefix", "stranger", "words")
 
     def __init__(self, connection: Connection, head: Head, orders: Orders) -> None:
         super().__init__(connection)
@@ -47,6 +47,7 @@ class HTTPExchange(Exchange):
         self.json = self.path.startswith("/api/") or "json" in head.headers.get("accept", "")
         self.client: Client = connection.client
         self.stranger = False
+        self.prefix = ""
         self.words: Mapping[str, str] = {}
         self._sending = threading.Lock()  # keeps the lines of a stream whole
 
@@ -62,6 +63,8 @@ class HTTPExchange(Exchange):
 
     def answer(self, answer: Answer) -> None:
         """Send the answer."""
+        if self.prefix:
+            self._add_prefix(answer.headers)
         alive = self.head.keeps_alive
         self.connection.finish(rendered(answer, self.head.method, alive), close=not alive)
 
@@ -92,6 +95,8 @@ class HTTPExchange(Exchange):
     def begin_lines(self, headers: Mapping[str, str], content_type: str) -> None:
         """Begin an answer of lines."""
         head = Answer(200, b"", dict(headers), content_type, stream=True)
+        if self.prefix:
+            self._add_prefix(head.headers)
         self.connection.write(rendered(head, self.head.method, self.head.keeps_alive))
 
     def line(self, content: Mapping[str, Any]) -> None:
@@ -99,6 +104,12 @@ class HTTPExchange(Exchange):
         data = json.dumps(content, separators=(",", ":")).encode() + b"\n"
         with self._sending:
             self.connection.write(chunk(data))
+
+    def _add_prefix(self, headers: dict[str, str]) -> None:
+        """Let paths that are told lead through the proxy."""
+        for name, before in (("Location", ""), ("Link", "<")):
+            if headers.get(name, "").startswith(f"{before}/"):
+                headers[name] = f"{before}{self.prefix}{headers[name].removeprefix(before)}"
 
     def end_lines(self) -> None:
         """End an answer of lines."""

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import socketserver
 import ssl
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
 from pdudaemon.config.model import ListenerOptions
 from pdudaemon.errors import ConfigError, Denied, Unavailable
-from pdudaemon.server import tls
-from pdudaemon.server.access import Access, Certified
+from pdudaemon.server import tls, unixsocket
+from pdudaemon.server.access import UNIX, Access, Certified
 from pdudaemon.server.client import Client
 from pdudaemon.server.refusals import Refusals
 
@@ -32,24 +34,53 @@ class Listener(socketserver.TCPServer):
         self.access = access
         self.refusals = refusals
         self.context = tls.context(options)
-        where = f"{options.hostname or '*'} port {options.port}"
+        where = options.socket or f"{options.hostname or '*'} port {options.port}"
         try:
-            found = socket.getaddrinfo(options.hostname or "0.0.0.0", options.port, type=socket.SOCK_STREAM)
-            family, *_, address = min(found)  # IPv4 first
-            self.address_family = family
-            # The handler class is never made: the selector's thread does its work.
-            super().__init__(cast(tuple[str, int], address), socketserver.BaseRequestHandler)
+            if options.socket:
+                self._bind_file(options.socket)
+            else:
+                found = socket.getaddrinfo(options.hostname or "0.0.0.0", options.port, type=socket.SOCK_STREAM)
+                family, *_, address = min(found)  # IPv4 first
+                self.address_family = family
+                # The handler class is never made: the selector's thread does its work.
+                super().__init__(cast(tuple[str, int], address), socketserver.BaseRequestHandler)
         except OSError as error:
             raise Unavailable(f"cannot listen on {where}: {error.strerror}") from None
         except ValueError as error:  # what cannot be a name at all, such as 127.0..1
             raise ConfigError(f"cannot listen on {where}: {error}") from None
         self.socket.setblocking(False)
         how = options.protocol if self.context is None else f"{options.protocol}, TLS"
-        log.info("listening on %s (%s)", Client(str(self.server_address[0]), self.server_address[1]), how)
+        place = options.socket or str(Client(str(self.server_address[0]), self.server_address[1]))
+        log.info("listening on %s (%s)", place, how)
+
+    def _bind_file(self, path: str) -> None:
+        """Listen on a UNIX socket. Raises: OSError."""
+        unixsocket.check(path)
+        self.address_family = socket.AF_UNIX
+        name = unixsocket.beside(path)
+        super().__init__(cast(tuple[str, int], name), socketserver.BaseRequestHandler, bind_and_activate=False)
+        try:
+            self.server_bind()
+            unixsocket.dress(name, self.options)
+            self.server_activate()
+            self._inode = os.lstat(name).st_ino
+            os.rename(name, path)
+        except OSError:
+            super().server_close()
+            with suppress(OSError):
+                os.unlink(name)
+            raise
+
+    def server_close(self) -> None:
+        super().server_close()
+        if self.options.socket:
+            unixsocket.remove(self.options.socket, self._inode)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection; one that is to speak TLS comes as what does so, in a socket's place."""
         sock, address = super().get_request()
+        if self.options.socket:
+            address = (UNIX, 0)
         if self.context is None:
             return sock, address
         client = Client(*address[:2])
@@ -61,6 +92,11 @@ class Listener(socketserver.TCPServer):
 
     def renew(self, options: ListenerOptions, access: Access, context: ssl.SSLContext | None) -> None:
         """Serve by other options from now on; connections that there are keep their certificate."""
+        if options.socket and vars(options) != vars(self.options):
+            try:
+                unixsocket.dress(options.socket, options)
+            except OSError as error:
+                log.error("%s: %s", options.socket, error.strerror)
         self.options, self.access, self.context = options, access, context
 
     def permit(self, client: Client, authorization: str | None, shown: Certified | None = None) -> Client:

@@ -13,12 +13,12 @@ from urllib.parse import parse_qsl
 
 from pdudaemon.errors import Denied, PDUDaemonError, RequestError
 from pdudaemon.power import Action
-from pdudaemon.server import browsers, commands, control, devices, events, metrics, openflight, requests, tls
+from pdudaemon.server import browsers, commands, control, devices, events, forwarded, metrics, openflight, requests, tls
 from pdudaemon.server.access import within
 from pdudaemon.server.health import Health
 from pdudaemon.server.http import HTTPExchange, problem
 from pdudaemon.server.messages import Answer, Misdirected
-from pdudaemon.settings import near
+from pdudaemon.settings import Proxies, near
 
 log = logging.getLogger("pdud.http")
 
@@ -102,6 +102,12 @@ def serve(exchange: HTTPExchange, body: bytes) -> None:
     head = exchange.head
     listener = exchange.connection.listener
     authorization = head.headers.get("authorization", "")
+    if proxies := exchange.dispatcher.config.daemon.trusted_proxies:
+        try:
+            _take_proxys_word(exchange, proxies)
+        except PDUDaemonError as error:
+            _refuse(exchange, error)
+            return
     try:
         exchange.client = listener.permit(exchange.client, authorization, tls.certified(exchange.connection.socket))
         exchange.rights = exchange.orders.rights(exchange.client)
@@ -151,6 +157,13 @@ def _run(exchange: HTTPExchange, route: Route, word: str, body: bytes) -> None:
         return
     if answer is not None and exchange.claim():
         exchange.answer(answer)
+
+
+def _take_proxys_word(exchange: HTTPExchange, proxies: Proxies) -> None:
+    """Let who asks be who a trusted proxy says. Raises: RequestError."""
+    peer, headers = exchange.client, exchange.head.headers
+    exchange.prefix = forwarded.prefix_of(peer, headers, proxies)
+    exchange.client = forwarded.client_of(peer, headers, proxies)
 
 
 def _is_open(exchange: HTTPExchange, error: Denied) -> bool:

@@ -21,6 +21,7 @@ import time
 from pdudaemon.engine.queries import Answer
 from pdudaemon.errors import Denied, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Reading, Request
+from pdudaemon.server.access import UNIX
 from pdudaemon.server.connection import Connection, Exchange
 from pdudaemon.server.orders import ACTIONS, Orders, order
 from pdudaemon.server.tls import TLSSocket, certified
@@ -101,7 +102,7 @@ class TextSpeech:
         """Have a token count for the texts that follow; it is answered only if it is not good."""
         connection = self._connection
         try:
-            if not isinstance(connection.socket, TLSSocket):
+            if connection.client.address != UNIX and not isinstance(connection.socket, TLSSocket):
                 raise Denied(403, "a token is taken over TLS only")
             self._token = f"Bearer {token}"
             connection.listener.permit(connection.client, self._token)
