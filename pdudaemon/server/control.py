@@ -24,9 +24,9 @@ def control(exchange: HTTPExchange, action: str) -> None:
     def told(request: Request, trouble: PDUDaemonError | None) -> None:
         headers = {"X-Request-Id": str(request.id), "Location": f"/api/v1/requests/{request.id}"}
         if trouble is not None:
-            exchange.refuse(trouble, headers, {"request": request.id, **_feeds(request)})
+            exchange.refuse(trouble, headers, {"request": request.id, **feeds(request)})
         elif exchange.json:
-            exchange.answer(Answer(200, {**record(exchange, request.id, request.outcome), **_feeds(request)}, headers))
+            exchange.answer(Answer(200, {**record(exchange, request.id, request.outcome), **feeds(request)}, headers))
         else:
             exchange.answer(plain(200, "OK - accepted request", headers))
 
@@ -41,16 +41,16 @@ def record(exchange: HTTPExchange, number: int, outcome: Outcome | None) -> dict
         return {"id": number, "state": outcome or "accepted"}
 
 
-def _feeds(request: Request) -> dict[str, Any]:
+def feeds(request: Request) -> dict[str, Any]:
     """Return what became of each feed so far, if there are several."""
     if len(request.target.outlets) == 1:
         return {}
-    feeds = []
+    told = []
     for outlet in request.target.outlets:
         error = request.results.get(outlet)
         done = error is None and outlet in request.results and outlet not in request.remaining
-        feeds.append({**outlet._asdict(), "done": done, "reason": error and error.told})
-    return {"feeds": feeds}
+        told.append({**outlet._asdict(), "done": done, "reason": error and error.told})
+    return {"feeds": told}
 
 
 def status(exchange: HTTPExchange, _: str) -> None:
@@ -65,9 +65,9 @@ def status(exchange: HTTPExchange, _: str) -> None:
         elif not answer.feeds:
             exchange.answer(Answer(200, _described(asked.target.outlets[0], answer)))
         else:
-            feeds = [_described(*feed) for feed in answer.feeds]
+            each = [_described(*feed) for feed in answer.feeds]
             found = {"state": answer.state.value, "source": answer.source, "time": answer.time}
-            exchange.answer(Answer(200, {**found, "mixed": bool(answer.mixed), "feeds": feeds}))
+            exchange.answer(Answer(200, {**found, "mixed": bool(answer.mixed), "feeds": each}))
 
     exchange.orders.look(asked, exchange, told)
 

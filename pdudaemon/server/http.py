@@ -32,11 +32,13 @@ class HTTPExchange(Exchange):
 
     ``client`` is who asks, with the name in the token; a ``stranger`` has no good one where one is asked for, and asks
     for what is open to him; ``prefix`` is the path below which a proxy has us. ``words`` are those of its query (and
-    form); ``json`` says whether the client would have JSON. Whoever has claimed the answer gives it, in any thread: by
-    `answer`, or by `begin_lines`, any number of `line`, and `end_lines`.
+    form), ``body`` what else there is; ``json`` says whether the client would have JSON. Whoever has claimed the answer
+    gives it, in any thread: by `answer`, or by `begin_lines`, any number of `line`, and `end_lines`.
     """
 
-    __slots__ = ("_sending", "client", "dispatcher", "head", "json", "orders", "path", "prefix", "stranger", "words")
+    __slots__ = (
+        "_sending", "body", "client", "dispatcher", "head", "json", "orders", "path", "prefix", "stranger", "words",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, head: Head, orders: Orders) -> None:
         super().__init__(connection)
@@ -49,6 +51,7 @@ class HTTPExchange(Exchange):
         self.stranger = False
         self.prefix = ""
         self.words: Mapping[str, str] = {}
+        self.body = b""
         self._sending = threading.Lock()  # keeps the lines of a stream whole
 
     @property
@@ -165,6 +168,7 @@ def problem(error: PDUDaemonError, as_json: bool, headers: Mapping[str, str], mo
         headers["Retry-After"] = str(error.retry_after)
     elif isinstance(error, Misdirected):
         headers.update(error.headers)
+        more = more if error.field is None else {"field": error.field, **more}
     if not as_json:
         return plain(error.http_status, error.told, headers)
     document = {

@@ -31,14 +31,20 @@ _ORIGIN = re.compile(r"https?://[^/?]*/?", re.IGNORECASE)
 
 
 class Misdirected(RequestError):
-    """Not a request of this API: no such path, method or parameter, or not HTTP as it should be."""
+    """Not a request of this API: no such path, method or parameter, or not HTTP as it should be.
+
+    ``field`` is what of a JSON body is at fault, if anything is.
+    """
 
     kind = "misdirected"
 
-    def __init__(self, http_status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, http_status: int, text: str, headers: Mapping[str, str] | None = None, field: str | None = None
+    ) -> None:
         super().__init__(text)
         self.http_status = http_status
         self.headers = headers or {}
+        self.field = field
 
 
 class Unreadable(Misdirected):

@@ -17,22 +17,19 @@ from __future__ import annotations
 
 import functools
 import html
-import itertools
 import json
 import logging
-import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from pdudaemon.config.model import LONGEST_WAIT, Config
 from pdudaemon.engine.queries import Look
-from pdudaemon.errors import Denied, Locked, NotDone, PDUDaemonError, RequestError, both
-from pdudaemon.power import Action, Command, Outcome, Outlet, Reading, Request, State, Submission, Target
+from pdudaemon.errors import Denied, NotDone, PDUDaemonError, RequestError
+from pdudaemon.power import Action, Reading, Request, State, Target
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer
 from pdudaemon.server.naming import read_first
-from pdudaemon.server.orders import REBOOT_DELAY, check_may, duration, key
+from pdudaemon.server.orders import REBOOT_DELAY, duration, key
+from pdudaemon.server.switching import Entry, Telling, carry_out
 
 log = logging.getLogger("pdud.openflight")
 
@@ -40,18 +37,10 @@ PATHS = ("/", "/nodes", "/groups")
 PATIENCE = 55.0
 """Longest wait in seconds that is not asked for: OpenFlight's client gives up after 60."""
 
-MOST_GUESSES = 10
-"""Most nodes in a request for its wrong names to be compared with the right ones, which takes milliseconds for each."""
-
 LINES = "application/x-ndjson"
 _SAFE = {"X-Content-Type-Options": "nosniff"}
 _HTML = "text/html;charset=utf-8"
 _NAMES = {Action.ON: "power_on", Action.OFF: "power_off", Action.REBOOT: "restart", Action.STATUS: "status"}
-
-_BY_OUTLET = (Outcome.FAILED, Outcome.GIVEN_UP, Outcome.SUPERSEDED)
-"""How requests end whose every outlet has a result of its own."""
-
-Entry = dict[str, Any]
 
 
 def not_found(exchange: HTTPExchange, _: str) -> Answer:
@@ -113,7 +102,8 @@ def command(action: Action) -> Callable[[HTTPExchange, str], Answer | None]:
             if action is Action.STATUS:
                 _look(telling, resolved, wait)
             else:
-                _carry_out(telling, resolved, wait, idempotency_key)
+                delay = REBOOT_DELAY if action is Action.REBOOT else 0.0
+                carry_out(telling, resolved, delay, wait, wait, idempotency_key)
             return None
 
         later = functools.partial(exchange.connection.connections.later, functools.partial(exchange.give, go_on))
@@ -124,144 +114,35 @@ def command(action: Action) -> Callable[[HTTPExchange, str], Answer | None]:
     return serve
 
 
-class _Telling:
-    """What is told of the nodes of one command: a line for each as soon as it is known, or all of them at the end.
-
-    `entry` may be called by any thread.
-    """
+class _Telling(Telling):
+    """A line for each node as soon as it is known, or all of them at the end."""
 
     def __init__(self, exchange: HTTPExchange, action: Action, names: Sequence[str], meta: Entry) -> None:
-        self.exchange = exchange
-        self.config = exchange.config
-        self.action = action
-        self.names = names
+        super().__init__(exchange, action, names)
         self.meta = meta
         self._headers = dict(_SAFE)
-        self._entries: dict[str, Entry] = {}
-        self._begun = False
-        self._ended = False
-        self._lock = threading.Lock()
+        self._lines = exchange.accepts_lines(LINES)
 
-    def targets(self) -> dict[str, Target]:
-        """Return the targets of the names that have one; of the others it is told why not."""
-        found = {}
-        for name in self.names:
-            try:
-                if len(self.names) > MOST_GUESSES and not self.config.knows(name):
-                    raise RequestError(f"there is no alias or node {name!r}")
-                target = self.config.node(name)
-                check_may(self.exchange, self.action, target)
-                if self.action is not Action.STATUS and target.locked:
-                    raise Locked(target.locked)
-                found[name] = target
-            except PDUDaemonError as error:
-                self.refuse(name, error)
-        return found
+    def _spelled(self, name: str, answer: Reading | PDUDaemonError | None, request: Request | None) -> Entry:
+        return _entry(self.config, self.action, name, answer, request)
 
-    def resolved(self, targets: Mapping[str, Target]) -> dict[str, Target]:
-        """Return targets by their ports, and not by names on the device; of others it is told why there is none."""
-        found = {}
-        for name, target in targets.items():
-            try:
-                found[name] = self.exchange.dispatcher.surveys.resolved(target, self.exchange.dispatcher.config)
-            except PDUDaemonError as error:
-                self.refuse(name, error)
-        return found
+    def _first(self) -> None:
+        if self.command is not None:
+            self._headers |= {"X-Command-Id": str(self.command), "Location": f"/api/v1/commands/{self.command}"}
+        if self._lines:
+            self.exchange.begin_lines(self._headers, LINES)
+            first = {} if self.command is None else {"command": self.command}
+            self.exchange.line({"meta": {**first, "count": len(self.names), "names": self.names, **self.meta}})
 
-    def refuse(self, name: str, error: PDUDaemonError) -> None:
-        """Tell why nothing is done with a node."""
-        if self.action is not Action.STATUS:
-            log.warning("%s %s from %s: %s", _NAMES[self.action], name, self.exchange.client, error)
-        self.entry(name, error)
+    def _next(self, entry: Entry) -> None:
+        if self._lines:
+            self.exchange.line(entry)
 
-    def begin(self, command: int | None = None) -> None:
-        """Everything that is wanted has been accepted, or refused: begin to tell. ``command`` is the id of it."""
-        with self._lock:
-            self._begun = True
-            if command is not None:
-                self._headers |= {"X-Command-Id": str(command), "Location": f"/api/v1/commands/{command}"}
-            if self._lines:
-                self.exchange.begin_lines(self._headers, LINES)
-                first = {} if command is None else {"command": command}
-                self.exchange.line({"meta": {**first, "count": len(self.names), "names": self.names, **self.meta}})
-                for entry in self._entries.values():
-                    self.exchange.line(entry)
-        self._end_if_whole()
-
-    def entry(self, name: str, answer: Reading | PDUDaemonError | None, request: Request | None = None) -> None:
-        """Tell what became of a node, once; None: done."""
-        entry = _entry(self.config, self.action, name, answer, request)
-        with self._lock:
-            if name in self._entries or self._ended:
-                return
-            self._entries[name] = entry
-            if self._begun and self._lines:
-                self.exchange.line(entry)
-        self._end_if_whole()
-
-    def left(self) -> list[str]:
-        """Return the names of the nodes of which nothing has been told."""
-        with self._lock:
-            return [name for name in self.names if name not in self._entries]
-
-    @property
-    def _lines(self) -> bool:
-        return self.exchange.accepts_lines(LINES)
-
-    def _end_if_whole(self) -> None:
-        with self._lock:
-            if self._ended or not self._begun or len(self._entries) < len(self.names):
-                return
-            self._ended = True
+    def _last(self, entries: list[Entry]) -> None:
         if self._lines:
             self.exchange.end_lines()
         else:
-            self.exchange.answer(_data((self._entries[name] for name in self.names), self.meta, self._headers))
-
-
-def _carry_out(telling: _Telling, targets: Mapping[str, Target], wait: float, idempotency_key: str) -> None:
-    """Have the nodes switched, and tell what becomes of each."""
-    exchange, action = telling.exchange, telling.action
-    dispatcher, client = exchange.dispatcher, exchange.client
-
-    def tell(names: Sequence[str], request: Request, trouble: PDUDaemonError | None) -> None:
-        for name in names:
-            telling.entry(name, _own(targets[name], request, trouble), request)
-
-    sharing = _sharing(targets)
-    wanted = [
-        Submission(
-            action,
-            Target.joined([targets[name] for name in names]),
-            REBOOT_DELAY if action is Action.REBOOT else 0.0,
-            str(client),
-            client.address,
-            functools.partial(tell, names) if wait else None,
-            tuple(names),
-        )
-        for names in sharing
-    ]
-    command = Command(action, str(client), time.time(), tuple(telling.names), idempotency_key)
-    accepted: dict[Request, list[str]] = {}
-    for names, request in zip(sharing, dispatcher.submit(wanted, command), strict=True):
-        if isinstance(request, Request):
-            accepted[request] = names
-        else:
-            for name in names:
-                telling.refuse(name, request)
-    telling.begin(command.id if accepted else None)
-    if not wait:
-        for request, names in accepted.items():
-            tell(names, request, None)
-        return
-
-    def late() -> None:
-        left = {*telling.left()}
-        for request, names in accepted.items():
-            if not left.isdisjoint(names):
-                tell(names, request, dispatcher.so_far(request, wait))
-
-    exchange.within(wait, late)
+            self.exchange.answer(_data(entries, self.meta, self._headers))
 
 
 def _look(telling: _Telling, targets: Mapping[str, Target], wait: float) -> None:
@@ -274,26 +155,6 @@ def _look(telling: _Telling, targets: Mapping[str, Target], wait: float) -> None
         telling.exchange.dispatcher.give_up(looks, wait)
 
     telling.exchange.within(wait, late)
-
-
-def _sharing(targets: Mapping[str, Target]) -> list[list[str]]:
-    """Return the names in order, those together that have outlets in common, if only by way of others."""
-    found: dict[Outlet, list[str]] = {}  # those that an outlet belongs to; a list is shared by all its outlets
-    for name, target in targets.items():
-        first, *others = {id(names): names for o in target.outlets if (names := found.get(o))}.values() or ([],)
-        for each in itertools.chain([name], *others):
-            first.append(each)
-            found.update(dict.fromkeys(targets[each].outlets, first))
-    return [*{id(names): names for names in found.values()}.values()]
-
-
-def _own(target: Target, request: Request, trouble: PDUDaemonError | None) -> PDUDaemonError | None:
-    """Return what became of a node by what became of the request that it may share with others; None: done."""
-    told = [request.results[outlet] for outlet in target.outlets if outlet in request.results]
-    if trouble is not None and request.outcome in _BY_OUTLET and len(told) == len(target.outlets):
-        own = [error for error in told if error is not None]
-        return functools.reduce(both, own) if own else None
-    return trouble
 
 
 def _entry(

@@ -13,7 +13,19 @@ from urllib.parse import parse_qsl
 
 from pdudaemon.errors import Denied, PDUDaemonError, RequestError
 from pdudaemon.power import Action
-from pdudaemon.server import browsers, commands, control, devices, events, forwarded, metrics, openflight, requests, tls
+from pdudaemon.server import (
+    browsers,
+    commands,
+    control,
+    devices,
+    events,
+    forwarded,
+    metrics,
+    newrequests,
+    openflight,
+    requests,
+    tls,
+)
 from pdudaemon.server.access import within
 from pdudaemon.server.health import Health
 from pdudaemon.server.http import HTTPExchange, problem
@@ -38,13 +50,14 @@ class Route:
 
     One that ``switches`` nothing must say so: pages of strangers may ask for it. One that is ``slow`` may take more
     than a millisecond, and is called by a thread of the pool instead of the selector's. ``takes``: the parameters that
-    there are, of which nobody shall be mistaken; None: it sees to them itself.
+    there are, of which nobody shall be mistaken; None: it sees to them itself. One that is ``json`` reads the body.
     """
 
     serve: Serve
     switches: bool = True
     slow: bool = False
     takes: tuple[str, ...] | None = None
+    json: bool = False
 
 
 def _reading(serve: Serve, *methods: str, slow: bool = False, takes: tuple[str, ...] | None = None) -> dict[str, Route]:
@@ -72,7 +85,13 @@ ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
         (r"/api/v1/nodes/([^/]+)", _reading(devices.one_node, slow=True, takes=("fresh",))),
         (r"/api/v1/(groups)", _reading(devices.groups, slow=True, takes=())),
         (r"/api/v1/(events)", _reading(events.stream, slow=True, takes=events.WORDS)),
-        (r"/api/v1/(requests)", _reading(requests.show, slow=True, takes=requests.WORDS)),
+        (
+            r"/api/v1/(requests)",
+            {
+                **_reading(requests.show, slow=True, takes=requests.WORDS),
+                "POST": Route(newrequests.create, takes=(), json=True),
+            },
+        ),
         (
             r"/api/v1/requests/([0-9]{1,18})",
             {
@@ -146,7 +165,8 @@ def _checked(exchange: HTTPExchange, route: Route, name: str | None, run: Callab
 
 def _run(exchange: HTTPExchange, route: Route, word: str, body: bytes) -> None:
     try:
-        exchange.words = _words(exchange, body, route.takes)
+        exchange.words = _words(exchange, b"" if route.json else body, route.takes)
+        exchange.body = body
         answer = route.serve(exchange, word)
     except PDUDaemonError as error:
         _refuse(exchange, error)
