@@ -20,10 +20,13 @@ from html.parser import HTMLParser
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import SecureWebDevice, login
-from pdudaemon.drivers.readings import OutletReading, by_bit, label
+from pdudaemon.drivers.readings import Identity, OutletReading, by_bit, label
+from pdudaemon.drivers.recognition import LOGIN, Recognised, place_of
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, Response
+from pdudaemon.transports.pages import Pages
 
 _INDEX = "/index.htm"
 _REDIRECTED = (301, 302, 303)
@@ -48,6 +51,16 @@ class DLIHttp(SecureWebDevice):
     ports = Numbered(8, at_most=True)
 
     username, password = login("admin", "1234", "the web pages")
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the form of its login, unless it is one that is better asked by `dli_rest`."""
+        first = pages.get("/")
+        if first is None or "login.tgi" not in first.text or not _CHALLENGE.search(first.text):
+            return None
+        if pages.wants_login("/restapi/"):
+            return None
+        return Recognised({"driver": "dli_http", **place_of(pages)}, Identity("Digital Loggers"), wants=LOGIN)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

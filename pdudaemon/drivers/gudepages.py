@@ -21,11 +21,14 @@ from typing import NamedTuple
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import WebDevice
-from pdudaemon.drivers.readings import OutletReading, stated
+from pdudaemon.drivers.readings import Identity, OutletReading, stated
+from pdudaemon.drivers.recognition import Recognised, place_of
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client
+from pdudaemon.transports.pages import Pages
 
 _PORT = re.compile(r"Power\s+Port\s+([0-9]{1,2})\s+(ON|OFF)\b", re.IGNORECASE)
 _META = re.compile(r"(?:.*?([0-9]{1,2}))?\s*,\s*([01])\s*")
@@ -46,6 +49,16 @@ class GudePages(WebDevice):
 
     username = Setting(text, "", "user name, if the device wants a login")
     password = Setting(text, "", "password of that user", secret=True)
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the page with the states, where anybody may see that."""
+        for name, row in cls.models.items():
+            answer = pages.get(row.states)
+            states = _Page(answer.text).states() if answer is not None and answer.status == 200 else {}
+            if states:
+                return Recognised({"driver": name, **place_of(pages)}, Identity("Gude"), stated(states))
+        return None
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

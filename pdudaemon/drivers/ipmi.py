@@ -20,16 +20,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pdudaemon.drivers.driver import Numbered, hook
 from pdudaemon.drivers.network import NetworkDevice
 from pdudaemon.drivers.readings import Identity, OutletReading
+from pdudaemon.drivers.recognition import LOGIN, Recognised, port_of
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Kind, Setting, choice, integer, text
 from pdudaemon.transports import rmcp
 from pdudaemon.transports.datagrams import Steps
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 from pdudaemon.transports.rmcp import Login, Session
 
 T = TypeVar("T")
@@ -70,6 +73,17 @@ class IPMI(NetworkDevice):
 
     _suite = 0
     _measures = True
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by its answer to the question whether it is there, which needs no login."""
+        if pages.port and pages.server:
+            return None
+        port = pages.port or cls.port.default
+        if not rmcp.present(pages.host, port, deadline):
+            return None
+        settings: dict[str, Any] = {"driver": "ipmi", **port_of(pages)}
+        return Recognised(settings if pages.port is None else {**settings, "ip": pages.host}, wants=LOGIN)
 
     @hook
     def restarts(self) -> bool:

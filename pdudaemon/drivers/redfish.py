@@ -21,15 +21,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pdudaemon.drivers.driver import Named, hook
 from pdudaemon.drivers.network import SecureWebDevice
 from pdudaemon.drivers.readings import Identity, OutletReading, label, quantity
+from pdudaemon.drivers.recognition import LOGIN, Recognised, place_of
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, choice, text
-from pdudaemon.transports.redfish import Resource, Service, linked, named, part
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
+from pdudaemon.transports.redfish import ROOT, Resource, Service, linked, named, part
 
 _STATES = {"On": State.ON, "Off": State.OFF, "Paused": State.ON}
 _MOVING = ("PoweringOn", "PoweringOff")
@@ -70,6 +73,16 @@ class RedfishDevice(SecureWebDevice):
             raise
 
 
+def service_of(pages: Pages) -> tuple[Resource, dict[str, Any]]:
+    """Return the first resource of the service at an address, empty if there is none, and the settings to reach it."""
+    if root := pages.json(ROOT, port=443, secure=True):
+        return root, place_of(pages)
+    return pages.json(ROOT), {**place_of(pages), "protocol": "http"}
+
+
+WANTS = f"{LOGIN}; with https, ca_file, fingerprint or insecure"
+
+
 class Redfish(RedfishDevice):
     """Systems, or chassis: what can be reset."""
 
@@ -84,6 +97,15 @@ class Redfish(RedfishDevice):
     )
 
     restart = Setting(choice("cycle", "reset", "off-on"), "cycle", "what a reboot is: the BMC's own, or off and on")
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the first resource, which is there for anybody."""
+        root, settings = service_of(pages)
+        if "RedfishVersion" not in root or not linked(root.get("Systems")):
+            return None
+        identity = Identity(label(root.get("Vendor")) or "", label(root.get("Product")) or "")
+        return Recognised({"driver": "redfish", **settings}, identity, wants=WANTS)
 
     @hook
     def restarts(self) -> bool:

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from pdudaemon.drivers.driver import Named
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label
-from pdudaemon.drivers.redfish import RedfishDevice, reading
+from pdudaemon.drivers.recognition import Recognised
+from pdudaemon.drivers.redfish import WANTS, RedfishDevice, reading, service_of
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 from pdudaemon.transports.redfish import Resource, Service, linked, named, part
 
 _STATES = {"On": State.ON, "Off": State.OFF}
@@ -38,6 +41,15 @@ class RedfishPDU(RedfishDevice):
     pdu = Setting(text, "", "id of the PDU, where the service has several")
 
     _outlets: dict[str, str] | None = None
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the first resource, which is there for anybody."""
+        root, settings = service_of(pages)
+        if "RedfishVersion" not in root or not linked(root.get("PowerEquipment")):
+            return None
+        identity = Identity(label(root.get("Vendor")) or "", label(root.get("Product")) or "")
+        return Recognised({"driver": "redfish_pdu", **settings}, identity, wants=WANTS)
 
     def port_interaction(self, command: str, port_number: int | str) -> None:
         wanted = State(command)

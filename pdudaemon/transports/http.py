@@ -16,6 +16,7 @@ an error; so is a redirection, since whoever follows it may carry the login else
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import io
 import json as jsonlib
@@ -26,6 +27,7 @@ import urllib.parse
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
+from pathlib import Path
 from typing import Any, Self, cast
 
 from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
@@ -74,16 +76,22 @@ def tls(*, check: bool = True, ca_file: str = "", fingerprint: str = "") -> ssl.
     PDUs are old: key exchanges that Python leaves out but the system allows are taken, and, unchecked, whatever OpenSSL
     still has. Raises: PermanentError if ``ca_file`` cannot be used.
     """
-    context: ssl.SSLContext
     try:
-        if fingerprint:
-            context = PinnedContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.fingerprint = fingerprint
-            check = False
-        else:
-            context = ssl.create_default_context(cafile=ca_file or None)
+        return _shared_tls(check, ca_file, Path(ca_file).stat().st_mtime_ns if ca_file else 0, fingerprint)
     except OSError as error:
         raise PermanentError(f"the CA file {ca_file!r} cannot be used: {error.strerror or error}") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _shared_tls(check: bool, ca_file: str, stamp: int, fingerprint: str) -> ssl.SSLContext:
+    """Return what `tls` does, one for all: it takes a megabyte, and the time to read all that the system trusts."""
+    context: ssl.SSLContext
+    if fingerprint:
+        context = PinnedContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.fingerprint = fingerprint
+        check = False
+    else:
+        context = ssl.create_default_context(cafile=ca_file or None)
     context.set_ciphers("DEFAULT" if check else "DEFAULT:@SECLEVEL=0")
     # Debian's Python leaves this to OpenSSL, which still takes TLS 1.0.
     context.minimum_version = ssl.TLSVersion.TLSv1_2 if check else ssl.TLSVersion.MINIMUM_SUPPORTED

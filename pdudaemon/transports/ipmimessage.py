@@ -19,6 +19,7 @@ from typing import NamedTuple
 from pdudaemon.errors import PermanentError
 
 HEADER = bytes.fromhex("0600ff07")  # RMCP 1.0, no acknowledgement, class IPMI
+PING = bytes.fromhex("0600ff06000011be80000000")  # of ASF: whether somebody is there, and what it knows
 BMC, CONSOLE = 0x20, 0x81
 
 COMMAND, OPEN_REQUEST, OPEN_RESPONSE, RAKP1, RAKP2, RAKP3, RAKP4 = 0x00, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15
@@ -79,6 +80,13 @@ def from_outside(packet: bytes) -> bytes:
     if len(packet) < 14 or packet[:5] != HEADER + b"\0":
         return b""
     return packet[14 : 14 + packet[13]]
+
+
+def knows_ipmi(pong: bytes) -> bool | None:
+    """Whether the answer to `PING` tells of IPMI; None if it is no such answer."""
+    if len(pong) < 22 or pong[:4] != PING[:4] or pong[8] != 0x40:
+        return None
+    return bool(pong[20] & 0x80)
 
 
 def setup(kind: int, payload: bytes) -> bytes:

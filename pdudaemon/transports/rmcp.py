@@ -105,6 +105,18 @@ def talk(host: str, port: int, deadline: Deadline, login: Login, act: Callable[[
         return carried_on(session.used(act), line, session.peer, deadline)
 
 
+def present(host: str, port: int, deadline: Deadline) -> bool:
+    """Whether a BMC that knows IPMI is at an address. Raises: DeviceTimeout, TransientError if nothing is there."""
+    peer = in_words(host, port)
+
+    def asked() -> Steps[bool]:
+        found: bool = yield Question(lambda: wire.PING, wire.knows_ipmi, "the question whether it is there", deadline)
+        return found
+
+    with connected(host, port, peer) as line:
+        return carried_on(asked(), line, peer, deadline)
+
+
 class Session:
     """A session. ``suite`` is the one that was agreed on."""
 

@@ -80,6 +80,8 @@ class BMC:
             return []
         if self.mood is Mood.GARBLED:
             return [b"\x06\x00\xff\x07\x06\xc0nonsense" + packet[:20]]
+        if packet[:4] == b"\x06\x00\xff\x06" and packet[8] == 0x80:
+            return [bytes.fromhex("0600ff06 000011be 40000010 000011be 00000000 81000000 00000000")]
         if packet[:4] != b"\x06\x00\xff\x07":
             return []
         if packet[4] == 0:

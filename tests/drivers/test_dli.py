@@ -16,7 +16,7 @@ from pdudaemon.power import State
 from tests.devices.base.device import Mood
 from tests.devices.dlihttp import CHALLENGE, PASSWORD, PowerSwitch
 from tests.devices.dlirest import ProSwitch
-from tests.support.action import begun
+from tests.support.action import begun, recognised
 
 
 def rest(device: ProSwitch, seconds: float = 30, **settings: Any) -> DLIRest:
@@ -95,3 +95,12 @@ def test_a_locked_outlet() -> None:
 def test_a_page_of_something_else() -> None:
     with PowerSwitch(page="none") as device, pytest.raises(TransientError, match=r"at GET /status: .*does not tell"):
         pages(device).port_status(4)
+
+
+def test_pages_recognised_by_the_form_of_their_login() -> None:
+    with PowerSwitch() as device:
+        found = recognised(DLIHttp, device.port)
+        assert found is not None and found.settings == {"driver": "dli_http", "ip": f"127.0.0.1:{device.port}"}
+        assert b"login.tgi" not in device.received
+    with ProSwitch() as better:
+        assert recognised(DLIHttp, better.port) is None and recognised(DLIRest, better.port) is not None

@@ -14,7 +14,7 @@ from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.gudejson import ExpertPowerControl
 from tests.devices.gudepages import NAMES, Pages
-from tests.support.action import begun
+from tests.support.action import begun, recognised
 
 
 def by_json(device: ExpertPowerControl, seconds: float = 30) -> GudeJSON:
@@ -92,3 +92,14 @@ def test_the_wrong_model(model: str, asked: Any) -> None:
         device.model, settings = model, {"driver": asked, "ip": f"127.0.0.1:{device.port}"}
         with pytest.raises(PermanentError, match=r"answered 404 Not Found$"):
             begun(GudePages("gude", settings)).port_on(1)
+
+
+@pytest.mark.parametrize("model", NAMES)
+def test_pages_recognised_without_a_login(model: str) -> None:
+    with Pages(model) as device:
+        device.outlets["2"] = "on"
+        found = recognised(GudePages, device.port)
+        assert found is not None and found.settings == {"driver": model, "ip": f"127.0.0.1:{device.port}"}
+        assert [each.state for each in found.outlets] == [State(each) for each in device.outlets.values()]
+    with ExpertPowerControl() as other:
+        assert recognised(GudePages, other.port) is None

@@ -16,9 +16,10 @@ from pdudaemon.drivers.ipmi import IPMI
 from pdudaemon.drivers.readings import Identity, OutletReading
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
+from tests.devices.base.device import Mood
 from tests.devices.ipmi import PASSWORD, USER, LanBMC
 from tests.peers.ipmi import CIPHER, ipmi_sim, overheard
-from tests.support.action import begun
+from tests.support.action import begun, recognised
 
 
 def driver(port: int, seconds: float = 30, **settings: Any) -> IPMI:
@@ -189,3 +190,14 @@ def test_a_password_is_never_shown(tmp_path: Path) -> None:
     found = reader.load(str(conf))
     assert found.faults and "abcdef0" not in str(found.faults) and "hunter22" not in str(found.faults)
     assert strategies.find("ipmi") is IPMI
+
+
+def test_recognised_without_a_login(tmp_path: Path) -> None:
+    with LanBMC() as bmc:
+        found = recognised(IPMI, bmc.port)
+        assert found is not None and found.settings == {"driver": "ipmi", "ip": "127.0.0.1", "port": bmc.port}
+        assert not bmc.sessions
+    with LanBMC(Mood.GONE) as gone:
+        assert recognised(IPMI, gone.port) is None
+    with ipmi_sim(tmp_path / "bmc", "admin", "secret-pass") as real:
+        assert recognised(IPMI, real.port) is not None

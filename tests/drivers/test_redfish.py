@@ -10,15 +10,17 @@ import pytest
 
 from pdudaemon.drivers import hooks
 from pdudaemon.drivers import redfish as module
-from pdudaemon.drivers.readings import OutletReading
+from pdudaemon.drivers.readings import Identity, OutletReading
 from pdudaemon.drivers.redfish import Redfish
+from pdudaemon.drivers.redfishpdu import RedfishPDU
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports import redfish as transport
 from tests.devices.base.device import Mood
 from tests.devices.base.web import Answer, Request
 from tests.devices.redfish import BMC, PASSWORD, SESSIONS, USER
-from tests.support.action import begun
+from tests.devices.redfishpdu import RackPDU
+from tests.support.action import begun, recognised
 
 
 @pytest.fixture(autouse=True)
@@ -228,3 +230,15 @@ def test_settings_of_trust() -> None:
         "insecure": "contradicts ca_file: one of them says what is trusted"
     }
     assert "PASSWORD" not in json.dumps(hooks.faults(Redfish, {**base, "restart": "x"}))
+
+
+def test_recognised_without_a_login() -> None:
+    with BMC() as bmc:
+        found = recognised(Redfish, bmc.port)
+        assert found is not None and found.identity == Identity("Contoso", "BMC") and not bmc.open
+        assert found.settings == {"driver": "redfish", "protocol": "http", "ip": f"127.0.0.1:{bmc.port}"}
+        assert recognised(RedfishPDU, bmc.port) is None
+    with RackPDU() as pdu:
+        assert recognised(Redfish, pdu.port) is None and not pdu.open
+        found = recognised(RedfishPDU, pdu.port)
+        assert found is not None and found.settings["driver"] == "redfish_pdu" and found.wants

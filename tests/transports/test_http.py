@@ -173,6 +173,16 @@ def test_tls_of_old_devices(tmp_path: Path) -> None:
                     trusting.request("GET", "/")
 
 
+def test_a_ca_file_is_read_again_when_it_has_changed(server: Lighttpd, tmp_path: Path) -> None:
+    key, ca = tmp_path / "key.pem", tmp_path / "ca.pem"
+    self_signed(key, ca)
+    with pytest.raises(PermanentError, match="is not trusted"):
+        client(server.tls_port, secure=tls(ca_file=str(ca))).request("GET", "/open.py")
+    assert tls(ca_file=str(ca)) is tls(ca_file=str(ca))
+    ca.write_text(Path(server.certificate).read_text())
+    assert client(server.tls_port, secure=tls(ca_file=str(ca))).request("GET", "/open.py").status == 200
+
+
 def test_ca_file_that_is_not_there() -> None:
     with pytest.raises(PermanentError, match=r"^the CA file '/no/such.pem' cannot be used: No such file or directory$"):
         tls(ca_file="/no/such.pem")
