@@ -8,7 +8,6 @@ entry is preferred to a built-in driver. Whatever such a package does is a fault
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import importlib.metadata
@@ -75,12 +74,16 @@ def _entries() -> list[importlib.metadata.EntryPoint]:
     """Return all installed entries; where a package has a file of them that cannot be read, those of the others."""
     try:
         return [*importlib.metadata.entry_points(group=_GROUP)]
-    except Exception as error:  # from the inside of the library: it is not made for such files
-        log.warning("the entry points of some package cannot be read: %s", described(error))
-    found: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    except Exception:  # from the inside of the library, which is not made for such files: below it is said whose it is
+        found: dict[str, list[importlib.metadata.EntryPoint]] = {}
     for package in importlib.metadata.distributions():
-        with contextlib.suppress(Exception):
-            found.setdefault(package.name, [*package.entry_points.select(group=_GROUP)])
+        name = "a package without a name"
+        try:
+            name = package.name or name
+            found.setdefault(name, [*package.entry_points.select(group=_GROUP)])
+        except Exception as error:
+            where = getattr(package, "_path", "")  # not all kinds of packages have one
+            log.warning("the entry points of %s cannot be read: %s%s", name, described(error), where and f" ({where})")
     return [entry for entries in found.values() for entry in entries]
 
 

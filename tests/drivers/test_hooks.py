@@ -405,7 +405,11 @@ def test_a_package_with_broken_entry_points_hurts_nobody(daemon: Callable[..., D
     (started.plugins / "broken-1.0.dist-info" / "entry_points.txt").write_text("[pdudaemon.driver]\nnonsense\n")
     started.start()
     assert started.power("on", "pdu", 1).status == 200
-    assert "the entry points of some package cannot be read: " in started.run("--check").stderr
+    told = started.run("--check").stderr
+    assert "the entry points of broken cannot be read: " in told and "broken-1.0.dist-info" in told
+    (started.plugins / "broken-1.0.dist-info" / "METADATA").write_text("Version: 1.0\n")
+    told = started.run("--check").stderr
+    assert "the entry points of a package without a name cannot be read: " in told and "broken-1.0.dist-info" in told
 
 
 @pytest.mark.parametrize("said", [*(f"raise {each}" for each in RAISED), "return 5", "return [5]", "yield 5"])
