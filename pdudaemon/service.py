@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import logging
 import os
 import select
@@ -33,6 +34,7 @@ from pdudaemon.server.refusals import Refusals
 
 log = logging.getLogger("pdud")
 
+GARBAGE = 10_000  # new objects after which garbage is looked for, not among what the configuration amounts to
 STOP_BOUND = 10.0
 LAST_WORDS = 1.0  # seconds for answers that are on their way to clients when the daemon leaves
 PULSE = 10.0  # seconds within which a daemon that is well answers the watchdog's question
@@ -123,6 +125,8 @@ class Service:
             self._connections.add(listener)
         log.info("pdudaemon %s has started: %d PDUs, store %s", __version__, len(self._conf.pdus), self._store.path)
         self._notifier.ready(self._dispatcher.summary())
+        gc.set_threshold(GARBAGE)
+        gc.freeze()
         while True:
             number = signals.within(self._notifier.beat)
             if number is None:
@@ -176,6 +180,9 @@ class Service:
         for listener in new:
             self._connections.add(listener)
         log.info("the configuration has been taken over: %d PDUs", len(conf.pdus))
+        gc.unfreeze()
+        gc.collect()  # the configuration before
+        gc.freeze()
         told = f"reloaded with a new fault: {new_faults[0]}; " if new_faults else ""
         self._notifier.ready(told + self._dispatcher.summary())
 

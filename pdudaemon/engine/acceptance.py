@@ -3,13 +3,15 @@
 
 A request is refused if what its target names is not there or locked, or if a PDU has no room for it. One whose
 idempotency key is on record is not accepted once more: it is the request, or the command, that was. Those accepted are
-committed, as one transaction, and stand in their lanes before the lock is given back, so that no reload and no other
-request can come between.
+committed, as one transaction, and put into their lanes. Who accepts waits for others who do, and for a reload
+(``entering``), so that there is one order of all requests; the workers go on meanwhile, as the dispatcher's lock is not
+held while the store writes.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Sequence
 
@@ -34,7 +36,7 @@ Accepted = list[Request | PDUDaemonError]
 
 
 class Acceptance:
-    """``config`` is replaced by a reload, with the lock held."""
+    """``config`` is replaced by a reload, with ``entering`` held. Who holds that, or waits for it, must not lead."""
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class Acceptance:
         surveys: Surveys,
     ) -> None:
         self.config = config
+        self.entering = threading.Lock()  # taken before the dispatcher's
         self._clock = clock
         self._store = store
         self._lock = lock
@@ -63,22 +66,26 @@ class Acceptance:
         each the request, or why it was not accepted: RequestError (Locked, Busy), StoreError. What the names of a
         target mean is looked up anew if a reload has come since they were.
         """
-        while True:
+        with self.entering:
             config = self.config
             requests: Accepted = []
             for each in wanted:
                 requests.append(self._request(config, each))
-            with self._lock:
-                if config is self.config:  # else a reload came between: the names may mean something else by now
-                    accepted = self._accept(wanted, requests, command)
-                    break
+            try:
+                if command is not None and command.key and (found := self._store.find_key(command.key)) is not None:
+                    requests = self._once_more(wanted, requests, command, found)
+                else:
+                    self._enter(wanted, requests, command)
+            except StoreError as error:
+                requests = [error if isinstance(request, Request) else request for request in requests]
+        self._lock.lead()
         if config.daemon.fsync == "all":
-            self._sync(accepted)
+            self._sync(requests)
         if log.isEnabledFor(logging.DEBUG):
-            for request in accepted:
+            for request in requests:
                 if isinstance(request, Request):
                     log.debug("%s, delay %g s, accepted from %s", request, request.delay, request.client)
-        return accepted
+        return requests
 
     def _request(self, config: Config, wanted: Submission) -> Request | PDUDaemonError:
         """Return the request that is wanted, or why there can be none. Without the lock."""
@@ -125,23 +132,31 @@ class Acceptance:
                         accepted[place] = error
             log.error("%s", error)
 
-    # Called with the lock held.
+    # Called with `entering` held.
 
-    def _accept(self, wanted: Sequence[Submission], requests: Accepted, command: Command | None) -> Accepted:
-        """Commit those of some requests that can be accepted; return each, or why it is not."""
-        keys: dict[str, Request] = {}
+    def _enter(self, wanted: Sequence[Submission], requests: Accepted, command: Command | None) -> None:
+        """Commit those of some requests that can be accepted, and put them into their lanes; the others become errors.
+
+        The lock is not held while the store writes. What could change meanwhile is looked at again then; the rest, only
+        others who accept, or a reload, could change: they wait. Raises: StoreError; nothing has happened then.
+        """
+        before: set[int] = set()
+        for place, request in enumerate(requests):
+            if isinstance(request, Request) and request.key and (known := self._known(request)) is not None:
+                before.add(place)
+                requests[place] = known
         accepted: list[Request] = []
+        keys: dict[str, Request] = {}
         new: Counter[str] = Counter()
-        try:
-            if command is not None and command.key and (found := self._store.find_key(command.key)) is not None:
-                return self._once_more(wanted, requests, command, found)
+        with self._lock.bare:
             for place, request in enumerate(requests):
                 if not isinstance(request, Request):
                     continue
-                known = self._known(request, keys) if request.key else None
-                if known is not None:
-                    requests[place] = known
-                    self._wait_as_well(known, wanted[place])
+                if request.key and request.key in keys:
+                    before.add(place)
+                    requests[place] = _once(keys[request.key], request)
+                if place in before:
+                    self._wait_as_well(requests[place], wanted[place])
                     continue
                 try:
                     self._check_room(request, new)
@@ -149,14 +164,19 @@ class Acceptance:
                     requests[place] = error
                     continue
                 accepted.append(request)
-            if accepted:
-                self._lanes.enter(accepted, command)
-        except StoreError as error:
-            return [error if isinstance(request, Request) else request for request in requests]
-        return requests
+                if request.key:
+                    keys[request.key] = request
+            debts = self._lanes.take_over(accepted)
+        if accepted:
+            self._store.add_all(accepted, command)
+            with self._lock.bare:
+                self._lanes.enter(accepted, debts)
 
     def _check_room(self, request: Request, new: Counter[str]) -> None:
-        """Raises: Busy if a PDU has no room for a request behind the ``new`` ones, which it is counted among then."""
+        """Raises: Busy if a PDU has no room for a request behind the ``new`` ones, which it is counted among then.
+
+        The lock is held.
+        """
         daemon, address = self.config.daemon, request.address
         names = request.target.pdus
         for name in names:
@@ -173,20 +193,14 @@ class Acceptance:
                 raise Busy(f"{name}: its queue is full: {left} steps, and the device does not get on")
         new.update(names)
 
-    def _known(self, request: Request, keys: dict[str, Request]) -> Request | PDUDaemonError | None:
-        """Return the request that was accepted with the key of this one; None: none was. ``keys`` has this turn's."""
-        if request.key in keys:
-            before = keys[request.key]
-        elif (found := self._store.find_key(request.key)) is None:
-            keys[request.key] = request
+    def _known(self, request: Request) -> Request | PDUDaemonError | None:
+        """Return the request on record that was accepted with the key of this one; None: none was."""
+        found = self._store.find_key(request.key)
+        if found is None:
             return None
-        elif found[0] == "command":
+        if found[0] == "command":
             return KeyUsed(f"the idempotency key {request.key[:100]!r} is that of command {found[1]}")
-        else:
-            before = self._lanes.find(found[1]) or self._store.request(found[1])
-        if _same(before, request):
-            return before
-        return KeyUsed(f"the idempotency key {request.key[:100]!r} is that of another request, {before.id}")
+        return _once(self._before(found[1]), request)
 
     def _once_more(
         self, wanted: Sequence[Submission], requests: Accepted, command: Command, found: tuple[str, int]
@@ -203,18 +217,32 @@ class Acceptance:
         for place, each in enumerate(wanted):
             number = by_name.get(each.names[0]) if each.names else None
             if number is not None:
-                request = self._lanes.find(number) or self._store.request(number)
+                request = self._before(number)
                 requests[place] = request
-                self._wait_as_well(request, each)
+                with self._lock.bare:
+                    self._wait_as_well(request, each)
             elif isinstance(requests[place], Request):
                 requests[place] = RequestEnded(f"was refused when command {before.id} was accepted")
         return requests
 
+    def _before(self, number: int) -> Request:
+        """Return a request that was accepted before. Raises: NoSuchRequest, StoreError."""
+        request = self._lanes.find(number)
+        if request is None:
+            self._store.flush()  # so that one which has ended just now has ended on record
+            request = self._store.request(number)
+        return request
+
     def _wait_as_well(self, request: Request | PDUDaemonError, wanted: Submission) -> None:
+        """Have who asks told of what was accepted before. The lock is held."""
         if isinstance(request, Request) and wanted.waiter is not None:
             self._lock.join(request, wanted.waiter)
 
 
-def _same(one: Request, other: Request) -> bool:
-    """Whether two requests ask for the same."""
-    return (one.action, one.delay, {*one.target.outlets}) == (other.action, other.delay, {*other.target.outlets})
+def _once(before: Request, request: Request) -> Request | KeyUsed:
+    """Return the request that was accepted before with the key of this one, unless they do not ask for the same."""
+    one, other = ((each.action, each.delay, {*each.target.outlets}) for each in (before, request))
+    if one == other:
+        return before
+    number = f", {before.id}" if before.id else ""
+    return KeyUsed(f"the idempotency key {request.key[:100]!r} is that of another request{number}")

@@ -93,7 +93,7 @@ class Dispatcher:
         A PDU that has changed gets its new driver before its next action; one that is not configured any more ends what
         was accepted, and goes. A request for a port that there is not any more is ended.
         """
-        with self._lock:
+        with self._acceptance.entering, self._lock.bare:
             self._fleet.change(config.pdus)
             self.config = self._acceptance.config = self._queries.config = config
             self._lanes.daemon = config.daemon
@@ -105,6 +105,7 @@ class Dispatcher:
             self.inventory.change(config, self._fleet.state)
             self.surveys.change(config)
             self.events.reload()
+        self._lock.lead()
 
     def join(self, request: Request, waiter: Waiter) -> None:
         """Have a waiter told of a request that was accepted before, at once if that is settled."""
@@ -160,8 +161,9 @@ class Dispatcher:
         the names of the threads that are still running, and what has yet to be switched on.
         """
         until = time.monotonic() + bound
-        with self._lock:
+        with self._acceptance.entering, self._lock.bare:
             self._fleet.closing = True
+        with self._lock:
             self._queries.refuse(Busy("the daemon is stopping"))
             self.surveys.refuse(Busy("the daemon is stopping"))
             while self._lanes.leave_off(until) or self.surveys.others(self._acting):

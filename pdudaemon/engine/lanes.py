@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from pdudaemon.config.model import DaemonOptions
@@ -29,7 +29,7 @@ from pdudaemon.engine.store import Store
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.engine.waiting import Waiting
 from pdudaemon.errors import Conflict, DeviceError, PDUDaemonError, RequestEnded, StoreError, TransientError, both
-from pdudaemon.power import Action, Command, Outcome, Outlet, Phase, Request, Stage, State, Step
+from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, Stage, State, Step
 
 log = logging.getLogger("pdud.requests")
 
@@ -63,23 +63,31 @@ class Lanes:
         self._events = events
         self._lanes: dict[Outlet, deque[Request]] = {}
 
-    def enter(self, requests: Sequence[Request], command: Command | None = None) -> None:
-        """Commit new requests, with the command that they make up, and put them behind all others.
+    def take_over(self, requests: Sequence[Request]) -> Mapping[Outlet, tuple[Step, Request]]:
+        """Have new requests, which are not on record yet, take over debts that others keep up; return what for `enter`.
 
-        Raises: StoreError; nothing has happened then.
+        For each such outlet: the on that fails, and the request that takes its place.
         """
-        superseded: dict[Outlet, tuple[Step, Request]] = {}
+        found: dict[Outlet, tuple[Step, Request]] = {}
         for request in requests:
             for outlet in request.remaining:
-                if outlet in self._lanes and outlet not in superseded and (step := self._backing_off(outlet)):
-                    superseded[outlet] = step, request
+                if outlet in self._lanes and outlet not in found and (step := self._backing_off(outlet)):
+                    found[outlet] = step, request
                     take_over(request, outlet)
-        self._store.add_all(requests, command)
+        return found
+
+    def enter(self, requests: Sequence[Request], debts: Mapping[Outlet, tuple[Step, Request]]) -> None:
+        """Put new requests, which are on record by now, behind all others; ``debts`` is what they took over."""
+        for step, request in debts.values():
+            if not step.backing_off:  # it has been tried again meanwhile, or the debt is no more
+                request.debts.discard(step.outlet)
+                self._store.note(request)
         for request in requests:
             self._events.accepted(request)
             self.append(request)
-        for step, request in superseded.values():
-            self._supersede(step, request)
+        for step, request in debts.values():
+            if step.backing_off:
+                self._supersede(step, request)
 
     def append(self, request: Request) -> None:
         """Put a request that is on record behind all others."""

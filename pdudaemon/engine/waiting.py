@@ -27,10 +27,13 @@ ROUNDS = 4  # after which whoever leads leaves it to another, if one comes
 
 
 class Waiting:
-    """A lock, as `threading.Condition` takes one. ``unwritten`` is called, without it, when the store took nothing."""
+    """A lock, as `threading.Condition` takes one. ``unwritten`` is called, without it, when the store took nothing.
+
+    ``bare`` is the lock alone: who takes that must call `lead` afterwards, when he holds no other lock.
+    """
 
     def __init__(self, store: Store, unwritten: Callable[[StoreError], None]) -> None:
-        self._lock = threading.Lock()
+        self.bare = threading.Lock()
         self._store = store
         self._unwritten = unwritten
         self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -42,11 +45,16 @@ class Waiting:
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock, as `threading.Lock.acquire` does."""
-        return self._lock.acquire(blocking, timeout)
+        return self.bare.acquire(blocking, timeout)
 
     def release(self, *how: object) -> None:
         """Give the lock back, write what is to be written, and tell those who wait, unless another thread does."""
-        self._lock.release()
+        self.bare.release()
+        if self._calls or self._store.noted:
+            self.lead()
+
+    def lead(self) -> None:
+        """Write what is to be written, and tell those who wait, unless another thread does. The lock is not held."""
         rounds = 0
         while (self._calls or (self._store.noted and not self._refused)) and self._leads(rounds):
             rounds += 1
@@ -85,10 +93,10 @@ class Waiting:
 
     def locked(self) -> bool:
         """Whether anybody has the lock."""
-        return self._lock.locked()
+        return self.bare.locked()
 
     def __enter__(self) -> None:
-        self._lock.acquire()
+        self.bare.acquire()
 
     def _write(self) -> None:
         try:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -67,23 +68,30 @@ def test_what_a_reload_has_locked_or_taken_away_is_not_switched(
 
 
 @pytest.mark.parametrize("by", [by_port, by_node])
-def test_a_reload_in_the_very_moment(
+def test_a_reload_in_the_very_moment_waits_until_the_request_stands_in_its_lanes(
     rack: Rack, monkeypatch: pytest.MonkeyPatch, by: Callable[[Config], Target]
 ) -> None:
-    """After the names have been looked up anew, and before the request is accepted."""
+    """After the names have been looked up anew, and before the request is accepted: what there is then is ended."""
     rack.dispatcher.reload(with_node(rack, Outlet("a", "8")))
+    rack.hold("a", "8")
     target = by(rack.dispatcher.config)
+    rack.pdus["a"]["outlets"] = 4
+    reload = threading.Thread(target=rack.dispatcher.reload, args=(with_node(rack),))
     original = Config.restarts
 
     def reloading(config: Config, outlet: Outlet) -> bool:
         monkeypatch.setattr(Config, "restarts", original)
-        rack.dispatcher.reload(with_node(rack, Outlet("a", "8"), locked=True))
+        reload.start()
+        reload.join(0.2)
+        assert config is rack.dispatcher.config
         return original(config, outlet)
 
     monkeypatch.setattr(Config, "restarts", reloading)
-    with pytest.raises(Locked):
-        submitted(rack.dispatcher, Action.REBOOT, target)
-    assert not rack.dispatcher.records(10) and not rack.seen
+    request = submitted(rack.dispatcher, Action.REBOOT, target)
+    reload.join()
+    with pytest.raises(RequestError, match="this PDU has 1 to 4"):
+        awaited(rack.dispatcher, request, 30)
+    rack.let_go("a")
 
 
 def test_a_node_is_what_it_is_when_the_request_is_accepted(rack: Rack) -> None:
