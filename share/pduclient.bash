@@ -7,7 +7,7 @@ _pduclient() {
     local tls=" --ca-file --fingerprint --cert --cert-key"
     local pdu=" --http --daemon --hostname --port --alias --command --delay --wait --tls --token$tls"
     local server_options=" --json --url --token$tls --config"
-    local nodes=" --groups --exclude --verbose --fold --yes --no-wait --key$server_options"
+    local nodes=" --groups --exclude --verbose --fold --yes --no-wait --soft --no-hard --key$server_options"
 
     # The words as typed: in COMP_WORDS they are broken at each : and =.
     read -ra words <<< "$line"
@@ -23,7 +23,7 @@ _pduclient() {
             --url=* | --token=* | --ca-file=* | --ca=* | --fingerprint=* | --cert=* | --cert-key=* | --config=*)
                 server+=("${words[index]}")
                 ;;
-            --timeout | --key | --exclude | -x | --since | --until | --limit) ((++index)) ;;
+            --timeout | --key | --soft | --exclude | -x | --since | --until | --limit) ((++index)) ;;
             --groups | -g) groups=(--groups) ;;
             --http | -H | --tls | --daemon* | --hostname* | --port* | --alias* | --command* | --delay* | --wait*) verb=pdu ;;
             list | status | on | off | restart | cancel | pdus | outlets | show | history | watch)
@@ -50,7 +50,7 @@ _pduclient() {
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
-        --url:* | --token:* | --fingerprint:* | --key:* | --timeout:* | --until:* | --limit:* | --daemon:* | --hostname:* | --port:* | --alias:* | --delay:* | --wait:*) ;;
+        --url:* | --token:* | --fingerprint:* | --key:* | --soft:* | --timeout:* | --until:* | --limit:* | --daemon:* | --hostname:* | --port:* | --alias:* | --delay:* | --wait:*) ;;
         --command:*) choices="reboot on off status" ;;
         --since:*) choices="today yesterday 1h 2d" ;;
         *:*:-*) choices="--help --timeout$options" ;;

@@ -10,7 +10,7 @@ function __pduclient_verb --description 'Print which command is being typed, or 
             continue
         end
         switch $word
-            case --url --token --ca-file --fingerprint --cert --cert-key --config --timeout --key --exclude -x --since --until --limit
+            case --url --token --ca-file --fingerprint --cert --cert-key --config --timeout --key --soft --exclude -x --since --until --limit
                 set skip 1
             case --http -H --tls '--daemon*' '--hostname*' '--port*' '--alias*' '--command*' '--delay*' '--wait*'
                 echo ports
@@ -79,6 +79,8 @@ complete -c pduclient -n $nodes -s v -l verbose -d 'Tell more'
 complete -c pduclient -n $nodes -s f -l fold -d 'A line for each result'
 complete -c pduclient -n $nodes -s y -l yes -d 'Do not ask'
 complete -c pduclient -n $nodes -l no-wait -d 'Accepted is enough; print the ID of the command'
+complete -c pduclient -n $nodes -l soft -x -d 'Ask to shut down, and switch off after so long'
+complete -c pduclient -n $nodes -l no-hard -d 'Leave it at asking'
 complete -c pduclient -n $nodes -l key -x -d 'The key of an earlier run'
 complete -c pduclient -n '__pduclient_is pdus' -l names -d 'The names alone'
 complete -c pduclient -n '__pduclient_is outlets show' -l fresh -d 'Ask the device now'

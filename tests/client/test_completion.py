@@ -172,7 +172,7 @@ def test_zsh_completes_at_a_terminal() -> None:
             for typed, got in (
                 ("pduclient hi\t", ["history"]),
                 ("pduclient outlets --fr\t", ["outlets", "--fresh"]),
-                ("pduclient on --no\t", ["on", "--no-wait"]),
+                ("pduclient on --no-w\t", ["on", "--no-wait"]),
                 ("pduclient --daemon lab --command reb\t", ["--daemon", "lab", "--command", "reboot"]),
                 ("pduclient --ali\t", ["--alias"]),
                 ("pduclient history --since yes\t", ["history", "--since", "yesterday"]),
