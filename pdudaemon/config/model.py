@@ -164,6 +164,8 @@ class PDUConfig:
 class Config:
     """All of a configuration. ``faults`` and ``warnings`` are lines for people, of what did not prevent it.
 
+    ``device_names`` is what the devices of `named_pdus` call their outlets: the running daemon keeps it up.
+
     ``nodes`` holds the aliases as well. ``locked`` are single outlets, with the reason; a PDU can be locked as a whole
     besides.
     """
@@ -178,6 +180,7 @@ class Config:
     locked: Mapping[Outlet, str] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    device_names: dict[Outlet, str] = field(default_factory=dict, repr=False, compare=False)
     _found: dict[tuple[str, str | int], Target] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -266,10 +269,31 @@ class Config:
                 found[outlet] = (*found.get(outlet, ()), node.name)
         return found
 
+    @functools.cached_property
+    def named_pdus(self) -> frozenset[str]:
+        """The PDUs of which a node, a lock or a role spells an outlet by its name on the device."""
+        roles = (role.feeds | role.ports for role in self.roles.values())
+        every = itertools.chain(self.nodes_at, self.locked, *roles)
+        return frozenset(outlet.pdu for outlet in every if self.called(outlet))
+
+    @functools.cached_property
+    def named_locks(self) -> frozenset[str]:
+        """The PDUs of which an outlet is locked by its name on the device."""
+        return frozenset(outlet.pdu for outlet in self.locked if self.called(outlet))
+
+    def spellings(self, outlet: Outlet) -> tuple[Outlet, ...]:
+        """Return an outlet as it may be spelled here: by its port, and by its name on the device if that is known."""
+        name = self.device_names.get(outlet)
+        return (outlet,) if name is None else (outlet, Outlet(outlet.pdu, f"{BY_NAME}{name}"))
+
+    def nodes_of(self, outlet: Outlet) -> list[str]:
+        """Return the nodes and aliases that an outlet feeds, however they spell it."""
+        return [node for each in self.spellings(outlet) for node in self.nodes_at.get(each, ())]
+
     def lock_of(self, outlet: Outlet) -> str:
         """Return why an outlet may not be switched, empty if it may."""
         pdu = self.pdus.get(outlet.pdu)
-        why = self.locked.get(outlet)
+        why = next((self.locked[each] for each in self.spellings(outlet) if each in self.locked), None)
         lock = None if pdu is None else pdu.options.locked
         if why is None and isinstance(lock, Lock) and lock.ports is True:
             why = lock.reason

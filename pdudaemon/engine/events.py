@@ -200,7 +200,7 @@ def record(event: Event, config: Config, now: float) -> dict[str, Any]:
     if event.request is not None:
         nodes = [
             *event.names,
-            *(node for outlet in event.outlets for node in config.nodes_at.get(outlet, ())),
+            *(node for outlet in event.outlets for node in config.nodes_of(outlet)),
         ]
         told |= {
             "request": event.request,

@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from pdudaemon.config.model import Config, PDUConfig
+from pdudaemon.config.model import BY_NAME, Config, PDUConfig
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Events
-from pdudaemon.engine.outlets import NOTHING, Known, spellings
+from pdudaemon.engine.outlets import NOTHING, Known
 from pdudaemon.errors import Busy, DeviceError, PermanentError, RequestError
 from pdudaemon.power import Outlet, State, Target
 from pdudaemon.settings import near
@@ -126,8 +126,21 @@ class Inventory:
                 known.outlets |= commanded.get(name, {})
             for port in fed.get(name, ()):
                 known.outlets.setdefault(port, NOTHING)
-        self._configured = config.pdus
+            self._name(config, name, known)
+        self._configured, self._config = config.pdus, config
         self._events.figures.keep(config.pdus)
+
+    @staticmethod
+    def _name(config: Config, name: str, pdu: KnownPDU, former: Mapping[str, Known] | None = None) -> None:
+        """Have a configuration that spells outlets of a PDU by their names know what these are now."""
+        if name not in config.named_pdus:
+            return
+        for port, known in pdu.outlets.items():
+            if known.name is not None:  # at no moment is one that keeps its name without it: a lock may hang on that
+                config.device_names[Outlet(name, port)] = known.name
+        for port in former or ():
+            if pdu.outlets.get(port, NOTHING).name is None:
+                config.device_names.pop(Outlet(name, port), None)
 
     def pdu(self, name: str) -> KnownPDU | None:
         """Return what is known of a PDU; None if it is not configured."""
@@ -138,16 +151,21 @@ class Inventory:
         pdu = self._pdus.get(outlet.pdu)
         return NOTHING if pdu is None else pdu.outlets.get(outlet.port, NOTHING)
 
-    def resolved(self, target: Target, config: Config) -> Target:
+    def resolved(self, target: Target, config: Config, *, switching: bool = True) -> Target:
         """Return a target whose outlets that are spelled by their names on the device have their ports instead.
 
-        Raises: NamesUnknown if these have not been read yet, RequestError if there is no such name, or several.
+        ``switching``: it must be known as well what is locked by its name. Raises: NamesUnknown if names have not been
+        read yet, RequestError if there is no such name, or several.
         """
+        if not config.named_pdus and not any(outlet.port.startswith(BY_NAME) for outlet in target.outlets):
+            return target
+        if switching and not config.named_locks.isdisjoint(target.pdus):
+            for name in config.named_locks.intersection(target.pdus):
+                self._check_names(name)
         outlets = tuple(self._resolved(outlet, config) for outlet in target.outlets)
         locked = target.locked
-        if config.locked and not locked:  # perhaps one of them by its name
-            spelled = (each for outlet in outlets for each in spellings(outlet, self.outlet(outlet)))
-            locked = next(filter(None, map(config.lock_of, spelled)), "")
+        if not config.named_pdus.isdisjoint(target.pdus):  # by a name, perhaps, that another outlet had before
+            locked = next(filter(None, map(config.lock_of, outlets)), "")
         if outlets == target.outlets and locked == target.locked:
             return target
         return replace(target, outlets=tuple(dict.fromkeys(outlets)), locked=locked)
@@ -158,6 +176,16 @@ class Inventory:
         ports = pdu.called(name) if name and pdu is not None else []
         return Outlet(outlet.pdu, ports[0]) if len(ports) == 1 else outlet
 
+    def _check_names(self, name: str) -> KnownPDU:
+        """Return what is known of a PDU, with the names of its outlets. Raises: NamesUnknown."""
+        pdu = self._pdus.get(name)
+        if pdu is None or not self.knows_names(name):
+            why = f": {pdu.trouble}" if pdu is not None and pdu.trouble else ""
+            lately = "lately" if pdu is not None and pdu.read else "yet"
+            unknown = f"{name}: the names of its outlets have not been read {lately}{why}"
+            raise NamesUnknown(name, f"{unknown}; ask again in some seconds")
+        return pdu
+
     def knows_names(self, name: str) -> bool:
         """Whether it is known what a PDU calls its outlets, as of lately."""
         pdu = self._pdus.get(name)
@@ -167,12 +195,7 @@ class Inventory:
         name = config.called(outlet)
         if not name:
             return outlet
-        pdu = self._pdus.get(outlet.pdu)
-        if pdu is None or not self.knows_names(outlet.pdu):
-            why = f": {pdu.trouble}" if pdu is not None and pdu.trouble else ""
-            lately = "lately" if pdu is not None and pdu.read else "yet"
-            unknown = f"{outlet.pdu}: the names of its outlets have not been read {lately}{why}"
-            raise NamesUnknown(outlet.pdu, f"{unknown}; ask again in some seconds, or by the port itself")
+        pdu = self._check_names(outlet.pdu)
         ports = pdu.called(name)
         if len(ports) == 1:
             return Outlet(outlet.pdu, ports[0])
@@ -257,7 +280,9 @@ class Inventory:
             stays = before.read is None or before.source == "commanded"
             if stays and port not in known and len(known) < MOST_OUTLETS:
                 known[port] = Known(before.state, before.source, before.time)
-        pdu.outlets, pdu.inlets, pdu.read = known, tuple(inlets), when
+        former, pdu.outlets = pdu.outlets, known
+        self._name(self._config, name, pdu, former)
+        pdu.inlets, pdu.read = tuple(inlets), when
         pdu.watts = _drawn(inlets, outlets)
         pdu.identity = found.identity or pdu.identity
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pdudaemon.config.model import BY_NAME, Config
+from pdudaemon.config.model import Config
 from pdudaemon.power import Outlet, State
 
 
@@ -40,24 +40,14 @@ def age(time: float | None, now: float) -> float | None:
     return None if time is None else round(max(0.0, now - time), 3)
 
 
-def spellings(outlet: Outlet, known: Known) -> tuple[Outlet, ...]:
-    """Return an outlet as the configuration may spell it: by its port, and by its name on the device."""
-    return (outlet,) if known.name is None else (outlet, Outlet(outlet.pdu, f"{BY_NAME}{known.name}"))
-
-
-def nodes(outlet: Outlet, known: Known, config: Config) -> list[str]:
-    """Return the nodes that an outlet feeds."""
-    return [node for each in spellings(outlet, known) for node in config.nodes_at.get(each, ())]
-
-
 def record(outlet: Outlet, known: Known, config: Config, now: float) -> dict[str, Any]:
     """Return what is known of an outlet as it is told to clients; ``now`` in seconds since the epoch."""
-    lock = next(filter(None, map(config.lock_of, spellings(outlet, known))), "")
+    lock = config.lock_of(outlet)
     return {
         "pdu": outlet.pdu,
         "port": outlet.port,
         "name": known.name,
-        "nodes": nodes(outlet, known, config),
+        "nodes": config.nodes_of(outlet),
         "locked": bool(lock),
         "reason": lock or None,
         "state": known.state.value,

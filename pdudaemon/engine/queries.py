@@ -59,7 +59,7 @@ class Queries:
         for look in looks:
             try:
                 target = Target("", tuple(look.outlets))
-                look.outlets = self._surveys.resolved(target, self.config).outlets
+                look.outlets = self._surveys.resolved(target, self.config, switching=False).outlets
             except PDUDaemonError as error:
                 look.refuse(error)
         with self._lock:

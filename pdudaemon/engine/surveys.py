@@ -27,7 +27,7 @@ from pdudaemon.power import Target
 
 AT_ONCE = 32  # PDUs that are read at a time
 DEAD_AT_ONCE = 8  # besides, of those that did not answer the last time
-DEAD_PATIENCE = 10.0  # seconds for one that did not answer the last time
+DEAD_PATIENCE = 10.0  # seconds for one that did not answer the last time; twice as many after the next, and so on
 LONGEST_BACK_OFF = 300.0
 USUAL = 30.0  # seconds for which what was read is new enough where the configuration does not say
 SLICE = 50  # PDUs that are seen to in one go with the lock held
@@ -74,16 +74,23 @@ class Surveys:
     def unread(self, targets: Iterable[Target]) -> set[str]:
         """Return the PDUs whose names of outlets have to be read before targets can be resolved."""
         config = self._config
-        named = (outlet for target in targets for outlet in target.outlets if outlet.port.startswith(BY_NAME))
-        return {outlet.pdu for outlet in named if config.called(outlet) and not self._inventory.knows_names(outlet.pdu)}
+        if not config.named_pdus and not any(BY_NAME in outlet.port for target in targets for outlet in target.outlets):
+            return set()
+        return {
+            outlet.pdu
+            for target in targets
+            for outlet in target.outlets
+            if (outlet.pdu in config.named_locks or config.called(outlet))
+            and not self._inventory.knows_names(outlet.pdu)
+        }
 
-    def resolved(self, target: Target, config: Config) -> Target:
+    def resolved(self, target: Target, config: Config, *, switching: bool = True) -> Target:
         """Return a target whose outlets have their ports, and not their names on the device, which are read if need be.
 
         Raises: RequestError, for now or for good.
         """
         try:
-            return self._inventory.resolved(target, config)
+            return self._inventory.resolved(target, config, switching=switching)
         except NamesUnknown as unknown:
             self.look([unknown.pdu], always=True)
             raise
@@ -120,15 +127,16 @@ class Surveys:
 
     def change(self, config: Config) -> None:
         """Go on with another configuration, or begin with the first."""
-        self._config = config
-        for entry in self._polls.values():
+        before, self._config = self._config, config
+        former, self._polls = self._polls, {}
+        for name, pdu in config.pdus.items():
+            if pdu.options.poll and surveyable(pdu):
+                same = name in former and before.pdus[name].options.poll == pdu.options.poll
+                entry = former.pop(name) if same else self._timetable.at(time.monotonic(), partial(self._poll, name))
+                self._polls[name] = entry
+        for entry in former.values():
             entry.cancel()
-        self._polls = {
-            name: self._timetable.at(time.monotonic(), partial(self._poll, name))
-            for name, pdu in config.pdus.items()
-            if pdu.options.poll and surveyable(pdu)
-        }
-        for name in {outlet.pdu for outlet in config.nodes_at if outlet.port.startswith(BY_NAME)}:
+        for name in config.named_pdus:
             if (known := self._inventory.pdu(name)) is not None and known.read is None:
                 self._want(name)
 
@@ -227,10 +235,11 @@ class Surveys:
             del line[name]
             runner = self._fleet.runners.get(name)
             if runner is not None and not (runner.device.stuck or runner.waiting or name in self._pending):
-                self._put(name, DEAD_PATIENCE if dead else None)
+                self._put(name, dead)
 
-    def _put(self, name: str, patience: float | None = None) -> Survey:
+    def _put(self, name: str, dead: bool = False) -> Survey:
         former, known = self._pending.get(name), self._inventory.pdu(name)
+        patience = DEAD_PATIENCE * 2 ** min(known.failures - 1, 10) if dead and known is not None else None
         if former is not None:  # is not wanted, or under way
             self._places[former.dead] += 1
         identified = known is not None and known.identity is not None

@@ -21,7 +21,7 @@ from pdudaemon.config.nodes import Node
 from pdudaemon.drivers.readings import Identity
 from pdudaemon.engine import outlets
 from pdudaemon.engine.inventory import KnownPDU
-from pdudaemon.engine.outlets import age, spellings
+from pdudaemon.engine.outlets import age
 from pdudaemon.engine.queries import Look
 from pdudaemon.engine.survey import surveyable
 from pdudaemon.errors import DeviceTimeout, PDUDaemonError, RequestError, StoreError, both
@@ -63,10 +63,10 @@ def one_outlet(exchange: HTTPExchange, word: str) -> Answer | None:
     pdu = exchange.config.pdus[_pdu_name(exchange, name)]
     try:
         target = exchange.config.target(name, port)
-        outlet = exchange.dispatcher.surveys.resolved(target, exchange.dispatcher.config).outlets[0]
+        outlet = exchange.dispatcher.surveys.resolved(target, exchange.dispatcher.config, switching=False).outlets[0]
     except RequestError as error:
         raise Misdirected(503 if pdu.driver is None or error.http_status != 503 else 404, str(error)) from None
-    if not _sees(exchange, outlet):
+    if not exchange.rights.sees(outlet):
         raise Misdirected(404, f"{name}: there is no port {port[:50]!r}")
     return _looked(exchange, [outlet], lambda: Answer(200, _outlet(exchange, outlet, time.time())))
 
@@ -137,7 +137,7 @@ def _one_pdu(exchange: HTTPExchange, name: str) -> Answer:
     record.update(_summary(exchange, record, now))
     record["identity"] = None if identity is None or identity == Identity() or not whole else asdict(identity)
     record["inlets"] = [_inlet(asdict(inlet)) for inlet in known.inlets] if whole else []
-    record["outlets"] = [_outlet(exchange, outlet, now) for outlet in ports if _sees(exchange, outlet)]
+    record["outlets"] = [_outlet(exchange, outlet, now) for outlet in ports if exchange.rights.sees(outlet)]
     return Answer(200, record)
 
 
@@ -167,11 +167,6 @@ def _outlet(exchange: HTTPExchange, outlet: Outlet, now: float) -> Record:
     record = outlets.record(outlet, inventory.outlet(outlet), config, now)
     record["nodes"] = [name for name in record["nodes"] if exchange.rights.sees_node(name)]
     return record
-
-
-def _sees(exchange: HTTPExchange, outlet: Outlet) -> bool:
-    known = exchange.dispatcher.inventory.outlet(outlet)
-    return any(map(exchange.rights.sees, spellings(outlet, known)))
 
 
 def _node(exchange: HTTPExchange, node: Node, last: Record | None, now: float) -> Record:

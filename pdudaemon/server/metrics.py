@@ -19,10 +19,9 @@ from contextlib import suppress
 
 from pdudaemon import __version__
 from pdudaemon.config.model import Config
-from pdudaemon.engine import outlets
 from pdudaemon.engine.figures import BOUNDS
 from pdudaemon.engine.inventory import KnownPDU
-from pdudaemon.engine.outlets import age, spellings
+from pdudaemon.engine.outlets import age
 from pdudaemon.power import Outlet, State
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer
@@ -193,12 +192,12 @@ def _outlets_of(
     rights, begin = exchange.rights, f'{{pdu="{escaped(name)}",port="'
     for port, known in [*pdu.outlets.items()]:
         outlet = Outlet(name, port)
-        if not (rights.everything or any(map(rights.sees, spellings(outlet, known)))):
+        if not rights.sees(outlet):
             continue
         labels = f'{begin}{escaped(port)}"'
         if known.name is not None:
             labels += f',name="{escaped(known.name)}"'
-        if nodes := outlets.nodes(outlet, known, config):
+        if nodes := config.nodes_of(outlet):
             labels += f',node="{escaped(",".join(filter(rights.sees_node, nodes)))}"'
         labels += "}"
         if known.state is not State.UNKNOWN:

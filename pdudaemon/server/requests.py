@@ -88,7 +88,8 @@ def _pdus(exchange: HTTPExchange) -> tuple[str, ...]:
 def _nodes(exchange: HTTPExchange) -> tuple[str, ...]:
     """Return words for requests that named a node, or switched an outlet that feeds it today."""
     names, nodes = named_nodes(exchange), exchange.config.nodes
-    feeds = {feed for name in names if name in nodes for feed in nodes[name].feeds}
+    place, config = exchange.dispatcher.inventory.place, exchange.dispatcher.config
+    feeds = {place(feed, config) for name in names if name in nodes for feed in nodes[name].feeds}
     return _some("node", [*map(storesearch.node, names), *(storesearch.outlet(*feed) for feed in feeds)])
 
 

@@ -86,13 +86,17 @@ class RoleRights(Rights):
     def may(self, action: str, outlets: Iterable[Outlet]) -> str:
         every = [*outlets]
         for outlet in every:
-            if not any(action in role.may and role.covers(outlet) for role in self._roles):
+            if not any(action in role.may and self._covers(role, outlet) for role in self._roles):
                 what = str(outlet) if len(every) == 1 or self.sees(outlet) else "all of it"
                 return f"{self} may not {_DOING.get(action, action)} {what}"
         return ""
 
     def sees(self, outlet: Outlet) -> bool:
-        return any(role.covers(outlet) for role in self._roles)
+        return any(self._covers(role, outlet) for role in self._roles)
+
+    def _covers(self, role: Role, outlet: Outlet) -> bool:
+        """Whether an outlet belongs to a role, however that spells it."""
+        return any(map(role.covers, self._config.spellings(outlet)))
 
     def sees_node(self, name: str) -> bool:
         return name in self._view.nodes

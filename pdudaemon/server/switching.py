@@ -83,7 +83,9 @@ class Telling:
         found = {}
         for name, target in targets.items():
             try:
-                found[name] = self.exchange.dispatcher.surveys.resolved(target, self.exchange.dispatcher.config)
+                found[name] = self.exchange.dispatcher.surveys.resolved(
+                    target, self.exchange.dispatcher.config, switching=self.action is not Action.STATUS
+                )
             except PDUDaemonError as error:
                 self.refuse(name, error)
         return found

@@ -82,7 +82,7 @@ class Wanted(NamedTuple):
 def _nodes(event: Event, config: Config) -> Iterator[str]:
     yield from event.names
     for outlet in event.outlets:
-        yield from config.nodes_at.get(outlet, ())
+        yield from config.nodes_of(outlet)
     if event.pdu:
         for (pdu, _), names in config.nodes_at.items():
             if pdu == event.pdu:

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from pdudaemon.config.nodes import Node
+from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Event, Events, record
+from pdudaemon.engine.inventory import Found
 from pdudaemon.engine.outlets import Known
 from pdudaemon.errors import TransientError
 from pdudaemon.power import Action, Outlet, State
@@ -151,6 +153,19 @@ def test_a_request_from_its_acceptance_to_its_end(rack: Rack) -> None:
         assert event["request"] == request.id and event["action"] == "off" and event["target"] == "a port 1"
         assert event["outlets"] == ["a:1"] and event["nodes"] == ["board"] and event["client"] == "me"
         assert json.loads(json.dumps(event)) == event
+
+
+def test_the_node_of_an_outlet_that_it_spells_by_its_name(rack: Rack) -> None:
+    config = replace(rack.config(), nodes={"board": Node("board", (Outlet("a", "name:router"),))})
+    rack.dispatcher.reload(config)
+    rack.dispatcher.inventory.surveyed(
+        "a", rack.dispatcher.inventory.pdu("a"), Found([OutletReading("1", "router")], [])
+    )
+    before = rack.dispatcher.events.last
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, config.target("a", "1")), 60)
+    told = [record(event, config, time.time()) for event in rack.dispatcher.events.since(before)[0]]
+    assert [event["nodes"] for event in told if "request" in event] == [["board"]] * 4
+    assert [event["outlet"]["nodes"] for event in told if "outlet" in event] == [["board"]]
 
 
 def test_each_half_of_a_reboot_is_a_try(rack: Rack) -> None:

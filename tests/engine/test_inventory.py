@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.config.model import Config
 from pdudaemon.config.nodes import Node
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
 from pdudaemon.engine.clock import Clock
@@ -267,18 +268,41 @@ def test_one_outlet_by_its_name_and_its_port_is_one(rack: Rack, named: Inventory
     assert named.resolved(config.node("x"), config).outlets == (Outlet("a", "1"),)
 
 
-def test_a_lock_holds_however_the_outlet_is_spelled(rack: Rack, named: Inventory) -> None:
-    config = replace(rack.config(), locked={Outlet("a", "name:router"): "", Outlet("a", "2"): ""})
+def spelled(inventory: Inventory, **changes: Any) -> Config:
+    """Have an inventory go on with a configuration that has changed."""
+    config = replace(inventory._config, **changes, device_names={})
+    inventory.change(config, lambda name: "ready")
+    return config
+
+
+def test_a_lock_holds_however_the_outlet_is_spelled(named: Inventory) -> None:
+    config = spelled(named, locked={Outlet("a", "name:router"): "", Outlet("a", "2"): "mine"})
     for port in ("1", "name:router", "2", "name:Board 7"):
         assert named.resolved(config.target("a", port), config).locked, port
     assert not named.resolved(config.target("a", "3"), config).locked
+    read(named, OutletReading("1", "other"), OutletReading("3", "router"))
+    assert named.resolved(config.target("a", "3"), config).locked
+    assert not named.resolved(config.target("a", "1"), config).locked
 
 
-def test_nodes_and_locks_of_an_outlet_are_told_however_it_is_spelled(rack: Rack, named: Inventory) -> None:
+def test_nothing_is_switched_before_it_is_known_what_a_lock_by_name_means(rack: Rack, inventory: Inventory) -> None:
+    config = spelled(inventory, locked={Outlet("a", "name:router"): ""})
+    for port in ("1", "name:other"):
+        with pytest.raises(NamesUnknown):
+            inventory.resolved(config.target("a", port), config)
+    assert inventory.resolved(config.target("a", "1"), config, switching=False)
+    assert inventory.resolved(config.target("b", "1"), config)
+    read(inventory, OutletReading("1", "router"), OutletReading("2", "other"))
+    assert inventory.resolved(config.target("a", "1"), config).locked
+    assert not inventory.resolved(config.target("a", "name:other"), config).locked
+
+
+def test_nodes_and_locks_of_an_outlet_are_told_however_it_is_spelled(named: Inventory) -> None:
     router = Outlet("a", "name:router")
     nodes = {"x": Node("x", (router,)), "y": Node("y", (Outlet("a", "1"),))}
-    config = replace(rack.config(), nodes=nodes, locked={router: ""})
+    config = spelled(named, nodes=nodes, locked={router: ""})
     told = record(Outlet("a", "1"), named.outlet(Outlet("a", "1")), config, 0.0)
-    assert (
-        told["nodes"] == ["y", "x"] and told["locked"] and told["reason"] == f"{router} is locked by the configuration"
-    )
+    assert told["nodes"] == ["y", "x"] and told["locked"] and "locked by the configuration" in told["reason"]
+    read(named, OutletReading("1", None), OutletReading("2", "router"))
+    assert config.nodes_of(Outlet("a", "1")) == ["y"] and config.nodes_of(Outlet("a", "2")) == ["x"]
+    assert config.device_names == {Outlet("a", "2"): "router"}

@@ -176,6 +176,30 @@ def test_poll_reads_without_anybody_looking(racks: Callable[..., Meters]) -> Non
     assert rack.reads["a"] == before
 
 
+def test_a_reload_leaves_a_poll_its_time(racks: Callable[..., Meters]) -> None:
+    rack = racks(a={"poll": 3600})
+    until(lambda: rack.known("a").read)
+    for _ in range(3):
+        rack.dispatcher.reload(replace(rack.dispatcher.config))
+    until(lambda: not rack.dispatcher.surveys._pending)
+    assert rack.reads["a"] == 1
+
+
+def test_one_that_did_not_answer_in_time_gets_more_of_it_again(racks: Callable[..., Meters]) -> None:
+    rack = racks(a={"timeout": 60})
+    rack.refuse["a"] = TransientError("unplugged")
+    given = []
+    for _ in range(5):
+        rack.gate("a")
+        rack.dispatcher.surveys.look(["a"])
+        survey = rack.dispatcher.surveys._pending["a"]
+        given.append(survey.deadline(60).seconds)
+        rack.gates["a"].set()
+        until(lambda: not rack.dispatcher.surveys._pending)
+        rack.clock.pass_by(400)
+    assert given == [60, 10, 20, 40, 60]
+
+
 @pytest.mark.parametrize("asked", [False, True])
 def test_no_switching_waits_for_a_reading(rack: Meters, asked: bool) -> None:
     told: queue.SimpleQueue[PDUDaemonError | None] = queue.SimpleQueue()

@@ -125,3 +125,12 @@ def test_without_a_daemon(lab: Daemon) -> None:
     assert ran.returncode == 1 and "2 outlets are called 'twin'" in ran.stderr
     ran = lab.run("--drive", "--hostname=deaf", "--request=on", "--port=name:router")
     assert ran.returncode == 1 and "no answer within 0.5 s" in ran.stderr
+
+
+def test_requests_and_events_know_the_node(daemon: Callable[..., Daemon]) -> None:
+    one = daemon({"pdu": {"driver": "dummy", "names": NAMES}}, {"board": {"hostname": "pdu", "port": "name:router"}})
+    before = one.http("/api/v1/events?after=0", "HEAD")
+    assert before.status == 200
+    assert one.http("/power/control/on?hostname=pdu&port=1").status == 200
+    assert [each["target"] for each in one.http("/api/v1/requests?node=board").json] == ["pdu port 1"]
+    assert one.http("/api/v1/nodes/board").json["last_request"]["target"] == "pdu port 1"
