@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pdudaemon import __version__, drive, environment, health, listing, online, probing, sharedfiles
+from pdudaemon import __version__, drive, environment, health, journal, listing, online, probing, sharedfiles
 from pdudaemon.config import model as config
 from pdudaemon.config import reader, topology
 from pdudaemon.config.model import LEVELS, PROTOCOLS, Config
@@ -227,7 +227,7 @@ def _name(text: str) -> str:
 
 def _log_to(level: str, options: argparse.Namespace) -> None:
     try:
-        writer = LogWriter(options.logfile or "")
+        writer = LogWriter(options.logfile or "", journal.here() if options.journal else None)
     except OSError as error:
         raise ConfigError(f"cannot log to {options.logfile}: {error.strerror}") from None
     writer.setFormatter(LineFormatter(options.journal))

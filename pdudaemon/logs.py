@@ -18,7 +18,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from pdudaemon import sharedfiles
+from pdudaemon import journal, sharedfiles
 
 GATHER = 0.01  # seconds for which lines gather before they are written
 PATIENCE = 1.0  # seconds for a log that takes nothing, at the end of the program
@@ -41,6 +41,11 @@ def _shown(message: object) -> str:
     return ascii(message)[:200] if isinstance(message, str) else type(message).__name__
 
 
+def priority(record: logging.LogRecord) -> int:
+    """Return how the journal calls the level of a record."""
+    return _PRIORITIES.get(record.levelno, 6)
+
+
 class LineFormatter(logging.Formatter):
     """One line for each record, and one for each line of a traceback; marked with its priority for the journal."""
 
@@ -53,23 +58,29 @@ class LineFormatter(logging.Formatter):
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        first, *others = super().format(record).split("\n")
-        lines = [printable(first), *(f"  {printable(line)}" for line in others)]  # none of them looks like another's
+        lines = self.lines(record)
         if self._journal:
-            mark = f"<{_PRIORITIES.get(record.levelno, 6)}>"
+            mark = f"<{priority(record)}>"
             lines = [mark + line for line in lines]
         return "\n".join(lines)
+
+    def lines(self, record: logging.LogRecord) -> list[str]:
+        """Return what a record says, without a mark."""
+        first, *others = super().format(record).split("\n")
+        return [printable(first), *(f"  {printable(line)}" for line in others)]  # none of them looks like another's
 
 
 class LogWriter(logging.Handler):
     """Takes records from any thread and has one of its own write them, to a file if it has one, else standard error.
 
-    A file that has been rotated is opened anew. What cannot be written there goes to standard error.
+    A file that has been rotated is opened anew. Without a file, a journal (``to``), if there is one, gets entries with
+    their fields. What cannot be written there goes to standard error.
     """
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self, path: str = "", to: journal.Journal | None = None) -> None:
         """Raises: OSError if the file cannot be opened."""
         super().__init__()
+        self._journal = None if path else to
         self._file = _LogFile(path, errors="backslashreplace") if path else None
         self._waiting: deque[logging.LogRecord] = deque()
         self._lost = 0
@@ -102,7 +113,8 @@ class LogWriter(logging.Handler):
         if not self._writing.acquire(timeout=PATIENCE):
             return
         try:
-            lines = [self.format(self._waiting.popleft()) for _ in range(len(self._waiting))]
+            records = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            lines = [self.format(record) for record in records if not self._sent(record)]
             if self._lost:
                 lines.append(f"{self._lost} lines of the log were lost: it took none for too long")
                 self._lost = 0
@@ -117,6 +129,8 @@ class LogWriter(logging.Handler):
         self._wake.set()
         self._thread.join(PATIENCE)
         self.flush()
+        if self._journal is not None:
+            self._journal.close()
         super().close()
 
     def _run(self) -> None:
@@ -125,6 +139,13 @@ class LogWriter(logging.Handler):
             self._closing.wait(GATHER)
             self._wake.clear()
             self.flush()
+
+    def _sent(self, record: logging.LogRecord) -> bool:
+        """Send a record to the journal, if there is one; return whether that has taken it."""
+        if self._journal is None or not isinstance(self.formatter, LineFormatter):
+            return False
+        message = "\n".join(self.formatter.lines(record))
+        return self._journal.send(journal.entry(record, message, priority(record)))
 
     def _write(self, text: str) -> None:
         if self._file is not None and self._file.write(text):

@@ -261,7 +261,8 @@ class Lanes:
             level = logging.INFO if outcome is Outcome.DONE else logging.WARNING
         because = f": {error}" if error is not None else ""
         took = self._clock.uptime() - request.accepted_uptime
-        log.log(level, "%s for %s %s after %.1f s%s", request, request.client, outcome, took, because)
+        what = (request, request.client, outcome, took, because)
+        log.log(level, "%s for %s %s after %.1f s%s", *what, extra={"request": request})
         if self.live.pop(request.id, None) is not None:
             for pdu in request.target.pdus:
                 self.load[pdu] -= 1

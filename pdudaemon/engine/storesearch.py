@@ -112,20 +112,24 @@ class Search:
 EVERYTHING = Search()
 
 
+def nodes_of(names: Iterable[str], target: str) -> Iterator[str]:
+    """Yield the nodes that a request named: those of its command, or the one that its target is called by."""
+    yield from names
+    if " (" in target:  # with its feeds
+        yield target.partition(" (")[0]
+    elif " " not in target:  # it is its own PDU
+        yield target
+
+
 def words_of(row: Row) -> frozenset[str]:
     """Return the words that a request is found by, as far as its row makes sense."""
     found = {action(str(row["action"]))}
     try:
         for each in storerows.outlets_of(row["all_outlets"]):
             found |= {pdu(each.pdu), outlet(each.pdu, each.port)}
-        found.update(map(node, storerows.names_of(row)))
+        found.update(map(node, nodes_of(storerows.names_of(row), str(row["target"]))))
     except storerows.SENSELESS:
         pass
-    target = str(row["target"])
-    if " (" in target:  # what an alias or a node looks like, with its feeds
-        found.add(node(target.partition(" (")[0]))
-    elif " " not in target:  # a node that is its own PDU
-        found.add(node(target))
     place, _, name = str(row["client"]).partition(" (")
     found.add(client(place.rpartition(":")[0].strip("[]") or place))
     if name:

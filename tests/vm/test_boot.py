@@ -86,6 +86,15 @@ def test_the_packages_own_test() -> None:
     CONF.write_text(conf)
 
 
+def test_the_journal_can_be_asked_what_became_of_whose_request(service: Service) -> None:
+    assert service.power("on", "pdu", 3).status == 200 and service.power("off", "pdu", 99).status == 503
+    run("journalctl", "--sync")
+    found = run("journalctl", "--output=json", "PDU=pdu", "OUTLET=pdu:3", "RESULT=done", "--lines=1")
+    entry = json.loads(found.splitlines()[-1])
+    assert (entry["ACTION"], entry["CLIENT"], entry["PRIORITY"]) == ("on", "127.0.0.1", "6")
+    assert entry["_SYSTEMD_UNIT"] == "pdudaemon.service" and entry["MESSAGE"] in service.journal()
+
+
 def test_reload(service: Service) -> None:
     service.configure({"pdus": {"pdu": DUMMY, "other": {"driver": "dummy"}}})
     before = service.main
