@@ -178,9 +178,10 @@ class Dialogue:
             yield seen.before
         finally:
             if let_in:
-                self._leave(log_out)
+                self.leave(log_out)
 
-    def _leave(self, log_out: Callable[[], None]) -> None:
+    def leave(self, log_out: Callable[[], None]) -> None:
+        """Log out, which is owed even when the time of the action is over, and whatever comes of it is no matter."""
         left = self._stream.deadline.when - time.monotonic()
         self._stream.deadline = Deadline(max(LOGOUT_SECONDS, min(left, LONG_LOGOUT_SECONDS)))
         try:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""One command on another host, by the system's ssh; its configuration, its keys and its agent count as for any user.
+"""A command on another host, or its console, by the system's ssh.
+
+Its configuration, its keys and its agent count as for any user.
 
 ssh asks for a password on its terminal and nowhere else, so it gets one of its own, and a password is in no argument
 and no environment. ``sh`` stands before it because ssh closes every descriptor that it inherits, the PDU's lock among
@@ -13,7 +15,9 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import IO, NamedTuple
 
 from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.transports import command, terminal
@@ -76,26 +80,61 @@ def run(login: Login, text: str, deadline: Deadline, *, hold: int | None = None)
     Raises: PermanentError if the login is refused or the host is not the one known; TransientError if there is no
     connection; DeviceTimeout, with every process of ours dead.
     """
+    with _begun(login, deadline, text, hold=hold) as begun:
+        while asked := _asked(begun.dialogue, begun.program, text, deadline):
+            begun.dialogue.line(begun.answers[asked.name], repr(text), secret=True)
+        output = begun.program.finish(deadline)
+        if output.status == _OWN_FAILURE:
+            raise begun.failure(output.text)
+        return output
+
+
+@contextlib.contextmanager
+def console(login: Login, ready: str, deadline: Deadline, *, hold: int | None = None) -> Iterator[Dialogue]:
+    """Log in to a host that has a console for people in place of a shell; yield when its prompt (a pattern) is shown.
+
+    Lines end as a return key ends them. Raises: as `run`.
+    """
+    with _begun(login, deadline, hold=hold, there=True) as begun:
+        patterns, step = {"ready": ready, **_PROMPTS}, "the login"
+        while (seen := begun.dialogue.expect_or_end(step, patterns)) is not None and seen.name != "ready":
+            begun.dialogue.line(begun.answers[seen.name], step, secret=True)
+        if seen is None:
+            begun.program.finish(deadline)
+            raise begun.failure()
+        yield begun.dialogue
+
+
+class _Begun(NamedTuple):
+    """The program ssh, what it says on its terminal and in its log, and what it is to be told there."""
+
+    program: Program
+    dialogue: Dialogue
+    log: IO[bytes]
+    answers: Mapping[str, str]
+
+    def failure(self, said: str = "") -> DeviceError:
+        """Return the error that it ended with."""
+        return _failure(said + self.log.read().decode(errors="replace"), self.dialogue.peer)
+
+
+@contextlib.contextmanager
+def _begun(login: Login, deadline: Deadline, *text: str, hold: int | None, there: bool = False) -> Iterator[_Begun]:
+    """Start ssh; ``there``: what the host says goes over the terminal as well."""
     if lacking := missing():
         raise PermanentError(lacking)
-    peer = in_words(login.host, login.port)
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(tempfile.NamedTemporaryFile())
-        ssh = ["ssh", *_options(login, log.name, deadline), "--", login.host, text]
+        ssh = [*terminal.KEEPER, "ssh", *_options(login, log.name, deadline, there), "--", login.host, *text]
         ours, its = terminal.opened()
         stack.callback(os.close, ours)
         try:
-            program = stack.enter_context(command.started([*terminal.KEEPER, *ssh], hold=hold, terminal=its))
+            program = stack.enter_context(command.started(ssh, hold=hold, terminal=its, there=there))
         finally:
             os.close(its)
-        dialogue = Dialogue(terminal.Terminal(ours, peer, deadline), newline="\n")
-        answers = {"password": login.password, "passphrase": ""}
-        while asked := _asked(dialogue, program, text, deadline):
-            dialogue.line(answers[asked.name], repr(text), secret=True)
-        output = program.finish(deadline)
-        if output.status == _OWN_FAILURE:
-            raise _failure(output.text + log.read().decode(errors="replace"), peer)
-        return output
+        peer = in_words(login.host, login.port)
+        dialogue = Dialogue(terminal.Terminal(ours, peer, deadline), newline="\r" if there else "\n")
+        yield _Begun(program, dialogue, log, {"password": login.password, "passphrase": ""})
 
 
 def _asked(dialogue: Dialogue, program: Program, text: str, deadline: Deadline) -> Seen | None:
@@ -113,7 +152,7 @@ def _asked(dialogue: Dialogue, program: Program, text: str, deadline: Deadline) 
                 raise
 
 
-def _options(login: Login, log: str, deadline: Deadline) -> list[str]:
+def _options(login: Login, log: str, deadline: Deadline, console: bool) -> list[str]:
     options = {
         "BatchMode": "no",
         "ConnectTimeout": str(max(1, int(deadline.remaining()))),
@@ -131,7 +170,7 @@ def _options(login: Login, log: str, deadline: Deadline) -> list[str]:
     if login.old_algorithms:
         options |= _OLD_ALGORITHMS
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return ["-n", "-T", "-E", log, "-p", str(login.port), "-l", login.username, *words]
+    return [*(["-tt"] if console else ["-n", "-T"]), "-E", log, "-p", str(login.port), "-l", login.username, *words]
 
 
 def _failure(said: str, peer: str) -> DeviceError:

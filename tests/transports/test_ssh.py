@@ -63,6 +63,26 @@ def test_a_password(server: Server, user: Account, tmp_path: Path) -> None:
 
 
 @pytest.mark.xdist_group("account")
+def test_a_console(server: Server, user: Account, tmp_path: Path) -> None:
+    given = {"username": user.name, "key": "", "password": user.password}
+    prompt = r"(?<![^\r\n])\$ "
+    with nothing_left_behind():
+        with ssh.console(login(server, tmp_path / "known", **given), prompt, Deadline(60)) as console:
+            console.line("tty; echo $((40 + 2))", "the sum")
+            said = console.expect("the sum", {"prompt": prompt}).before
+            assert "/dev/pts/" in said and said.endswith("42\r\n") and user.password not in said
+            console.line("exit", "the end")
+            assert console.expect_or_end("the end", {}) is None
+        wrong = login(server, tmp_path / "known", **{**given, "password": "not-the-password"})
+        with pytest.raises(PermanentError, match=rf"^login refused by 127.0.0.1:{server.port}$"):
+            ssh.console(wrong, prompt, Deadline(60)).__enter__()
+        with pytest.raises(TransientError, match=r"^connection refused by 127.0.0.1:1$"):
+            ssh.console(ssh.Login("127.0.0.1", 1, user.name), prompt, Deadline(60)).__enter__()
+        with pytest.raises(DeviceTimeout):
+            ssh.console(login(server, tmp_path / "known", **given), "no such prompt", Deadline(1.5)).__enter__()
+
+
+@pytest.mark.xdist_group("account")
 def test_no_argument_and_no_environment_has_the_password(server: Server, user: Account, tmp_path: Path) -> None:
     asked = login(server, tmp_path / "known", username=user.name, key="", password=user.password)
     assert user.password not in repr(asked)
