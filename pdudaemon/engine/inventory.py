@@ -20,6 +20,7 @@ from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.outlets import NOTHING, Known
+from pdudaemon.engine.trail import Trail
 from pdudaemon.errors import Busy, DeviceError, PermanentError, RequestError
 from pdudaemon.power import Outlet, State, Target
 from pdudaemon.settings import near
@@ -71,6 +72,7 @@ class KnownPDU:
         self.switched = float("-inf")
         self.failures = 0
         self.watts: float | None = None
+        self.trails: dict[str, Trail] = {}  # by port; of the whole by an empty one
         self.cut = False  # whether it was said that the device tells of too much
 
     def called(self, name: str) -> list[str]:
@@ -284,6 +286,9 @@ class Inventory:
         self._name(self._config, name, pdu, former)
         pdu.inlets, pdu.read = tuple(inlets), when
         pdu.watts = _drawn(inlets, outlets)
+        for port, watts in [("", pdu.watts), *((reading.port, reading.watts) for reading in outlets)]:
+            if watts is not None:
+                pdu.trails.setdefault(port, Trail()).put(when, watts)
         pdu.identity = found.identity or pdu.identity
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``/api/v1/pdus…``, ``/api/v1/nodes…``, ``/api/v1/groups``: what is known of PDUs, outlets and nodes, with its age.
+"""``/api/v1/`` of ``pdus``, ``outlets``, ``nodes`` and ``groups``: what is known of them, with its age.
 
 Whoever looks is answered at once; what is older than ``refresh`` is read behind the answer. With ``fresh=1`` the answer
 waits until the device has been read, or is the reason why it could not be; of what no device can tell, it is what was
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from pdudaemon.config.nodes import Node
 from pdudaemon.drivers.readings import Identity
@@ -25,7 +25,7 @@ from pdudaemon.engine.outlets import age
 from pdudaemon.engine.queries import Look
 from pdudaemon.engine.survey import surveyable
 from pdudaemon.errors import DeviceTimeout, PDUDaemonError, RequestError, StoreError, both
-from pdudaemon.power import Outlet, Reading, together
+from pdudaemon.power import Action, Outlet, Reading, together
 from pdudaemon.server.api import limit, linked
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
@@ -57,6 +57,24 @@ def one_pdu(exchange: HTTPExchange, word: str) -> Answer | None:
     return _looked(exchange, every, functools.partial(_one_pdu, exchange, name))
 
 
+def watts(exchange: HTTPExchange, word: str) -> Answer:
+    """``/api/v1/pdus/NAME/watts``: what it and its outlets drew within the last hour: [time, watts] for each minute."""
+    name = _pdu_name(exchange, unquote(word))
+    known = exchange.dispatcher.inventory.pdu(name)
+    trails = {} if known is None else {**known.trails}
+    now = time.time()
+    whole = trails.pop("", None)
+    return Answer(
+        200,
+        {
+            "pdu": whole.points(now) if whole is not None and exchange.rights.sees_whole(name) else [],
+            "outlets": {
+                port: trail.points(now) for port, trail in trails.items() if exchange.rights.sees(Outlet(name, port))
+            },
+        },
+    )
+
+
 def one_outlet(exchange: HTTPExchange, word: str) -> Answer | None:
     """``/api/v1/pdus/NAME/outlets/PORT``: one outlet; the port as in a request."""
     name, _, port = map(unquote, word.partition("/outlets/"))
@@ -69,6 +87,27 @@ def one_outlet(exchange: HTTPExchange, word: str) -> Answer | None:
     if not exchange.rights.sees(outlet):
         raise Misdirected(404, f"{name}: there is no port {port[:50]!r}")
     return _looked(exchange, [outlet], lambda: Answer(200, _outlet(exchange, outlet, time.time())))
+
+
+def every_outlet(exchange: HTTPExchange, _: str) -> Answer:
+    """``/api/v1/outlets``: the outlets of all PDUs in their order, ``limit`` of them or as many as the last one has."""
+    most, now = limit(exchange), time.time()
+    names = [*exchange.config.pdus]
+    if (after := exchange.words.get("after", "")) in exchange.config.pdus:
+        names = names[names.index(after) + 1 :]
+    records: list[Record] = []
+    looked: list[str] = []
+    for name in names:
+        looked.append(name)
+        known = exchange.dispatcher.inventory.pdu(name)
+        ports = [Outlet(name, port) for port in (known.outlets if known is not None else ())]
+        records += [_outlet(exchange, outlet, now) for outlet in ports if exchange.rights.sees(outlet)]
+        if len(records) >= most:
+            break
+    exchange.dispatcher.surveys.look(looked)
+    last = looked[-1] if len(records) >= most else ""
+    headers = {"Link": f'</api/v1/outlets?after={quote(last, safe="")}&limit={most}>; rel="next"'} if last else {}
+    return Answer(200, records, headers)
 
 
 def nodes(exchange: HTTPExchange, _: str) -> Answer:
@@ -166,7 +205,14 @@ def _outlet(exchange: HTTPExchange, outlet: Outlet, now: float) -> Record:
     outlet = inventory.place(outlet, config)
     record = outlets.record(outlet, inventory.outlet(outlet), config, now)
     record["nodes"] = [name for name in record["nodes"] if exchange.rights.sees_node(name)]
+    if not exchange.rights.everything:
+        record["may"] = _may(exchange, [outlet])
     return record
+
+
+def _may(exchange: HTTPExchange, every: Sequence[Outlet]) -> list[str]:
+    """Return what a client with roles may do with outlets."""
+    return [action.value for action in Action if not exchange.rights.may(action, every)]
 
 
 def _node(exchange: HTTPExchange, node: Node, last: Record | None, now: float) -> Record:
@@ -178,7 +224,9 @@ def _node(exchange: HTTPExchange, node: Node, last: Record | None, now: float) -
         readings.append((feed, Reading(known.state, known.source, known.time)))
     whole = together(readings) if readings else None
     locks = [feed["reason"] for feed in feeds if feed["locked"]]
+    may = {} if exchange.rights.everything else {"may": _may(exchange, node.feeds)}
     return {
+        **may,
         "name": node.name,
         "groups": [group for group, members in exchange.config.groups.items() if node.name in members],
         "feeds": feeds,

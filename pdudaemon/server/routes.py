@@ -23,6 +23,7 @@ from pdudaemon.server import (
     metrics,
     newrequests,
     openflight,
+    pages,
     requests,
     tls,
 )
@@ -72,6 +73,7 @@ _COMMANDS = {
 }
 
 _HEALTH = Health()
+_PAGE = Route(pages.file, switches=False)
 
 ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
     (re.compile(path), methods)
@@ -80,7 +82,9 @@ ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
         (r"/power/control/(?:get-)?(status)", _reading(control.status, "POST")),
         (r"/api/v1/(pdus)", _reading(devices.pdus, slow=True, takes=("after", "limit"))),
         (r"/api/v1/pdus/([^/]+)", _reading(devices.one_pdu, slow=True, takes=("fresh",))),
+        (r"/api/v1/pdus/([^/]+)/watts", _reading(devices.watts, slow=True, takes=())),
         (r"/api/v1/pdus/([^/]+/outlets/[^/]+)", _reading(devices.one_outlet, slow=True, takes=("fresh",))),
+        (r"/api/v1/(outlets)", _reading(devices.every_outlet, slow=True, takes=("after", "limit"))),
         (r"/api/v1/(nodes)", _reading(devices.nodes, slow=True, takes=("names", "groups", "after", "limit"))),
         (r"/api/v1/nodes/([^/]+)", _reading(devices.one_node, slow=True, takes=("fresh",))),
         (r"/api/v1/(groups)", _reading(devices.groups, slow=True, takes=())),
@@ -109,6 +113,7 @@ ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
         (r"/(metrics)", _reading(metrics.metrics, slow=True, takes=())),
         (r"/(healthz)", _reading(_HEALTH.healthy, slow=True)),
         (r"/(readyz)", _reading(_HEALTH.ready, slow=True)),
+        (r"/ui/([a-z.]*)", dict.fromkeys(("GET", "HEAD"), _PAGE)),
         (r"/()", _COMMANDS),
         (r"/(nodes)", _reading(openflight.nodes, slow=True)),
         (r"/(groups)", _reading(openflight.groups, slow=True)),
@@ -136,7 +141,7 @@ def serve(exchange: HTTPExchange, body: bytes) -> None:
             return
         exchange.stranger = True
     try:
-        route, word = _found(exchange)
+        route, word = (_PAGE, "") if exchange.path == "/" and pages.concerned(head) else _found(exchange)
     except PDUDaemonError as error:
         _refuse(exchange, error)
         return
@@ -191,7 +196,8 @@ def _is_open(exchange: HTTPExchange, error: Denied) -> bool:
     if error.http_status != 401 or exchange.head.method not in ("GET", "HEAD"):
         return False
     networks = exchange.dispatcher.config.daemon.metrics_allow if exchange.path == METRICS else ()
-    return exchange.path in OPEN or within(exchange.client.address, networks)
+    is_open = exchange.path in OPEN or pages.concerned(exchange.head)  # the page asks for a token itself
+    return is_open or within(exchange.client.address, networks)
 
 
 def _deny(exchange: HTTPExchange, error: Denied, tried: bool) -> None:

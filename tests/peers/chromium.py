@@ -7,6 +7,7 @@ looked up or fetched from elsewhere.
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import shutil
@@ -28,6 +29,7 @@ OPTIONS = (
 ).split()
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key by which the protocol names an element
 PATIENCE = 60.0
+KEYS = {"tab": "\ue004", "enter": "\ue007", "escape": "\ue00c", "space": " "}
 
 
 class Chromium:
@@ -39,6 +41,7 @@ class Chromium:
         words = [*OPTIONS, f"--user-data-dir={folder}", "--host-resolver-rules=MAP *.example 127.0.0.1"]
         options = {"binary": shutil.which("chromium"), "args": words}
         always = {"browserName": "chrome", "goog:chromeOptions": options, "unhandledPromptBehavior": "accept"}
+        always["goog:loggingPrefs"] = {"browser": "ALL"}
         made = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": always}})
         self._session = f"/session/{made['sessionId']}"
 
@@ -60,9 +63,43 @@ class Chromium:
         return str(self.run("return document.body ? document.body.innerText : ''"))
 
     def click(self, selector: str) -> None:
-        """Click on an element as a mouse does."""
-        found = self._ask("POST", "/element", {"using": "css selector", "value": selector})
-        self._ask("POST", f"/element/{found[ELEMENT]}/click", {})
+        """Click on an element as a mouse does; on the one that has taken its place if the page has drawn it anew."""
+        for _ in range(20):
+            found = self._ask("POST", "/element", {"using": "css selector", "value": selector})
+            try:
+                self._ask("POST", f"/element/{found[ELEMENT]}/click", {})
+                return
+            except AssertionError as error:
+                if "stale element" not in str(error):
+                    raise
+        raise AssertionError(f"{selector} does not hold still")
+
+    def press(self, keys: str, selector: str = "") -> None:
+        """Type into an element, or into what has the focus; `KEYS` has what is no character."""
+        if selector:
+            found = self._ask("POST", "/element", {"using": "css selector", "value": selector})
+            self._ask("POST", f"/element/{found[ELEMENT]}/value", {"text": keys})
+            return
+        actions = [{"type": each, "value": key} for key in keys for each in ("keyDown", "keyUp")]
+        self._ask("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
+
+    def resize(self, width: int, height: int) -> None:
+        """Have the page seen through a window of so many pixels, however small."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.command("Emulation.setDeviceMetricsOverride", size)
+
+    def command(self, name: str, words: dict[str, Any]) -> Any:
+        """Have the browser do something of its own protocol for developers."""
+        return self._ask("POST", "/goog/cdp/execute", {"cmd": name, "params": words})
+
+    def screenshot(self, path: Path) -> None:
+        """Save what is seen as a PNG."""
+        path.write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))
+
+    def complaints(self) -> list[str]:
+        """Return what the browser has written to its console since it was asked last, errors alone."""
+        entries = self._ask("POST", "/se/log", {"type": "browser"})
+        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
 
     def close(self) -> None:
         """End the browser."""

@@ -235,3 +235,28 @@ def test_a_real_agent_from_its_outlets_to_the_page(daemon: Callable[..., Daemon]
     assert eventually(lambda: known(one, "nodes/board")["state"] == "on")
     text = one.http("/metrics").text
     assert 'pdudaemon_outlet_watts{pdu="127.0.0.1",port="2",name="board 2",node="board"} 102' in text
+
+
+def test_the_outlets_of_all_pdus_in_pages_of_whole_pdus(lab: Daemon) -> None:
+    every = known(lab, "outlets")
+    places = [(outlet["pdu"], outlet["port"]) for outlet in every]
+    assert places[:4] == [("pdu01", port) for port in "1234"] and ("a/b c", "2") in places
+    assert all(set(outlet) == OUTLET for outlet in every)
+    paged: list[tuple[str, str]] = []
+    path = "/api/v1/outlets?limit=1"
+    while path:
+        reply = lab.http(path)
+        paged += [(outlet["pdu"], outlet["port"]) for outlet in reply.json]
+        path = reply.headers.get("Link", "<>").partition(">")[0].removeprefix("<")
+    assert paged == places
+    assert lab.http("/api/v1/outlets?after=pdu01&limit=1").json[0]["pdu"] == "deaf"
+
+
+def test_what_was_drawn_within_the_hour(lab: Daemon) -> None:
+    whole = known(lab, "pdus/pdu01?fresh=1")
+    drawn = known(lab, "pdus/pdu01/watts")
+    assert drawn["pdu"][-1][1] == whole["watts"] and {*drawn["outlets"]} == {"1", "2"}
+    when, watts = drawn["outlets"]["1"][-1]
+    assert watts == whole["outlets"][0]["watts"] and when % 60 == 0 and 0 <= time.time() - when < 300
+    assert known(lab, "pdus/blind/watts") == {"pdu": [], "outlets": {}}
+    assert lab.http("/api/v1/pdus/nowhere/watts").status == 404

@@ -222,8 +222,8 @@ def test_the_command_line_knows_the_roles(lab: Daemon) -> None:
     ran = lab.run("--check")
     assert ran.returncode == 2
     assert ran.stdout.splitlines() == [
-        f"{lab.conf}: roles.nothing.nodes: there is no node 'ghost'",
-        f"{lab.conf}: roles.nothing: names no node and no PDU that there is",
+        f"{lab.conf}:87: roles.nothing.nodes: there is no node 'ghost'",
+        f"{lab.conf}:86: roles.nothing: names no node and no PDU that there is",
     ]
 
 
@@ -270,3 +270,11 @@ def test_of_a_pdu_that_is_seen_in_part_nothing_is_counted(lab: Daemon) -> None:
     assert 'outlet_on{pdu="left",port="1",node="board1"}' in text and "queue_length" not in text
     whole = ask(lab, "ports", "/metrics").text
     assert 'queue_length{pdu="right"}' in whole and 'queue_length{pdu="left"}' not in whole
+
+
+def test_who_has_roles_is_told_what_he_may_do(lab: Daemon) -> None:
+    found = {(each["pdu"], each["port"]): each["may"] for each in ask(lab, "ports", "/api/v1/outlets").json}
+    assert found["left", "1"] == ["on", "status"] and ("left", "3") not in found and ("hidden", "1") not in found
+    (node,) = ask(lab, "viewer", "/api/v1/nodes?names=board1").json
+    assert node["may"] == ["status"]
+    assert "may" not in ask(lab, "", "/api/v1/outlets").json[0]
