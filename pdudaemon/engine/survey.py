@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """`Survey`: a PDU read as a whole, outlets, inlets and, once, who it is. A job in its queue, as a `Query` is.
 
-It is cut short when something is to be switched: between two exchanges with the device, or while the driver pauses;
-never within an exchange, since a session that is not ended properly may keep the next one out.
+It is cut short when something is to be switched: between two exchanges with the device, while the driver pauses, or
+when the device has been silent for a while; not while it answers, since a session that is not ended properly may keep
+the next one out.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Survey:
 
     def deadline(self, timeout: float) -> Deadline:
         """Return by when it must have ended, which `hurry` brings forward. Called by the PDU's worker."""
-        return Deadline(timeout if self.patience is None else min(timeout, self.patience), self.hurry)
+        seconds = timeout if self.patience is None else min(timeout, self.patience)
+        return Deadline(seconds, self.hurry, gives_way=True)
 
     def read(self, driver: PDUDriver) -> None:
         """Read all that a device tells. Called by its worker. Raises: anything."""

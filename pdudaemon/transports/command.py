@@ -69,8 +69,9 @@ class Program:
 
     def finish(self, deadline: Deadline) -> Output:
         """Wait for its end. Raises: DeviceTimeout when the deadline passed."""
-        if not _ended(self._process, deadline.remaining(), self._files):
-            raise deadline.passed()
+        while not _ended(self._process, deadline.spell(), self._files):
+            if not deadline.goes_on():
+                raise deadline.passed()
         status = self._process.returncode
         return Output(status, _read(self._printed, from_end=status != 0), self.complaints)
 

@@ -16,23 +16,27 @@ from pdudaemon.errors import DeviceTimeout, TransientError
 _of_thread = threading.local()
 _NEVER = threading.Event()  # is set by nobody
 _OUTSIDE = 60.0  # seconds for what is done outside an action
+SILENCE = 2.0  # seconds for which a device may say nothing before who gives way leaves it
 
 
 class Deadline:
     """A point in time ``seconds`` from now, on the monotonic clock.
 
     ``stopping`` ends all pauses when it is set: by whoever stops the worker, when an action has had time enough to end
-    by itself.
+    by itself. ``gives_way``: it ends as well what waits for a device that has been silent for a while, since somebody
+    else wants the device; one that answers is let finish.
     """
 
-    def __init__(self, seconds: float, stopping: threading.Event | None = None) -> None:
+    def __init__(self, seconds: float, stopping: threading.Event | None = None, *, gives_way: bool = False) -> None:
         self.seconds = seconds
         self.when = time.monotonic() + seconds
+        self.gives_way = gives_way
         self._stopping = stopping or _NEVER
 
     def within(self, seconds: float) -> Deadline:
         """Return a deadline so many seconds from now, or this one if that is sooner."""
-        return min(self, Deadline(seconds, self._stopping), key=lambda deadline: deadline.when)
+        sooner = Deadline(seconds, self._stopping, gives_way=self.gives_way)
+        return min(self, sooner, key=lambda deadline: deadline.when)
 
     def remaining(self) -> float:
         """Return the seconds left, more than 0.
@@ -43,6 +47,14 @@ class Deadline:
         if left <= 0:
             raise self.passed()
         return left
+
+    def spell(self) -> float:
+        """Return for how long to wait for a device at a time; then ask whether it `goes_on`. Raises: DeviceTimeout."""
+        return min(self.remaining(), SILENCE) if self.gives_way else self.remaining()
+
+    def goes_on(self) -> bool:
+        """Whether to wait for another `spell`, after one of silence."""
+        return self.gives_way and not self._stopping.is_set() and time.monotonic() < self.when
 
     def pause(self, seconds: float) -> None:
         """Wait so many seconds, or until the deadline if that is sooner.

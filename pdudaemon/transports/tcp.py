@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Self
 
 from pdudaemon.errors import ConnectionRefused, DeviceError, DeviceTimeout, PermanentError, TransientError
@@ -27,6 +27,7 @@ LIMIT = 65536
 """Most bytes that are read in search of the end of a line or of a prompt."""
 
 FAREWELL_SECONDS = 1.0
+_CONNECTING = 5.0  # seconds for a connection by who gives way to others, which cannot be interrupted
 
 
 def in_words(host: str, port: int) -> str:
@@ -115,9 +116,9 @@ class Stream:
         del self._buffer[:size]
         return data
 
-    def _seconds(self, step: str) -> float:
+    def _seconds(self, step: str, left: Callable[[], float] | None = None) -> float:
         try:
-            return self.deadline.remaining()
+            return self.deadline.remaining() if left is None else left()
         except DeviceTimeout:
             raise self._silent(step) from None
 
@@ -189,9 +190,14 @@ class Connection(Stream):
             self._socket.sendall(data)
 
     def _receive(self, step: str) -> bytes:
-        self._socket.settimeout(self._seconds(step))
-        with self._translating(step):
-            return self._socket.recv(CHUNK)
+        while True:
+            self._socket.settimeout(self._seconds(step, self.deadline.spell))
+            with self._translating(step):
+                try:
+                    return self._socket.recv(CHUNK)
+                except TimeoutError:
+                    if not self.deadline.goes_on():
+                        raise
 
     def _connect(self) -> socket.socket:
         """Try the host's addresses in turn, each with its share of the time, so that a dead one leaves some."""
@@ -207,7 +213,7 @@ class Connection(Stream):
             with contextlib.ExitStack() as on_failure:
                 try:
                     connection = on_failure.enter_context(socket.socket(family, kind, protocol))
-                    connection.settimeout(share)
+                    connection.settimeout(min(share, _CONNECTING) if self.deadline.gives_way else share)
                     connection.connect(address)
                     on_failure.pop_all()
                     return connection

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import queue
+import socket
 import threading
 import time
 from collections import Counter, defaultdict
@@ -16,8 +18,12 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.config import reader
 from pdudaemon.drivers.driver import Identity, InletReading, Numbered, OutletReading, PDUDriver
+from pdudaemon.drivers.platform import PORT
 from pdudaemon.engine import surveys
+from pdudaemon.engine.dispatcher import Dispatcher
+from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import Busy, DeviceError, DeviceTimeout, PDUDaemonError, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
 from tests.support.rack import Rack, awaited, submitted
@@ -385,3 +391,42 @@ def test_a_request_by_a_name_that_is_not_known_has_it_read(rack: Meters) -> None
     request = submitted(rack.dispatcher, Action.OFF, target)
     assert awaited(rack.dispatcher, request, 60)
     assert request.target.outlets == (Outlet("a", "1"),) and rack.seen["a"] == "f"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"driver": "netiojson", "username": "u", "password": "p"},
+        {"driver": "apc8959"},
+    ],
+)
+def test_no_switching_waits_for_a_device_that_hangs(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """It takes connections, and says nothing: who reads it leaves it for who wants to switch, long before `timeout`."""
+    key = "telnetport" if settings["driver"] == "apc8959" else "port"
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        hung.settimeout(30)
+        settings = {**settings, key: hung.getsockname()[1], "timeout": 60, "retries": 1}
+        path = tmp_path / "conf"
+        path.write_text(json.dumps({"pdus": {"127.0.0.1": settings}}))
+        dispatcher = Dispatcher(reader.load(str(path)), Store(MEMORY))
+        dispatcher.start()
+        dispatcher.surveys.look(["127.0.0.1"])
+        reading, _ = hung.accept()
+        submitted(dispatcher, Action.OFF, dispatcher.config.target("127.0.0.1", "1"))
+        switching, _ = hung.accept()
+        for each in (reading, switching):
+            each.close()
+        dispatcher.close(0)
+
+
+def test_no_switching_waits_for_a_script_that_hangs(tmp_path: Path) -> None:
+    path, done = tmp_path / "conf", tmp_path / "done"
+    scripts = {"status": f"touch {tmp_path}/begun; exec sleep 60", "power_off": f"touch {done}"}
+    path.write_text(json.dumps({"pdus": {"a": {"driver": "platform", **scripts, "timeout": 60}}}))
+    dispatcher = Dispatcher(reader.load(str(path)), Store(MEMORY))
+    dispatcher.start()
+    dispatcher.surveys.look(["a"])
+    until((tmp_path / "begun").exists)
+    request = submitted(dispatcher, Action.OFF, dispatcher.config.target("a", PORT))
+    assert awaited(dispatcher, request, 30) and done.exists()
+    dispatcher.close(0)

@@ -11,7 +11,7 @@ import pytest
 
 from pdudaemon.drivers.dummy import Dummy
 from pdudaemon.errors import DeviceTimeout, TransientError
-from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.deadline import SILENCE, Deadline
 
 
 def test_a_pause_ends_by_itself_or_at_the_deadline() -> None:
@@ -59,3 +59,18 @@ def test_the_sooner_of_two() -> None:
     whole = Deadline(10)
     assert whole.within(20) is whole
     assert whole.within(5).seconds == 5 and whole.within(5).when < whole.when
+
+
+def test_who_gives_way_waits_in_spells_until_somebody_else_wants_the_device() -> None:
+    wanted = threading.Event()
+    deadline = Deadline(60, wanted, gives_way=True)
+    assert deadline.spell() <= SILENCE and deadline.within(1).spell() <= 1
+    assert deadline.goes_on() and deadline.within(50).goes_on()
+    wanted.set()
+    assert not deadline.goes_on() and not deadline.within(50).goes_on()
+    assert not Deadline(0, gives_way=True).goes_on()
+
+
+def test_who_does_not_give_way_waits_in_one_spell() -> None:
+    deadline = Deadline(60)
+    assert deadline.spell() > 50 and not deadline.goes_on()
