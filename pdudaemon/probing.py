@@ -38,7 +38,7 @@ MOST = 1024
 READ_COMMUNITY = "public"  # as agents are delivered, for reading alone
 _AT_A_TIME = 128
 _SECONDS = 30.0  # for one address
-_SECONDS_OF_A_DRIVER, _OF_A_SILENT_HOST = 5.0, 1.0
+_SECONDS_OF_A_DRIVER, _OF_A_PROTOCOL, _OF_A_SILENT_HOST = 5.0, 2.0, 1.0
 _SHOWN = 20  # addresses in one line
 _WITH_PORT = re.compile(r"(.+):([0-9]{1,5})")
 
@@ -137,7 +137,8 @@ def ask(address: str, communities: Sequence[str]) -> Answer:
     try:
         pages = Pages(address, Deadline(_SECONDS))
         _ask_agent(answer, pages, [each for each in communities if each])
-        _ask_drivers(answer, address, pages)
+        if not (answer.found and pages.port):  # at that port there is an agent, and nothing else
+            _ask_drivers(answer, address, pages)
     except DeviceError as error:
         answer.faults.append(str(error))
     return answer
@@ -169,7 +170,10 @@ def _with_community(found: Recognised, community: str) -> Recognised:
 def _ask_drivers(answer: Answer, address: str, pages: Pages) -> None:
     pages.get("/")
     for driver in recognisers():
-        deadline = Deadline(_OF_A_SILENT_HOST if pages.silent else _SECONDS_OF_A_DRIVER)
+        seconds = _OF_A_SILENT_HOST if pages.silent else _SECONDS_OF_A_DRIVER
+        if pages.port and not pages.server:  # it is one of the protocols that are of one maker each
+            seconds = min(seconds, _OF_A_PROTOCOL)
+        deadline = Deadline(seconds)
         try:
             found = hooks.recognised(driver, address, deadline, pages)
         except ValueError as error:

@@ -22,7 +22,7 @@ from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import SecureWebDevice, login
 from pdudaemon.drivers.readings import Identity, OutletReading, by_bit, label
 from pdudaemon.drivers.recognition import LOGIN, Recognised, place_of
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, Response
@@ -99,7 +99,7 @@ class DLIHttp(SecureWebDevice):
         answer = client.request("POST", "/login.tgi", form=form, also=_REDIRECTED)
         cookie = answer.headers.get("Set-Cookie", "").partition(";")[0].strip()
         if not cookie:
-            raise PermanentError(f"login refused by {answer.source}")
+            raise LoginRefused(f"login refused by {answer.source}")
         return client, {"Cookie": cookie}
 
     def _read(self, client: Client, headers: dict[str, str]) -> _Page:

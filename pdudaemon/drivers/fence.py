@@ -90,6 +90,12 @@ class Fence(PDUDriver):
         wrong = [name for name in self.options if name in _OURS]
         return {"options": f"{wrong[0]!r} is said by the daemon, for each request"} if wrong else {}
 
+    @hook
+    def lacks(self) -> str:
+        if shutil.which(self.agent) or shutil.which(self.agent, path=_FOLDERS):
+            return ""
+        return f"the program {self.agent}, which this PDU needs, is not installed (Debian: fence-agents)"
+
     def port_interaction(self, command: str, port_number: str | int) -> None:
         self._done(self._run(command, port_number))
 
@@ -153,10 +159,10 @@ class Fence(PDUDriver):
 
     @property
     def _program(self) -> str:
+        if lacking := self.lacks():
+            raise PermanentError(lacking)
         found = shutil.which(self.agent) or shutil.which(self.agent, path=_FOLDERS)
-        if found is None:
-            why = "which this PDU needs, is not installed (Debian: fence-agents)"
-            raise PermanentError(f"the program {self.agent}, {why}")
+        assert found is not None
         return found
 
     def _metadata(self) -> _Agent:

@@ -40,6 +40,7 @@ from pdudaemon.transports.command import Output
 _WORD = re.compile(r"[A-Za-z.]*")
 _LOGIN = re.compile(r"authenticat|credential|challenge", re.IGNORECASE)
 _NEXT_LOOK = 0.5
+_MISSING = "the program kasa, which this PDU needs, is not installed (pip install 'pdudaemon[kasa]')"
 
 
 class Kasa(KasaDevice):
@@ -63,6 +64,10 @@ class Kasa(KasaDevice):
         if bool(self.username) != bool(self.password):
             found["password" if self.username else "username"] = "is missing: an account has both"
         return found
+
+    @hook
+    def lacks(self) -> str:
+        return _MISSING if _found() is None else ""
 
     def port_interaction(self, command: str, port_number: int | str) -> None:
         outlet = self.outlet(port_number)
@@ -149,11 +154,14 @@ class Kasa(KasaDevice):
         raise kind(f"kasa at {step} of {self.peer}: {why[:200]}")
 
 
-def _program() -> str:
+def _found() -> str | None:
     """Return where the program is: in the path, or where the Python packages of this daemon have theirs."""
-    found = shutil.which("kasa") or shutil.which("kasa", path=str(Path(sys.executable).parent))
-    if found is None:
-        raise PermanentError("the program kasa, which this PDU needs, is not installed (pip install 'pdudaemon[kasa]')")
+    return shutil.which("kasa") or shutil.which("kasa", path=str(Path(sys.executable).parent))
+
+
+def _program() -> str:
+    if (found := _found()) is None:
+        raise PermanentError(_MISSING)
     return found
 
 

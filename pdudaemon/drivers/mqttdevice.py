@@ -15,12 +15,15 @@ from typing import Any, TypeVar
 
 from pdudaemon.drivers.driver import hook
 from pdudaemon.drivers.network import NetworkDevice, TLSDevice, tcp_port
-from pdudaemon.errors import DeviceTimeout, TransientError
+from pdudaemon.errors import DeviceError, DeviceTimeout, TransientError
 from pdudaemon.settings import Setting, boolean, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.mqtt import Account, Message, Session, is_topic
+from pdudaemon.transports.tcp import Connection
 
 Found = TypeVar("Found")
 
+_LOOK = 5.0  # seconds for the broker to take a connection
 _THERE = {"online": True, "offline": False}
 
 
@@ -37,6 +40,14 @@ class MQTTDevice(NetworkDevice, TLSDevice):
     @hook
     def faults(self) -> dict[str, str]:
         return {**super().faults(), **wrong_topics(topic=self.topic)}
+
+    @hook
+    def lacks(self) -> str:
+        try:
+            with Connection(self.ip, self.port, Deadline(_LOOK)):
+                return ""
+        except DeviceError as error:
+            return f"there is no broker: {error}"
 
     @property
     def device(self) -> str:

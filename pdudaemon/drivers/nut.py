@@ -16,14 +16,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pdudaemon.drivers.driver import Named, hook
 from pdudaemon.drivers.network import NetworkDevice, TLSDevice, tcp_port
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.drivers.recognition import LOGIN, Recognised, port_of
+from pdudaemon.errors import DeviceError, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, text
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 from pdudaemon.transports.tcp import Connection
 
 _OUTLET = re.compile(r"(?:device\.([1-9][0-9]{0,2})\.)?outlet\.([1-9][0-9]{0,2})\.status")
@@ -113,6 +116,34 @@ class NUT(NetworkDevice, TLSDevice):
 
         firmware = label(said.get("ups.firmware")) or ""
         return Identity(of("mfr", "mfr"), of("model", "model"), of("serial", "serial"), firmware)
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the devices that it lists; the first that has outlets is meant."""
+        if pages.port and pages.server:
+            return None
+        place = {"driver": "nut", **port_of(pages)}
+        server = cls(pages.host, place)
+        server.deadline = deadline
+        for name in server._devices():
+            asked = cls(pages.host, {**place, "ups": name})
+            asked.deadline = deadline
+            with suppress(DeviceError):  # it has no outlets, or its driver does not run
+                outlets = asked.read_outlets()
+                return Recognised({**place, "ups": name}, asked.identify(), outlets, f"{LOGIN}, to switch")
+        return None
+
+    def _devices(self) -> list[str]:
+        """Ask the server which devices it has."""
+        step = "asking for the devices"
+        with self._session() as server:
+            _ask(server, "LIST UPS", step, also="BEGIN")
+            found = []
+            while (line := _line(server, step)) != "END LIST UPS":
+                found += [words[1] for words in [line.split(" ")] if words[0] == "UPS" and len(words) > 1]
+                if len(found) > _MOST_LINES:
+                    raise TransientError(f"{server.peer} sends too much at {step}")
+        return found
 
     @property
     def _ups(self) -> str:

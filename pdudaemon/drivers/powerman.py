@@ -19,8 +19,11 @@ from contextlib import contextmanager
 from pdudaemon.drivers.driver import Named
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
 from pdudaemon.drivers.readings import Identity, OutletReading
+from pdudaemon.drivers.recognition import Recognised, port_of
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 from pdudaemon.transports.tcp import Connection
 
 _NODE = r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}"  # a bracket or a comma would be more than one
@@ -61,6 +64,16 @@ class Powerman(NetworkDevice):
     def identify(self) -> Identity:
         with self._session() as (_, version):
             return Identity("", "powerman", "", version)
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by its greeting."""
+        if pages.port and pages.server:
+            return None
+        settings = {"driver": "powerman", **port_of(pages)}
+        asked = cls(pages.host, settings)
+        asked.deadline = deadline
+        return Recognised(settings, asked.identify(), asked.read_outlets())
 
     @contextmanager
     def _session(self) -> Iterator[tuple[Connection, str]]:

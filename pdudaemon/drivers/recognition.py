@@ -35,6 +35,11 @@ def port_of(pages: Pages, name: str = "port") -> dict[str, int]:
     return {} if pages.port is None else {name: pages.port}
 
 
+def trusted(pages: Pages, usual: int = 443) -> dict[str, str]:
+    """Return the settings for a server that was reached by TLS: that certificate, and no other, is its own."""
+    return {"protocol": "https", "fingerprint": pages.fingerprints[pages.port or usual]}
+
+
 def place_of(pages: Pages) -> dict[str, str]:
     """Return the setting for an address that has a port in it."""
     return {} if pages.port is None else {"ip": pages.address}

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from pdudaemon.drivers.driver import Named, hook
 from pdudaemon.drivers.network import SecureWebDevice
 from pdudaemon.drivers.readings import Identity, OutletReading, label, quantity
-from pdudaemon.drivers.recognition import LOGIN, Recognised, place_of
+from pdudaemon.drivers.recognition import LOGIN, Recognised, place_of, trusted
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, choice, text
@@ -76,11 +76,8 @@ class RedfishDevice(SecureWebDevice):
 def service_of(pages: Pages) -> tuple[Resource, dict[str, Any]]:
     """Return the first resource of the service at an address, empty if there is none, and the settings to reach it."""
     if root := pages.json(ROOT, port=443, secure=True):
-        return root, place_of(pages)
+        return root, {**place_of(pages), **trusted(pages)}
     return pages.json(ROOT), {**place_of(pages), "protocol": "http"}
-
-
-WANTS = f"{LOGIN}; with https, ca_file, fingerprint or insecure"
 
 
 class Redfish(RedfishDevice):
@@ -105,7 +102,7 @@ class Redfish(RedfishDevice):
         if "RedfishVersion" not in root or not linked(root.get("Systems")):
             return None
         identity = Identity(label(root.get("Vendor")) or "", label(root.get("Product")) or "")
-        return Recognised({"driver": "redfish", **settings}, identity, wants=WANTS)
+        return Recognised({"driver": "redfish", **settings}, identity, wants=LOGIN)
 
     @hook
     def restarts(self) -> bool:

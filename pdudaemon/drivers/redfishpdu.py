@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from pdudaemon.drivers.driver import Named
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label
-from pdudaemon.drivers.recognition import Recognised
-from pdudaemon.drivers.redfish import WANTS, RedfishDevice, reading, service_of
+from pdudaemon.drivers.recognition import LOGIN, Recognised
+from pdudaemon.drivers.redfish import RedfishDevice, reading, service_of
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -49,7 +49,7 @@ class RedfishPDU(RedfishDevice):
         if "RedfishVersion" not in root or not linked(root.get("PowerEquipment")):
             return None
         identity = Identity(label(root.get("Vendor")) or "", label(root.get("Product")) or "")
-        return Recognised({"driver": "redfish_pdu", **settings}, identity, wants=WANTS)
+        return Recognised({"driver": "redfish_pdu", **settings}, identity, wants=LOGIN)
 
     def port_interaction(self, command: str, port_number: int | str) -> None:
         wanted = State(command)

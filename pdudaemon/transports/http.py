@@ -92,12 +92,19 @@ def _shared_tls(check: bool, ca_file: str, stamp: int, fingerprint: str) -> ssl.
         check = False
     else:
         context = ssl.create_default_context(cafile=ca_file or None)
-    context.set_ciphers("DEFAULT" if check else "DEFAULT:@SECLEVEL=0")
-    # Debian's Python leaves this to OpenSSL, which still takes TLS 1.0.
-    context.minimum_version = ssl.TLSVersion.TLSv1_2 if check else ssl.TLSVersion.MINIMUM_SUPPORTED
-    if not check:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+    if check:
+        context.set_ciphers("DEFAULT")
+        context.minimum_version = ssl.TLSVersion.TLSv1_2  # Debian's Python leaves this to OpenSSL, which takes less
+        return context
+    return tolerant(context)
+
+
+def tolerant(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Let a context take any certificate, and whatever OpenSSL still has; return it."""
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 

@@ -7,12 +7,15 @@ a server asks for, nothing is followed elsewhere, and a server that does not ans
 
 from __future__ import annotations
 
+import hashlib
+import ssl
 import time
 from typing import Any
 
 from pdudaemon.errors import DeviceError, DeviceTimeout
 from pdudaemon.transports.deadline import Deadline
-from pdudaemon.transports.http import Client, Response, split, tls
+from pdudaemon.transports.http import Client, Response, split, tolerant
+from pdudaemon.transports.tcp import PinnedContext
 
 _PATIENCE, _OF_A_SILENT_HOST = 3.0, 1.0  # seconds for one page
 _AT_ONCE = 0.5  # seconds within which a host refuses a connection
@@ -36,6 +39,8 @@ class Pages:
         self.silent = False  # the first server that was asked did not even refuse, so nothing else may be there
         self._deadline = deadline
         self._fetched: dict[Asked, Response | None] = {}
+        self.fingerprints: dict[int, str] = {}
+        """SHA-256 of the certificate of each server that was reached by TLS, by port."""
         self._dead: set[tuple[int, bool]] = set()
 
     def get(self, path: str, *, port: int = 80, secure: bool = False, quiet: float | None = None) -> Response | None:
@@ -82,8 +87,20 @@ class Pages:
 
     def _answer(self, method: str, path: str, port: int, secure: bool, more: dict[str, Any]) -> Response:
         deadline = self._deadline.within(_OF_A_SILENT_HOST if self.silent else _PATIENCE)
-        client = Client(self.host, deadline, port=port, secure=tls(check=False) if secure else None)
-        return client.request(method, path, also=_ANY_STATUS, **more)
+        noting = _Noting(ssl.PROTOCOL_TLS_CLIENT) if secure else None
+        client = Client(self.host, deadline, port=port, secure=noting and tolerant(noting))
+        answer = client.request(method, path, also=_ANY_STATUS, **more)
+        if noting is not None:
+            self.fingerprints[port] = noting.fingerprint
+        return answer
+
+
+class _Noting(PinnedContext):
+    """TLS with any certificate, of which the fingerprint is kept."""
+
+    def refusal(self, presented: bytes | None) -> str:
+        self.fingerprint = hashlib.sha256(presented or b"").hexdigest()
+        return ""
 
 
 def object_of(answer: Response | None) -> dict[str, Any]:

@@ -70,6 +70,8 @@ class Upsd(Device):
             case ["GET", "TRACKING", _]:
                 self.late -= 1
                 return "PENDING" if self.late >= 0 else self.outcome
+            case ["LIST", "UPS"]:
+                return 'BEGIN LIST UPS\nUPS other "not there"\nUPS epdu "ePDU of row 1"\nEND LIST UPS'
             case ["LIST" | "GET" | "INSTCMD", *rest] if "epdu" not in rest:
                 return "ERR UNKNOWN-UPS"
             case ["LIST" | "GET" | "INSTCMD", *_] if self.mood is Mood.BUSY:

