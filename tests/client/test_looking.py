@@ -212,7 +212,8 @@ def test_a_server_that_does_not_know_of_this(words: str, answer: bytes) -> None:
 def test_what_there_is_not() -> None:
     gone = reply({"detail": "there is no PDU 'apc7'"}, "404 Not Found", "application/problem+json")
     with PowerServer({"": gone}) as server:
-        assert ask(server.url, "outlets apc7") == (1, "", f"pduclient: {server.url}: there is no PDU 'apc7'\n")
+        hint = "pduclient: pduclient pdus names those that there are\n"
+        assert ask(server.url, "outlets apc7") == (1, "", f"pduclient: {server.url}: there is no PDU 'apc7'\n{hint}")
         assert ask(server.url, "outlets ../x").code == 1 and server.asked[-1] == "GET /api/v1/pdus/..%2Fx"
         document = json.loads(ask(server.url, "show b --json").out)
         assert document == {"command": "show", "ok": False, "error": f"{server.url}: there is no PDU 'apc7'"}
@@ -249,3 +250,4 @@ def test_usage() -> None:
     for word in ("pdus", "outlets", "show", "history", "watch"):
         ran = client(word, "-h")
         assert (ran.code, ran.err) == (0, "") and max(map(len, ran.out.splitlines())) < 80
+        assert client("help", word) == ran

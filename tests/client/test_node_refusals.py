@@ -42,9 +42,9 @@ def test_no_server() -> None:
             '{"title":"t","detail":"expired yesterday"}',
             "expired yesterday",
         ),
-        ("403 Forbidden", "application/problem+json", '{"title":"not for you"}', "not for you"),
         ("401 Unauthorized", "text/plain", "", "401 Unauthorized"),
-        ("403 Forbidden", "text/plain", f"no good:\n  {TOKEN}\x1b[2J\n", "no good: (token)?[2J"),
+        ("403 Forbidden", "text/plain", "", "403 Forbidden"),
+        ("401 Unauthorized", "text/plain", f"no good:\n  {TOKEN}\x1b[2J\n", "no good: (token)?[2J"),
     ],
 )
 def test_a_refused_token(status: str, kind: str, body: str, said: str) -> None:
@@ -53,6 +53,11 @@ def test_a_refused_token(status: str, kind: str, body: str, said: str) -> None:
         assert ran == (2, "", f"pduclient: {server.url}: token refused: {said}\n{ENTRY}")
         ran = ask(server.url, "on a --json")
         assert json.loads(ran.out)["error"] == f"{server.url}: token refused: {said}"
+
+
+def test_what_is_not_allowed() -> None:
+    with PowerServer(reply({"detail": "ci may not switch a"}, "403 Forbidden", "application/problem+json")) as server:
+        assert ask(server.url, "on a") == (2, "", f"pduclient: {server.url}: not allowed: ci may not switch a\n")
 
 
 def test_why_a_token_is_refused() -> None:

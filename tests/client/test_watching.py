@@ -146,7 +146,7 @@ def test_what_cannot_be_watched() -> None:
     assert ran == (2, "", f"pduclient: http://127.0.0.1:1: Connection refused\n{PLACES}")
     with PowerServer({"": reply({"detail": "there is nothing at '/api/v1/events'"}, "404 Not Found")}) as server:
         assert "the server does not know of this" in ask(server.url, "watch").err
-    with PowerServer({"": reply({"detail": "no"}, "403 Forbidden", "application/problem+json")}) as server:
+    with PowerServer({"": reply({"detail": "no"}, "401 Unauthorized", "application/problem+json")}) as server:
         assert ask(server.url, "watch").err == f"pduclient: {server.url}: token refused: no\n{ENTRY}"
 
 
