@@ -15,6 +15,7 @@ from pdudaemon.drivers import hooks, strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
 from pdudaemon.errors import ConfigError
 from pdudaemon.server import access, tls
+from pdudaemon.server.oidc import issuer_of
 from pdudaemon.settings import declared, near
 from pdudaemon.transports.deadline import Deadline
 
@@ -42,6 +43,10 @@ def check_start(conf: Config) -> int:
             tls.context(listener)
         except ConfigError as error:
             raise ConfigError(f"{conf.path}: daemon.listeners[{number}].{error}") from None
+    try:
+        issuer_of(conf)
+    except ConfigError as error:
+        raise ConfigError(f"{conf.path}: daemon.{error}") from None
     if conf.secret_file is not None:
         try:
             access.check(conf.secret_file)

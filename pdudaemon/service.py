@@ -29,6 +29,7 @@ from pdudaemon.server.access import Access
 from pdudaemon.server.connections import Connections
 from pdudaemon.server.listener import Listener
 from pdudaemon.server.metrics import LogLines
+from pdudaemon.server.oidc import Issuer, issuer_of
 from pdudaemon.server.orders import Orders
 from pdudaemon.server.refusals import Refusals
 
@@ -109,6 +110,7 @@ class Service:
         self._store = store
         logging.getLogger().addHandler(LogLines())
         may = permitted(conf)
+        self._issuer = may.issuer
         self._notifier = Notifier()
         self._dispatcher = Dispatcher(conf, store, locks)
         self._orders = orders = Orders(self._dispatcher)
@@ -121,6 +123,8 @@ class Service:
         """Serve until a signal ends it; ``reread`` returns the configuration as it stands now."""
         self._dispatcher.start()
         self._connections.start()
+        if self._issuer is not None:
+            self._issuer.start()
         for listener in self._listeners.values():
             self._connections.add(listener)
         log.info("pdudaemon %s has started: %d PDUs, store %s", __version__, len(self._conf.pdus), self._store.path)
@@ -156,7 +160,7 @@ class Service:
             if signals.pressing:
                 log.info("nothing was changed: the daemon is told to stop")
                 return
-            may = permitted(conf)
+            may = permitted(conf, self._issuer)
             new = self._exchanged(_places(conf.listeners), may)
         except PDUDaemonError as error:
             for line in str(error).splitlines():
@@ -170,6 +174,7 @@ class Service:
             log.exception("nothing was changed: the configuration cannot be taken over")
             self._notifier.ready(f"not reloaded: {type(error).__name__}; {self._dispatcher.summary()}")
             return
+        self._take_issuer(may.issuer)
         new_faults = tell_faults(conf, self._conf)
         if conf.daemon.dbname != self._conf.daemon.dbname:
             log.warning("%s: daemon.dbname: another store needs a restart", conf.path)
@@ -186,7 +191,18 @@ class Service:
         told = f"reloaded with a new fault: {new_faults[0]}; " if new_faults else ""
         self._notifier.ready(told + self._dispatcher.summary())
 
+    def _take_issuer(self, issuer: Issuer | None) -> None:
+        """Have the keys of an issuer kept up to date, in place of those of the one before."""
+        if issuer is not self._issuer:
+            if self._issuer is not None:
+                self._issuer.close()
+            if issuer is not None:
+                issuer.start()
+            self._issuer = issuer
+
     def _stop(self) -> None:
+        if self._issuer is not None:
+            self._issuer.close()
         self._notifier.stopping()
         for listener in self._listeners.values():
             self._connections.remove(listener)
@@ -239,9 +255,17 @@ class Service:
         return found
 
 
-def permitted(conf: Config) -> Access:
-    """Return who may ask. Raises: ConfigError."""
-    return Access() if conf.secret_file is None else access.from_file(conf.secret_file, conf.daemon.revoked)
+def permitted(conf: Config, before: Issuer | None = None) -> Access:
+    """Return who may ask; an issuer of tokens is the one ``before``, with what it knows, if it is the same still.
+
+    Raises: ConfigError.
+    """
+    issuer = issuer_of(conf)
+    if issuer is not None and before is not None and issuer.options == before.options and before.options.by_url:
+        issuer = before
+    if conf.secret_file is None:
+        return Access(revoked=conf.daemon.revoked, issuer=issuer)
+    return access.from_file(conf.secret_file, conf.daemon.revoked, issuer)
 
 
 def tell_faults(conf: Config, before: Config | None = None) -> list[str]:

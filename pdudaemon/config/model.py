@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pdudaemon.config.nodes import Node
+from pdudaemon.config.oidc import provider
 from pdudaemon.config.roles import Role
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions
 from pdudaemon.drivers.hooks import Traits
@@ -91,6 +92,9 @@ class DaemonOptions(Options):
         text, "", "with it every request needs a token signed with the secret in this file, which is made if missing"
     )
     revoked = Setting(names, (), "names or ids (`jti`) of tokens that are not taken any more")
+    oidc = Setting(
+        provider, None, "an OpenID Connect provider whose tokens are taken: `issuer`, `audience`, `keys`, `role_claim`"
+    )
     metrics_allow = Setting(networks, (), "networks from where `/metrics` needs no token")
     trusted_proxies = Setting(
         proxies, (), "proxies whose word for who asks counts: networks, and `unix` for whoever comes by a UNIX socket"

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from pdudaemon import sharedfiles
 from pdudaemon.errors import ConfigError, Denied, Unavailable
+from pdudaemon.server.oidc import Issuer
 from pdudaemon.settings import Network
 
 OPENFLIGHT = Path("/opt/flight/etc/power-server.conf")
@@ -67,17 +68,18 @@ class Access:
     """The one rule for all listeners.
 
     Of the ``secrets`` the first signs tokens and all verify them; without any, no tokens are asked for. ``revoked`` are
-    names, or ids, of tokens that are not taken any more.
+    names, or ids, of tokens that are not taken any more. Tokens of an ``issuer`` are taken as well.
     """
 
-    def __init__(self, *secrets: str, revoked: Iterable[str] = ()) -> None:
+    def __init__(self, *secrets: str, revoked: Iterable[str] = (), issuer: Issuer | None = None) -> None:
+        self.issuer = issuer
         self._secrets = (*filter(None, secrets),)
         self._revoked = frozenset(revoked)
 
     @property
     def by_token(self) -> bool:
         """Whether tokens are asked for."""
-        return bool(self._secrets)
+        return bool(self._secrets) or self.issuer is not None
 
     def permit(
         self, address: str, allow: tuple[Network, ...], authorization: str | None, certified: Certified | None = None
@@ -91,7 +93,7 @@ class Access:
             if not self._revoked.isdisjoint((certified.holder.name, certified.number)):
                 raise Denied(401, "the certificate has been revoked")
             return certified.holder
-        if not self._secrets:
+        if not self.by_token:
             if allow and address != UNIX and not within(address, allow):
                 raise Denied(403, f"{address} is not in the networks that are allowed here")
             return Holder()
@@ -115,19 +117,26 @@ class Access:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                if "crit" in jwt.get_unverified_header(token):  # must be understood, says it; old releases do not look
+                header = jwt.get_unverified_header(token)
+                if "crit" in header:  # must be understood, says it; old releases do not look
                     raise jwt.InvalidTokenError("crit")
-                claims = self._verified(jwt, token)
+                issuer = self.issuer if header.get("alg") != "HS256" else None
+                claims = issuer.claims(token, header) if issuer else self._verified(jwt, token)
         except jwt.ExpiredSignatureError:
             raise Denied(401, "the token has expired") from None
         except (jwt.PyJWTError, TypeError, ValueError, OverflowError, RecursionError):  # older releases let these pass
             raise Denied(401, "the token is not valid here") from None
-        if any(isinstance(claims.get(word), str) and claims[word] in self._revoked for word in ("sub", "jti")):
+        words = ("sub", "jti", issuer.options.name_claim if issuer else "sub")
+        if any(isinstance(claims.get(word), str) and claims[word] in self._revoked for word in words):
             raise Denied(401, "the token has been revoked")
+        if issuer:
+            return Holder(_name(claims.get(issuer.options.name_claim)), issuer.roles(claims))
         return Holder(_name(claims.get("sub")), _roles(claims["roles"]) if "roles" in claims else None)
 
     def _verified(self, jwt: ModuleType, token: str) -> dict[str, Any]:
         """Return the claims of a token, by the secret that it is signed with. Raises: what the library does."""
+        if not self._secrets:
+            raise jwt.InvalidTokenError("HS256")
         options = {"require": ["exp"], **{f"verify_{claim}": False for claim in ("aud", "iat", "jti", "sub")}}
         for secret in self._secrets[:-1]:
             with contextlib.suppress(jwt.InvalidSignatureError):
@@ -153,7 +162,7 @@ def _roles(claim: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(given))
 
 
-def from_file(path: Path, revoked: Iterable[str] = ()) -> Access:
+def from_file(path: Path, revoked: Iterable[str] = (), issuer: Issuer | None = None) -> Access:
     """Return the access that the secrets in a file give; a file that is not there is made, with a new secret.
 
     The file holds nothing but secrets, one a line, or is OpenFlight Power's own configuration. Raises: ConfigError.
@@ -164,7 +173,7 @@ def from_file(path: Path, revoked: Iterable[str] = ()) -> Access:
     except OSError as error:
         kind = Unavailable if error.errno in _MAY_PASS else ConfigError
         raise kind(f"jwt_secret_file: {path}: {error.strerror}") from None
-    return Access(*_read(path), revoked=revoked)
+    return Access(*_read(path), revoked=revoked, issuer=issuer)
 
 
 def check(path: Path) -> None:

@@ -15,7 +15,11 @@ PACKAGE = Path(__file__).parent.parent.parent / "pdudaemon"
 FLOORS = ["words", "transports", "drivers", "config", "engine", "server", "program"]
 WORDS = {"__init__", "environment", "errors", "power", "ranges", "settings", "sharedfiles"}
 THIRD_PARTY = {"pysnmp", "pexpect", "serial", "cryptography", "hid", "usb", "yaml", "jwt", "paho"}
-ELSEWHERE = {"yamlfile": {"yaml"}, "access": {"jwt"}}  # packages that are at home in a module outside transports
+ELSEWHERE = {
+    "yamlfile": {"yaml"},
+    "access": {"jwt"},
+    "oidc": {"jwt"},
+}  # packages that are at home in a module outside transports
 MODULES = sorted(PACKAGE.rglob("*.py"))
 TESTS = PACKAGE.parent / "tests"
 BELOW = {"support": {"support"}, "devices": {"support", "devices"}, "peers": {"support", "peers"}}
