@@ -73,7 +73,7 @@ class Dispatcher:
         self.submit = acceptance.submit
         self.ask, self.give_up, self.look, self.patience = queries.ask, queries.give_up, queries.look, queries.patience
         self.record, self.records, self.live_figures = records.request, records.requests, records.figures
-        self.command, self.snapshot = records.command, records.pdus
+        self.command, self.snapshot, self.each_pdu = records.command, records.pdus, records.each_pdu
         self.pulse = partial(pulse.felt, lock, self._timetable, store, fleet.runners.values())
 
     # Called without the lock.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from pdudaemon.config.model import PDUConfig
@@ -90,32 +90,35 @@ class LiveRecords:
     def pdus(
         self, after: str = "", most: int | None = None, wanted: Callable[[str], bool] = bool
     ) -> list[dict[str, Any]]:
-        """Return a record for each PDU, in the order of the configuration, ``most`` of them behind ``after``.
+        """Return the records that `each_pdu` yields."""
+        return [*self.each_pdu(after, most, wanted)]
+
+    def each_pdu(
+        self, after: str = "", most: int | None = None, wanted: Callable[[str], bool] = bool
+    ) -> Iterator[dict[str, Any]]:
+        """Yield a record for each PDU, in the order of the configuration, ``most`` of them behind ``after``.
 
         ``wanted`` says of a name whether it is to be among them.
         """
         with self._lock:
             names = [*self._fleet.pdus]  # also those that are leaving
-        names = [name for name in names if wanted(name)]
-        first = names.index(after) + 1 if after in names else 0
-        names = names[first:] if most is None else names[first : first + most]
-        seen: list[tuple[PDUConfig, str, int]] = []
-        for begin in range(0, len(names), AT_ONCE):
+        first = names.index(after) + 1 if after in self._fleet.pdus else 0
+        left = itertools.islice(filter(wanted, names[first:]), most)
+        while some := [*itertools.islice(left, AT_ONCE)]:
+            seen: list[tuple[PDUConfig, str, int]] = []
             with self._lock:
-                for name in names[begin : begin + AT_ONCE]:
+                for name in some:
                     if (pdu := self._fleet.pdus.get(name)) is not None:
                         seen.append((pdu, self._fleet.state(name), self._lanes.load[name]))
-        return [
-            {
-                "name": pdu.name,
-                "driver": pdu.driver_name,
-                "state": state,
-                "reason": pdu.fault or None,
-                "readable": pdu.readable,
-                "requests": load,
-            }
-            for pdu, state, load in seen
-        ]
+            for pdu, state, load in seen:
+                yield {
+                    "name": pdu.name,
+                    "driver": pdu.driver_name,
+                    "state": state,
+                    "reason": pdu.fault or None,
+                    "readable": pdu.readable,
+                    "requests": load,
+                }
 
     def _described(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Add to records of the store what only live requests know."""

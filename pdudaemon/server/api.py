@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -27,4 +28,5 @@ def linked(exchange: HTTPExchange, path: str, records: list[dict[str, Any]], mos
     if len(records) == most:
         words = urlencode({**exchange.words, "after": records[-1]["name"]}, quote_via=quote, safe="")
         headers["Link"] = f'<{path}?{words}>; rel="next"'
-    return Answer(200, records, headers)
+    lines = [json.dumps(record) for record in exchange.orders.pace.sliced(records)]
+    return Answer(200, f"[{', '.join(lines)}]", headers)

@@ -42,11 +42,13 @@ Record = dict[str, Any]
 def pdus(exchange: HTTPExchange, _: str) -> Answer:
     """``/api/v1/pdus``: the configured PDUs in their order, ``limit`` of them at most, from the one ``after`` on."""
     most = limit(exchange)
-    records = exchange.dispatcher.snapshot(exchange.words.get("after", ""), most, exchange.rights.sees_pdu)
-    exchange.dispatcher.surveys.look([record["name"] for record in records])
+    found = exchange.dispatcher.each_pdu(exchange.words.get("after", ""), most, exchange.rights.sees_pdu)
     now = time.time()
-    for record in records:
+    records = []
+    for record in exchange.orders.pace.sliced(found):
+        exchange.dispatcher.surveys.look([record["name"]])
         record.update(_summary(exchange, record, now))
+        records.append(record)
     return linked(exchange, "/api/v1/pdus", records, most)
 
 
@@ -123,7 +125,8 @@ def nodes(exchange: HTTPExchange, _: str) -> Answer:
     exchange.dispatcher.surveys.look({feed.pdu for node in found for feed in node.feeds})
     last = _last_requests(exchange, found)
     now = time.time()
-    records = [_node(exchange, node, last.get(node.name), now) for node in found]
+    paced = exchange.orders.pace.sliced(found)
+    records = [_node(exchange, node, last.get(node.name), now) for node in paced]
     return linked(exchange, "/api/v1/nodes", records, most)
 
 

@@ -119,7 +119,7 @@ def _pdus(exchange: HTTPExchange) -> Iterator[_Family]:
     reachable = _Family("pdu_reachable", "gauge", "Whether a PDU answered the last time that it was asked anything.")
     queue = _Family("queue_length", "gauge", "Requests of a PDU that have not ended.")
     read = _Family("pdu_reading_age_seconds", "gauge", "Age of what a PDU last told of all its outlets.")
-    for record in exchange.dispatcher.snapshot(wanted=rights.sees_whole):
+    for record in exchange.orders.pace.sliced(exchange.dispatcher.each_pdu(wanted=rights.sees_whole)):
         known, labels = inventory.pdu(record["name"]), labelled(pdu=record["name"])
         answers = None if known is None else known.reachable
         up.add(labels, int(record["state"] in ("ready", "leaving") and answers is not False))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from pdudaemon.power import Action, Request, Submission, Target
 from pdudaemon.server.client import Client
 from pdudaemon.server.connection import Exchange
 from pdudaemon.server.naming import read_first
+from pdudaemon.server.pace import Pace
 from pdudaemon.server.rights import Rights, RightsTable
 from pdudaemon.server.watchers import Watchers
 from pdudaemon.settings import near, parse_seconds
@@ -109,6 +111,7 @@ class Orders:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.dispatcher = dispatcher
+        self.pace = Pace()
         self._rights = RightsTable()
         self.watchers = Watchers(dispatcher, self.rights)
         self._orders: list[_Wanted] = []
@@ -165,6 +168,7 @@ class Orders:
         """Hand the orders of this turn to the dispatcher; return whether there were any."""
         if not self._looks and not self._orders:
             return False
+        self.pace.served = time.monotonic()
         looks, looking, orders, submissions = self._looks, self._looking, self._orders, self._submissions
         self._looks, self._looking, self._orders, self._submissions = [], [], [], []
         try:
