@@ -14,7 +14,7 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pdudaemon.errors import DeviceError, PermanentError, TransientError
+from pdudaemon.errors import DeviceError, LoginRefused, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client, Response
 
@@ -119,7 +119,7 @@ class Service:
                 self._session = answer.headers.get("Location") or linked(_json(answer))
                 return
             if answer.status in (400, 401, 403):
-                raise PermanentError(f"login refused by {answer.source} ({answer.status}){_words(answer)}")
+                raise LoginRefused(f"login refused by {answer.source} ({answer.status}){_words(answer)}")
             if answer.status not in _NO_SESSIONS:
                 raise self._refusal(answer)
         self._client, self._knowing = self._knowing, self._client
@@ -160,7 +160,7 @@ class Service:
     def _refusal(self, answer: Response) -> DeviceError:
         status = answer.status
         if status == 401:
-            return PermanentError(f"login refused by {answer.source} (401)")
+            return LoginRefused(f"login refused by {answer.source} (401)")
         good = (status < 500 and status not in _LATER) or status in _FOR_GOOD
         return (PermanentError if good else TransientError)(f"{answer.source}: answered {status}{_words(answer)}")
 

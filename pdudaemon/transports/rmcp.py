@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
-from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.transports import ipmimessage as wire
 from pdudaemon.transports.datagrams import Question, Steps, carried_on, connected
 from pdudaemon.transports.deadline import Deadline
@@ -149,7 +149,7 @@ class Session:
         data = bytes([self._login.privilege])
         answer = yield from self.command(APPLICATION, _SET_PRIVILEGE, data, "the privilege")
         if answer.code in (0x80, 0x81):
-            raise PermanentError(f"login refused by {self.peer}: the user may not have this privilege")
+            raise LoginRefused(f"login refused by {self.peer}: the user may not have this privilege")
         if answer.code:
             raise refusal(self.peer, "the privilege", answer.code)
 
@@ -241,7 +241,7 @@ class Session:
         known = replace(known, bmc_random=said[8:24], guid=said[24:40])
         if said[40:] != known.proof_of_bmc():
             yield from self._say(wire.RAKP3, wire.end_of_login(3, known.bmc))
-            raise PermanentError(f"login refused by {self.peer}: the password does not match")
+            raise LoginRefused(f"login refused by {self.peer}: the password does not match")
         said = yield from self._agree(wire.RAKP3, known.rakp3(3), 8, "the login", limit)
         if said[8:] != known.proof_of_end():
             raise TransientError(f"{self.peer} at the login: the last proof does not match; is there a key (kg)?")
@@ -276,7 +276,7 @@ class Session:
             return _NoSuite(f"{self.peer} refuses the cipher suite: {why}")
         if status in _LATER:
             return TransientError(f"{self.peer} at {step}: {why}")
-        return PermanentError(f"login refused by {self.peer}: {why}")
+        return LoginRefused(f"login refused by {self.peer}: {why}")
 
     def _explain(self) -> Steps[None]:
         """Say why there is no session, if the BMC knows no IPMI 2.0. Raises: PermanentError then."""
