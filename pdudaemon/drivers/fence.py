@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pdudaemon.drivers.driver import Named, PDUDriver, hook
 from pdudaemon.drivers.ports import decimal
 from pdudaemon.drivers.readings import Identity, OutletReading, label
-from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Kind, Setting, near, text
 from pdudaemon.transports import command
@@ -38,6 +38,7 @@ _OURS = ("action", "plug", "port")  # what we say ourselves
 _OFF = 2  # the exit status for: off; and for bad arguments, but with other words
 _SAYS_OFF, _SAYS_ON = (re.compile(rf"^Status: {word}\s*$", re.MULTILINE) for word in ("OFF", "ON"))
 _REFUSED = {3: "login refused", 10: "it wants a password", 11: "the user may not do that", 12: "it wants a UUID"}
+_NOT_LET_IN = (3, 10, 11)
 _NOISE = re.compile(r"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ )?(?:ERROR: )?(?:Failed: )?")
 _STATES = {"on": State.ON, "off": State.OFF}
 _PORT = r"[A-Za-z0-9_.:+/#@-]{1,100}"  # no comma: that would be two plugs
@@ -154,6 +155,7 @@ class Fence(PDUDriver):
         lines = [line for line in lines if line and not line.startswith("Please use '-h'")]
         why = _REFUSED.get(ended.status, "") or (lines[-1][:200] if lines else f"it exited with {ended.status}")
         kind: type[DeviceError] = PermanentError if ended.status in _REFUSED else TransientError
+        kind = LoginRefused if ended.status in _NOT_LET_IN else kind
         kind = DeviceTimeout if ended.status == 5 else kind
         raise kind(f"{self.agent}: {why}")
 

@@ -22,7 +22,7 @@ from pdudaemon.drivers.driver import Named, hook
 from pdudaemon.drivers.network import NetworkDevice, TLSDevice, tcp_port
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
 from pdudaemon.drivers.recognition import LOGIN, Recognised, port_of
-from pdudaemon.errors import DeviceError, PermanentError, TransientError
+from pdudaemon.errors import DeviceError, LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, text
 from pdudaemon.transports.deadline import Deadline
@@ -35,6 +35,7 @@ _NAME = re.compile(r"[\w.:@-]{1,100}", re.ASCII)
 _VARIABLE = re.compile(r'VAR \S+ (\S+) "((?:[^"\\]|\\.)*)"')
 _STATES = {"on": State.ON, "yes": State.ON, "off": State.OFF, "no": State.OFF}
 _LATER = ("DATA-STALE", "DRIVER-NOT-CONNECTED", "INSTCMD-FAILED", "FAILED")
+_NOT_LET_IN = ("ACCESS-DENIED", "PASSWORD-REQUIRED", "USERNAME-REQUIRED", "INVALID-PASSWORD", "INVALID-USERNAME")
 _MOST_LINES = 5000
 _NEXT_LOOK = 0.1
 
@@ -207,7 +208,8 @@ def _ask(server: Connection, question: str, step: str, also: str = "OK") -> str:
         return said
     if word != "ERR":
         raise TransientError(f"{server.peer} answers nonsense at {step}")
-    kind = TransientError if reason.split(" ")[0] in _LATER else PermanentError
+    why = reason.split(" ")[0]
+    kind = TransientError if why in _LATER else LoginRefused if why in _NOT_LET_IN else PermanentError
     raise kind(f"{server.peer} refuses {step}: {reason[:100]}")
 
 

@@ -26,7 +26,7 @@ from pdudaemon.drivers.driver import hook
 from pdudaemon.drivers.ports import Ports
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
 from pdudaemon.drivers.webservice import WebService
-from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, text
 from pdudaemon.transports.http import Response
@@ -157,4 +157,6 @@ def _refusal(answer: Response) -> tuple[str, DeviceError]:
     except (ValueError, LookupError, TypeError):
         kind, why = "", (label(answer.text) or "") if answer.body else ""
     error = _LATER.get(kind) or (PermanentError if kind or answer.status < 500 else TransientError)
+    if answer.status == 401:
+        error = LoginRefused
     return kind, error(f"{answer.source}: {why or 'refused'} ({answer.status})")

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
-from pdudaemon.errors import ConnectionRefused, DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import ConnectionRefused, DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.tcp import in_words
 
@@ -136,7 +136,7 @@ class Session:
         self._turn_until(lambda: "connected" in self._answers, step)
         if code := self._answers.pop("connected"):
             if code in _LOGIN_REFUSED:
-                raise PermanentError(f"login refused by {self.peer}")
+                raise LoginRefused(f"login refused by {self.peer}")
             raise TransientError(f"{self.peer} does not take us: reason {code}")
 
     def _turn_until(self, done: Callable[[], bool], step: str) -> None:
@@ -144,7 +144,7 @@ class Session:
             connection: socket.socket | None = self._client.socket()
             if connection is None:
                 refused = self._answers.get("connected") in _LOGIN_REFUSED
-                raise PermanentError(f"login refused by {self.peer}") if refused else self._lost(step)
+                raise LoginRefused(f"login refused by {self.peer}") if refused else self._lost(step)
             try:
                 seconds = min(self.deadline.remaining(), _TURN)
             except DeviceTimeout:

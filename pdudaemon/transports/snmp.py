@@ -207,7 +207,8 @@ class Agent:
 
     def _refusal(self, word: str, step: str) -> DeviceError:
         passing = word in _MAY_PASS or not word.isalpha()  # a number is no status of SNMP's
-        return (TransientError if passing else PermanentError)(f"{self} refused {step}: {word}")
+        kind = TransientError if passing else LoginRefused if word == "authorizationError" else PermanentError
+        return kind(f"{self} refused {step}: {word}")
 
     def _likely(self) -> str:
         if isinstance(self.login, Community):
