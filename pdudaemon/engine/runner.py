@@ -33,6 +33,7 @@ from pdudaemon.transports.deadline import Deadline, begin
 log = logging.getLogger("pdud.runner")
 
 IDLE = 60.0  # seconds without a job after which the thread ends
+AFTER_SURVEY = 0.1  # the same after a survey: who looks at 10,000 PDUs must not leave 10,000 threads
 
 
 class Job(Protocol):
@@ -124,9 +125,10 @@ class PDURunner:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        idle = IDLE
         while True:
             try:
-                job = self._queue.get(timeout=KEPT if self.device.kept else IDLE)
+                job = self._queue.get(timeout=KEPT if self.device.kept else idle)
             except queue.Empty:
                 if self.device.kept:
                     self.device.let_go()
@@ -135,6 +137,7 @@ class PDURunner:
                 continue
             if job is None:
                 return
+            idle = AFTER_SURVEY if isinstance(job, Survey) else IDLE
             try:
                 self._work(job)
             except BaseException:  # a fault of ours must not take the PDU with it
@@ -174,7 +177,7 @@ class PDURunner:
                 begun, error = True, self._as_device_error(fault)
                 raise
             finally:
-                self.device.release(keep=begun and error is None)
+                self.device.release(keep=begun and error is None and not isinstance(job, Survey))
                 if begun:
                     self._end(self, job, state, error)
 

@@ -50,30 +50,36 @@ class LogLines(logging.Handler):
 
 
 class _Family:
-    """The lines of one metric."""
+    """The lines of one metric. Most of them are kept as bytes: a line by itself costs as much again."""
 
     def __init__(self, name: str, kind: str, says: str) -> None:
         self.name = f"pdudaemon_{name}"
-        self.lines = [f"# HELP {self.name} {says}\n# TYPE {self.name} {kind}\n"]
+        self._head = f"# HELP {self.name} {says}\n# TYPE {self.name} {kind}\n".encode()
+        self._lines: list[str] = []
+        self._folded: list[bytes] = []
 
     def add(self, labels: str, value: float, suffix: str = "") -> None:
         """Add a line; ``labels`` as `labelled` returns them."""
-        self.lines.append(f"{self.name}{suffix}{labels} {value}\n")
+        self._lines.append(f"{self.name}{suffix}{labels} {value}\n")
 
-    @property
-    def text(self) -> str:
-        return "".join(self.lines) if len(self.lines) > 1 else ""
+    def fold(self) -> None:
+        """Make bytes of the lines that have come since the last call."""
+        if self._lines:
+            self._folded.append("".join(self._lines).encode("utf-8", "replace"))
+            self._lines.clear()
+
+    def pieces(self) -> list[bytes]:
+        """Return all of it; nothing if there is no line."""
+        self.fold()
+        return [self._head, *self._folded] if self._folded else []
 
 
 def metrics(exchange: HTTPExchange, _: str) -> Answer:
     """``/metrics``: of the PDUs and outlets that may be seen."""
     families = itertools.chain(_daemon(exchange), _pdus(exchange), _requests(exchange), _outlets(exchange))
     started = f"# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds {_STARTED}\n"
-    return Answer(200, b"".join([started.encode(), *map(_encoded, families)]), {}, CONTENT_TYPE)
-
-
-def _encoded(family: _Family) -> bytes:
-    return family.text.encode("utf-8", "replace")
+    pieces = itertools.chain.from_iterable(family.pieces() for family in families)
+    return Answer(200, b"".join([started.encode(), *pieces]), {}, CONTENT_TYPE)
 
 
 def labelled(**labels: str) -> str:
@@ -175,6 +181,8 @@ def _outlets(exchange: HTTPExchange) -> Iterator[_Family]:
     inlets = [_Family(f"inlet_{name}", kind, says.format(of="an inlet")) for _, name, kind, says in _QUANTITIES]
     for number, name in enumerate(config.pdus):
         if number % AT_ONCE == AT_ONCE - 1:
+            for family in (on, *drawn, *inlets):
+                family.fold()
             time.sleep(0)
         pdu = inventory.pdu(name)
         if pdu is None or not exchange.rights.sees_pdu(name):

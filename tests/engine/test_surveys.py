@@ -430,3 +430,10 @@ def test_no_switching_waits_for_a_script_that_hangs(tmp_path: Path) -> None:
     request = submitted(dispatcher, Action.OFF, dispatcher.config.target("a", PORT))
     assert awaited(dispatcher, request, 30) and done.exists()
     dispatcher.close(0)
+
+
+def test_looking_leaves_no_threads(rack: Meters) -> None:
+    rack.look("a", "b")
+    assert rack.reads == {"a": 1, "b": 1}
+    until(lambda: not {"pdu a", "pdu b"} & {thread.name for thread in threading.enumerate()})
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.OFF, rack.target("a")), 60)
