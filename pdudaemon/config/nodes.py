@@ -49,7 +49,7 @@ def check_name(name: str) -> str:
     """Return why a text cannot be the name of a node, nothing if it can be."""
     if is_name(name):
         return ""
-    return f"not a valid node name: {_ONLY}{'; ranges are not expanded here' if '[' in name else ''}"
+    return f"not a valid node name: {_ONLY}"
 
 
 def node(name: str, entry: object, location: Location, outlet: Outlets, faults: Faults) -> Node:

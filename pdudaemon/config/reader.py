@@ -12,9 +12,9 @@ import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pdudaemon.config import jsonfile, nodes, roles, topology
+from pdudaemon.config import jsonfile, nodes, roles, rows, topology
 from pdudaemon.config.faults import Faults, Location
 from pdudaemon.config.jsonfile import Object
 from pdudaemon.config.model import LEVELS, Config, DaemonOptions, ListenerOptions, PDUConfig, locked
@@ -171,15 +171,25 @@ class _Reader:
 
     def _add_nodes(self, kind: str, section: Object, found: dict[str, Node], pdus: Mapping[str, PDUConfig]) -> None:
         """Add what a section, ``aliases`` or ``nodes``, holds to what is found already."""
-        for name, entry in section.items():
-            location = self._location(kind, name)
-            if name in section.duplicates:
-                self.faults.add(location, "", "duplicate key")
-            elif name in found:
-                self.faults.add(location, "", "there is an alias of this name already")
-            elif kind == "nodes" and (fault := nodes.check_name(name)):
-                self.faults.add(location, "", fault)
-            found[name] = nodes.node(name, entry, location, _outlets(pdus), self.faults)
+        for written, whole in section.items():
+            place = self._location(kind, written)
+            if written in section.duplicates:
+                self.faults.add(place, "", "duplicate key")
+            for name, entry in self._rows(place, written, whole) if kind == "nodes" else [(written, whole)]:
+                location = place if name == written else Location(place.file).within(kind).within(name)
+                if name in found:
+                    self.faults.add(location, "", "there is an alias or node of this name already")
+                elif kind == "nodes" and not self.faults.at(location) and (fault := nodes.check_name(name)):
+                    self.faults.add(location, "", fault)
+                found[name] = nodes.node(name, entry, location, _outlets(pdus), self.faults)
+
+    def _rows(self, location: Location, name: str, entry: object) -> list[tuple[str, Any]]:
+        """Return the nodes that an entry stands for, with theirs; as it is if that cannot be said."""
+        try:
+            return [*rows.spread(name, entry)]
+        except ValueError as error:
+            self.faults.add(location, "", str(error))
+            return [(name, entry)]
 
     def _add_topology_nodes(self, added: Topology, found: dict[str, Node], pdus: Mapping[str, PDUConfig]) -> None:
         for name, entry in added.nodes.items():

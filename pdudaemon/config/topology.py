@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pdudaemon.config import yamlfile
+from pdudaemon.config import rows, yamlfile
 from pdudaemon.config.faults import Faults, Location
 from pdudaemon.config.nodes import check_name
 from pdudaemon.drivers import strategies
@@ -66,8 +66,16 @@ def load(path: str, faults: Faults) -> Topology:
     platforms, nodes, groups = (_section(file, whole, name, faults) for name in ("platforms", "static_nodes", "groups"))
     usable = {name: _platform(file, name, entry, faults) for name, entry in platforms.items()}
     topology = Topology(path, groups=groups)
-    for name, entry in nodes.items():
-        _add_node(topology, name, entry, usable, faults)
+    for written, whole in nodes.items():
+        try:
+            spread = [*rows.spread(written, whole)]
+        except ValueError as error:
+            faults.add(topology.location(written), "", str(error))
+            spread = [(written, whole)]
+        for name, entry in spread:
+            if name in topology.nodes:
+                faults.add(topology.location(name), "", "there is a node of this name already")
+            _add_node(topology, name, entry, usable, faults)
     return topology
 
 

@@ -90,7 +90,7 @@ def test_a_faulty_node_is_disabled_alone(tmp_path: Path, entry: Any, fault: str)
 
 def test_names_of_nodes(tmp_path: Path) -> None:
     text = '"n1": {"hostname": "left", "port": 1}, "n1": {"hostname": "left", "port": 2}'
-    bad = '"a b": {"hostname": "left", "port": 1}, "a[1]": {"hostname": "left", "port": 1}'
+    bad = '"a b": {"hostname": "left", "port": 1}, "a[x]": {"hostname": "left", "port": 1}'
     path = tmp_path / "conf"
     path.write_text(
         f'{{"pdus": {{"left": {{"driver": "dummy"}}}}, "aliases": {{"a b": {{"hostname": "left", "port": 1}}}}, "nodes": {{{text}, {bad}}}}}'
@@ -98,8 +98,8 @@ def test_names_of_nodes(tmp_path: Path) -> None:
     conf = reader.load(str(path))
     assert faults(conf) == [
         "nodes.n1: duplicate key",
-        "nodes.a b: there is an alias of this name already",
-        "nodes.a[1]: not a valid node name: letters, digits and _ . - only; ranges are not expanded here",
+        "nodes.a b: there is an alias or node of this name already",
+        "nodes.a[x]: 'a[x]': 'x' is neither a number nor a range such as 01-10 or 1-9/2",
     ]
 
 

@@ -140,14 +140,14 @@ def test_any_word_can_be_the_name_of_a_platform_or_a_node(tmp_path: Path, name: 
         assert conf.node("n")
 
 
-@pytest.mark.parametrize("name", ["~", "<", "=", "a b", "a,b", "n[11-12]"])
+@pytest.mark.parametrize("name", ["~", "<", "=", "a b", "a,b"])
 def test_a_node_that_could_not_be_addressed_is_disabled_alone(tmp_path: Path, name: str) -> None:
     conf = load(
         tmp_path,
         f"platforms: {{'{name}': {{}}}}\nstatic_nodes: {{'{name}': {{platform: '{name}'}}, n: {{platform: '{name}'}}}}",
     )
     why = "not a valid node name: letters, digits and _ . - only"
-    assert told(conf.faults) == [f"static_nodes.{name}: {why}{'; ranges are not expanded here' if '[' in name else ''}"]
+    assert told(conf.faults) == [f"static_nodes.{name}: {why}"]
     assert conf.node("n")
     with pytest.raises(RequestError, match=why):
         conf.node(name)
@@ -577,7 +577,7 @@ def test_a_name_that_two_have_switches_nothing(tmp_path: Path) -> None:
     conf = load(tmp_path, f"{ONE}static_nodes: {{{nodes}}}\ngroups: {{g: n4, i: n4}}\n", whole)
     assert told(conf.faults) == [
         "static_nodes.n1: there is a PDU of this name already",
-        "nodes.same: there is an alias of this name already",
+        "nodes.same: there is an alias or node of this name already",
         "static_nodes.n2: there is an alias or node of this name already",
         "static_nodes.n3: there is an alias or node of this name already",
         "groups.g: duplicate key",
