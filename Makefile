@@ -80,7 +80,8 @@ lock:  ## pin the newest releases that setup.cfg allows, in share/requirements*.
 		{ printf '# SPDX-License-Identifier: MIT\n# Written by "make lock".\n'; cat "$$folder/lock"; } >"$$file"; }; \
 	echo setuptools | compile share/requirements-test.txt --extra all --extra test --extra dist --extra lint setup.cfg -; \
 	echo setuptools | compile share/requirements.txt --extra all --constraint share/requirements-test.txt setup.cfg -; \
-	echo snmpsim==1.2.2 pysmi cryptography | tr ' ' '\n' | compile share/requirements-snmpsim.txt -
+	echo snmpsim==1.2.2 pysmi cryptography | tr ' ' '\n' | compile share/requirements-snmpsim.txt -; \
+	echo schemathesis==4.32.5 | compile share/requirements-schemathesis.txt -
 
 mutation: .venv/test  ## name the changes of a source that no test notices: make mutation FILES=pdudaemon/engine/lanes.py
 	$(VENV)/python -m tests.mutation $(FILES) $(if $(TESTS),--tests $(TESTS))

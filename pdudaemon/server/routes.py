@@ -262,7 +262,8 @@ def _words(exchange: HTTPExchange, body: bytes, takes: tuple[str, ...] | None) -
             words.setdefault(word, value)
     api_path = path.startswith("/api/")
     if len(words) < given and (api_path or head.method == "POST"):
-        raise RequestError("a parameter is given more than once")
+        twice = "a parameter is given more than once"
+        raise RequestError(twice) if takes is None else Misdirected(400, twice)
     if takes is not None:
         words.pop("key", None)  # it may come with whatever a client asks for
         for word in words:

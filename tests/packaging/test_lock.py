@@ -16,12 +16,13 @@ from tests.support import newest
 from tests.support.newest import Change
 from tests.support.process import ROOT
 
-RUN, TEST, SNMPSIM = (ROOT / "share" / f"requirements{name}.txt" for name in ("", "-test", "-snmpsim"))
+OWN = ("", "-test", "-snmpsim", "-schemathesis")
+RUN, TEST, SNMPSIM, SCHEMATHESIS = (ROOT / "share" / f"requirements{name}.txt" for name in OWN)
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
 
 
-@pytest.mark.parametrize("lock", [RUN, TEST, SNMPSIM], ids=lambda path: path.stem)
+@pytest.mark.parametrize("lock", [RUN, TEST, SNMPSIM, SCHEMATHESIS], ids=lambda path: path.stem)
 def test_all_of_it_is_pinned_with_hashes(lock: Path) -> None:
     text = lock.read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
