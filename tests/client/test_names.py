@@ -39,6 +39,13 @@ def test_folded(names: str, text: str) -> None:
     assert sorted(client["expand_names"]([text])) == sorted(names.split()) == sorted(expanded(text))
 
 
+@pytest.mark.parametrize(
+    "text", ["n[1-9/2]", "n[01-10/3,20]", "a,r[1-2]n[01-04/2]", "n[5-7/1]x[1-3/5]", "n[098-101/2]"]
+)
+def test_steps(text: str) -> None:
+    assert runpy.run_path(str(CLIENT))["expand_names"]([text]) == expanded(text)
+
+
 def test_folded_and_expanded_again() -> None:
     client = runpy.run_path(str(CLIENT))
     for _ in range(300):
@@ -49,6 +56,26 @@ def test_folded_and_expanded_again() -> None:
         assert set(client["expand_names"]([text])) == names == set(expanded(text)), text
 
 
-@pytest.mark.parametrize("text", ["@all", "a[1-2", "a[x]", "a[1-]b[,]", "a[1-99999999999]", "a[1-999][1-999]", "a]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@all",
+        "a[1-2",
+        "a[x]",
+        "a[1-]b[,]",
+        "a!c",
+        "a&c",
+        "c^a",
+        "a*",
+        "?",
+        "@a",
+        "a[1-2/0]",
+        "a[1/]",
+        "a[1-2/3/4]",
+        "a[1-99999999999]",
+        "a[1-999][1-999]",
+        "a]",
+    ],
+)
 def test_names_that_are_for_the_server_to_expand(text: str) -> None:
     assert runpy.run_path(str(CLIENT))["expand_names"](["b", text]) == []

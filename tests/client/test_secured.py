@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +142,14 @@ def test_the_next_server_is_asked_when_one_cannot_be_reached() -> None:
     assert ran.code == 2 and "pduclient: http://127.0.0.1:2: Connection refused\n" in ran.err
     ran = ask(f"{away},nonsense", "on a")
     assert ran == (2, "", "pduclient: 'nonsense' is not a URL such as http://localhost:6302\n")
+
+
+def test_a_server_that_says_nothing_is_not_waited_for() -> None:
+    """With another to ask, a connection has five seconds, or what there is for all of it."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf, PowerServer(commands(result("a"))) as server:
+        url = f"https://127.0.0.1:{deaf.getsockname()[1]}"
+        ran = ask(f"{url},{server.url}", "status a --timeout 0.5")
+        assert ran == (0, "a On\n", f"pduclient: {url}: no connection within 0.5 s; asking {server.url}\n")
 
 
 def test_what_may_have_been_taken_is_not_sent_to_another() -> None:

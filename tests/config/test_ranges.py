@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -166,6 +168,14 @@ def test_a_long_text_is_read_in_one_go() -> None:
     assert len(expanded("n" + "[1]" * 50_000)) == 1
 
 
+def clustershell() -> None:
+    """Skip the test where there is no ClusterShell."""
+    try:
+        subprocess.run(["/usr/bin/python3", "-c", "import ClusterShell"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs the Debian package python3-clustershell")
+
+
 CLUSTERSHELL = """
 import sys
 from ClusterShell.NodeSet import NodeSet, NodeSetException
@@ -202,12 +212,65 @@ def any_text(chance: random.Random) -> str:
     return text + (chance.choice([",", "!", "]", "[", "!!a"]) if chance.random() < 0.05 else "")
 
 
+NODES = [f"n{number}" for number in range(1, 13)] + ["gw", "gpu-1", "rack-1.n01"]
+SETS = {"rack1": "n[1-4]", "rack2": "n[5-8],gw", "gpu": "gpu-1,n[4-5]", "none": ""}
+GROUPING = """
+import os, sys
+from ClusterShell import NodeSet, NodeUtils
+NodeSet.set_std_group_resolver(NodeUtils.GroupResolverConfig(sys.argv[1]))
+for line in sys.stdin:
+    print(*NodeSet.NodeSet(line.strip()))
+"""
+"""Prints what each line stands for where there are the groups of a configuration."""
+
+
+def test_groups_and_patterns_as_clustershell_has_them(tmp_path: Path) -> None:
+    clustershell()
+    groups = {**SETS, "all": ",".join(NODES)}
+    (tmp_path / "lab.yaml").write_text(json.dumps({"lab": {name: text for name, text in groups.items() if text}}))
+    (tmp_path / "groups.conf").write_text(f"[Main]\ndefault: lab\nautodir: {tmp_path}\n")
+    chance = random.Random(13)
+
+    def item() -> str:
+        kinds = [
+            "@rack1",
+            "@rack2",
+            "@gpu",
+            "@rack[1-2]",
+            "*",
+            "n*",
+            "n?",
+            "?w",
+            "*[1-2]",
+            "g*",
+            "n[1-3]*",
+            "nix*",
+            "@*",
+        ]
+        return chance.choice(
+            [*kinds, f"n{chance.randrange(15)}", f"n[{chance.randrange(5)}-{chance.randrange(5, 14)}]"]
+        )
+
+    texts = [item() + "".join(chance.choice(",!&^") + item() for _ in range(chance.randrange(5))) for _ in range(600)]
+    told = subprocess.run(
+        ["/usr/bin/python3", "-c", GROUPING, str(tmp_path / "groups.conf")],
+        input="\n".join(texts),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout.split("\n")[: len(texts)]
+
+    def members(group: str) -> list[str]:
+        return NODES if group == "*" else expanded(groups[group])
+
+    for text, line in zip(texts, told, strict=True):
+        assert sorted(expanded(text, members, NODES)) == sorted(line.split()), text
+
+
 def test_as_clustershell_has_it() -> None:
     """Where one refuses so does the other, but for a range that counts beyond its padding, as OpenFlight takes it."""
-    try:
-        subprocess.run(["/usr/bin/python3", "-c", "import ClusterShell"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs the Debian package python3-clustershell")
+    clustershell()
     chance = random.Random(14)
     texts = [any_text(chance) for _ in range(2000)]
     told = subprocess.run(
