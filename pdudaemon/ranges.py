@@ -15,7 +15,10 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 MOST = 10000
-"""Most names that one text may stand for, those that it has twice counted twice."""
+"""Most names that one text, or any part of it, may stand for."""
+
+MOST_IN_ALL = 10 * MOST
+"""Most names that all parts of a text may stand for, those that are taken away or there twice among them."""
 
 MOST_PATTERNS = 100
 """Most patterns in one text: each is held against all nodes."""
@@ -51,23 +54,22 @@ def expanded(
     names: dict[str, None] = {}
     counted = patterns = 0
     for operator, item in _operands(text):
+        group = members if item.startswith("@") else None
         found: list[str] = []
-        if item.startswith("@") and members is not None:
-            for group in _expanded_item(item[1:], patterns=True):
-                found += itertools.islice(members(group), MOST + 1)
-        else:
-            for name in _expanded_item(item, patterns=nodes is not None):
-                if is_name(name):
-                    found.append(name)
-                    continue
-                patterns += 1
-                if patterns > MOST_PATTERNS:
-                    raise ValueError(f"{text[:40]!r} has more than {MOST_PATTERNS} patterns")
-                found += matching(name, nodes or ())
+        for name in _expanded_item(item[1:] if group else item, patterns=bool(group) or nodes is not None):
+            patterns += not is_name(name)
+            if group:
+                found += itertools.islice(group(name), MOST + 1)
+            else:
+                found += [name] if is_name(name) else matching(name, nodes or ())
+            if patterns > MOST_PATTERNS:
+                raise ValueError(f"{text[:40]!r} has more than {MOST_PATTERNS} patterns")
+            if counted + len(found) > MOST_IN_ALL:
+                raise ValueError(f"{text[:40]!r} stands for more than {MOST} names")
         counted += len(found)
-        if counted > MOST:
-            raise ValueError(f"{text[:40]!r} stands for more than {MOST} names")
         names = _combined(names, operator, dict.fromkeys(found))
+        if len(names) > MOST:
+            raise ValueError(f"{text[:40]!r} stands for more than {MOST} names")
     return list(names)
 
 

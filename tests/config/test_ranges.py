@@ -135,6 +135,7 @@ def test_what_is_refused(text: str, fault: str) -> None:
 def test_the_number_of_names_is_bounded() -> None:
     assert len(expanded(f"n[1-{MOST}]")) == MOST
     assert len(expanded("r[1-100]n[1-100]")) == MOST
+    assert len(expanded(f"n[1-{MOST}]!n[1-{MOST // 2}],n[1-{MOST}],n7")) == MOST
     for text in (
         f"n[0-{MOST}]",
         "n[1-999999999]",
@@ -143,14 +144,18 @@ def test_the_number_of_names_is_bounded() -> None:
         "a[1-9]b[1-9]c[1-9]d[1-9]e[1-9]f[1-9]g[1-9]h[1-9]i[1-9]j[1-9]k[1-9]l[1-9]m[1-9]n[1-9]o[1-9]p[1-9]",
         f"n[1-{MOST}],m",
         f"n[1-{MOST},0]",
+        f"n[1-{MOST}]^m",
+        ",".join([f"n[1-{MOST}]"] * 11),
         ",".join(["n[1-999]"] * 5 + [f"m{number}[1-999]" for number in range(11)]),
     ):
         with pytest.raises(ValueError):
             expanded(text)
     with pytest.raises(ValueError):
         expanded("@all", lambda _: map(str, range(MOST + 1)))
-    with pytest.raises(ValueError):
-        expanded(",".join(["*"] * 101), nodes=["a"])
+    many = range(MOST)
+    for text in (",".join(["*"] * 101), "@g[1-1000]*", "@g[1-1000]"):
+        with pytest.raises(ValueError):
+            expanded(text, lambda _: map(str, many), ["a"])
 
 
 def test_a_long_text_is_read_in_one_go() -> None:
