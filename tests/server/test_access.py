@@ -14,6 +14,7 @@ import os
 import random
 import re
 import socket
+import string
 import subprocess
 import sys
 import time
@@ -21,14 +22,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pdudaemon import cli
+from pdudaemon.config import reader
 from pdudaemon.errors import ConfigError, Denied, Unavailable
-from pdudaemon.server import access, openflight, routes
+from pdudaemon.server import access, oidc, openflight, routes
 from pdudaemon.server.access import Access
 from tests.support.ports import free_ports
 from tests.support.process import ROOT, Daemon, eventually, full_disk, in_parallel
+from tests.support.provider import AUDIENCE, ISSUER, jwk
 from tests.support.tokens import SECRET, encoded, good, later, made
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
@@ -167,6 +172,64 @@ def test_what_is_revoked(claims: dict[str, Any], revoked: bool) -> None:
             may.permit("192.0.2.1", (), f"Bearer {good(**claims)}")
     else:
         assert may.permit("192.0.2.1", (), f"Bearer {good(**claims)}")
+
+
+def mutated(token: str, rng: random.Random) -> str:
+    """Return a token that somebody, or the network, has changed."""
+    header, claims, signature = token.split(".")
+    match rng.randrange(6):
+        case 0:  # some characters, of those that tokens are made of and others
+            letters = [*token]
+            for _ in range(rng.randrange(1, 4)):
+                letters[rng.randrange(len(letters))] = rng.choice(f"{string.ascii_letters}{string.digits}-_.=+/ \x00ä")
+            return "".join(letters)
+        case 1:
+            at = rng.randrange(len(token))
+            return token[:at] + token[at + rng.randrange(1, 9) :]
+        case 2:
+            return ".".join(rng.choices([header, claims, signature, "", "e30"], k=rng.randrange(1, 6)))
+        case 3:  # what it says, under the old signature
+            whole = json.loads(base64.urlsafe_b64decode(claims + "=="))
+            word = rng.choice([*whole, "roles", "exp", "sub", "crit"])
+            whole[word] = rng.choice([None, True, [], {}, -1, 2**70, 1e999, "", "admin", ["ci"], [["x"]], later()])
+            return f"{header}.{encoded(json.dumps(whole).encode())}.{signature}"
+        case 4:
+            algorithm = rng.choice(["none", "HS512", "RS256", "ES256", "hs256", "", None, 5, [], {}, "HS256\x00"])
+            return f"{encoded(json.dumps({'alg': algorithm, 'kid': rng.choice(['one', '', 0, []])}).encode())}.{claims}.{signature}"
+        case _:
+            junk = rng.randbytes(rng.randrange(40))
+            return ".".join(
+                rng.choice([part, encoded(junk), junk.decode("latin-1")]) for part in (header, claims, signature)
+            )
+
+
+def test_tokens_that_are_not_quite_ones(tmp_path: Path) -> None:
+    """100,000 of them: each is refused as such, or is the same token in other letters, as base64 allows."""
+    rng = random.Random(15)
+    key = rsa.generate_private_key(65537, 2048)
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [jwk(key, "one")]}))
+    (tmp_path / "conf").write_text(
+        json.dumps({"daemon": {"oidc": {"issuer": ISSUER, "audience": AUDIENCE, "keys": "keys.json"}}, "pdus": {}})
+    )
+    may = Access("new", SECRET, issuer=oidc.issuer_of(reader.load(str(tmp_path / "conf"))))
+    provided = {"iss": ISSUER, "aud": AUDIENCE, "exp": later(), "sub": "bob", "roles": ["ci"]}
+    tokens = {
+        good(sub="alice", roles=["viewer"]): ("alice", ("viewer",)),
+        jwt.encode(provided, key, "RS256", headers={"kid": "one"}): ("bob", ("ci",)),
+    }
+    let_in = 0
+    for number in range(100000):
+        token, holder = [*tokens.items()][number % 2]
+        changed = mutated(token, rng)
+        try:
+            assert may.permit("192.0.2.1", (), f"Bearer {changed}") == holder, changed
+        except Denied as error:
+            assert error.http_status == 401
+        else:
+            let_in += 1
+            kept = [base64.urlsafe_b64decode(part + "==") for part in changed.split(".")]
+            assert kept == [base64.urlsafe_b64decode(part + "==") for part in token.split(".")], changed
+    assert let_in < 5000
 
 
 NETWORKS = tuple(map(ipaddress.ip_network, ("192.0.2.0/24", "2001:db8::/32")))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import random
@@ -26,28 +25,13 @@ from pdudaemon.errors import ConfigError
 from pdudaemon.server import oidc
 from pdudaemon.server.access import Access
 from tests.support.process import Daemon, Reply, eventually
+from tests.support.provider import AUDIENCE, ISSUER, jwk
 from tests.support.tokens import SECRET, good, later, made
 
-ISSUER, AUDIENCE = "https://sso.example.org/realms/lab", "pdudaemon"
 RSA = rsa.generate_private_key(65537, 2048)
 OTHER = rsa.generate_private_key(65537, 2048)
 P256 = ec.generate_private_key(ec.SECP256R1())
 P384 = ec.generate_private_key(ec.SECP384R1())
-
-
-def number(value: int, size: int = 0) -> str:
-    data = value.to_bytes(size or (value.bit_length() + 7) // 8, "big")
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def jwk(key: Any, kid: str, **more: Any) -> dict[str, Any]:
-    """Return a public key as providers publish it, as RFC 7517 has it."""
-    public = key.public_key().public_numbers()
-    if isinstance(key, rsa.RSAPrivateKey):
-        return {"kty": "RSA", "kid": kid, "use": "sig", "n": number(public.n), "e": number(public.e), **more}
-    size = (key.curve.key_size + 7) // 8
-    curve = {"secp256r1": "P-256", "secp384r1": "P-384"}[key.curve.name]
-    return {"kty": "EC", "kid": kid, "crv": curve, "x": number(public.x, size), "y": number(public.y, size), **more}
 
 
 class KeyServer:
