@@ -19,9 +19,12 @@ from typing import Any
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import SecureWebDevice, login
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
+from pdudaemon.drivers.recognition import LOGIN, Recognised, place_of, trusted
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, choice, integer
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages, object_of
 
 _AT_ONCE = 50  # questions in bulk
 _REFUSALS = {
@@ -86,12 +89,22 @@ class Xerus(SecureWebDevice):
         ]
 
     def identify(self) -> Identity:
-        said = self._call(self._pdu, "getMetaData")
-        plate = said.get("nameplate") if isinstance(said, dict) else None
-        if not isinstance(plate, dict):
+        identity = _identity(self._call(self._pdu, "getMetaData"))
+        if identity is None:
             raise TransientError(f"{self.host} does not tell who it is")
-        maker, model, serial = (label(plate.get(key)) or "" for key in ("manufacturer", "model", "serialNumber"))
-        return Identity(maker, model, serial, label(said.get("fwRevision")) or "")
+        return identity
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the resource of its PDU, which is there even if only who logs in may see it."""
+        place, question = "/model/pdu/0", {"jsonrpc": "2.0", "method": "getMetaData", "params": {}, "id": 1}
+        for port, secure in ((443, True), (80, False)):
+            result = object_of(pages.post(place, question, port=port, secure=secure)).get("result")
+            identity = _identity(result.get("_ret_")) if isinstance(result, dict) else None
+            if identity is not None or pages.wants_login(place, port=port, secure=secure, json=question):
+                how = trusted(pages) if secure else {"protocol": "http"}
+                return Recognised({"driver": "xerus", **place_of(pages), **how}, identity or Identity(), wants=LOGIN)
+        return None
 
     @property
     def _pdu(self) -> str:
@@ -182,3 +195,12 @@ def _value(said: object) -> float | None:
     if not isinstance(said, dict) or said.get("available") is False or said.get("valid") is False:
         return None
     return quantity(said.get("value"))
+
+
+def _identity(said: object) -> Identity | None:
+    """Return what a PDU says of itself; None if that is something else."""
+    plate = said.get("nameplate") if isinstance(said, dict) else None
+    if not isinstance(said, dict) or not isinstance(plate, dict):
+        return None
+    maker, model, serial = (label(plate.get(key)) or "" for key in ("manufacturer", "model", "serialNumber"))
+    return Identity(maker, model, serial, label(said.get("fwRevision")) or "")

@@ -55,10 +55,16 @@ class Pages:
         """Return the object that a page is, empty if it is none."""
         return object_of(self.get(path, port=port, secure=secure))
 
-    def wants_login(self, path: str, *, port: int = 80, secure: bool = False) -> bool:
-        """Whether this page, and not every page, is there for who logs in alone."""
-        answer = self.get(path, port=port, secure=secure)
-        other = self.get(_NO_PAGE, port=port, secure=secure) if answer and answer.status == 401 else None
+    def wants_login(self, path: str, *, port: int = 80, secure: bool = False, json: object = None) -> bool:
+        """Whether this page, and not every page, is there for who logs in alone; of a question in JSON likewise."""
+
+        def asked(path: str) -> Response | None:
+            if json is None:
+                return self.get(path, port=port, secure=secure)
+            return self.post(path, json, port=port, secure=secure)
+
+        answer = asked(path)
+        other = asked(_NO_PAGE) if answer is not None and answer.status == 401 else None
         return answer is not None and other is not None and other.status != 401
 
     @property

@@ -42,8 +42,10 @@ class PX3(WebDevice):
             super().converse(secured)
 
     def answer(self, request: Request) -> Answer:
+        if request.method != "POST":
+            return Answer(404)
         said = json.loads(request.body)
-        if request.method != "POST" or said["jsonrpc"] != "2.0":
+        if said.get("jsonrpc") != "2.0":
             return Answer(400)
         if request.target == "/bulk":
             asked = said["params"]["requests"]

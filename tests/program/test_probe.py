@@ -51,6 +51,7 @@ from tests.devices import (
     tasmota,
     tplink,
     ubus,
+    xerus,
 )
 from tests.devices.base.device import Mood
 from tests.devices.base.snmp import COMMUNITY, Agent
@@ -161,6 +162,7 @@ LOCKED: dict[str, tuple[Callable[[], AbstractContextManager[Any]], dict[str, Any
     "shelly": (lambda: shelly.Shelly(password="x"), {"driver": "shelly_gen2"}, "password"),
     "shelly of old": (lambda: shellygen1.Shelly(login="admin:x"), {"driver": "shelly_gen1"}, "password"),
     "digital loggers": (dlirest.ProSwitch, {"driver": "dli_rest"}, "user name and password"),
+    "xerus": (lambda: without_login(xerus.PX3()), {"driver": "xerus", "protocol": "http"}, "user name and password"),
     "form of digital loggers": (dlihttp.PowerSwitch, {"driver": "dli_http"}, "user name and password"),
     "redfish": (redfish.BMC, {"driver": "redfish", "protocol": "http"}, "user name and password"),
     "redfish of a pdu": (redfishpdu.RackPDU, {"driver": "redfish_pdu", "protocol": "http"}, "user name and password"),
@@ -214,7 +216,10 @@ def test_one_page_behind_a_login_is_recognised_and_a_server_that_is_all_behind_o
     class JAWS(Locked):
         page = "/jaws/monitor/outlets"
 
-    for make, driver in ((Locked, "netiojson"), (JAWS, "servertechpro2")):
+    class PDU(Locked):
+        page = "/model/pdu/0"
+
+    for make, driver in ((Locked, "netiojson"), (JAWS, "servertechpro2"), (PDU, "xerus")):
         with make() as device:
             (found,) = ask(f"127.0.0.1:{device.port}", []).found
             assert found.settings["driver"] == driver and found.wants == "user name and password"
