@@ -196,3 +196,42 @@ def test_unfinished_and_drive_by_root_leave_alone_what_links_lead_to(
         assert (victim.read_bytes(), victim.stat().st_uid) == before
         assert [each.name for each in private.iterdir()] == ["victim"]
     shutil.rmtree(private)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+@pytest.mark.parametrize(
+    ("owner", "flags", "then"),
+    [
+        (0, os.O_RDWR, SERVICE),  # what root once made there is given to the service
+        (0, os.O_WRONLY, SERVICE),
+        (0, os.O_RDONLY, 0),  # who only looks changes nothing
+        (SERVICE, os.O_RDWR, SERVICE),
+        (54321, os.O_RDWR, None),
+        (54321, os.O_RDONLY, None),
+    ],
+)
+def test_whose_a_file_is_that_root_opens_there(theirs: Path, owner: int, flags: int, then: int | None) -> None:
+    """None: it is refused, since neither root, nor whoever has the folder, has put it there."""
+    path = theirs / "store"
+    path.touch()
+    os.chown(path, owner, 7)
+    os.chown(theirs, -1, 54)
+    if then is None:
+        with pytest.raises(PermissionError, match=r"it belongs to another user \(uid 54321\)"):
+            sharedfiles.opened(path, flags)
+        assert path.stat().st_uid == owner
+        return
+    os.close(sharedfiles.opened(path, flags))
+    found = path.stat()
+    assert (found.st_uid, found.st_gid) == (then, 54 if (owner, then) == (0, SERVICE) else 7)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_in_a_folder_of_roots_own_a_file_stays_whose_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    for owner in (0, SERVICE):
+        path = tmp_path / str(owner)
+        path.touch()
+        os.chown(path, owner, owner)
+        os.close(sharedfiles.opened(path, os.O_RDWR))
+        assert (path.stat().st_uid, path.stat().st_gid) == (owner, owner)

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,23 +13,7 @@ from pdudaemon.engine import debts
 from pdudaemon.errors import Busy, KeyUsed, PDUDaemonError, StoreError
 from pdudaemon.power import Action, Outcome, Request, Submission
 from tests.support.process import eventually
-from tests.support.rack import Rack, awaited, submitted
-
-
-@pytest.fixture
-def rack(tmp_path: Path) -> Iterator[Callable[..., Rack]]:
-    """Return a function that makes a rack of some PDUs: ``rack("a", "b", **daemon_settings)``."""
-    made: list[Rack] = []
-
-    def make(*names: str, settings: Mapping[str, Any] | None = None, **daemon: Any) -> Rack:
-        made.append(Rack(tmp_path, dict.fromkeys(names, settings or {}), **daemon))
-        return made[-1]
-
-    yield make
-    for each in made:
-        for event in each.held.values():
-            event.set()
-        each.stop()
+from tests.support.rack import Rack, awaited, owing, submitted
 
 
 class Writing:
@@ -90,21 +73,12 @@ def test_requests_are_numbered_and_wait_in_one_order(
     assert awaited(one.dispatcher, later[0], 30) and one.seen["a"] == "fo"
 
 
-def owing(one: Rack) -> Request:
-    """Return a reboot whose off is done and whose on is refused, again and again."""
-    one.refusing.add(("a", "on"))
-    request = submitted(one.dispatcher, Action.REBOOT, one.target("a"), 0)
-    with pytest.raises(PDUDaemonError, match="the port may be off"):
-        awaited(one.dispatcher, request, 30)
-    return request
-
-
 def test_a_debt_that_is_paid_while_the_store_writes_is_not_taken_over(
     rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(debts, "FIRST_BACK_OFF", 0.1)
     one = rack("a")
-    reboot = owing(one)
+    reboot = owing(one, "a")
     writing = Writing(one, monkeypatch, Submission(Action.ON, one.target("a"), delay=3600))
     one.refusing.clear()
     eventually(lambda: reboot.ended is not None)
@@ -118,7 +92,7 @@ def test_a_debt_that_is_paid_while_the_store_writes_is_not_taken_over(
 
 def test_a_debt_that_is_not_paid_yet_is_taken_over(rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch) -> None:
     one = rack("a")
-    reboot = owing(one)
+    reboot = owing(one, "a")
     writing = Writing(one, monkeypatch, Submission(Action.ON, one.target("a"), delay=3600))
     one.refusing.clear()
     (later,) = writing.end()
@@ -130,7 +104,7 @@ def test_what_the_store_does_not_take_has_not_happened(
     rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = rack("a", "b")
-    reboot = owing(one)
+    reboot = owing(one, "a")
 
     def refuse(*_: object) -> None:
         raise StoreError("full")

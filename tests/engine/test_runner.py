@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -233,4 +234,35 @@ def test_without_threads_one_pdu_waits_and_the_others_go_on(tmp_path: Path, monk
     for request in late:
         assert awaited(rack.dispatcher, request, 30)
     assert rack.seen["left"] == "of"
+    rack.stop()
+
+
+def test_the_device_rests_for_what_is_left_of_its_interval(tmp_path: Path) -> None:
+    """Counted from the end of the last action, whichever of the PDUs that are this device it was for."""
+    rack = Rack(tmp_path, {"left": {"min_interval": 900, "lock": "one"}, "right": {"min_interval": 300, "lock": "one"}})
+    rests: list[float] = []
+
+    class Rest(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            rests.append(timeout or 0.0)
+            return False
+
+    runners = rack.dispatcher._fleet.runners
+    for each in runners.values():
+        each._stopping = Rest()
+    device = runners["left"].device
+
+    def rested(name: str, ago: float) -> float:
+        """Return how long the device rests before an action of a PDU, when the last one ended so long ago."""
+        rests.clear()
+        device.last_action = time.monotonic() - ago
+        last = device.last_action
+        assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target(name)), 60)
+        assert all(rest > 0 for rest in rests)
+        return sum(rests) + time.monotonic() - last if rests else 0.0
+
+    assert rested("left", float("inf")) == 0.0
+    assert 900 <= rested("left", 100) < 960 and 300 <= rested("right", 100) < 360
+    assert rested("left", 900) == 0.0 == rested("right", 301)
+    assert len(rests) == 0 and rested("right", 200) >= 300 and rests[0] <= 100
     rack.stop()

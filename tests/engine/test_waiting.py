@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,55 @@ def test_the_state_of_many_outlets_is_told_one_by_one(rack: Rack) -> None:
     rack.let_go("left")
     outlet, answer = told.get(timeout=30)
     assert outlet == outlets[0] and isinstance(answer, Reading)
+
+
+def test_who_has_led_for_some_rounds_leaves_it_to_whoever_comes(rack: Rack) -> None:
+    """Else one PDU's worker would serve all other clients as long as there are any, and not its own PDU."""
+    lock = rack.dispatcher._lock
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    go, tired = threading.Event(), threading.Event()
+
+    def tell(again: int) -> None:
+        """Have a client be told who has a further one be told, as workers do without end under load."""
+        told.put(threading.current_thread().name)
+        if again:
+            with lock.bare:
+                lock.tell(tell, again - 1)
+        if again == 5:  # the leader has led for more rounds than it has to
+            tired.set()
+            assert go.wait(60)
+
+    def come() -> None:
+        with lock:
+            lock.tell(tell, 0)
+
+    with lock.bare:
+        lock.tell(tell, 10)
+    first = threading.Thread(target=lock.lead, name="first")
+    first.start()
+    assert tired.wait(60)
+    second = threading.Thread(target=come, name="second")
+    second.start()
+    eventually(lambda: lock._next.locked())
+    come()  # a third one goes on with its own work at once
+    go.set()
+    first.join(60)
+    second.join(60)
+    names = [told.get(timeout=60) for _ in range(13)]
+    assert names[:6] == ["first"] * 6 and names[6:].count("second") == 7 and told.empty()
+    assert not lock._next.locked() and not lock._leading.locked()
+
+
+def test_who_is_told_may_ask_again_however_long_the_leader_has_led(rack: Rack) -> None:
+    """In the leader's own thread, which must not wait for itself."""
+    done: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def again(left: int) -> None:
+        with rack.dispatcher._lock:
+            if left:
+                rack.dispatcher._lock.tell(again, left - 1)
+        done.put(left)
+
+    with rack.dispatcher._lock:
+        rack.dispatcher._lock.tell(again, 20)
+    assert sorted(done.get(timeout=60) for _ in range(21)) == [*range(21)]

@@ -148,3 +148,15 @@ class Rack:
                 return {"o": State.ON, "f": State.OFF}.get(rack.seen[self.hostname][-1:], State.UNKNOWN)
 
         return Switch
+
+
+def owing(rack: Rack, *pdus: str) -> Request:
+    """Return a reboot whose off is done and whose on the first of its PDUs refuses."""
+    rack.refusing.add((pdus[0], "on"))
+    request = submitted(rack.dispatcher, Action.REBOOT, rack.target(*pdus), 0)
+    try:
+        awaited(rack.dispatcher, request, 30)
+    except PDUDaemonError as error:
+        assert "the port may be off, on is tried again" in str(error)
+    assert request.debts
+    return request

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""`LiveRecords`: what the store has, with what only live requests know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pdudaemon.engine import records
+from pdudaemon.errors import NoSuchRequest
+from pdudaemon.power import Action, Command, Outcome, Request, Submission
+from tests.support.process import eventually
+from tests.support.rack import Rack, awaited, owing, submitted
+
+
+def test_a_request_is_queued_then_running_then_done(rack: Callable[..., Rack]) -> None:
+    one = rack("a")
+    one.hold("a")
+    later = submitted(one.dispatcher, Action.OFF, one.target("a"))
+    running, queued = one.dispatcher.records(2)[::-1]
+    assert (running["state"], queued["state"]) == ("running", "queued")
+    one.let_go("a")
+    assert awaited(one.dispatcher, later, 30)
+    assert [record["state"] for record in one.dispatcher.records(2)] == ["done", "done"]
+
+
+def test_one_that_waits_says_why(rack: Callable[..., Rack]) -> None:
+    one = rack("a")
+    reboot = owing(one, "a")
+    record = one.dispatcher.record(reboot.id)
+    assert record["state"] == "waiting" and "the port may be off, on is tried again" in record["reason"]
+    delayed = submitted(one.dispatcher, Action.OFF, one.dispatcher.config.target("a", "2"), 3600)
+    record = one.dispatcher.record(delayed.id)
+    assert (record["state"], record["reason"]) == ("waiting", None)
+    with pytest.raises(NoSuchRequest):
+        one.dispatcher.record(delayed.id + 1)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 50])
+def test_pdus_are_listed_in_their_order_a_part_at_a_time(
+    rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(records, "AT_ONCE", at_once)
+    names = [f"pdu{number}" for number in (3, 1, 4, 15, 9, 2)]
+    one = rack(*names)
+
+    def listed(*words: Any, **more: Any) -> list[str]:
+        return [record["name"] for record in one.dispatcher.snapshot(*words, **more)]
+
+    assert listed() == names
+    assert listed("pdu4") == names[3:] and listed("pdu4", 2) == names[3:5] and listed("", 0) == []
+    assert listed("nobody") == names and listed("pdu2") == []
+    assert listed("pdu3", 2, lambda name: name not in ("pdu3", "pdu1")) == ["pdu4", "pdu15"]
+    every = one.dispatcher.each_pdu()
+    assert next(every)["name"] == "pdu3"
+    for name in names[1:]:
+        del one.pdus[name]
+    one.dispatcher.reload(one.config())
+    assert len([*every]) == min(at_once, len(names)) - 1, "those that were taken with the first"
+
+
+def test_how_a_pdu_is(rack: Callable[..., Rack]) -> None:
+    one = rack("a", "b")
+    one.pdus["b"]["retries"] = "many"
+    one.dispatcher.reload(one.config())
+    one.hold("a")
+    ready, disabled = one.dispatcher.snapshot()
+    assert (ready["state"], ready["requests"], ready["reason"], ready["driver"]) == ("ready", 1, None, "dummy")
+    assert disabled["state"] == "disabled" and "retries" in disabled["reason"]
+    del one.pdus["a"]
+    one.dispatcher.reload(one.config())
+    assert [record["state"] for record in one.dispatcher.snapshot()] == ["leaving", "disabled"]
+    one.let_go("a")
+    eventually(lambda: [record["name"] for record in one.dispatcher.snapshot()] == ["b"])
+
+
+def test_a_command_is_all_of_its_requests(rack: Callable[..., Rack]) -> None:
+    one = rack("a", "b")
+    one.hold("b")
+    command = Command(Action.OFF, "me", 1.0, ("n1", "n2", "n3"))
+    wanted = [
+        Submission(Action.OFF, one.target("a"), names=("n1", "n3")),
+        Submission(Action.OFF, one.target("b"), names=("n2",)),
+    ]
+    first, second = one.dispatcher.submit(wanted, command)
+    assert isinstance(first, Request) and isinstance(second, Request) and awaited(one.dispatcher, first, 30)
+
+    def told() -> tuple[str, list[tuple[str, int, str]]]:
+        record = one.dispatcher.command(command.id)
+        return record["state"], [(node["name"], node["request"], node["state"]) for node in record["nodes"]]
+
+    assert told() == ("running", [("n1", first.id, "done"), ("n2", second.id, "queued"), ("n3", first.id, "done")])
+    one.let_go("b")
+    assert awaited(one.dispatcher, second, 30)
+    eventually(lambda: told()[0] == "ended")
+    assert told()[1][1] == ("n2", second.id, Outcome.DONE)

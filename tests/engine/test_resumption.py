@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""`Resumption`: what is late, what is kept, and what the clocks have to do with it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from pdudaemon.errors import RequestError
+from pdudaemon.power import Action, Outlet, Phase, Target
+from tests.support.process import eventually
+from tests.support.rack import Rack, awaited, submitted
+
+HOUR = 3600.0
+
+
+def test_the_debt_for_a_disabled_pdu_waits_until_it_can_be_paid(rack: Callable[..., Rack]) -> None:
+    """Though the other feed of the node goes on."""
+    one = rack("a", "b")
+    first = submitted(one.dispatcher, Action.REBOOT, one.target("a", "b"), 1.5)
+    eventually(lambda: one.seen == {"a": "f", "b": "f"})
+    one.stop()
+    one.pdus["a"]["retries"] = "many"
+    one.start()
+    eventually(lambda: one.state(first.id) == "failed")
+    assert one.seen == {"a": "f", "b": "fo"}
+    (owed,) = one.stop()
+    assert "a port 1 is to be switched on when a is not disabled any more" in owed
+    one.start()
+    one.pdus["a"]["retries"] = 1
+    one.dispatcher.reload(one.config())
+    eventually(lambda: one.seen["a"] == "fo")
+
+
+@pytest.mark.parametrize("wall", [-10 * HOUR, 0, 10 * HOUR])
+@pytest.mark.parametrize(("passed", "boot", "expires"), [(HOUR, "first", True), (60, "first", False)])
+def test_how_late_it_is_does_not_depend_on_the_wall_clock(
+    rack: Callable[..., Rack], wall: float, passed: float, boot: str, expires: bool
+) -> None:
+    one = rack("a", "b")
+    one.hold("a")
+    off = submitted(one.dispatcher, Action.OFF, one.target("a"))
+    one.stop()
+    one.let_go("a")
+    one.clock.pass_by(passed)
+    one.clock.wall_off += wall
+    one.start()
+    eventually(lambda: one.state(off.id) == ("expired" if expires else "done"))
+    assert ("f" in one.seen["a"]) is not expires
+
+
+@pytest.mark.parametrize(("wall", "expires"), [(-HOUR, True), (60, False), (HOUR, True)])
+def test_after_another_start_of_the_machine_the_wall_clock_is_asked(
+    rack: Callable[..., Rack], wall: float, expires: bool
+) -> None:
+    """If that is behind what is on record nobody knows how late it is, and an old off may be very old."""
+    one = rack("a")
+    one.hold("a")
+    off = submitted(one.dispatcher, Action.OFF, one.target("a"))
+    one.stop()
+    one.let_go("a")
+    one.clock.boot, one.clock.uptime_off = "second", -one.clock.uptime()
+    one.clock.wall_off += wall
+    one.start()
+    eventually(lambda: one.state(off.id) == ("expired" if expires else "done"))
+    assert ("f" in one.seen["a"]) is not expires
+
+
+def test_a_clock_that_is_behind_some_later_request_is_not_believed(rack: Callable[..., Rack]) -> None:
+    """Not if it is ahead of the off itself either."""
+    one = rack("a", "b")
+    one.hold("a")
+    off = submitted(one.dispatcher, Action.OFF, one.target("a"))
+    one.clock.pass_by(2 * HOUR)
+    assert awaited(one.dispatcher, submitted(one.dispatcher, Action.ON, one.target("b")), 30)
+    one.stop()
+    one.let_go("a")
+    one.clock.boot = "second"
+    one.clock.wall_off -= 2 * HOUR - 60
+    one.start()
+    eventually(lambda: one.state(off.id) == "expired")
+
+
+@pytest.mark.parametrize("wall", [-10 * HOUR, 10 * HOUR])
+@pytest.mark.parametrize("boot", ["first", "second"])
+def test_a_debt_is_paid_in_time_whatever_the_clock_says(rack: Callable[..., Rack], wall: float, boot: str) -> None:
+    one = rack("a")
+    submitted(one.dispatcher, Action.REBOOT, one.target("a"), 2)
+    eventually(lambda: one.seen["a"] == "f" and one.dispatcher._lanes.owed()[0].count(" in "))
+    one.clock.boot, one.clock.wall_off = boot, wall
+    one.restart()
+    eventually(lambda: one.state(1) == "done")
+    assert one.seen["a"] == "fo"
+
+
+def test_a_clock_that_is_set_while_a_delay_runs_changes_nothing(rack: Callable[..., Rack]) -> None:
+    one = rack("a")
+    one.hold("a")
+    early = submitted(one.dispatcher, Action.OFF, one.target("a"), HOUR)
+    one.clock.wall_off = 2 * HOUR
+    one.let_go("a")
+    eventually(lambda: one.state(early.id) == "waiting")
+    assert early.steps[0].at - time.monotonic() > HOUR / 2
+    one.dispatcher.cancel(early.id)
+
+
+def test_who_only_pays_a_debt_does_so_at_once(rack: Callable[..., Rack]) -> None:
+    """When the off ended nobody knows: the delay would be counted from then."""
+    one = rack("a", resume_age=600)
+    one.hold("a", "2")
+    reboot = submitted(one.dispatcher, Action.REBOOT, one.target("a"), HOUR)
+    one.let_go("a")
+    eventually(lambda: reboot.phase is Phase.ON)
+    one.stop()
+    with closing(sqlite3.connect(one.store)) as store:
+        store.execute("UPDATE request SET off_ended = NULL, off_ended_uptime = NULL WHERE id = ?", (reboot.id,))
+        store.commit()
+    one.start()
+    eventually(lambda: one.state(reboot.id) == "done")
+    assert one.seen["a"] == "ofo"
+
+
+def test_what_a_reload_takes_away_of_several_feeds_does_not_end_the_rest(rack: Callable[..., Rack]) -> None:
+    one = rack("a", "b", settings={"outlets": 4})
+    node = Target("node", (Outlet("a", "4"), Outlet("b", "1")))
+    one.hold("b", "2")
+    request = submitted(one.dispatcher, Action.OFF, node)
+    eventually(lambda: one.seen["a"] == "f")
+    later = submitted(one.dispatcher, Action.ON, node)
+    one.pdus["a"]["outlets"] = 2
+    one.dispatcher.reload(one.config())
+    one.let_go("b")
+    with pytest.raises(RequestError, match="this PDU has 1 to 2"):
+        awaited(one.dispatcher, later, 30)
+    assert awaited(one.dispatcher, request, 30)
+    assert one.seen == {"a": "f", "b": "ofo"}
+    assert later.results == {Outlet("a", "4"): later.error, Outlet("b", "1"): None}
+
+
+def test_a_request_that_is_kept_waits_for_its_turn_when_it_can_be(rack: Callable[..., Rack]) -> None:
+    one = rack("a")
+    one.hold("a")
+    requests = [submitted(one.dispatcher, action, one.target("a")) for action in (Action.OFF, Action.ON, Action.OFF)]
+    threading.Timer(0.3, one.let_go, ("a",)).start()
+    one.stop()
+    one.pdus["a"]["retries"] = "many"
+    one.start()
+    assert [one.state(request.id) for request in requests] == ["accepted"] * 3 and not one.dispatcher._lanes.live
+    assert one.dispatcher.summary() == "0 PDUs, 0 requests not ended"
+    del one.pdus["a"]["retries"]
+    one.dispatcher.reload(one.config())
+    eventually(lambda: [one.state(request.id) for request in requests] == ["done"] * 3)
+    assert one.seen["a"] == "oofof", "the first had not ended when the daemon did"

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""What is forgotten: of what has ended the oldest, as many as there is no room for, and never the newest."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from pdudaemon.engine import storehistory, storerows, storeschema
+from pdudaemon.power import Action, Command
+from tests.support.stores import asked, end
+
+
+@pytest.fixture
+def database() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as one:
+        one.deserialize(storeschema.fresh())
+        one.row_factory = sqlite3.Row
+        yield one
+
+
+def add(database: sqlite3.Connection, number: int, ended: float | None, command: int | None = None) -> None:
+    """Add a request that ended then, or goes on."""
+    request = asked("on")
+    if ended is not None:
+        end(request)
+        request.ended = ended
+    database.execute(*storerows.upsert([storerows.values(request, request, number, command)]))
+
+
+def left(database: sqlite3.Connection, table: str = "request") -> list[int]:
+    return [number for (number,) in database.execute(f"SELECT id FROM {table} ORDER BY id")]
+
+
+def test_as_many_as_history_says_stay_besides_the_newest(database: sqlite3.Connection) -> None:
+    for number in range(1, 11):
+        add(database, number, 100.0)
+    assert storehistory.forget(database, 4, 0.0, 100) == 5 and left(database) == [6, 7, 8, 9, 10]
+    assert storehistory.forget(database, 4, 0.0, 100) == 0 and left(database) == [6, 7, 8, 9, 10]
+    assert storehistory.forget(database, 0, 0.0, 100) == 4 and left(database) == [10]
+    assert storehistory.forget(database, 0, 0.0, 100) == 0 and not database.in_transaction
+
+
+def test_a_batch_at_a_time_the_oldest_first(database: sqlite3.Connection) -> None:
+    for number in range(1, 11):
+        add(database, number, 100.0)
+    assert [storehistory.forget(database, 3, 0.0, 4) for _ in range(3)] == [4, 2, 0]
+    assert left(database) == [7, 8, 9, 10]
+
+
+def test_what_has_not_ended_is_never_forgotten_and_counts_for_none(database: sqlite3.Connection) -> None:
+    for number in range(1, 11):
+        add(database, number, None if number % 2 else 100.0)
+    assert storehistory.forget(database, 4, 0.0, 2) == 2 and left(database) == [1, 3, *range(5, 11)]
+    assert storehistory.forget(database, 0, 0.0, 100) == 2 and left(database) == [1, 3, 5, 7, 9, 10]
+
+
+def test_what_is_too_old_goes_though_there_were_room(database: sqlite3.Connection) -> None:
+    for number in range(1, 6):
+        add(database, number, float(number))
+    assert storehistory.forget(database, 100, 3.0, 100) == 2 and left(database) == [3, 4, 5]
+    assert storehistory.forget(database, 100, 9.0, 100) == 2 and left(database) == [5], "the newest stays"
+
+
+def test_a_command_goes_with_the_last_of_its_requests_unless_it_is_the_newest(database: sqlite3.Connection) -> None:
+    for number in (1, 2):
+        values = storerows.command_values(Command(Action.ON, "", 0.0, ("n",)), number)
+        database.execute(storerows.ADD_COMMAND, values)
+    for number, command in ((1, 1), (2, 1), (3, 2), (4, None)):
+        add(database, number, 100.0, command)
+    assert storehistory.forget(database, 2, 0.0, 100) == 1 and left(database, "command") == [1, 2]
+    assert storehistory.forget(database, 1, 0.0, 100) == 1 and left(database, "command") == [2]
+    assert storehistory.forget(database, 0, 0.0, 100) == 1 and left(database, "command") == [2]
+
+
+def test_an_empty_store_has_nothing_to_forget(database: sqlite3.Connection) -> None:
+    assert storehistory.forget(database, 0, 0.0, 100) == storehistory.forget(database, 5, 9.0, 100) == 0

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""`Acceptor`: so many connections and no more, from each address and in all; whoever leaves makes room at once."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from pdudaemon.config.model import DaemonOptions, ListenerOptions
+from pdudaemon.server.acceptor import Acceptor
+from pdudaemon.server.access import Access
+from pdudaemon.server.client import Client
+from pdudaemon.server.listener import Listener
+from pdudaemon.server.refusals import Refusals
+
+
+class Door:
+    """An acceptor with a listener, turned by hand. ``inside`` are those let in."""
+
+    def __init__(self) -> None:
+        self.inside: list[tuple[socket.socket, Client]] = []
+        self.calls: list[Callable[[], None]] = []
+        self.epoll = select.epoll()
+        self.acceptor = Acceptor(self.epoll, lambda _, call: self.calls.append(call), self._begin)
+        self.listener = Listener(
+            ListenerOptions({"protocol": "http", "port": 0}), Access(), Refusals(lambda _, call: None)
+        )
+        self.acceptor.watch(self.listener)
+
+    def _begin(self, listener: Listener, sock: socket.socket, client: Client) -> None:
+        assert listener is self.listener and not sock.getblocking()
+        self.inside.append((sock, client))
+
+    def client(self, address: str = "127.0.0.1") -> socket.socket:
+        """Connect from an address."""
+        return socket.create_connection(self.listener.server_address[:2], 30, source_address=(address, 0))
+
+    def turn(self, options: DaemonOptions) -> int:
+        """Take in what has come, as the selector's thread does; return how many are inside."""
+        ready = [number for number, _ in self.epoll.poll(0 if self.acceptor.doubtful else 1)]
+        self.acceptor.decide(options)
+        if self.listener.fileno() in ready:
+            self.acceptor.accept(self.listener, options)
+        return len(self.inside)
+
+    def close(self) -> None:
+        """End it all."""
+        for sock, _ in self.inside:
+            sock.close()
+        self.listener.server_close()
+        self.epoll.close()
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    with closing(Door()) as one:
+        yield one
+
+
+def test_no_more_than_there_is_room_for(door: Door) -> None:
+    options = DaemonOptions({"max_connections": 3, "max_connections_per_address": 2})
+    clients = [door.client(address) for address in ("127.0.0.2", "127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.4")]
+    assert door.turn(options) == 3 and len(door.acceptor.doubtful) == 2
+    assert door.turn(options) == 3 and not door.acceptor.doubtful
+    assert sorted(client.address for _, client in door.inside) == ["127.0.0.2", "127.0.0.2", "127.0.0.3"]
+    assert clients[2].recv(1) == b"" == clients[4].recv(1)
+    for client in clients:
+        client.close()
+
+
+def test_who_leaves_before_it_is_decided_makes_room(door: Door) -> None:
+    options = DaemonOptions({"max_connections": 3, "max_connections_per_address": 1})
+    first = door.client()
+    assert door.turn(options) == 1
+    second = door.client()
+    assert door.turn(options) == 1 and len(door.acceptor.doubtful) == 1
+    sock, client = door.inside.pop()
+    sock.close()
+    door.acceptor.ended(client)
+    assert door.turn(options) == 1 and not door.acceptor.doubtful
+    assert door.inside[0][1].port == second.getsockname()[1] and door.acceptor.open == {"127.0.0.1": 1}
+    door.acceptor.ended(door.inside[0][1])
+    assert not door.acceptor.open
+    for each in (first, second):
+        each.close()
+
+
+def test_a_quarter_for_each_address_if_nobody_says(door: Door) -> None:
+    options = DaemonOptions({"max_connections": 12})
+    clients = [door.client() for _ in range(5)]
+    assert door.turn(options) == 3
+    for client in clients:
+        client.close()
+
+
+def test_without_descriptors_it_rests(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = DaemonOptions()
+    client = door.client()
+
+    def refuse() -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(door.listener, "get_request", refuse)
+        assert door.turn(options) == 0 and not door.acceptor.listeners
+    assert not door.epoll.poll(0)
+    (again,) = door.calls
+    again()
+    assert door.turn(options) == 1
+    door.listener.server_close()
+    door.acceptor.forget(door.listener)
+    again()  # it is closed by now
+    client.close()
