@@ -115,6 +115,16 @@ def test_some_nodes() -> None:
 KINDS = (("events?node", ""), ("nodes?names", "&limit=1000"))
 
 
+def test_nodes_that_come_with_another_configuration() -> None:
+    with EventServer(NODES[1:]) as server, watching(server, "*") as client:
+        server.nodes = NODES
+        server.tell(RELOAD)
+        assert client.line() == LINES[-1]
+        eventually(lambda: sum("/api/v1/nodes" in line for line in server.asked) == 2)
+        server.tell(ACCEPTED)
+        assert client.line() == LINES[0]
+
+
 def test_a_server_that_is_away_for_a_while() -> None:
     with EventServer(NODES) as server, watching(server) as client:
         server.tell(ACCEPTED)
