@@ -21,8 +21,8 @@ from contextlib import contextmanager
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import WebDevice
-from pdudaemon.drivers.readings import OutletReading, quantity
-from pdudaemon.drivers.recognition import Recognised, place_of
+from pdudaemon.drivers.readings import Identity, OutletReading, quantity
+from pdudaemon.drivers.recognition import CHANGE_ME, Recognised, place_of
 from pdudaemon.errors import DeviceError, LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -81,7 +81,8 @@ class NetgearPlus(WebDevice):
         page = pages.get(_LOGIN)
         if page is None or not _hidden(page.text, "rand") or "NETGEAR" not in page.text.upper():
             return None
-        return Recognised({"driver": "netgear_plus", **place_of(pages)}, wants="password")
+        settings = {"driver": "netgear_plus", **place_of(pages), "password": CHANGE_ME}
+        return Recognised(settings, Identity("Netgear"), wants="password")
 
     @contextmanager
     def _session(self) -> Iterator[_Session]:

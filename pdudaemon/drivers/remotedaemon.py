@@ -121,7 +121,7 @@ class RemoteDaemon(WebService):
 
     @property
     def _place(self) -> str:
-        return f"/api/v1/pdus/{urllib.parse.quote(self._name, safe='')}"
+        return f"/api/v1/pdus/{urllib.parse.quote(self._name, safe='')}?fresh=1"
 
     def _ask(self, path: str, **words: str) -> Response:
         query = urllib.parse.urlencode({"hostname": self._name, **words}) if words else ""

@@ -20,18 +20,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from pdudaemon.drivers.driver import Numbered, hook
 from pdudaemon.drivers.network import SecureWebDevice
 from pdudaemon.drivers.readings import Identity, OutletReading, label, quantity
+from pdudaemon.drivers.recognition import CHANGE_ME, LOGIN, Recognised
 from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, choice, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Response
+from pdudaemon.transports.pages import Pages
 
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _SITE = re.compile(r"[A-Za-z0-9_-]{1,50}")
 _LOGIN_WANTED = "api.err.LoginRequired"
+_CONTROLLER = 8443
 _PROVISIONED = 45  # seconds within which a device has what it was told
 
 
@@ -145,6 +150,18 @@ class UniFi(SecureWebDevice):
         device = self._device()
         model, serial, firmware = (label(device.get(key)) or "" for key in ("model", "serial", "version"))
         return Identity("Ubiquiti", model, serial or label(device.get("mac")) or "", firmware)
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for a controller by where its front page leads; which of its devices is meant, the user says."""
+        for secure in (True, False):
+            front = pages.get("/", port=_CONTROLLER, secure=secure)
+            if front is not None and urlsplit(front.headers.get("Location", "")).path == "/manage":
+                settings = {"driver": "unifi_poe", "ip": f"{pages.host}:{pages.port or _CONTROLLER}", "username": "pdu"}
+                settings |= {"device": CHANGE_ME} | ({} if secure else {"protocol": "http"})
+                wants = f"{LOGIN}, and device, the MAC address of a switch (unifi_pdu: of a PDU)"
+                return Recognised(settings, Identity("Ubiquiti", "UniFi controller"), wants=wants)
+        return None
 
     def _state(self, part: Mapping[str, Any]) -> State:
         said = part.get(self.row.state)

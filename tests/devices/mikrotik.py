@@ -27,6 +27,11 @@ class Switch(WebDevice):
         self.comments = {"ether2": "Camera"}
         self.obeys = True
 
+    def _judged(self, request: Request) -> Answer:
+        if request.target.startswith("/rest/"):
+            return super()._judged(request)
+        return Answer(200, "<title>RouterOS</title>") if request.target == "/" else Answer(404)
+
     def answer(self, request: Request) -> Answer:
         said = json.loads(request.body) if request.body else {}
         match request.method, request.target:

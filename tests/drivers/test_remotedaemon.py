@@ -27,7 +27,6 @@ def test_behind_another_daemon(daemon: Any) -> None:
             "rack7": {
                 "driver": "dummy",
                 "outlets": 3,
-                "file": "outlets",
                 "names": {"1": "router"},
                 "watts": {"1": 12.5},
             },
@@ -41,6 +40,13 @@ def test_behind_another_daemon(daemon: Any) -> None:
         assert near.power(action, "annex", "02", wait=20).status == 200
         assert far.power("status", "rack7", "2").text.strip() == action
         assert near.power("status", "annex", "2").text.strip() == action
+    told = near.http("/api/v1/pdus/annex?fresh=1").json
+    assert [(each["port"], each["name"], each["state"], each["watts"]) for each in told["outlets"]] == [
+        ("1", "router", "off", 0.0),
+        ("2", None, "on", None),
+        ("3", None, "off", None),
+    ]
+    assert told["identity"]["model"] == "dummy" and told["inlets"][0]["name"] == "total"
     refused = near.power("on", "sick", "1", wait=20)
     assert refused.status == 502 and "sick: no relay (502)" in refused.text
     nobody = near.power("on", "annex", "9", wait=20)

@@ -39,6 +39,8 @@ from tests.devices import (
     ip9850,
     ipmi,
     lindy,
+    mikrotik,
+    netgearplus,
     netio4,
     netiojson,
     nut,
@@ -51,6 +53,7 @@ from tests.devices import (
     tasmota,
     tplink,
     ubus,
+    unifi,
     xerus,
 )
 from tests.devices.base.device import Mood
@@ -167,6 +170,9 @@ LOCKED: dict[str, tuple[Callable[[], AbstractContextManager[Any]], dict[str, Any
     "redfish": (redfish.BMC, {"driver": "redfish", "protocol": "http"}, "user name and password"),
     "redfish of a pdu": (redfishpdu.RackPDU, {"driver": "redfish_pdu", "protocol": "http"}, "user name and password"),
     "tasmota": (lambda: tasmota.Tasmota(1, password="x"), {"driver": "tasmota"}, "user name and password"),
+    "mikrotik": (mikrotik.Switch, {"driver": "mikrotik_poe", "protocol": "http"}, "user name and password"),
+    "netgear": (netgearplus.Switch, {"driver": "netgear_plus", "password": "CHANGE-ME"}, "password"),
+    "unifi": (lambda: unifi.Console(old=True), {"driver": "unifi_poe", "device": "CHANGE-ME"}, "MAC address"),
     "old tasmota": (lambda: tasmota.Tasmota(1, password="x", old=True), {"driver": "tasmota"}, "port_count"),
     "anel": (lambda: anel.Anel("P"), {"driver": "anel_netpwrctrlpro"}, "user name and password"),
     "home assistant": (homeassistant.HomeAssistant, {"driver": "home-assistant-http", "api_key": "CHANGE-ME"}, "token"),

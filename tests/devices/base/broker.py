@@ -58,8 +58,12 @@ class BehindBroker(Device):
         raise NotImplementedError
 
     def converse(self, connection: socket.socket) -> None:
-        kind, _, content = self._packet(connection)
-        assert kind == CONNECT
+        first = self._exactly(connection, 1)
+        if first[0] >> 4 != CONNECT:
+            return  # something else than MQTT, of which a broker wants to hear no more
+        content = self._rest(connection)
+        if not content.startswith(b"\0\x04MQTT"):
+            return
         if self.mood is Mood.GARBLED:
             self.send(connection, b"\x05\x00pow\xff\xfe" * 10)
             return
@@ -133,13 +137,16 @@ class BehindBroker(Device):
 
     def _packet(self, connection: socket.socket) -> tuple[int, int, bytes]:
         first = self._exactly(connection, 1)[0]
+        return first >> 4, first & 0xF, self._rest(connection)
+
+    def _rest(self, connection: socket.socket) -> bytes:
         size = shift = 0
         while True:
             digit = self._exactly(connection, 1)[0]
             size |= (digit & 0x7F) << shift
             shift += 7
             if not digit & 0x80:
-                return first >> 4, first & 0xF, self._exactly(connection, size)
+                return self._exactly(connection, size)
 
     def _exactly(self, connection: socket.socket, size: int) -> bytes:
         data = b""
