@@ -54,7 +54,7 @@ def nginx(folder: Path, port: int, socket: Path, certificate: Path, key: Path) -
     program = _program("nginx")
     folder.mkdir()
     places = {
-        "unix:/run/pdudaemon/http.socket;": f"unix:{socket};",
+        "unix:/run/pdudaemon-http/socket;": f"unix:{socket};",
         "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
         "/etc/ssl/certs/pdu.pem": str(certificate),
         "/etc/ssl/private/pdu.key": str(key),
