@@ -207,6 +207,7 @@ class Service:
         for listener in self._listeners.values():
             self._connections.remove(listener)
         absent, owed = self._dispatcher.close(STOP_BOUND, self._last_words)
+        self._refusals.close()
         for name in absent:
             log.error("%s is still running at exit", name)
         log.info("pdudaemon has stopped")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`Refusals`: who is refused again and again is told slower, and the log of it once a minute instead of each time.
 
-By address, in a table with an end; called by the selector's thread only.
+By address, in a table with an end; called by the selector's thread only, but for the last word.
 """
 
 from __future__ import annotations
@@ -58,6 +58,11 @@ class Refusals:
                 self._timed = True
                 self._at(now + MINUTE, self._sweep)
         return PAUSE if found.count > FREE else 0.0
+
+    def close(self) -> None:
+        """Tell what has not been told. Called when the selector's thread has ended."""
+        for address, found in self._table.items():
+            self._tell(address, found)
 
     def _sweep(self) -> None:
         """Tell what has not been told, and forget whose minute is over."""
