@@ -6,10 +6,11 @@ from __future__ import annotations
 import re
 import signal
 
+import pexpect
 import pytest
 
 from tests.devices.openflight import End, PowerServer, StreamServer, cluster, commands, reply, result
-from tests.support.client import GOES_ON, ask
+from tests.support.client import GOES_ON, NOWHERE, PROGRAM, ask
 from tests.support.process import eventually
 from tests.support.terminal import terminal
 
@@ -28,6 +29,28 @@ def test_progress() -> None:
         assert ask(server.url, "status node[01-03]", TERM="xterm").err == ""
     with StreamServer(result("a")) as server, terminal(server.url, "status a") as client:
         assert client.end() == (0, "a On\n", "")
+
+
+def test_colours() -> None:
+    """On a terminal alone; a table is as wide with them as without."""
+    results = [result("a"), result("b", running=False), result("c", success=False, error="no answer")]
+    pdus = [{"name": "apc7", "driver": "dummy", "state": "stuck"}, {"name": "b", "driver": "dummy", "state": "ready"}]
+    replies = {"GET /?nodes=a%2Cb%2Cc": commands(*results), "GET /api/v1/pdus?limit=1000": reply(pdus)}
+    with PowerServer(replies) as server:
+
+        def shown(words: str, **environment: str) -> list[str]:
+            run = [*PROGRAM[1:], *words.split(), f"--url={server.url}"]
+            env = {**NOWHERE, "TERM": "xterm", **environment}
+            return [
+                line.rstrip() for line in pexpect.run(PROGRAM[0] + " " + " ".join(run), env=env).decode().splitlines()
+            ]
+
+        table = shown("status a b c")
+        assert table[:3] == ["a \x1b[32mOn     \x1b[0m", "b Off", "c \x1b[33mUnknown\x1b[0m"]
+        assert "\x1b[31mstuck\x1b[0m" in shown("pdus")[1] and "\x1b[32mready\x1b[0m" in shown("pdus")[2]
+        for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+            assert not any("\x1b" in line for words in ("status a b c", "pdus") for line in shown(words, **environment))
+        assert "\x1b" not in ask(server.url, "status a b c", TERM="xterm").out
 
 
 @pytest.mark.parametrize("words", ["on a", "list", "cancel 7", "pdus", "show a", "history"])

@@ -230,7 +230,8 @@ def frames(shown: str) -> list[str]:
     return [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", part).replace("\r\n", "\n") for part in shown.split("\x1b[H")[1:]]
 
 
-def test_on_a_screen() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_on_a_screen(number: signal.Signals) -> None:
     environment = {**NOWHERE, "TERM": "xterm", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
     with EventServer(NODES) as server:
         words = [*PROGRAM[1:], "watch", f"--url={server.url}"]
@@ -259,7 +260,7 @@ def test_on_a_screen() -> None:
             screen.setwinsize(5, 30)
             eventually(lambda: "and 1 more" in look())
             assert len(look().split("\n")) <= 5
-            screen.kill(signal.SIGINT)
+            screen.kill(number)
             screen.expect(pexpect.EOF)
             assert (shown + screen.before).endswith("\x1b[?25h\x1b[?1049l")
             screen.close()
