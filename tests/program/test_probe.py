@@ -19,12 +19,13 @@ import pytest
 
 from pdudaemon.cli import main
 from pdudaemon.config import reader
-from pdudaemon.drivers import strategies
+from pdudaemon.drivers import hooks, strategies
 from pdudaemon.drivers.anel import told_by_udp
 from pdudaemon.errors import ConfigError
 from pdudaemon.power import State
 from pdudaemon.probing import MOST, ask, expand
 from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 from tests import devices
 from tests.devices import (
     anel,
@@ -251,13 +252,20 @@ def test_one_page_behind_a_login_is_recognised_and_a_server_that_is_all_behind_o
 def test_a_device_with_a_protocol_of_its_own(make: Any, driver: str, count: int | None, tmp_path: Path) -> None:
     with make() as device:
         before = dict(device.outlets)
-        (found,) = ask(f"127.0.0.1:{device.port}", []).found
-        assert device.outlets == before
+        address = f"127.0.0.1:{device.port}"
+        found = hooks.recognised(strategies.find(driver), address, Deadline(30), Pages(address, Deadline(30)))
+        assert found is not None and device.outlets == before
         for login in (b"login", devantecheth.PASSWORD.encode(), netio4.PASSWORD.encode(), b"admin"):
             assert login not in device.received
     assert found.settings["driver"] == driver
     assert len(found.outlets) == (len(before) if count is None else count)
     checked({"127.0.0.1": dict(found.settings)}, tmp_path)
+
+
+@pytest.mark.parametrize("make", [lambda: tplink.Plug("lamp", "board"), powerman.Powermand, ipmi.LanBMC])
+def test_one_of_them_is_found_among_all(make: Any) -> None:
+    with make() as device:
+        assert len(ask(f"127.0.0.1:{device.port}", []).found) == 1
 
 
 FAMILIES = [
