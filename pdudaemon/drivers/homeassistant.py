@@ -92,8 +92,11 @@ class HomeAssistant(PDUDriver):
 
     @classmethod
     def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
-        """Take it for one by the page that tells browsers how to install it."""
-        if "Home Assistant" not in str(pages.json("/manifest.json", port=_USUAL_PORT).get("name")):
+        """Take it for one by the page that tells browsers how to install it, or by how it asks for a token."""
+        named = "Home Assistant" in str(pages.json("/manifest.json", port=_USUAL_PORT).get("name"))
+        answer = pages.get("/api/", port=_USUAL_PORT)
+        refused = answer is not None and answer.status == 401 and answer.text.strip() == "401: Unauthorized"
+        if not named and not (refused and pages.wants_login("/api/", port=_USUAL_PORT)):
             return None
         settings = {"driver": "home-assistant-http", "port": pages.port or _USUAL_PORT, "api_key": CHANGE_ME}
         return Recognised(settings, Identity(model="Home Assistant"), wants="api_key, a long-lived access token")

@@ -24,6 +24,7 @@ class HomeAssistant(WebDevice):
         self.outlets = {"lab1": "off", "rack_2": "off"}
         self.names: dict[str, str] = {}
         self.obeys = True
+        self.frontend = True
         self.others: dict[str, tuple[str, dict[str, str]]] = {  # entity -> state, attributes
             "sensor.lab1_power": ("12.3", {"unit_of_measurement": "W", "friendly_name": "Lab 1 power"}),
             "sensor.lab1_energy": ("1.5", {"unit_of_measurement": "kWh"}),
@@ -33,7 +34,7 @@ class HomeAssistant(WebDevice):
         }
 
     def answer(self, request: Request) -> Answer:
-        if request.target == "/manifest.json":  # for anybody
+        if request.target == "/manifest.json" and self.frontend:  # for anybody
             return self._json({"name": "Home Assistant", "short_name": "Home Assistant", "start_url": "/?homescreen=1"})
         if not request.target.startswith("/api/"):
             return Answer(404, "404: Not Found")

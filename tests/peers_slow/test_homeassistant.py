@@ -14,6 +14,7 @@ from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import Action, State
+from pdudaemon.probing import ask
 from tests.peers.homeassistant import HomeAssistant, homeassistant
 from tests.support.rack import awaited, submitted
 
@@ -55,6 +56,11 @@ def test_switching_and_reading(server: HomeAssistant, dispatcher: Dispatcher) ->
         assert read(dispatcher, "switch.outlet1") == expected
     server.switch("off")
     assert read(dispatcher, "outlet1") is State.OFF
+
+
+def test_it_is_probed(server: HomeAssistant) -> None:
+    (found,) = ask(f"127.0.0.1:{server.port}", []).found
+    assert found.settings["driver"] == "home-assistant-http" and found.settings["port"] == server.port
 
 
 def test_a_switch_that_is_not_there(dispatcher: Dispatcher) -> None:

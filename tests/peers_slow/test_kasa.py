@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.drivers import hooks
 from pdudaemon.drivers.kasa import Kasa
 from pdudaemon.drivers.tplink import TPLink
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 from tests.devices.tplink import plain, scrambled
 from tests.peers.kasa import simulator
 from tests.support.action import begun
@@ -50,6 +53,14 @@ def test_a_single_plug(name: Any) -> None:
         assert info(port)["relay_state"] == 0
         with pytest.raises(PermanentError, match=f"^127.0.0.1:{port} has no outlet 2: it has 1 'Mock hs100'$"):
             driver(port).port_on(2)
+
+
+def test_a_strip_is_probed() -> None:
+    with simulator("hs300") as port:
+        address = f"127.0.0.1:{port}"
+        found = hooks.recognised(TPLink, address, Deadline(10), Pages(address, Deadline(10)))
+        assert found is not None and found.settings == {"driver": "tplink", "port": port}
+        assert [each.name for each in found.outlets][:1] == ["Mock One"] and len(found.outlets) == 6
 
 
 def test_a_strip() -> None:

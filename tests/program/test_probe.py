@@ -136,6 +136,12 @@ def test_an_agent_of_another_kind() -> None:
     assert not answer.found and "no driver is known for its outlets (sysObjectID empty" in answer.strangers[0]
 
 
+def without_frontend() -> homeassistant.HomeAssistant:
+    server = homeassistant.HomeAssistant()
+    server.frontend = False
+    return server
+
+
 def without_login(device: Any) -> Any:
     device.login = ""
     return device
@@ -176,6 +182,11 @@ LOCKED: dict[str, tuple[Callable[[], AbstractContextManager[Any]], dict[str, Any
     "unifi": (lambda: unifi.Console(old=True), {"driver": "unifi_poe", "device": "CHANGE-ME"}, "MAC address"),
     "old tasmota": (lambda: tasmota.Tasmota(1, password="x", old=True), {"driver": "tasmota"}, "port_count"),
     "anel": (lambda: anel.Anel("P"), {"driver": "anel_netpwrctrlpro"}, "user name and password"),
+    "home assistant without pages": (
+        without_frontend,
+        {"driver": "home-assistant-http", "api_key": "CHANGE-ME"},
+        "token",
+    ),
     "home assistant": (homeassistant.HomeAssistant, {"driver": "home-assistant-http", "api_key": "CHANGE-ME"}, "token"),
 }
 
