@@ -127,6 +127,7 @@ class PDUDriver:
                 word = str(settings.get("driver"))
                 self.row = self.models.get(word, self.models.get(word.lower()))  # some take theirs in any case
             apply(self, settings)
+            self.hostname = self.hostname or hostname  # a setting of that name says otherwise only if it is given
 
     @classmethod
     def configured(cls, settings: Mapping[str, Any]) -> Self:
