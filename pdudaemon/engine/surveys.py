@@ -30,6 +30,7 @@ DEAD_AT_ONCE = 8  # besides, of those that did not answer the last time
 DEAD_PATIENCE = 10.0  # seconds for one that did not answer the last time; twice as many after the next, and so on
 LONGEST_BACK_OFF = 300.0
 USUAL = 30.0  # seconds for which what was read is new enough where the configuration does not say
+AFTER_SWITCHING = 5.0  # seconds at least between two readings of a PDU that is switched all the time
 SLICE = 50  # PDUs that are seen to in one go with the lock held
 
 
@@ -266,4 +267,6 @@ def _is_due(known: KnownPDU, interval: float, now: float) -> bool:
         return True
     if known.failures:
         interval = max(interval, min(interval * 2 ** min(known.failures - 1, 30), LONGEST_BACK_OFF))
-    return now - known.tried >= interval or (not known.failures and known.switched > known.tried)
+    elif known.switched > known.tried:  # what it draws has changed since
+        interval = min(interval, AFTER_SWITCHING)
+    return now - known.tried >= interval

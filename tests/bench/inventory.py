@@ -3,7 +3,9 @@
 
 Four clients ask for 128 of the PDUs and are answered when their requests are committed (`wait: 0`), while nobody looks,
 and while another process scrapes `/metrics` every `SCRAPE` seconds, as Prometheus does three times as seldom, and gets
-the list and one PDU every second, as a page does. What is looked at is read behind that every 30 s, too.
+the list and one PDU every second, as a page does. What is looked at is read behind that every 30 s, too, and what was
+switched every 5 s. `core`: what the daemon takes of one, in the same two ways, while each client asks `PACE` times a
+second; what looks take of it is what accepts cannot have.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from tests.bench.report import Bench
 PDUS, OUTLETS = 1000, 24
 CLIENTS = 4
 SCRAPE, LOOK = 5.0, 1.0
+PACE = 100
 ALONE, WATCHED = "nobody looks", "a scrape and looks"
 PATHS = {"scrape": "/metrics", "list": "/api/v1/pdus", "one PDU": "/api/v1/pdus/pdu0500"}
 
@@ -48,18 +51,24 @@ def measure(bench: Bench) -> None:
                     size = len(_got(our.port, path))
                     times.append(time.monotonic() - begun)
                 bench.add(row, "ours", ms=sorted(times)[2] * 1000, KiB=size / 1024, MiB=our.resident - before)
-            for row in ("", ALONE, WATCHED):  # once for the threads, uncounted
+            for row, pace in (("", 0), *itertools.product((ALONE, WATCHED), (0, PACE))):  # once for the threads
                 texts = [itertools.cycle(asked[client::CLIENTS]) for client in range(CLIENTS)]
-                press = load.Press(our.port, texts, keep=True)
+                press = load.Press(our.port, texts, keep=True, every=1 / pace if pace else 0.0)
                 watcher = [sys.executable, "-m", "tests.bench.inventory", str(our.port)]
+                used = our.cpu
                 with peers.process(watcher) if row == WATCHED else nullcontext():
                     press.run(seconds if row else 0.3)
-                if row:
+                if row and pace:
+                    bench.add(row, "ours", core=(our.cpu - used) / seconds)
+                elif row:
                     bench.add(row, "ours", per_s=press.accepted / seconds)
                 if press.lost:
                     bench.fail(f"{press.lost} requests of ours were not answered")
-    bench.table(["all read", *PATHS, ALONE, WATCHED], ["ours"], ["ms", "KiB", "MiB", "per_s"])
+    bench.table(["all read", *PATHS, ALONE, WATCHED], ["ours"], ["ms", "KiB", "MiB", "per_s", "core"])
     bench.judge(f"accepted, {WATCHED} per {ALONE}", bench.between(WATCHED, ALONE, "ours", "per_s"), least=0.9)
+    alone, watched = bench.values[ALONE, "ours", "core"], bench.values[WATCHED, "ours", "core"]
+    more = [each - other for each, other in zip(watched, alone, strict=True)]
+    bench.judge(f"of a core, {WATCHED} beyond {ALONE}", more, most=0.1)
 
 
 def _have_read(port: int) -> None:

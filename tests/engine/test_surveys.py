@@ -154,9 +154,15 @@ def test_whoever_looks_does_not_wait_and_nobody_asks_again_so_soon(rack: Meters)
     assert rack.reads["a"] == 2
 
 
-def test_what_was_switched_is_read_by_the_next_look(rack: Meters) -> None:
+def test_what_was_switched_is_read_again_soon(rack: Meters) -> None:
     rack.look("a")
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.OFF, rack.target("a")), 60)
+    rack.look("a")
+    assert rack.reads["a"] == 1
+    rack.clock.pass_by(6)
+    rack.look("a")
+    assert rack.reads["a"] == 2
+    rack.clock.pass_by(6)
     rack.look("a")
     assert rack.reads["a"] == 2
 
