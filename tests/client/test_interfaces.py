@@ -22,6 +22,7 @@ from tests.support.client import CLIENT, MISSING, NODES_USAGE, USAGE, client
         ("status --no-wait a", f"{NODES_USAGE}pduclient: error: argument --no-wait: not for command 'status'\n"),
         ("on a --timeout 1h", f"{NODES_USAGE}pduclient: error: argument --timeout: '1h' is not a number of seconds\n"),
         ("bogus", f"{NODES_USAGE}pduclient: error: invalid command 'bogus'\n"),
+        ("histroy", f"{NODES_USAGE}pduclient: error: invalid command 'histroy'; history?\n"),
         ("--json -y bogus", f"{NODES_USAGE}pduclient: error: invalid command 'bogus'\n"),
         ("on a --hostname b --port 1 --command on", None),
     ],

@@ -152,6 +152,12 @@ def test_a_server_that_says_nothing_is_not_waited_for() -> None:
         assert ran == (0, "a On\n", f"pduclient: {url}: no connection within 0.5 s; asking {server.url}\n")
 
 
+def test_a_server_that_does_not_speak_tls(daemon: Callable[..., Daemon]) -> None:
+    url = f"https://127.0.0.1:{daemon({'pdu': {'driver': 'dummy'}}).port}"
+    told = f"pduclient: {url}: TLS is not spoken there\npduclient: http:// in place of https:// asks without it\n"
+    assert ask(url, "list") == (2, "", told)
+
+
 def test_what_may_have_been_taken_is_not_sent_to_another() -> None:
     with StreamServer(end=End.RESET) as first, PowerServer(commands(result("a"))) as second:
         first.lines = []
