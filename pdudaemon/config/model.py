@@ -267,11 +267,11 @@ class Config:
     @functools.cached_property
     def nodes_at(self) -> Mapping[Outlet, tuple[str, ...]]:
         """The nodes and aliases that have an outlet for a feed, by outlet."""
-        found: dict[Outlet, tuple[str, ...]] = {}
+        found: dict[Outlet, list[str]] = {}
         for node in self.nodes.values():
             for outlet in node.feeds:
-                found[outlet] = (*found.get(outlet, ()), node.name)
-        return found
+                found.setdefault(outlet, []).append(node.name)
+        return {outlet: tuple(names) for outlet, names in found.items()}
 
     @functools.cached_property
     def named_pdus(self) -> frozenset[str]:

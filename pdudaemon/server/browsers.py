@@ -33,11 +33,14 @@ def concerns(headers: Mapping[str, str]) -> bool:
     return bool(shown) or headers.get("user-agent", "").startswith("Mozilla/")
 
 
-def check(headers: Mapping[str, str], switches: bool, origins: Iterable[str], name: str | None) -> None:
+def check(
+    headers: Mapping[str, str], switches: bool, origins: Iterable[str], name: str | None, secure: bool = False
+) -> None:
     """Refuse a request that a page of strangers may have made.
 
     ``headers`` by their names in lower case; ``origins`` as the setting of that name holds them; ``name`` is what the
-    listener is called in the configuration, None where tokens are asked for. May ask the name service, for the name of
+    listener is called in the configuration, None where tokens are asked for; ``secure``: it came by https, so that a
+    page of this machine's did, too. May ask the name service, for the name of
     this machine, if a browser came by a name that is not in the configuration. Raises: CrossSite.
     """
     if not concerns(headers):
@@ -47,10 +50,12 @@ def check(headers: Mapping[str, str], switches: bool, origins: Iterable[str], na
     if name is not None and host and not _known(host, origins, name):
         raise CrossSite(f"{host[:100]!r} is no name of this machine; if it is, it must stand in daemon.origins")
     if switches:
-        _check_source(headers, shown, host, origins)
+        _check_source(headers, shown, host, origins, secure)
 
 
-def _check_source(headers: Mapping[str, str], shown: Mapping[str, str], host: str, origins: Iterable[str]) -> None:
+def _check_source(
+    headers: Mapping[str, str], shown: Mapping[str, str], host: str, origins: Iterable[str], secure: bool
+) -> None:
     if any("prefetch" in headers.get(each, "").lower() for each in _AHEAD):
         raise CrossSite("a browser asks for this ahead of whoever uses it: nothing was done")
     trusted = False
@@ -60,7 +65,7 @@ def _check_source(headers: Mapping[str, str], shown: Mapping[str, str], host: st
             scheme = source[0] if source else ""
             if source and source in {_origin(one, scheme) for one in origins}:
                 trusted = True
-            elif not source or source != _origin(host, scheme):
+            elif not source or source != _origin(host, "https" if secure else scheme):
                 raise _foreign(each, shown[each])
     site = shown.get("sec-fetch-site", "none").lower()
     if site not in ("none", "same-origin") and not trusted:

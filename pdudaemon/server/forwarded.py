@@ -48,6 +48,12 @@ def prefix_of(peer: Client, headers: Mapping[str, str], proxies: Proxies) -> str
     return ""
 
 
+def is_secure(peer: Client, headers: Mapping[str, str], proxies: Proxies) -> bool:
+    """Whether a proxy says that who asks did so by https."""
+    said = headers.get("x-forwarded-proto", "") or _last(headers.get("forwarded", ""), "proto")
+    return said.lower() == "https" and is_proxy(peer.address, proxies)
+
+
 def _client(chain: Iterable[str], proxies: Proxies) -> str:
     """Return the last address of a chain that is no proxy of ours; empty if that is none, or not an address."""
     for text in reversed([*chain]):
@@ -59,7 +65,16 @@ def _client(chain: Iterable[str], proxies: Proxies) -> str:
 
 def _for(header: str) -> Iterator[str]:
     for element in _ELEMENT.findall(header):
-        yield next((value.strip('"') for name, value in _PAIR.findall(element) if name.lower() == "for"), "")
+        yield _value(element, "for")
+
+
+def _last(header: str, name: str) -> str:
+    """Return what the last proxy says of something."""
+    return _value(["", *_ELEMENT.findall(header)][-1], name)
+
+
+def _value(element: str, name: str) -> str:
+    return next((value.strip('"') for each, value in _PAIR.findall(element) if each.lower() == name), "")
 
 
 def _address(text: str) -> str:

@@ -17,7 +17,7 @@ from pdudaemon.power import Action, Outlet
 
 _DOING: dict[str, str] = {Action.STATUS: "see", Action.ON: "switch on", Action.OFF: "switch off"}
 
-MOST_SETS = 1000
+MOST_SETS = 100
 """Most sets of roles whose rights are kept."""
 
 
@@ -116,7 +116,7 @@ class RoleRights(Rights):
 
     def __str__(self) -> str:
         if not self._names:
-            return "a token without a role"
+            return "a token without a role that there is"
         return f"the role{'s' if len(self._names) > 1 else ''} {', '.join(self._names)}"[:200]
 
     def _has_node(self, name: str, feeds: tuple[Outlet, ...]) -> bool:
@@ -136,10 +136,11 @@ class RightsTable:
         """Return the rights of some roles; None: of who has everything. Any thread."""
         if roles is None:
             return EVERYTHING
+        known = tuple(role for role in roles if role in config.roles)  # others would be sets without end
         kept = self._kept
         if kept is None or kept[0] is not config or len(kept[1]) > MOST_SETS:
             self._kept = kept = (config, {})
-        found = kept[1].get(roles)
+        found = kept[1].get(known)
         if found is None:
-            found = kept[1][roles] = RoleRights(config, roles)
+            found = kept[1][known] = RoleRights(config, known)
         return found

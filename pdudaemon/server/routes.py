@@ -158,7 +158,11 @@ def serve(exchange: HTTPExchange, body: bytes) -> None:
 
 def _checked(exchange: HTTPExchange, route: Route, name: str | None, run: Callable[[], None]) -> None:
     try:
-        browsers.check(exchange.head.headers, route.switches, exchange.dispatcher.config.daemon.origins, name)
+        daemon, connection = exchange.dispatcher.config.daemon, exchange.connection
+        secure = isinstance(connection.socket, tls.TLSSocket) or forwarded.is_secure(
+            connection.client, exchange.head.headers, daemon.trusted_proxies
+        )
+        browsers.check(exchange.head.headers, route.switches, daemon.origins, name, secure)
     except PDUDaemonError as error:
         _refuse(exchange, error)
         return

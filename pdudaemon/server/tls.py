@@ -24,6 +24,7 @@ from pdudaemon.server.messages import Answer, rendered
 
 RECORD = 16384  # bytes that a TLS record holds at most
 
+MOST_UNSENT = 1 << 17  # bytes that OpenSSL may have made of itself for who does not read: answers to new keys
 _HANDSHAKE = 0x16  # the first byte of all that a TLS client says
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: forward secrecy and authenticated encryption
 _HTTP = re.compile(rb"[A-Z]{1,20} ")
@@ -128,8 +129,7 @@ class TLSSocket:
             try:
                 return self._read(bool(data))
             finally:
-                with suppress(OSError):
-                    self._flush()
+                self._say_own()
 
     def send(self, data: bytes) -> int:
         """Send as much as the network takes; return how many bytes of it. Raises: BlockingIOError, OSError.
@@ -165,6 +165,14 @@ class TLSSocket:
     def close(self) -> None:
         self._raw.close()
 
+    def _say_own(self) -> None:
+        """Send what OpenSSL says of itself: a part of the handshake, an alert, a new key. Raises: OSError."""
+        try:
+            self._flush()
+        except OSError:  # the client has gone; what it has said counts all the same
+            if len(self._unsent) > MOST_UNSENT:
+                raise
+
     def _begin(self, data: bytes) -> None:
         if data[0] != _HANDSHAKE:
             with suppress(OSError):
@@ -198,12 +206,14 @@ class TLSSocket:
         return b"".join(found)
 
     def _flush(self) -> bool:
-        """Send what OpenSSL has made; return whether the network took all of it."""
+        """Send what OpenSSL has made; return whether the network took all of it. Raises: OSError."""
         self._unsent += self._outgoing.read()
         while self._unsent:
             try:
                 sent = self._raw.send(self._unsent)
             except BlockingIOError:
+                if len(self._unsent) > MOST_UNSENT:
+                    raise ConnectionAbortedError("the client makes us speak, and does not listen") from None
                 return False
             self._unsent = self._unsent[sent:]
         return True

@@ -90,6 +90,22 @@ def test_the_prefix(given: str, prefix: str) -> None:
     assert forwarded.prefix_of(Client("192.0.2.1", 5), {"x-forwarded-prefix": given}, PROXIES) == ""
 
 
+@pytest.mark.parametrize(
+    ("headers", "secure"),
+    [
+        ({"x-forwarded-proto": "https"}, True),
+        ({"x-forwarded-proto": "HTTPS"}, True),
+        ({"x-forwarded-proto": "http"}, False),
+        ({"forwarded": "for=192.0.2.7;proto=https"}, True),
+        ({"forwarded": 'proto=https, for=192.0.2.7;proto="http"'}, False),
+        ({}, False),
+    ],
+)
+def test_whether_it_was_https(headers: dict[str, str], secure: bool) -> None:
+    assert forwarded.is_secure(Client("10.0.0.1", 5), headers, PROXIES) is secure
+    assert not forwarded.is_secure(Client("192.0.2.1", 5), headers, PROXIES)
+
+
 def test_the_word_of_a_proxy_counts_for_log_limits_and_location(daemon: Callable[..., Daemon]) -> None:
     started = daemon({"pdu": {"driver": "dummy"}}, trusted_proxies=["127.0.0.1"], max_queue_per_address=1)
     said = {"X_Forwarded_For": "192.0.2.7", "X_Forwarded_Prefix": "/pdu"}
@@ -146,7 +162,8 @@ class Web:
         origin = f"https://127.0.0.1:{self.port}"
         browser = {"User_Agent": "Mozilla/5.0", "Accept": "text/html"}
         off = "/pdu/power/control/off?hostname=pdu&port=1"
-        assert self.ask(off, "POST", Origin="https://evil.example", **browser).status == 403
+        for evil in ("https://evil.example", origin.replace("https", "http")):
+            assert self.ask(off, "POST", Origin=evil, **browser).status == 403
         assert self.ask(off, "POST", Origin=origin, Sec_Fetch_Site="same-origin", **browser).status == 200
         self.token = "x.y.z"
         assert self.ask("/pdu/api/v1/pdus").status == 401

@@ -178,6 +178,60 @@ def test_a_client_cannot_renegotiate(tls: Callable[..., Daemon]) -> None:
     clean(started)
 
 
+def test_a_client_that_makes_us_change_keys(tls: Callable[..., Daemon]) -> None:
+    started = tls({"protocol": "http"})
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{started.port}", "-tls1_3"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as other:
+        assert other.stdin is not None and other.stdout is not None
+        for written, awaited in (
+            (b"K\n", b"KEYUPDATE"),
+            (b"K\n", b"KEYUPDATE"),
+            (b"GET /healthz HTTP/1.1\n\n", b"ok\n"),
+        ):
+            other.stdin.write(written)
+            other.stdin.flush()
+            assert any(line.endswith(awaited) or line.strip() == awaited for line in other.stdout), awaited
+        other.stdin.close()
+        other.terminate()
+    clean(started)
+
+
+def test_what_a_client_of_python_and_one_of_openssl_send_and_leave_at_once_is_done(
+    tls: Callable[..., Daemon], lab: Authority
+) -> None:
+    started = tls()
+    for port in range(1, 6):
+        with (
+            socket.create_connection(("127.0.0.1", started.port), timeout=20) as plain,
+            client(lab).wrap_socket(plain, server_hostname="localhost") as sock,
+        ):
+            sock.sendall(f"pdu {port} on\n".encode())
+    eventually(lambda: started.outlets() == {str(port): "on" for port in range(1, 6)})
+    clean(started)
+
+
+def test_pages_of_other_sites_are_refused_over_tls_as_well(tls: Callable[..., Daemon], lab: Authority) -> None:
+    """A certificate is shown by a browser for whoever makes it ask."""
+    started = tls({"client_ca": "ca.pem"})
+    context, origin = client(lab, lab.issue("alice")), f"https://127.0.0.1:{started.port}"
+    path, browser = "/power/control/on?hostname=pdu&port=1", {"User-Agent": "Mozilla/5.0"}
+    for headers, status in (
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": origin.replace("https", "http")}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({}, 403),
+        ({"Host": "rebound.example", "Origin": "https://rebound.example"}, 403),
+        ({"Origin": origin, "Sec-Fetch-Site": "same-origin"}, 200),
+    ):
+        connection = http.client.HTTPSConnection("127.0.0.1", started.port, timeout=20, context=context)
+        connection.request("POST", path, headers={**browser, **headers})
+        response = connection.getresponse()
+        assert (response.status, response.read().startswith(b"OK")) == (status, status == 200), headers
+        assert started.outlets() == ({"1": "on"} if status == 200 else {})
+        connection.close()
+    clean(started)
+
+
 def test_who_does_not_speak_tls_is_told_so(tls: Callable[..., Daemon]) -> None:
     started = tls()
     reply = started.http("/power/control/on?hostname=pdu&port=1")
