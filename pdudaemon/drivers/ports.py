@@ -8,6 +8,7 @@ it is accepted. Nothing of this does I/O.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -56,7 +57,7 @@ class Numbered(Ports):
         return numbered(super().canonical(port, driver), self._most(driver), self._first)
 
     def every(self, driver: Any) -> list[str] | None:
-        return None if self._at_most else [str(number) for number in range(self._first, self._most(driver) + 1)]
+        return None if self._at_most else [*_numbers(self._first, self._most(driver))]
 
     def mistake(self, models: Mapping[str, Any]) -> str:
         for word, row in models.items():
@@ -92,6 +93,12 @@ class Named(Ports):
 def decimal(port: str) -> str:
     """Return canonical decimal for digits, and any other port as it is."""
     return str(int(port)) if port.isdecimal() else port
+
+
+@functools.lru_cache(maxsize=16)
+def _numbers(first: int, last: int) -> tuple[str, ...]:
+    """Return ports, which thousands of PDUs share."""
+    return tuple(str(number) for number in range(first, last + 1))
 
 
 def numbered(port: str, most: int, least: int = 1) -> str:

@@ -4,7 +4,8 @@
 It takes a job, takes the device, asks whether the job is still wanted, lets the driver act and reports. What comes
 next is the dispatcher's to decide: nothing is tried again, put off or remembered here.
 
-The thread starts with its first job, so a thousand idle PDUs cost no thread. It cannot be killed: a driver that never
+Thread and queue begin with the first job and end when there has been none for a while, so ten thousand idle PDUs cost
+neither. The thread cannot be killed: a driver that never
 comes back leaves it, and its device, busy; the dispatcher calls that PDU stuck.
 """
 
@@ -16,7 +17,6 @@ import queue
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -32,6 +32,7 @@ from pdudaemon.transports.deadline import Deadline, begin
 
 log = logging.getLogger("pdud.runner")
 
+_NEVER = threading.Event()  # in place of that of a worker without work
 IDLE = 60.0  # seconds without a job after which the thread ends
 AFTER_SURVEY = 0.1  # the same after a survey: who looks at 10,000 PDUs must not leave 10,000 threads
 
@@ -65,10 +66,11 @@ class PDURunner:
         self._pool = pool
         self._end = end
         self._driver: PDUDriver | None = None
-        self._changes: deque[tuple[PDUConfig, Device, AbstractContextManager[Any]]] = deque()
-        self._queue: queue.Queue[Job | None] = queue.Queue()
+        self._changes: list[tuple[PDUConfig, Device, AbstractContextManager[Any]]] = []
+        self._queue: queue.Queue[Job | None] | None = None  # made with the first job, as are the next two
         self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
+        self._stopping = _NEVER
+        self._stopped = False
         self._starting = threading.Lock()  # keeps the start of a thread and the end of an idle one apart
 
     def __str__(self) -> str:
@@ -77,7 +79,7 @@ class PDURunner:
     @property
     def dead(self) -> bool:
         """Whether the thread has ended though nobody told it to."""
-        return self._thread is not None and not self._thread.is_alive() and not self._stopping.is_set()
+        return self._thread is not None and not self._thread.is_alive() and not self._stopped
 
     def change(self, pdu: PDUConfig, device: Device, pool: AbstractContextManager[Any]) -> None:
         """Have the PDU be another from its next action on. Any thread."""
@@ -88,8 +90,12 @@ class PDURunner:
 
         Return whether there is a thread: if not, `start` must be called again for one.
         """
-        self._queue.put(job)
         with self._starting:
+            if self._queue is None:
+                self._queue, self._stopping = queue.Queue(), threading.Event()
+                if self._stopped:
+                    self._stopping.set()
+            self._queue.put(job)
             if self._thread is not None:
                 return True
         return self.start()
@@ -97,7 +103,7 @@ class PDURunner:
     @property
     def waiting(self) -> int:
         """How many jobs wait in the queue, those that are not wanted any more among them."""
-        return self._queue.qsize()
+        return 0 if self._queue is None else self._queue.qsize()
 
     def start(self) -> bool:
         """Start the thread unless it runs; return False if there is none to be had now."""
@@ -114,8 +120,11 @@ class PDURunner:
 
     def stop(self) -> None:
         """Let the thread end after the job that it is at; jobs not begun are left to ``begin`` to refuse."""
-        self._stopping.set()
-        self._queue.put(None)
+        with self._starting:
+            self._stopped = True
+            if self._queue is not None:
+                self._stopping.set()
+                self._queue.put(None)
 
     def join(self, seconds: float) -> bool:
         """Wait for the thread to end; return whether it did."""
@@ -125,10 +134,11 @@ class PDURunner:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        idle = IDLE
+        idle, jobs = IDLE, self._queue
+        assert jobs is not None
         while True:
             try:
-                job = self._queue.get(timeout=KEPT if self.device.kept else idle)
+                job = jobs.get(timeout=KEPT if self.device.kept else idle)
             except queue.Empty:
                 if self.device.kept:
                     self.device.let_go()
@@ -144,17 +154,17 @@ class PDURunner:
                 log.exception("%s: internal error", self)
 
     def _retired(self) -> bool:
-        """Whether the thread is not needed any more: the next job starts another one."""
+        """Whether the thread is not needed any more, nor its queue: the next job makes others."""
         with self._starting:
-            if self._queue.empty():
-                self._thread = None
+            if self._queue is None or self._queue.empty():
+                self._thread, self._queue = None, None
             return self._thread is None
 
     def _work(self, job: Job) -> None:
         state: State | None = None
         error: DeviceError | None = None
         while self._changes:
-            self.pdu, self.device, self._pool = self._changes.popleft()
+            self.pdu, self.device, self._pool = self._changes.pop(0)
             self._driver = None
         with self.device.lock:
             rest = self.device.last_action + self.pdu.options.min_interval - time.monotonic()

@@ -248,6 +248,9 @@ def test_the_device_rests_for_what_is_left_of_its_interval(tmp_path: Path) -> No
             return False
 
     runners = rack.dispatcher._fleet.runners
+    for name in runners:
+        assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target(name)), 60)
+        runners[name].device.last_action = float("-inf")
     for each in runners.values():
         each._stopping = Rest()
     device = runners["left"].device
