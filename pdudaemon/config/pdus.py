@@ -79,13 +79,13 @@ def _check_driver(
     if legacy(driver):
         _leave_to_driver(wrong, location, faults)
     else:
-        for key in declared(PDUOptions) | own:
+        for key in {**declared(PDUOptions), **own}:
             if settings.get(key, "") is None:  # old files have null for what is not set
                 del settings[key]
         for key, value in driver.defaults.items():
             options.setdefault(key, value)
     if own:  # a driver written for the existing daemon declares nothing: every key may be one of its own
-        faults.check_keys(location, settings, declared(PDUOptions) | own)
+        faults.check_keys(location, settings, {**declared(PDUOptions), **own})
     wrong |= hooks.faults(driver, settings)
     if wrong:
         return Traits()

@@ -12,7 +12,6 @@ may have attributes of its own by these names; of these only class methods count
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -68,7 +67,7 @@ def traits(driver: type[PDUDriver], settings: Mapping[str, Any]) -> Traits:
     options = _asked("configured", lambda: driver.configured(settings))
 
     def asked(name: str) -> Callable[..., Any]:
-        if isinstance(inspect.getattr_static(driver, name), hook):
+        if isinstance(_defined(driver, name), hook):
             return getattr(options, name)  # type: ignore[no-any-return]
         return lambda *arguments: _hook(driver, name)(*arguments, settings)
 
@@ -148,7 +147,7 @@ def carried_out(method: Callable[[], T]) -> T:
 
 def recognises(driver: type[PDUDriver]) -> bool:
     """Whether a class can say of a device that it is one of its own."""
-    own = isinstance(inspect.getattr_static(driver, "probe"), classmethod)
+    own = isinstance(_defined(driver, "probe"), classmethod)
     return own and not legacy(driver) and driver.probe.__func__ is not PDUDriver.probe.__func__  # type: ignore[attr-defined]
 
 
@@ -179,8 +178,13 @@ def _asked(name: str, hook: Callable[[], T], meant: tuple[type[Exception], ...] 
         raise ValueError(f"the driver fails at {name}: {described(error)}") from error
 
 
+def _defined(driver: type[PDUDriver], name: str) -> object:
+    """Return what a class, or the base that has it, has by a name, as it was written there."""
+    return next(vars(base)[name] for base in driver.__mro__ if name in vars(base))
+
+
 def _hook(driver: type[PDUDriver], name: str) -> Callable[..., Any]:
-    own = isinstance(inspect.getattr_static(driver, name), classmethod | staticmethod)
+    own = isinstance(_defined(driver, name), classmethod | staticmethod)
     if own or not legacy(driver):
         found: Callable[..., Any] = getattr(driver, name)
         return found

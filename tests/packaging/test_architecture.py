@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent.parent / "pdudaemon"
 
 FLOORS = ["words", "transports", "drivers", "config", "engine", "server", "program"]
-WORDS = {"__init__", "environment", "errors", "power", "ranges", "settings", "sharedfiles"}
+WORDS = {"__init__", "environment", "errors", "kinds", "power", "ranges", "settings", "sharedfiles", "typos"}
 THIRD_PARTY = {"pysnmp", "pexpect", "serial", "cryptography", "hid", "usb", "yaml", "jwt", "paho"}
 ELSEWHERE = {
     "yamlfile": {"yaml"},
