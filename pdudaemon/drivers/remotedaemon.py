@@ -5,7 +5,7 @@ The other daemon waits for its device as this one waits for it, and what it says
 an ``Idempotency-Key``, so that one whose answer was lost is asked for again, and is not done twice.
 
 Source: this daemon's own API (README); the existing PDUDaemon's requests.
-Tested: against this daemon, with tokens, and a fake of it.
+Tested: against this daemon, and a fake of it with tokens; by hand, against PDUDaemon 1.1.1.
 Quirks: the port is what the other daemon calls it. What it does not read from its device is unknown here. The
 ``existing`` daemon answers when it has accepted an order, whatever comes of that, and tells no state.
 
@@ -35,6 +35,7 @@ _TO_BE_READ = {*range(400, 600)}
 _MARGIN = 1.0  # seconds by which the other daemon's patience ends before ours
 _REPEATED = 120.0  # seconds for which an order without an answer is taken to be asked for again
 _KIND = "urn:pdudaemon:"
+_UNKNOWN_TO_IT = "Invalid request"  # what the existing daemon says of a PDU that it does not have
 _GOES_ON = ("not-done", "stopping")
 _LATER: dict[str, type[DeviceError]] = {
     "device-failed": TransientError,
@@ -75,8 +76,9 @@ class RemoteDaemon(WebService):
         if was != command or time.monotonic() - since > _REPEATED:
             key, since = str(uuid.uuid4()), time.monotonic()
         self._unanswered[port] = command, key, since
-        wait = {} if self.existing else {"wait": f"{max(0.5, self.deadline.remaining() - _MARGIN):.1f}"}
-        answer = self._ask(f"/power/control/{command}", port=port, key=key, **wait)
+        patience = max(0.5, self.deadline.remaining() - _MARGIN)
+        wait, once = ({}, {}) if self.existing else ({"wait": f"{patience:.1f}"}, {"Idempotency-Key": key})
+        answer = self._ask(f"/power/control/{command}", once, port=port, **wait)
         if answer.status < 300:
             del self._unanswered[port]
             return
@@ -123,9 +125,10 @@ class RemoteDaemon(WebService):
     def _place(self) -> str:
         return f"/api/v1/pdus/{urllib.parse.quote(self._name, safe='')}?fresh=1"
 
-    def _ask(self, path: str, **words: str) -> Response:
+    def _ask(self, path: str, more: Mapping[str, str] | None = None, **words: str) -> Response:
         query = urllib.parse.urlencode({"hostname": self._name, **words}) if words else ""
-        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
+        headers = {"Accept": "application/json", **(more or {})}
+        headers |= {"Authorization": f"Bearer {self.token}"} if self.token else {}
         target = f"{self.url.path}{path}" + (f"?{query}" if query else "")
         return self.client().request("GET", target, headers=headers, also=_TO_BE_READ)
 
@@ -156,7 +159,8 @@ def _refusal(answer: Response) -> tuple[str, DeviceError]:
         kind, why = str(said["type"]).removeprefix(_KIND), str(said["detail"])
     except (ValueError, LookupError, TypeError):
         kind, why = "", (label(answer.text) or "") if answer.body else ""
-    error = _LATER.get(kind) or (PermanentError if kind or answer.status < 500 else TransientError)
+    final = kind or answer.status < 500 or why == _UNKNOWN_TO_IT
+    error = _LATER.get(kind) or (PermanentError if final else TransientError)
     if answer.status == 401:
         error = LoginRefused
     return kind, error(f"{answer.source}: {why or 'refused'} ({answer.status})")

@@ -13,7 +13,8 @@ PDUs have ``unit`` 1 and up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pdudaemon.drivers.driver import Numbered
@@ -24,6 +25,7 @@ from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, choice, integer
 from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.http import Client
 from pdudaemon.transports.pages import Pages, object_of
 
 _AT_ONCE = 50  # questions in bulk
@@ -53,43 +55,49 @@ class Xerus(SecureWebDevice):
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
-        said = self._call(self._outlet(port_number), "setPowerState", pstate=int(wanted is State.ON))
+        with self._model() as model:
+            said = model.call(self._outlet(port_number), "setPowerState", pstate=int(wanted is State.ON))
         if said:
             why = _REFUSALS.get(said, "the PDU does not say why") if isinstance(said, int) else "the PDU refuses"
             raise PermanentError(f"{self.host}: outlet {port_number}: {why} ({said})")
         self.confirm(port_number, wanted, within=_SETTLED)
 
     def port_status(self, port_number: int) -> State:
-        said = self._call(self._outlet(port_number), "getState")
+        with self._model() as model:
+            said = model.call(self._outlet(port_number), "getState")
         if not isinstance(said, dict):
             raise TransientError(f"{self.host} does not tell the state of outlet {port_number}")
         return _state(said)
 
     def read_outlets(self) -> list[OutletReading]:
-        ids = self._ids("getOutlets")
-        if not ids:
-            raise PermanentError(f"{self.host} has no outlets")
-        names, states, sensors = self._of_each(ids, "getSettings", "getState", "getSensors")
-        measured = self._measured(sensors)
+        with self._model() as model:
+            ids = model.ids(self._pdu, "getOutlets")
+            if not ids:
+                raise PermanentError(f"{self.host} has no outlets")
+            names, states, sensors = model.of_each(ids, "getSettings", "getState", "getSensors")
+            measured = model.measured(sensors)
         return [
             OutletReading(str(number), label(name.get("name")), _state(state), **drawn)
             for number, (name, state, drawn) in enumerate(zip(names, states, measured, strict=True), 1)
         ]
 
     def read_inlets(self) -> list[InletReading]:
-        ids = self._ids("getInlets")
-        if not ids:
-            return []
-        about, sensors = self._of_each(ids, "getMetaData", "getSensors")
+        with self._model() as model:
+            ids = model.ids(self._pdu, "getInlets")
+            if not ids:
+                return []
+            about, sensors = model.of_each(ids, "getMetaData", "getSensors")
+            measured = model.measured(sensors)
         kind = "inlet" if len(about) > 1 else "pdu"
         return [
             InletReading(label(each.get("label")) or f"inlet {number}", **drawn, kind=kind)  # type: ignore[arg-type]
-            for number, (each, drawn) in enumerate(zip(about, self._measured(sensors), strict=True), 1)
+            for number, (each, drawn) in enumerate(zip(about, measured, strict=True), 1)
             if any(value is not None for value in drawn.values())
         ]
 
     def identify(self) -> Identity:
-        identity = _identity(self._call(self._pdu, "getMetaData"))
+        with self._model() as model:
+            identity = _identity(model.call(self._pdu, "getMetaData"))
         if identity is None:
             raise TransientError(f"{self.host} does not tell who it is")
         return identity
@@ -113,17 +121,33 @@ class Xerus(SecureWebDevice):
     def _outlet(self, number: int) -> str:
         return f"{self._pdu}/outlet/{number - 1}"  # which all firmware knows, whatever id it hands out itself
 
-    def _ids(self, method: str) -> list[str]:
-        """Return the ids of the parts of the PDU that it tells of, in order."""
-        return [rid for each in _list(self._call(self._pdu, method)) if (rid := _id(each))]
+    @contextmanager
+    def _model(self) -> Iterator[_Model]:
+        with self.client(self.username, self.password) as client:
+            yield _Model(client)
 
-    def _of_each(self, ids: Sequence[str], *methods: str) -> list[list[dict[str, Any]]]:
+
+class _Model:
+    """The resources of a PDU, asked over one connection."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def call(self, rid: str, method: str, **params: Any) -> Any:
+        """Call a method of a resource; return what it returns. Raises: DeviceError."""
+        return self._post(rid, method, params).get("_ret_")
+
+    def ids(self, rid: str, method: str) -> list[str]:
+        """Return the ids of the parts that a resource tells of by a method, in order."""
+        return [part for each in _list(self.call(rid, method)) if (part := _id(each))]
+
+    def of_each(self, ids: Sequence[str], *methods: str) -> list[list[dict[str, Any]]]:
         """Ask several things of several parts; return the answers to each method, in order."""
         said = self._bulk([(rid, method) for method in methods for rid in ids])
         found = [each if isinstance(each, dict) else {} for each in said]
         return [found[start : start + len(ids)] for start in range(0, len(methods) * len(ids), len(ids))]
 
-    def _measured(self, sensors: Iterable[Mapping[str, Any]]) -> list[dict[str, float | None]]:
+    def measured(self, sensors: Iterable[Mapping[str, Any]]) -> list[dict[str, float | None]]:
         """Read those of some sensors that measure a quantity of ours."""
         places = [{name: _id(each.get(sensor)) for name, sensor in _SENSORS.items()} for each in sensors]
         asked = sorted({rid for place in places for rid in place.values() if rid})
@@ -139,17 +163,13 @@ class Xerus(SecureWebDevice):
             said = self._post("/bulk", "performBulk", {"requests": requests})
             answers = _list(said.get("responses"))
             if len(answers) != len(asked):
-                raise TransientError(f"{self.host} does not answer all that it was asked")
+                raise TransientError(f"{self._client.peer} does not answer all that it was asked")
             found += [_returned(each) for each in answers]
         return found
 
-    def _call(self, rid: str, method: str, **params: Any) -> Any:
-        return self._post(rid, method, params).get("_ret_")
-
     def _post(self, rid: str, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Call a method; return its result, of which ``_ret_`` is what it returns."""
-        client = self.client(self.username, self.password)
-        answer = client.request("POST", rid, json=_frame(method, params, 1), also=(404,))
+        answer = self._client.request("POST", rid, json=_frame(method, params, 1), also=(404,))
         if answer.status == 404:
             raise PermanentError(f"{answer.source}: the PDU has no such outlet or part (404)")
         said = answer.json()

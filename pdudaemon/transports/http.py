@@ -131,6 +131,7 @@ class Client:
         self._password = password
         self._secure = secure
         self._keeps = False
+        self._basic = ""  # the login that the device has taken, which goes along from then on
         self._kept: contextlib.ExitStack | None = None
         self._connection: Connection
         self.peer = in_words(self._host, self._port)
@@ -187,6 +188,8 @@ class Client:
             sent["Content-Type"] = "application/x-www-form-urlencoded"
         if body or method != "GET":
             sent["Content-Length"] = str(len(body))
+        if self._basic:
+            sent["Authorization"] = self._basic
         sent.update(headers or {})
 
         response = self._exchange(method, target, sent, body, bare, quiet)
@@ -200,6 +203,7 @@ class Client:
                 raise PermanentError(f"{self.peer} asks for an unknown kind of login")
             sent["Authorization"] = login
             response = self._exchange(method, target, sent, body, bare, quiet)
+            self._basic = login if login.startswith("Basic ") and response.status != 401 and self._keeps else ""
         if not 200 <= response.status < 300 and response.status not in also:
             raise self._refusal(response, "Authorization" in sent)
         return response

@@ -44,8 +44,9 @@ class Remote(WebDevice):
             return self.told({"pdu": "rack7", "port": port, "state": self.outlets[port], "source": self.source})
         if self.mood is Mood.REFUSING:
             return self.no(502, "device-refused", "rack7: relay welded")
-        if words["key"] not in self.keys:
-            self.keys[words["key"]] = action
+        key = request.headers.get("idempotency-key", f"none {len(self.keys)}")
+        if key not in self.keys:
+            self.keys[key] = action
             self.orders.append(f"{action} {port}")
             self.outlets[port] = action
         if self.lost:

@@ -15,7 +15,7 @@ from tests.devices.base.web import Answer, Request, WebDevice
 
 NAMES = ["xerus"]
 MOODS = [*Mood]
-MORE = 4  # which outlets there are, and which sensors they have, is asked for first; each twice, because of the login
+MORE = 2  # which outlets there are, and which sensors they have, is asked for first
 PASSWORD = "rari:tan 7"
 METERS = {"activePower": 12.5, "voltage": 230.1, "current": 0.05, "activeEnergy": 1234.0}
 

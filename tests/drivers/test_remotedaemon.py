@@ -107,6 +107,18 @@ def test_a_state_that_it_does_not_read() -> None:
         )
 
 
+def test_a_pdu_that_the_existing_daemon_does_not_have() -> None:
+    class Existing(Remote):
+        def answer(self, request: Any) -> Any:
+            return super().answer(request)._replace(status=500, body="Invalid request")
+
+    with (
+        Existing() as device,
+        pytest.raises(PermanentError, match=r"at GET /power/control/on: Invalid request \(500\)$"),
+    ):
+        driver(device.port, existing=True).port_on(1)
+
+
 def test_the_existing_daemon() -> None:
     settings = {"driver": "pdudaemon", "url": "http://old:16421", "existing": True}
     assert not RemoteDaemon.reads_state(settings) and not RemoteDaemon.reads_outlets(settings)

@@ -133,6 +133,21 @@ def test_a_kept_connection(server: Lighttpd) -> None:
     assert len({unkept.request("GET", "/open.py").json()["REMOTE_PORT"] for _ in range(2)}) == 2
 
 
+def test_a_login_by_basic_goes_along_once_it_was_taken() -> None:
+    class Strict(WebDevice):
+        def answer(self, request: Request) -> Answer:
+            return Answer(200, "hello")
+
+    with Strict(login="admin:word") as device:
+        with client(device.port, username="admin", password="word") as kept:
+            for _ in range(3):
+                kept.request("POST", "/x", body=b"y")
+        assert ["authorization" in each.headers for each in device.requests] == [False, True, True, True]
+        for _ in range(2):
+            client(device.port, username="admin", password="word").request("GET", "/x")
+        assert ["authorization" in each.headers for each in device.requests[4:]] == [False, True, False, True]
+
+
 def test_a_kept_connection_that_has_gone() -> None:
     """What may be asked twice is asked on a new one; an order is not, since it may have been carried out."""
 
