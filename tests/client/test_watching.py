@@ -254,6 +254,9 @@ def test_on_a_screen(number: signal.Signals) -> None:
             assert re.search(r"\nboard7  on        12.5  \d+ s  reboot: failed, the on is owed", look())
             assert LINES[0][:59] in look() and "\x1b[32mon" in shown and "\x1b[31mfailed" in shown
             assert all(len(line) < 60 for line in look().split("\n"))
+            bare = {**FEED, "port": "9", "nodes": [], "state": "on", "age": 0.0}
+            server.tell({**ACCEPTED, "nodes": [], "outlets": ["apc7:9"]}, {**ON, "outlet": bare})
+            eventually(lambda: re.search(r"\napc7:9  on .* reboot: accepted", look()))
             server.hang_up()
             eventually(lambda: "trying again" in look())
             eventually(lambda: len(server.watching) == 2 and "trying again" not in look())
