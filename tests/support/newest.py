@@ -31,6 +31,8 @@ PARTS = [
     "tests/server/test_clients.py",
     "tests/drivers/test_energenieusb.py",
     "tests/drivers/test_modbustcp.py",
+    "tests/transports/test_mqtt.py",
+    "tests/drivers/test_mqttdevices.py",
     "tests/transports/test_serialport.py",
     "tests/drivers/test_snmp.py",
     "tests/drivers/test_snmpoutlet.py",

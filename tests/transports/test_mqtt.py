@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import tls
 from pdudaemon.transports.mqtt import Account, Message, Session, is_topic
@@ -89,7 +89,7 @@ def test_a_login(tmp_path: Path) -> None:
         with session(port, username=USER, password=PASSWORD) as one:
             one.publish("a", "b")
         for login in ({}, {"username": USER, "password": "wrong"}):
-            with pytest.raises(PermanentError, match=rf"^login refused by the broker 127.0.0.1:{port}$"):
+            with pytest.raises(LoginRefused, match=rf"^login refused by the broker 127.0.0.1:{port}$"):
                 session(port, **login).__enter__()
     assert PASSWORD not in repr(Account("x", password=PASSWORD))
 
@@ -110,7 +110,7 @@ def test_tls(tmp_path: Path) -> None:
         (lambda device, connection: None, DeviceTimeout),
         (lambda device, connection: connection.shutdown(socket.SHUT_RDWR), TransientError),
         (lambda device, connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 20), TransientError),
-        (lambda device, connection: connection.sendall(b"\x20\x02\x00\x05"), PermanentError),
+        (lambda device, connection: connection.sendall(b"\x20\x02\x00\x05"), LoginRefused),
         (lambda device, connection: connection.sendall(b"\x20\x02\x00\x03"), TransientError),
     ],
 )
