@@ -14,9 +14,9 @@ from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, legacy
 from pdudaemon.drivers.snmprow import OutletRow
 
-_RANGE = re.compile(r"\b([A-Za-z]+-?)([0-9]+)(x*) to ([A-Za-z]+-?)([0-9]+)(x*)\b")
-_FAMILY = re.compile(r"[a-z]+-?[0-9]+x+")
-_WIDEST = 1000  # models of a range
+_RANGE = re.compile(r"\b([a-z]*-?)([0-9]+)x* to \1([0-9]+)x*\b")
+_FAMILY = re.compile(r"\b([a-z]+-?[0-9]+)x+\b")
+_MODEL = re.compile(r"([a-z]*-?)([0-9]+)[a-z0-9-]*")
 
 
 def about(name: str, driver: type[PDUDriver]) -> str:
@@ -39,21 +39,16 @@ def search(words: Sequence[str]) -> Iterator[tuple[str, str]]:
         except ValueError:  # of a package that is broken; its name is all there is
             purpose = ""
         text = f"{name} {purpose}".lower()
-        families = {*_FAMILY.findall(text), *_within_ranges(f"{name} {purpose}")}
-        if all(word in text or any(_is_of(word, family) for family in families) for word in wanted):
+        if all(word in text or _is_meant(word, text) for word in wanted):
             yield name, purpose
 
 
-def _within_ranges(text: str) -> Iterator[str]:
-    """Yield each family of models that a range stands for: of AP84xx to AP86xx ap84xx, ap85xx and ap86xx."""
-    for letters, first, open_, other, last, also_open in _RANGE.findall(text):
-        alike = (letters, len(first), open_) == (other, len(last), also_open)
-        if alike and int(first) <= int(last) < int(first) + _WIDEST:
-            for number in range(int(first), int(last) + 1):
-                yield f"{letters}{number:0{len(first)}}{open_}".lower()
-
-
-def _is_of(model: str, family: str) -> bool:
-    """Whether a model, or the beginning of one, is of a family: ap8641 and ap86 of ap86xx."""
-    known = family.rstrip("x")
-    return model[: len(known)] == known[: len(model)] and (len(model) <= len(family) or model.startswith(known))
+def _is_meant(model: str, text: str) -> bool:
+    """Whether a model is of a family that a text names (AP84xx), or between two others (AP84xx to AP89xx)."""
+    if any(model.startswith(family) for family in _FAMILY.findall(text)):
+        return True
+    found = _MODEL.fullmatch(model)
+    return found is not None and any(
+        letters == found[1] and len(first) == len(last) <= len(found[2]) and first <= found[2][: len(first)] <= last
+        for letters, first, last in _RANGE.findall(text)
+    )

@@ -19,8 +19,13 @@ def found(*words: str) -> set[str]:
 def test_by_name_maker_and_model() -> None:
     assert {"apc_rpdu2", "apc8959"} <= found("ap8")
     assert {"apc_rpdu2"} <= found("AP8641") & found("ap86") & found("apdu9953")
-    assert "apc_rpdu2" not in found("ap7641") and "apc_rpdu" in found("ap7920")
-    assert found("raritan") == {"raritan_px1", "raritan_px2"} | {n for n in found("raritan") if "raritan" in n}
+    assert {"apc_rpdu2"} <= found("ap85") & found("ap8841x") & found("AP8999")
+    for other in ("ap7641", "ap90", "ap9", "apx8641", "8641"):
+        assert "apc_rpdu2" not in found(other), other
+    assert "gude" in found("gude", "8035") and "gude" not in found("gude", "8046")
+    assert "bachmann_bluenet2" in found("BN5000") and "bachmann_bluenet2" not in found("BN9501") | found("BN500")
+    assert "apc_rpdu" in found("ap7920")
+    assert {"raritan_px1", "raritan_px2", "xerus"} <= found("raritan") and "apc_rpdu2" not in found("raritan")
     assert found("shelly", "plug") == found("shelly plug") and "shelly_gen2" in found("shelly plug")
     assert "LindyIPowerClassic8" in found("LINDY", "32657") and "tasmota" in found("tasmota")
     assert found("switched", "server technology") and not found("no maker of that name")
