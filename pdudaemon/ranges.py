@@ -59,7 +59,7 @@ def expanded(
         for name in _expanded_item(item[1:] if group else item, patterns=bool(group) or nodes is not None):
             patterns += not is_name(name)
             if group:
-                found += itertools.islice(group(name), MOST + 1)
+                found += group(name)
             else:
                 found += [name] if is_name(name) else matching(name, nodes or ())
             if patterns > MOST_PATTERNS:
@@ -99,7 +99,7 @@ def _operands(text: str) -> Iterator[tuple[str, str]]:
         yield operator, item
 
 
-def _expanded_item(item: str, patterns: bool = False) -> Iterator[str]:
+def _expanded_item(item: str, patterns: bool) -> Iterator[str]:
     """Return the names, or patterns, that stand for a text without operators."""
     parts = _PART.findall(item)
     if "".join(parts) != item:
@@ -125,7 +125,7 @@ def _choices(part: str, item: str, literal: re.Pattern[str]) -> list[str]:
         if match is None:
             raise ValueError(f"{item[:40]!r}: {word!r} is neither a number nor a range such as 01-10 or 1-9/2")
         first, last, step = match[1], match[2] or match[1], int(match[3] or 1)
-        width = len(first) if first.startswith("0") else 0
+        width = len(first) if first.startswith("0") else 1
         if (width > len(last)) or (re.match("0.", last) and len(last) != len(first)):
             raise ValueError(f"{item[:40]!r}: the ends of the range {word} are padded to different widths")
         if int(last) < int(first):

@@ -152,6 +152,9 @@ def test_the_number_of_names_is_bounded() -> None:
             expanded(text)
     with pytest.raises(ValueError):
         expanded("@all", lambda _: map(str, range(MOST + 1)))
+    assert len(expanded(",".join([f"n[1-{MOST}]"] * 10))) == MOST
+    assert expanded(",".join(["*"] * 100), nodes=["a"]) == ["a"]
+    assert expanded("@g*", lambda group: [group]) == ["g*"]
     many = range(MOST)
     for text in (",".join(["*"] * 101), "@g[1-1000]*", "@g[1-1000]"):
         with pytest.raises(ValueError):
@@ -166,6 +169,7 @@ def test_a_long_text_is_read_in_one_go() -> None:
         "[" * 200_000 + "," * 200_000,
         "n[1-9999]" * 200_000,
         wide + "!a" * 100_000,
+        f"n[{'1-9999,' * 20_000}1]",
         wide + "^a" * 100_000,
     ):
         with pytest.raises(ValueError):
