@@ -34,6 +34,9 @@ OPENFLIGHT = Path("/opt/flight/etc/power-server.conf")
 UNIX = "unix"
 """The address of all who come by a UNIX socket: whom its file lets in, no networks concern."""
 
+MOST_VERIFIED = 1000
+"""Most tokens that are known to be good."""
+
 MOST_ROLES = 32
 """Most roles that one token may have."""
 
@@ -75,6 +78,7 @@ class Access:
         self.issuer = issuer
         self._secrets = (*filter(None, secrets),)
         self._revoked = frozenset(revoked)
+        self._verified_before: dict[str, tuple[Holder, float]] = {}  # of our own tokens, until when they are good
 
     @property
     def by_token(self) -> bool:
@@ -113,6 +117,19 @@ class Access:
             return str(_library().encode({**claims}, self._secrets[0], algorithm="HS256"))
 
     def _holder(self, token: str) -> Holder:
+        """Return who holds a token. To verify one takes longer than all else of a request. Raises: Denied."""
+        found = self._verified_before.get(token)
+        if found is not None and time.time() < found[1]:
+            return found[0]
+        holder, until = self._verified_anew(token)
+        if until:
+            if len(self._verified_before) >= MOST_VERIFIED:
+                self._verified_before.clear()
+            self._verified_before[token] = (holder, until)
+        return holder
+
+    def _verified_anew(self, token: str) -> tuple[Holder, float]:
+        """Return who holds a token, and until when that is sure: 0 for one whose issuer may change its keys."""
         jwt = _library()
         try:
             with warnings.catch_warnings():
@@ -130,8 +147,9 @@ class Access:
         if any(isinstance(claims.get(word), str) and claims[word] in self._revoked for word in words):
             raise Denied(401, "the token has been revoked")
         if issuer:
-            return Holder(_name(claims.get(issuer.options.name_claim)), issuer.roles(claims))
-        return Holder(_name(claims.get("sub")), _roles(claims["roles"]) if "roles" in claims else None)
+            return Holder(_name(claims.get(issuer.options.name_claim)), issuer.roles(claims)), 0
+        roles = _roles(claims["roles"]) if "roles" in claims else None
+        return Holder(_name(claims.get("sub")), roles), int(claims["exp"])
 
     def _verified(self, jwt: ModuleType, token: str) -> dict[str, Any]:
         """Return the claims of a token, by the secret that it is signed with. Raises: what the library does."""

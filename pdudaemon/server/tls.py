@@ -26,6 +26,7 @@ RECORD = 16384  # bytes that a TLS record holds at most
 
 MOST_UNSENT = 1 << 17  # bytes that OpenSSL may have made of itself for who does not read: answers to new keys
 _HANDSHAKE = 0x16  # the first byte of all that a TLS client says
+_MAJOR = 3  # the version that each record has
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: forward secrecy and authenticated encryption
 _HTTP = re.compile(rb"[A-Z]{1,20} ")
 _PLAIN = "this port speaks TLS"
@@ -95,14 +96,20 @@ class TLSSocket:
     ``told`` is called, by the selector's thread, with why a handshake failed. ``certified`` is set once it has ended.
     """
 
+    __slots__ = (
+        "_ahead", "_context", "_first", "_incoming", "_lock", "_outgoing", "_raw", "_shaken", "_ssl", "_told",
+        "_unsent", "certified",
+    )  # fmt: skip
+
     def __init__(self, raw: socket.socket, context: ssl.SSLContext, told: Callable[[str], None]) -> None:
         self.certified: Certified | None = None
         self._raw = raw
         self._context = context
         self._told = told
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
+        self._incoming: ssl.MemoryBIO  # these two are there with the SSL object
+        self._outgoing: ssl.MemoryBIO
         self._ssl: ssl.SSLObject | None = None
+        self._first = b""  # a part of the first record
         self._shaken = False
         self._unsent = b""  # of what OpenSSL has made
         self._ahead = 0  # bytes that OpenSSL has taken and that have not been called sent
@@ -119,9 +126,11 @@ class TLSSocket:
         with self._lock:
             data = self._raw.recv(size)
             if self._ssl is None:
+                data = self._first + data if data else data
                 if not data:
                     return data
-                self._begin(data)
+                if not self._begin(data):
+                    raise BlockingIOError
             if data:
                 self._incoming.write(data)
             else:
@@ -173,13 +182,21 @@ class TLSSocket:
             if len(self._unsent) > MOST_UNSENT:
                 raise
 
-    def _begin(self, data: bytes) -> None:
+    def _begin(self, data: bytes) -> bool:
+        """Begin to speak TLS once the first record has come whole: a part of it costs no more than its bytes."""
         if data[0] != _HANDSHAKE:
             with suppress(OSError):
                 self._raw.send(_PLAIN_HTTP if _HTTP.match(data) else _PLAIN_TEXT)
             self._told("did not begin with TLS")
             raise ConnectionAbortedError("no TLS")
+        length = int.from_bytes(data[3:5], "big")
+        if len(data) < 5 or (len(data) < 5 + length and data[1] == _MAJOR and length <= RECORD):
+            self._first = data
+            return False
+        self._first = b""
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._ssl = self._context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        return True
 
     def _read(self, more: bool) -> bytes:
         assert self._ssl is not None
@@ -207,6 +224,8 @@ class TLSSocket:
 
     def _flush(self) -> bool:
         """Send what OpenSSL has made; return whether the network took all of it. Raises: OSError."""
+        if self._ssl is None:
+            return True
         self._unsent += self._outgoing.read()
         while self._unsent:
             try:
