@@ -5,10 +5,11 @@ These are 1104, 1105, 1202, 1292, 8001, 8021, 8031, 8035, 8041, 8045, 8080, 8221
 87-1210, 87-1310 and their relatives with relays (ENC2191, 7214).
 
 Source: Gude's description of the HTTP interface; public tools of Gude and others.
-Tested: against a fake, with and without TLS. Which models have which page is from documentation, untried.
+Tested: against a fake. Which models have which page, and the meters of outlets, are from documentation, untried.
 Quirks: an order rides on the question for the state, so one exchange does both. An outlet that is not there is ignored,
-hence the look at how many there are. While somebody else uses the pages, old firmware answers with words. The login of
-new firmware must be set to *Basic Compatible*; without a login, leave ``username`` out.
+hence the look at how many there are. Meters of outlets are known by the outlet's name. While somebody else uses the
+pages, old firmware answers with words. The login of new firmware must be set to *Basic Compatible*; without a login,
+leave ``username`` out.
 
     "rack1": {"driver": "gude_json", "ip": "192.0.2.83"},
     "rack2": {"driver": "gude_json", "ip": "192.0.2.84", "username": "admin", "password": "secret", "protocol": "https",
@@ -18,6 +19,7 @@ new firmware must be set to *Basic Compatible*; without a login, leave ``usernam
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pdudaemon.drivers.driver import Numbered
@@ -31,7 +33,7 @@ from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.pages import Pages
 
 _PAGES = ("/statusjsn.js", "/status.json")  # the name that all firmware knows; the one that might come in its place
-_OUTPUTS, _VALUES, _DESCRIPTIONS = 0x1, 0x4000, 0x10000
+_OUTPUTS, _VALUES, _DESCRIPTIONS, _GROUPS = 0x1, 0x4000, 0x10000, 0x800000
 _STATES = {"1": State.ON, "0": State.OFF}
 _QUANTITIES = {  # what a meter measures, and its unit: what that is here, in which unit of ours
     ("ActivePower", "W"): ("watts", 1.0),
@@ -61,7 +63,11 @@ class GudeJSON(SecureWebDevice):
         return self._of(*self._outputs(), port_number)
 
     def read_outlets(self) -> list[OutletReading]:
-        return self._outputs()[1]
+        source, said = self._page(_OUTPUTS | _VALUES | _DESCRIPTIONS | _GROUPS)
+        found = outlets(source, said)
+        names = [outlet.name for outlet in found]
+        drawn = {name: each for name, each in _drawn(said) if names.count(name) == 1}
+        return [replace(outlet, **drawn.get(outlet.name or "", {})) for outlet in found]
 
     def read_inlets(self) -> list[InletReading]:
         _, said = self._page(_OUTPUTS | _VALUES | _DESCRIPTIONS)
@@ -113,18 +119,36 @@ def outlets(source: str, said: Any) -> list[OutletReading]:
 
 
 def meters(said: Any) -> Iterator[InletReading]:
-    """Yield what the meters of lines read; what their fields are is told by name and unit, not by place."""
+    """Yield what the meters of lines read."""
     try:
-        kinds = [*zip(said["sensor_descr"], said["sensor_values"], strict=False)]
-        for described, values in kinds:
-            fields = [_QUANTITIES.get((field["name"], field["unit"])) for field in described["fields"]]
+        for described, values in zip(said["sensor_descr"], said["sensor_values"], strict=False):
             for properties, value in zip(described["properties"], values["values"], strict=False):
-                found = {
-                    meaning[0]: quantity(field["v"], meaning[1])
-                    for meaning, field in zip(fields, value, strict=False)
-                    if meaning
-                }
+                found = _measured(described.get("fields", []), value)
                 if "watts" in found:
                     yield InletReading(label(properties["name"]) or "?", **found, kind="inlet")
     except (AttributeError, LookupError, TypeError):
         return  # a model without meters, or with others than these
+
+
+def _drawn(said: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield names of members of groups, and what their meters read: a model that measures outlets has such groups."""
+    try:
+        for described, values in zip(said["sensor_descr"], said["sensor_values"], strict=False):
+            groups = described.get("groups", [])
+            for properties, value in zip(described["properties"], values["values"], strict=False):
+                for group, members, read in zip(groups, properties.get("groups", []), value, strict=False):
+                    for member, fields in zip(members, read, strict=False):
+                        if (name := label(member.get("name"))) and (found := _measured(group["fields"], fields)):
+                            yield name, found
+    except (AttributeError, LookupError, TypeError):
+        return
+
+
+def _measured(fields: Any, values: Any) -> dict[str, Any]:
+    """Return what a meter reads; what its fields are is told by name and unit, not by place."""
+    meanings = [_QUANTITIES.get((field["name"], field["unit"])) for field in fields]
+    return {
+        meaning[0]: quantity(value["v"], meaning[1])
+        for meaning, value in zip(meanings, values, strict=False)
+        if meaning
+    }

@@ -27,6 +27,23 @@ class ExpertPowerControl(WebDevice):
         self.page = page
         self.blocked = False
         self.obeys = True
+        self.metered = True
+
+    def group(self) -> dict[str, object]:
+        """Return what a complex sensor is: the bank first, then its ports."""
+        fields = [
+            {"name": "Voltage", "unit": "V"},
+            {"name": "Current", "unit": "A"},
+            {"name": "ActivePower", "unit": "W"},
+        ]
+        ports = [{"name": name, "id": port} for port, name in self.names.items()]
+        properties = [{"name": "Bank A", "groups": [[{"name": "Bank A", "id": "A"}], ports]}]
+        return {"type": 20, "num": 1, "groups": [{"fields": fields}, {"fields": fields[1:]}], "properties": properties}
+
+    def group_values(self) -> dict[str, object]:
+        """Return what it reads."""
+        bank, port = [{"v": 230}, {"v": 1.2}, {"v": 240}], [{"v": 0.15}, {"v": 30.5}]
+        return {"type": 20, "num": 1, "values": [[[bank], [port] * len(self.names)]]}
 
     def answer(self, request: Request) -> Answer:
         path, _, query = request.target.partition("?")
@@ -41,6 +58,9 @@ class ExpertPowerControl(WebDevice):
             if said["p"] in self.outlets and said["s"] in ("0", "1") and self.obeys:
                 self.outlets[said["p"]] = "on" if said["s"] == "1" else "off"
         wanted = int(said.get("components", "0"))
+        values, described = [*SENSORS["sensor_values"]], [*SENSORS["sensor_descr"]]
+        if self.metered and wanted & 0x800000:
+            values, described = [*values, self.group_values()], [*described, self.group()]
         told: dict[str, object] = {}
         if wanted & 0x1:
             told["outputs"] = [
@@ -54,9 +74,9 @@ class ExpertPowerControl(WebDevice):
                 for port, state in self.outlets.items()
             ]
         if wanted & 0x4000:
-            told["sensor_values"] = SENSORS["sensor_values"]
+            told["sensor_values"] = values
         if wanted & 0x10000:
-            told["sensor_descr"] = SENSORS["sensor_descr"]
+            told["sensor_descr"] = described
         return Answer(200, json.dumps(told))
 
 
@@ -66,5 +86,6 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     with ExpertPowerControl(mood, f"admin:{'changed' if mood is Mood.WRONG_PASSWORD else PASSWORD}") as device:
         place = {"driver": name, "ip": f"127.0.0.1:{device.port}", "username": "admin", "password": PASSWORD}
         inlets = {"Input 1": {"watts": 117, "volts": 230, "amps": 0.51, "watt_hours": 12345}}
+        readings = {port: {"watts": 30.5, "amps": 0.15} for port in device.outlets}
         bad = ["0", "49", "-1", "x", "1&s=0"]
-        yield Case(device, "gude", place, [*device.outlets], bad, [PASSWORD], device.names, inlets=inlets)
+        yield Case(device, "gude", place, [*device.outlets], bad, [PASSWORD], device.names, readings, inlets)

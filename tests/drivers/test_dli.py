@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from tests.devices.base.device import Mood
 from tests.devices.dlihttp import CHALLENGE, PASSWORD, PowerSwitch
 from tests.devices.dlirest import ProSwitch
 from tests.support.action import begun, recognised
+from tests.support.certificate import self_signed
 
 
 def rest(device: ProSwitch, seconds: float = 30, **settings: Any) -> DLIRest:
@@ -46,6 +50,29 @@ def test_a_relay_that_lags_is_waited_for() -> None:
         device.lag = 1000
         with pytest.raises(TransientError, match=r"^port 8 is still on after off$"):
             rest(device, seconds=0.4).port_off(8)
+
+
+def test_over_tls_with_a_certificate_of_its_own(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    self_signed(key, certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    class Secure(ProSwitch):
+        def converse(self, connection: socket.socket) -> None:
+            with context.wrap_socket(connection, server_side=True) as secured:
+                super().converse(secured)
+
+    pinned = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text())).hexdigest()
+    with Secure() as device:
+        for trust in ({"fingerprint": pinned}, {"ca_file": str(certificate)}, {"insecure": True}):
+            device.outlets["5"] = "off"
+            rest(device, protocol="https", **trust).port_on(5)
+            assert device.outlets["5"] == "on"
+        device.outlets["5"] = "off"
+        with pytest.raises(PermanentError, match=r"^the certificate of \S+ is not trusted: "):
+            rest(device, protocol="https").port_on(5)
+        assert device.outlets["5"] == "off"
 
 
 def test_an_outlet_that_is_not_there() -> None:

@@ -103,3 +103,13 @@ def test_pages_recognised_without_a_login(model: str) -> None:
         assert [each.state for each in found.outlets] == [State(each) for each in device.outlets.values()]
     with ExpertPowerControl() as other:
         assert recognised(GudePages, other.port) is None
+
+
+def test_meters_of_outlets_are_known_by_the_name() -> None:
+    with ExpertPowerControl() as device:
+        device.names |= {"2": "same", "3": "same"}
+        drawn = {each.port: each.watts for each in by_json(device).read_outlets()}
+        assert drawn["1"] == 30.5 and drawn["2"] is drawn["3"] is None
+        device.metered = False
+        assert {each.watts for each in by_json(device).read_outlets()} == {None}
+        assert by_json(device).read_inlets() != []

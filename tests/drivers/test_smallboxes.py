@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Laurent, ATEN by REST, tinycontrol: what only they have."""
+"""Laurent, ATEN by REST, tinycontrol, the IOBus: what only they have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.drivers import strategies
+from pdudaemon.drivers import hooks, strategies
 from pdudaemon.drivers.laurent import Laurent
 from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
@@ -15,6 +15,7 @@ from tests.devices import laurent, tinycontrol
 from tests.devices.atenrest import PASSWORD as ATEN_PASSWORD
 from tests.devices.atenrest import Eco
 from tests.devices.laurent import Board
+from tests.devices.lxaiobus import NODE, Server
 from tests.devices.tinycontrol import Socket
 from tests.support.action import begun, recognised
 
@@ -77,3 +78,19 @@ def test_tinycontrol_with_either_meaning_of_a_bit(name: str, inverted: bool) -> 
         assert device.outlets["4"] == "on" and made.port_status(4) is State.ON and made.port_status(5) is State.OFF
         with pytest.raises(PermanentError, match=r"^the device has no output 7, but 1, 2, 3, 4, 5, 6$"):
             made.port_on(7)
+
+
+def test_pins_of_an_iobus() -> None:
+    with Server() as device:
+
+        def made(node: str = NODE) -> Any:
+            return driver("lxa_iobus", device, ip="127.0.0.1", port=device.port, node=node)
+
+        with pytest.raises(PermanentError, match=r"pins/OUT9/: unknown pin$"):
+            made().port_on("OUT9")
+        with pytest.raises(PermanentError, match=r"pins/OUT0/: unknown node$"):
+            made("other").port_on("OUT0")
+        with pytest.raises(PermanentError, match=r"AIN1 is not a pin that is on or off$"):
+            made().port_status("AIN1")
+        assert [each.port for each in made().read_outlets()] == [*device.outlets]
+    assert [*hooks.faults(strategies.find("lxa_iobus"), {"driver": "lxa_iobus", "node": "../x"})] == ["node"]
