@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pdudaemon.config.model import Config
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.fleet import Fleet
+from pdudaemon.engine.interventions import Interventions
 from pdudaemon.engine.lanes import Lanes
 from pdudaemon.engine.queries import Queries
 from pdudaemon.engine.store import Store
@@ -48,6 +49,7 @@ class Acceptance:
         fleet: Fleet,
         queries: Queries,
         surveys: Surveys,
+        interventions: Interventions,
     ) -> None:
         self.config = config
         self.entering = threading.Lock()  # taken before the dispatcher's
@@ -58,6 +60,7 @@ class Acceptance:
         self._fleet = fleet
         self._queries = queries
         self._surveys = surveys
+        self._interventions = interventions
 
     def submit(self, wanted: Sequence[Submission], command: Command | None = None) -> Accepted:
         """Accept requests, in this order, as one transaction, with the command that they make up. Any thread.
@@ -128,7 +131,7 @@ class Acceptance:
             with self._lock:
                 for place, request in enumerate(accepted):
                     if isinstance(request, Request) and request.started is None and request.ended is None:
-                        self._lanes.forget(request, error)
+                        self._interventions.forget(request, error)
                         accepted[place] = error
             log.error("%s", error)
 

@@ -3,15 +3,11 @@
 
 A request goes `Acceptance.submit` -> `Lanes.enter` -> the queue of its PDU's worker -> `_begin` -> driver -> `_end` ->
 `Lanes.attempt_ended`; whoever waits is called back when the lock is given back.
-
-A thread inside a driver cannot be killed or replaced. Past its deadline and a grace its PDU is *stuck*: who waits is
-told, and new requests are refused, until it comes back.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -20,10 +16,11 @@ from pathlib import Path
 from pdudaemon.config.model import Config
 from pdudaemon.engine import pulse
 from pdudaemon.engine.acceptance import Acceptance
+from pdudaemon.engine.acting import Acting
 from pdudaemon.engine.clock import Clock
-from pdudaemon.engine.device import Device
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.fleet import Fleet
+from pdudaemon.engine.interventions import Interventions
 from pdudaemon.engine.inventory import Inventory
 from pdudaemon.engine.lanes import Lanes
 from pdudaemon.engine.queries import Queries, Query
@@ -35,13 +32,12 @@ from pdudaemon.engine.survey import Survey
 from pdudaemon.engine.surveys import Surveys
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.engine.waiting import Waiting, became, not_done
-from pdudaemon.errors import Busy, Conflict, DeviceError, DeviceTimeout, PDUDaemonError, StoreError
+from pdudaemon.errors import Busy, Conflict, DeviceError, PDUDaemonError, StoreError
 from pdudaemon.power import Action, Reading, Request, Stage, State, Step, Waiter
 from pdudaemon.transports import command
 
 log = logging.getLogger("pdud.dispatcher")
 
-STUCK_GRACE = 5.0  # seconds past its deadline before an action counts as stuck
 WRITE_AGAIN = 5.0  # seconds before trying again to write what the store did not take
 LEAVE_GRACE = 1.0  # seconds for threads to end once nothing is awaited from them any more
 
@@ -56,7 +52,6 @@ class Dispatcher:
         self.events = events = Events(clock)
         self._store = store
         self._lock = lock = Waiting(store, self._not_written)
-        self._came_back = threading.Condition(lock)  # type: ignore[arg-type]
         self._timetable = Timetable(lock)
         self._fleet = fleet = Fleet(config.pdus, locks, self._timetable, self._begin, self._end)
         self._lanes = lanes = Lanes(config.daemon, fleet, store, self._timetable, lock, clock, events)
@@ -64,8 +59,11 @@ class Dispatcher:
         self.inventory = inventory = Inventory(config, events, clock)
         self.surveys = surveys = Surveys(config, fleet, inventory, lock, self._timetable, clock)
         self._queries = queries = Queries(config, lock, store, fleet, surveys)
-        self._acceptance = acceptance = Acceptance(config, clock, store, lock, lanes, fleet, queries, surveys)
-        self._acting: set[Device] = set()
+        self._interventions = interventions = Interventions(lanes, store, lock)
+        self._acceptance = acceptance = Acceptance(
+            config, clock, store, lock, lanes, fleet, queries, surveys, interventions
+        )
+        self._acting = Acting(lock, self._timetable, fleet, queries, surveys, interventions, inventory, events)
         self._closed = False
 
         # What has a room of its own.
@@ -125,8 +123,8 @@ class Dispatcher:
         with self._lock:
             request = self._lanes.find(number)
             if request is not None:
-                self._lanes.cancel(request, half)
-            self._came_back.notify_all()
+                self._interventions.cancel(request, half)
+            self._acting.came_back.notify_all()
         if request is None:
             raise Conflict(f"request {number} cannot be cancelled: it is {self._store.record(number)['state']}")
         self._store.flush()
@@ -134,7 +132,7 @@ class Dispatcher:
     def hurry(self, request: Request) -> None:
         """Let the on half of a reboot under way follow at once."""
         with self._lock:
-            self._lanes.hurry(request)
+            self._interventions.hurry(request)
 
     @property
     def store(self) -> tuple[str, bool]:
@@ -166,10 +164,10 @@ class Dispatcher:
         with self._lock:
             self._queries.refuse(Busy("the daemon is stopping"))
             self.surveys.refuse(Busy("the daemon is stopping"))
-            while self._lanes.leave_off(until) or self.surveys.others(self._acting):
+            while self._interventions.leave_off(until) or self.surveys.others(self._acting.devices):
                 if (left := until - time.monotonic()) <= 0:
                     break
-                self._came_back.wait(left)
+                self._acting.came_back.wait(left)
             self._closed = True
             for request in self._lanes.live.values():
                 self._lock.settle(request)  # also of what acts beyond the bound
@@ -215,7 +213,7 @@ class Dispatcher:
                 wanted = job.stage is Stage.QUEUED and not (self._closed or (self._fleet.closing and not job.owed))
             if not wanted:
                 return False
-            self._watch(runner.device, runner.pdu.options.timeout)
+            self._acting.begin(runner.device, runner.pdu.options.timeout)
             if not isinstance(job, Step) or not self._lanes.begin(job):
                 return True
         return self._promise(runner, job)
@@ -239,7 +237,7 @@ class Dispatcher:
             with self._lock:
                 if not indebted:
                     request.debts.discard(step.outlet)
-                self._came(runner.device)
+                self._acting.end(runner.device)
                 self._lanes.refuse(step, error)
                 self._let_go(step.outlet.pdu)
             return False
@@ -247,9 +245,9 @@ class Dispatcher:
             step.promised = True
             if step.ended or self._closed:
                 step.drop()
-                self._came(runner.device)
+                self._acting.end(runner.device)
                 return False
-            self._watch(runner.device, runner.pdu.options.timeout)
+            self._acting.begin(runner.device, runner.pdu.options.timeout)
         return True
 
     def _end(
@@ -259,7 +257,7 @@ class Dispatcher:
         if isinstance(job, Survey) and job.found is not None:
             self.inventory.surveyed(job.outlet.pdu, job.known, job.found)
         with self._lock:
-            self._came(runner.device)
+            self._acting.end(runner.device)
             if isinstance(job, Survey):
                 self.surveys.end(job, runner.device, error)
                 return
@@ -278,52 +276,3 @@ class Dispatcher:
         """Part with a PDU if it is leaving, and has ended what it had."""
         if name in self._fleet.leaving:
             self._fleet.let_go(name, self._lanes.load[name])
-
-    def _watch(self, device: Device, seconds: float) -> None:
-        """Have an action, from now on, called stuck if it is not back in time.
-
-        An entry of the timetable that is there anyway will do: it is looked then whether it is time yet.
-        """
-        self._acting.add(device)
-        device.due = time.monotonic() + seconds + STUCK_GRACE
-        if device.due < device.looked_at:
-            device.looked_at = device.due
-            self._timetable.at(device.due, lambda: self._look_at(device))
-
-    def _look_at(self, device: Device) -> None:
-        device.looked_at = float("inf")
-        if device in self._acting and not device.stuck:
-            if device.due <= time.monotonic():
-                self._stuck(device)
-            else:
-                device.looked_at = device.due
-                self._timetable.at(device.due, lambda: self._look_at(device))
-
-    def _came(self, device: Device) -> None:
-        """Note that the action of a device has come back."""
-        assert self._lock.locked()
-        self._acting.discard(device)
-        if device.stuck:
-            log.warning("%s: the device came back, the PDU is not stuck any more", device.stuck)
-            device.stuck = ""
-            self._tell_state(device)
-        if self._fleet.closing:
-            self._came_back.notify_all()
-
-    def _stuck(self, device: Device) -> None:
-        """Tell all who wait for a device that its action has not come back."""
-        sharing = self._fleet.sharing(device)
-        device.stuck = ", ".join(sorted(sharing))
-        log.error("%s: stuck: an action has not come back from the device", device.stuck)
-        trouble = DeviceTimeout(f"{device.stuck}: stuck: no answer, and it is not known whether the device acted")
-        self._queries.refuse(trouble, sharing)
-        self.surveys.refuse(trouble, sharing)
-        self._lanes.tell(sharing, trouble)
-        self._tell_state(device)
-
-    def _tell_state(self, device: Device) -> None:
-        """Publish how the PDUs are that are one device."""
-        reason = "an action has not come back from the device" if device.stuck else ""
-        for name in self._fleet.sharing(device):
-            known = self.inventory.pdu(name)
-            self.events.pdu(name, self._fleet.state(name), reason, None if known is None else known.reachable)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from pdudaemon.config.model import DaemonOptions
@@ -28,7 +28,7 @@ from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.engine.waiting import Waiting
-from pdudaemon.errors import Conflict, DeviceError, PDUDaemonError, RequestEnded, StoreError, TransientError, both
+from pdudaemon.errors import DeviceError, PDUDaemonError, RequestEnded, StoreError, TransientError, both
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, Stage, State, Step
 
 log = logging.getLogger("pdud.requests")
@@ -283,60 +283,9 @@ class Lanes:
         else:
             del self._lanes[outlet]
 
-    def forget(self, request: Request, error: StoreError) -> None:
-        """End a new request that the disk did not take, but for the debts that it took over."""
-        if not request.debts:
-            self.finish(request, Outcome.FAILED, error, logging.ERROR)
-            return
-        request.outcome = Outcome.FAILED
-        note(request, error)
-        for step in request.steps:
-            step.drop()
-        request.steps, request.begun = [], False
-        for outlet in only_pay(request):
-            self.leave(request, outlet)
-        self._store.note(request)
-        self.advance(request)
-
     def find(self, number: int) -> Request | None:
         """Return a request that has not ended by its number, None if there is none."""
         return self.live.get(number) or self.kept.get(number)
-
-    def cancel(self, request: Request, half: str) -> None:
-        """End a request that has not started, or with ``half`` ``on`` the on that it owes. Raises: Conflict."""
-        if any(step.running for step in request.work):
-            raise Conflict(f"request {request.id} is being carried out")
-        if request.debts and half != "on":
-            raise Conflict(f"request {request.id} still has to switch on; to leave the port off, ask with half=on")
-        self.finish(request, Outcome.CANCELLED, cut_short(request, f"request {request.id} was cancelled"))
-        self.kept.pop(request.id, None)
-
-    def hurry(self, request: Request) -> None:
-        """Let the on half of a reboot under way follow at once."""
-        request.delay = 0.0
-        for step in [step for step in request.steps if not step.running and not step.ended]:
-            if step.owed:
-                self.send_at(step, time.monotonic())
-            elif step.attempts:
-                self.end_step(step, RequestEnded("interrupted between two tries"))
-
-    def tell(self, names: Collection[str], trouble: PDUDaemonError) -> None:
-        """Tell those who wait for some PDUs what there is to tell before the end."""
-        for request in self.live.values():
-            if any(outlet.pdu in names for outlet in request.remaining):
-                self._waiting.settle(request, trouble)
-            if any(step.running and step.outlet.pdu in names for step in request.steps):
-                self.send_next(request)
-
-    def leave_off(self, until: float) -> bool:
-        """Tell those who wait for what will not happen before ``until``; return whether anything else still will."""
-        awaited = False
-        for request in self.live.values():
-            if any(step.running or (step.owed and not step.ended and step.at <= until) for step in request.work):
-                awaited = True
-            else:
-                self._waiting.settle(request)
-        return awaited
 
     def owed(self) -> list[str]:
         """Return a line for each outlet that has yet to be switched on, and when."""

@@ -15,11 +15,11 @@ import pytest
 
 from pdudaemon.config import reader
 from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.engine import dispatcher, fleet, runner
+from pdudaemon.engine import fleet, runner
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Look
 from pdudaemon.engine.store import MEMORY, Store
-from pdudaemon.errors import DeviceError, DeviceTimeout, PDUDaemonError, PermanentError, TransientError
+from pdudaemon.errors import DeviceError, PDUDaemonError, PermanentError, TransientError
 from pdudaemon.power import Action, State
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
@@ -119,43 +119,6 @@ def test_a_fault_of_our_own_ends_the_action_as_well(
         awaited(one, submitted(one, Action.ON, target), 30)
     raised.clear()
     assert awaited(one, submitted(one, Action.ON, target), 30)
-
-
-def test_a_stuck_action_is_noticed_by_its_own_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not by that of an earlier action of the same device, which had more time."""
-    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.2)
-    shared = {"lock": "device"}
-    rack = Rack(tmp_path, {"slow": {**shared, "timeout": 3000}, "quick": {**shared, "timeout": 0.3}})
-    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("slow")), 30)
-    rack.hold("quick")
-    request = submitted(rack.dispatcher, Action.ON, rack.target("slow"))
-    with pytest.raises(DeviceTimeout, match="quick, slow: stuck"):
-        awaited(rack.dispatcher, request, 60)
-    rack.let_go("quick")
-    eventually(lambda: [pdu["state"] for pdu in rack.dispatcher.snapshot()] == ["ready", "ready"])
-    rack.stop()
-
-
-def test_a_reload_that_lowers_the_time_out_counts_from_the_next_action(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.2)
-    rack = Rack(tmp_path, {"pdu": {"timeout": 3000}})
-    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("pdu")), 30)
-    rack.pdus["pdu"]["timeout"] = 0.3
-    rack.dispatcher.reload(rack.config())
-    rack.hold("pdu")
-    eventually(lambda: rack.dispatcher.snapshot()[0]["state"] == "stuck")
-    rack.let_go("pdu")
-    rack.stop()
-
-
-def test_actions_leave_nothing_in_the_timetable(tmp_path: Path) -> None:
-    rack = Rack(tmp_path, {"pdu": {}})
-    for _ in range(300):
-        assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("pdu")), 30)
-    assert len(rack.dispatcher._timetable._heap) < 150 and not rack.dispatcher._acting
-    rack.stop()
 
 
 def test_there_is_an_end_to_what_waits_in_the_queue_of_a_busy_worker(tmp_path: Path) -> None:
