@@ -9,7 +9,7 @@ Source: the fence agents' interface as they document it, and what they print as 
 Tested: with Debian's fence_dummy, fence_apc_snmp against net-snmp's agent and fence_ipmilan against ipmi_sim; with a
 program that stands in for an agent.
 Quirks: an agent takes its time, and has time-outs of its own (``login_timeout``, ``power_timeout``). States and names
-of all plugs come at once where an agent knows ``list-status``. Watts are not told.
+of all plugs come at once where an agent's ``list-status`` looks at them, else one by one. Watts are not told.
 
     "rack": {"driver": "fence", "agent": "fence_apc_snmp", "options": {"ip": "192.0.2.82", "community": "private"}},
     "gw1": {"driver": "fence", "agent": "fence_ipmilan",
@@ -113,10 +113,12 @@ class Fence(PDUDriver):
         if not agent.has_plugs:
             return [OutletReading("1", state=self.port_status("1"))]
         if "list-status" in agent.actions:
-            return [
+            told = [
                 OutletReading(port, label(name), _STATES.get(state.strip().lower(), State.UNKNOWN))
                 for port, name, state in self._listed("list-status", 3)
             ]
+            if any(each.state is not State.UNKNOWN for each in told):  # many agents list plugs and look at none
+                return told
         if "list" not in agent.actions:
             raise PermanentError(f"{self.agent} does not tell which plugs there are")
         return [OutletReading(port, label(name), self.port_status(port)) for port, name in self._listed("list", 2)]

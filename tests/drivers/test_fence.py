@@ -15,8 +15,10 @@ from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices import fence as fake
+from tests.devices import snmprows
 from tests.devices.base.device import Mood
 from tests.devices.base.program import first_in_path
+from tests.devices.base.snmp import COMMUNITY, Agent
 from tests.peers.ipmi import ipmi_sim
 from tests.peers.snmp import Snmpd
 from tests.support.action import begun
@@ -64,6 +66,17 @@ def test_an_agent_with_plugs(net_snmp: Snmpd, daemon: Any) -> None:
         assert net_snmp.outlets["3"] == action
         assert running.power("status", "rack", "3").text.strip() == action
     assert "private" not in running.log_text()
+
+
+@pytest.mark.usefixtures("agents")
+def test_plugs_that_an_agent_lists() -> None:
+    """It lists their names, and says of all that their state is unknown: that it has to be asked one by one."""
+    with Agent(table=snmprows.facts("apc_masterswitch")) as device:
+        device.outlets["2"] = "on"
+        options = {"ip": "127.0.0.1", "ipport": device.port, "community": COMMUNITY, "snmp_version": "1"}
+        told = driver("fence_apc_snmp", 60, **options).read_outlets()
+        assert {each.port: each.state for each in told} == device.outlets
+        assert [each.name for each in told][:2] == ["Outlet 1", "Outlet 2"]
 
 
 @pytest.mark.usefixtures("agents")
