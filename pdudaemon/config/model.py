@@ -121,6 +121,12 @@ class ListenerOptions(Options):
     client_ca = Setting(text, "", "PEM file with the CA whose certificates clients may show in place of a token")
 
 
+def called(traits: Traits, port: str) -> str:
+    """Return the name on the device by which a port of a PDU with some traits is spelled, empty if it is not."""
+    by_name = traits.stable_names and port.startswith(BY_NAME)
+    return " ".join(port.removeprefix(BY_NAME).split()) if by_name else ""
+
+
 @dataclass(frozen=True)
 class PDUConfig:
     """One entry of ``pdus``. ``fault`` says why it is disabled; ``driver`` is then None."""
@@ -144,8 +150,7 @@ class PDUConfig:
 
     def called(self, port: str) -> str:
         """Return the name by which a port is spelled, empty if it is not."""
-        by_name = self.traits.stable_names and port.startswith(BY_NAME)
-        return " ".join(port.removeprefix(BY_NAME).split()) if by_name else ""
+        return called(self.traits, port)
 
     def outlet(self, port: str | int) -> Outlet:
         """Return the outlet that a port, spelled in any way, names. Raises: RequestError if there is none.

@@ -9,7 +9,7 @@ from typing import Any
 from pdudaemon.config.credentials import placeholders, resolved
 from pdudaemon.config.faults import Faults, Location
 from pdudaemon.config.jsonfile import Object
-from pdudaemon.config.model import PDUConfig
+from pdudaemon.config.model import PDUConfig, called
 from pdudaemon.drivers import hooks, strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
 from pdudaemon.drivers.hooks import Traits
@@ -97,7 +97,8 @@ def _check_driver(
             del options["verify"]
     for port in locked_ports(options.get("locked")):
         try:
-            traits.canonical_port(port)
+            if not called(traits, port):
+                traits.canonical_port(port)
         except ValueError as error:
             wrong["locked"] = str(error)
     return traits

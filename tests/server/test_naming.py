@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.server import access
+from pdudaemon.server.access import Access
 from tests.support.process import Daemon, eventually
+from tests.support.tokens import SECRET
 
 NAMES = {"1": "router", "2": "board 7", "3": "twin", "4": "twin"}
 
@@ -134,3 +137,25 @@ def test_requests_and_events_know_the_node(daemon: Callable[..., Daemon]) -> Non
     assert one.http("/power/control/on?hostname=pdu&port=1").status == 200
     assert [each["target"] for each in one.http("/api/v1/requests?node=board").json] == ["pdu port 1"]
     assert one.http("/api/v1/nodes/board").json["last_request"]["target"] == "pdu port 1"
+
+
+def test_a_lock_of_a_pdu_by_name_holds_from_the_start(daemon: Callable[..., Daemon]) -> None:
+    one = daemon({"pdu": {"driver": "dummy", "names": NAMES, "locked": ["name:router"]}})
+    for port in ("1", "name:router"):
+        reply = one.http(f"/power/control/off?hostname=pdu&port={port}")
+        assert reply.status == 403 and "is locked by the configuration" in reply.text
+    assert one.power("off", "pdu", 2).status == 200
+    found = {each["port"]: each["locked"] for each in one.http("/api/v1/pdus/pdu").json["outlets"]}
+    assert [port for port, locked in found.items() if locked] == ["1"]
+
+
+def test_a_role_by_name_is_good_for_the_outlet_that_has_it(daemon: Callable[..., Daemon]) -> None:
+    one = daemon({"pdu": {"driver": "dummy", "names": NAMES}}, secret=SECRET, start=False)
+    one.settings["roles"] = {"mine": {"pdus": "pdu:name:router", "may": ["off"]}}
+    one.configure(one.settings)
+    one.start()
+    one.token = Access(SECRET).token(access.claims(1, "", ("mine",)))
+    assert eventually(lambda: one.http("/api/v1/pdus/pdu/outlets/1").status == 200)
+    for port, status in (("name:router", 200), ("1", 200), ("2", 403), ("name:board%207", 403)):
+        assert one.http(f"/power/control/off?hostname=pdu&port={port}").status == status, port
+    assert {each["target"] for each in one.http("/api/v1/requests").json} == {"pdu port name:router", "pdu port 1"}
