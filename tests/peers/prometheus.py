@@ -17,6 +17,7 @@ import pytest
 
 from tests.peers.server import listening
 from tests.support.ports import free_ports
+from tests.support.process import eventually
 
 CONFIGURATION = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
@@ -62,7 +63,16 @@ def prometheus(folder: Path, daemon: int, rules: Path) -> Iterator[Prometheus]:
     configuration.write_text(CONFIGURATION.format(port=daemon, rules=rules))
     command = [program, f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'data'}"]
     with listening([*command, f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"], port):
+        eventually(lambda: _is_ready(port), 30)
         yield Prometheus(port)
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=10) as answer:
+            return answer.status == 200
+    except OSError:  # it listens before it answers
+        return False
 
 
 def _needed(program: str) -> str:
