@@ -24,7 +24,7 @@ from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import Store
 from pdudaemon.errors import PDUDaemonError
 from pdudaemon.notify import Notifier
-from pdudaemon.server import access, protocols, tls
+from pdudaemon.server import access, mqtt, protocols, tls
 from pdudaemon.server.access import Access
 from pdudaemon.server.connections import Connections
 from pdudaemon.server.listener import Listener
@@ -113,6 +113,7 @@ class Service:
         self._issuer = may.issuer
         self._notifier = Notifier()
         self._dispatcher = Dispatcher(conf, store, locks)
+        self._broker: mqtt.Bridge | None = None
         self._orders = orders = Orders(self._dispatcher)
         self._connections = Connections(conf.daemon, functools.partial(protocols.speech, orders), orders.hand_over)
         self._refusals = Refusals(self._connections.at)
@@ -128,6 +129,7 @@ class Service:
         for listener in self._listeners.values():
             self._connections.add(listener)
         log.info("pdudaemon %s has started: %d PDUs, store %s", __version__, len(self._conf.pdus), self._store.path)
+        self._bridge()
         self._notifier.ready(self._dispatcher.summary())
         gc.set_threshold(GARBAGE)
         gc.freeze()
@@ -180,6 +182,7 @@ class Service:
             log.warning("%s: daemon.dbname: another store needs a restart", conf.path)
         self._dispatcher.reload(conf)
         self._conf = conf
+        self._bridge()
         self._connections.options = conf.daemon
         logging.getLogger().setLevel(conf.daemon.logging_level)
         for listener in new:
@@ -213,7 +216,26 @@ class Service:
         log.info("pdudaemon has stopped")
         self._notifier.status(f"stopped; {'; '.join(owed)}" if owed else "stopped")
 
+    def _bridge(self) -> None:
+        """Speak with the broker that the configuration has, and with no other."""
+        options = self._conf.broker
+        by_token = any(listener.access.by_token for listener in self._listeners.values())
+        if self._broker is not None and (self._broker.options, self._broker.by_token) != (options, by_token):
+            self._leave_broker()
+        if self._broker is None and options is not None:
+            self._broker = mqtt.Bridge(options, self._dispatcher, by_token)
+            try:
+                self._broker.start()
+            except RuntimeError as error:
+                log.error("no MQTT: the machine has no thread for that: %s", error)
+
+    def _leave_broker(self) -> None:
+        if self._broker is not None and not self._broker.close():
+            log.error("%s is still running at exit", self._broker)
+        self._broker = None
+
     def _last_words(self) -> None:
+        self._leave_broker()
         if not self._orders.watchers.close():
             log.error("%s is still running at exit", self._orders.watchers)
         self._connections.close(LAST_WORDS)

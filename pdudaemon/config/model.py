@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.config.nodes import Node
 from pdudaemon.config.oidc import provider
 from pdudaemon.config.roles import Role
@@ -176,7 +177,7 @@ class Config:
     ``device_names`` is what the devices of `named_pdus` call their outlets: the running daemon keeps it up.
 
     ``nodes`` holds the aliases as well. ``locked`` are single outlets, with the reason; a PDU can be locked as a whole
-    besides.
+    besides. ``broker``: the section ``mqtt``.
     """
 
     path: str
@@ -187,6 +188,7 @@ class Config:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     roles: Mapping[str, Role] = field(default_factory=dict)
     locked: Mapping[Outlet, str] = field(default_factory=dict)
+    broker: BrokerOptions | None = None
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     device_names: dict[Outlet, str] = field(default_factory=dict, repr=False, compare=False)

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pdudaemon.config import jsonfile, nodes, roles, rows, topology
+from pdudaemon.config import credentials, jsonfile, nodes, roles, rows, topology
+from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.config.faults import Faults, Location
 from pdudaemon.config.jsonfile import Object
 from pdudaemon.config.model import LEVELS, Config, DaemonOptions, ListenerOptions, PDUConfig, locked
@@ -65,7 +66,8 @@ class _Reader:
         section = self._section(whole, "roles", required=False)
         location = functools.partial(self._location, "roles")
         granted = roles.roles(section, section.duplicates, found, groups, pdus, _outlets(pdus), location, self.faults)
-        self.faults.check_keys(self.file, whole, {}, ("daemon", *jsonfile.SECTIONS))
+        broker = self._broker(self._section(whole, "mqtt")) if "mqtt" in whole else None
+        self.faults.check_keys(self.file, whole, {}, ("daemon", "mqtt", *jsonfile.SECTIONS))
         if self.faults.any_fatal:
             raise self.faults.error()
         return Config(
@@ -77,6 +79,7 @@ class _Reader:
             groups,
             granted,
             dict(locked(pdus, found)),
+            broker,
             faults=self.faults.lines,
             warnings=self.faults.warnings,
         )
@@ -144,6 +147,22 @@ class _Reader:
         for key in LISTENER_FILES:
             if isinstance(entry.get(key), str) and entry[key]:
                 entry[key] = str(Path(self.file.file).parent / os.path.expandvars(entry[key]))
+
+    def _broker(self, given: Object) -> BrokerOptions | None:
+        """Return the options of the section ``mqtt``; None if a part of it stands where only the service can see it."""
+        location, folder = self.file.within("mqtt"), Path(self.file.file).parent
+        try:
+            whole = Object(credentials.resolved(given, folder, self.checking).items())
+        except (ValueError, RecursionError) as error:
+            self.faults.add(location, "", str(error), fatal=True)
+            return None
+        whole.duplicates = given.duplicates
+        if isinstance(whole.get("ca_file"), str) and whole["ca_file"]:
+            whole["ca_file"] = str(folder / os.path.expandvars(whole["ca_file"]))
+        for key in sorted(unseen := credentials.placeholders(whole)):
+            self.faults.warn(location, key, "only the service can see this credential")
+        options = self._options(location, BrokerOptions, whole)
+        return None if unseen else options
 
     def _topology(self, path: str) -> Topology:
         if not path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.config.model import DaemonOptions, ListenerOptions
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
@@ -63,6 +64,7 @@ def schema() -> dict[str, Any]:
             "nodes": {"type": "object", "additionalProperties": _NODE},
             "groups": {"type": "object", "additionalProperties": {"type": ["string", "array"]}},
             "roles": {"type": "object", "additionalProperties": _ROLE},
+            "mqtt": _object(BrokerOptions),
         },
         "$defs": {
             "elsewhere": _ELSEWHERE,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pdudaemon import catalogue
+from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.config.model import DaemonOptions, ListenerOptions
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, registered
@@ -271,12 +272,14 @@ TABLES = {
         "daemon": lambda: settings_table(DaemonOptions),
         "listeners": lambda: settings_table(ListenerOptions),
         "pdus": lambda: settings_table(PDUOptions),
+        "mqtt": lambda: settings_table(BrokerOptions),
     },
     "share/drivers.md": {"index": index, "drivers": families},
     "share/man/pdudaemon.conf.5": {
         "daemon": lambda: roff_settings(DaemonOptions),
         "listeners": lambda: roff_settings(ListenerOptions),
         "pdus": lambda: roff_settings(PDUOptions),
+        "mqtt": lambda: roff_settings(BrokerOptions),
         "drivers": roff_families,
     },
 }
