@@ -56,9 +56,11 @@ class KnownPDU:
 
     ``read``: when the device was last read as a whole (seconds since the epoch). ``reachable``: whether the last
     exchange with it was one; None: there was none yet. ``trouble`` says why not. ``watts``: what the whole draws, as
-    its inlets say, or else its outlets together. ``tried``, and ``switched`` (the
-    machine's uptime): when it was last asked for all, and when an outlet of it was last switched; ``failures``: how
-    many times in a row it did not answer.
+    its inlets say, or else its outlets together.
+
+    ``tried`` and ``switched``: when it was last asked for all, and when one of its outlets was last switched (the
+    machine's uptime). ``failures``: how many times in a row it could not be read. ``gone``: the log says that it does
+    not answer, and not yet that it does.
     """
 
     def __init__(self, outlets: dict[str, Known]) -> None:
@@ -71,6 +73,7 @@ class KnownPDU:
         self.tried: float | None = None
         self.switched = float("-inf")
         self.failures = 0
+        self.gone = False
         self.watts: float | None = None
         self.trails: dict[str, Trail] = {}  # by port; of the whole by an empty one
         self.cut = False  # whether it was said that the device tells of too much
@@ -230,15 +233,23 @@ class Inventory:
         if (known.state, known.source) != (before.state, before.source):
             self._events.outlet(outlet, known)
 
-    def answered(self, name: str, state: str) -> None:
-        """A PDU, which is in a ``state``, has answered."""
+    def answered(self, name: str, state: str, reading: bool = False) -> None:
+        """A PDU, which is in a ``state``, has answered.
+
+        One that can be switched and not be read has not come back by being switched: the log is to tell that it went,
+        and that it is back, once each.
+        """
         pdu = self._pdus.get(name)
-        if pdu is None or (pdu.reachable and not pdu.failures):
+        if pdu is None:
             return
-        if pdu.reachable is False:
+        if reading:
+            pdu.failures = 0
+        if pdu.gone and not pdu.failures:
             log.info("%s answers again", name)
-        pdu.reachable, pdu.trouble, pdu.failures = True, "", 0
-        self._events.pdu(name, state, "", True)
+            pdu.gone = False
+        if not pdu.reachable:
+            pdu.reachable, pdu.trouble = True, ""
+            self._events.pdu(name, state, "", True)
 
     def failed(self, name: str, state: str, error: DeviceError, reading: bool = False) -> None:
         """A PDU did not answer as it should, when it was asked for all of it (``reading``), or for one outlet.
@@ -251,8 +262,10 @@ class Inventory:
         trouble = str(error).removeprefix(f"{name}: ")
         if reading:
             pdu.failures += 1
-        if pdu.reachable is not False:
+        if not pdu.gone:
             log.warning("%s does not answer%s: %s", name, " when it is read" if reading else "", trouble)
+            pdu.gone = True
+        if pdu.reachable is not False:
             self._events.pdu(name, state, trouble, False)
         pdu.reachable, pdu.trouble = False, trouble
 

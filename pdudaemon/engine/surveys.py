@@ -189,7 +189,7 @@ class Surveys:
             if (behind := self._pending.get(name)) is not None:  # who asked meanwhile need not wait as long again
                 self._tell(behind, error)
         else:
-            self._inventory.answered(name, state)
+            self._inventory.answered(name, state, reading=True)
         self._tell(survey, error)
         self._ended(survey)
 

@@ -167,9 +167,36 @@ def test_coming_and_going_is_one_line_each(inventory: Inventory, caplog: pytest.
             inventory.failed("a", "ready", DeviceTimeout("a: no answer within 5 s"), reading=True)
         assert (pdu.reachable, pdu.trouble, pdu.failures) == (False, "no answer within 5 s", 3)
         assert caplog.messages == ["a does not answer when it is read: no answer within 5 s"]
-        inventory.answered("a", "ready")
+        inventory.answered("a", "ready", reading=True)
         inventory.answered("a", "ready")
     assert caplog.messages[1:] == ["a answers again"] and (pdu.reachable, pdu.trouble, pdu.failures) == (True, "", 0)
+
+
+def test_one_that_can_be_switched_and_not_be_read_does_not_fill_the_log(
+    inventory: Inventory, caplog: pytest.LogCaptureFixture
+) -> None:
+    pdu = inventory.pdu("a")
+    assert pdu is not None
+    with caplog.at_level(logging.INFO):
+        for failures in range(1, 4):
+            inventory.failed("a", "ready", PermanentError("a: no such table"), reading=True)
+            assert pdu.reachable is False and pdu.failures == failures
+            inventory.answered("a", "ready")
+            assert pdu.reachable is True and pdu.failures == failures
+        assert caplog.messages == ["a does not answer when it is read: no such table"]
+        inventory.answered("a", "ready", reading=True)
+    assert caplog.messages[1:] == ["a answers again"]
+
+
+def test_one_that_cannot_be_read_at_all_goes_and_comes_by_being_switched(
+    inventory: Inventory, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            inventory.failed("a", "ready", DeviceTimeout("a: no answer within 5 s"))
+        for _ in range(2):
+            inventory.answered("a", "ready")
+    assert caplog.messages == ["a does not answer: no answer within 5 s", "a answers again"]
 
 
 def test_a_port_that_is_refused_says_nothing_of_the_pdu(inventory: Inventory) -> None:
