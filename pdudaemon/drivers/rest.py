@@ -8,7 +8,8 @@ wanted is said by a JSON pointer (``/relays/{index}/ison``) or by a regular expr
 match the first group counts.
 
 Source: ours.
-Tested: with web servers of our own that answer as Shelly, Tasmota and OpenWrt do.
+Tested: against fakes of Shelly and Tasmota, and of two things of no maker: JSON with a token, and forms with pages to
+be searched.
 Quirks: an order is done when it is answered with 2xx, and with what ``done`` describes, if that is given. A login is
 sent when it is asked for (Basic, Digest); one of another kind goes into ``headers``. Where ``status`` does not name the
 port, one question tells of all ``outlets``.

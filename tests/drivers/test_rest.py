@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
 
 from pdudaemon.drivers import hooks
+from pdudaemon.drivers import rest as module
 from pdudaemon.drivers.rest import REST
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import read, secret_values
 from tests.devices.base.web import Answer, Request, WebDevice
 from tests.devices.rest import TOKEN, Relays, Sockets, settings_of
+from tests.devices.shellygen1 import Shelly
+from tests.devices.tasmota import Tasmota
 from tests.support.action import begun
 
 
@@ -52,6 +57,40 @@ def test_a_form_and_a_pattern() -> None:
         del device.outlets["a.b"]
         with pytest.raises(PermanentError, match=r"at GET /get: answered 404"):
             sockets.port_status("a.b")
+
+
+def test_a_shelly_as_the_documentation_has_it() -> None:
+    example = re.search(r'"bench": (\{.*?\}),\n    "api"', module.__doc__ or "", re.DOTALL)
+    assert example is not None
+    with Shelly(login="admin:secret") as device:
+        where = {"url": f"http://127.0.0.1:{device.port}", "username": "admin", "password": "secret"}
+        bench = begun(REST("bench", {**json.loads(example[1]), **where}))
+        bench.port_on(2)
+        assert device.outlets == {"0": "off", "1": "on", "2": "off", "3": "off"}
+        assert bench.port_status(2) is State.ON and bench.port_status(1) is State.OFF
+        told = bench.read_outlets()[1]
+        assert (told.port, told.state, told.watts) == ("2", State.ON, 12.5)
+
+
+def test_a_tasmota() -> None:
+    with Tasmota(4, password="secret") as device:
+        login = "user={username}&password={password}"
+        settings = {
+            "driver": "rest",
+            "url": f"http://127.0.0.1:{device.port}",
+            "username": "admin",
+            "password": "secret",
+            "on": f"GET /cm?cmnd=Power{{port}}%20on&{login}",
+            "off": f"GET /cm?cmnd=Power{{port}}%20off&{login}",
+            "done": "/POWER{port}",
+            "status": f"GET /cm?cmnd=Power{{port}}&{login}",
+            "state": "/POWER{port}",
+        }
+        plug = begun(REST("plug", settings))
+        plug.port_on(3)
+        assert device.outlets["3"] == "on" and plug.port_status(3) is State.ON
+        with pytest.raises(PermanentError, match=r"at GET /cm: the answer has no /POWER\{port\}$"):
+            plug.port_on(9)
 
 
 def test_what_is_sent() -> None:
