@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""KMTronic relay boards: USB or RS-232 with 1 to 8 relays (``kmtronic-8``), and LAN with eight (``kmtronic_lan``).
+
+Source: the maker's pages on its boards.
+Tested: against fakes, on a real pty and by HTTP.
+Quirks: an order is not acknowledged, so the relays are read back. Boards with 4 and 8 relays tell all at once, those
+with 1 and 2 one by one. The LAN board wants a rest of 0.1 s between two requests.
+
+    "bench": {"driver": "kmtronic-8", "device": "/dev/ttyUSB0"},
+    "rack": {"driver": "kmtronic_lan", "ip": "192.0.2.117", "password": "secret"}
+"""
+
+from __future__ import annotations
+
+import re
+
+from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.network import WebDevice, login
+from pdudaemon.drivers.readings import OutletReading, stated
+from pdudaemon.errors import TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, text
+from pdudaemon.transports.http import Client
+from pdudaemon.transports.serialport import SerialPort
+
+_START = 0xFF
+_ALL = bytes([_START, 0x09, 0x00])
+_TOLD_TOGETHER = (4, 8)
+_STATES = {0: State.OFF, 1: State.ON}
+_LAN_RELAYS = 8
+_REST = 0.1  # seconds
+_RELAY = re.compile(r"<relay(\d)>\s*([01])\s*</relay\1>")
+
+
+class KMTronic(PDUDriver):
+    """Three bytes are an order, or a question."""
+
+    models = {"kmtronic-1": 1, "kmtronic-2": 2, "kmtronic-4": 4, "kmtronic-8": 8}
+    ports = Numbered(lambda row: row)
+
+    device = Setting(text, "/dev/ttyUSB0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        wanted = State(command)
+        with SerialPort(self.device, self.deadline) as line:
+            line.send(bytes([_START, port_number, int(wanted is State.ON)]), f"switching relay {port_number}")
+            if (found := self._state(line, port_number)) is not wanted:
+                raise TransientError(f"{line.peer}: relay {port_number} is {found} after being switched {wanted}")
+
+    def port_status(self, port_number: int) -> State:
+        with SerialPort(self.device, self.deadline) as line:
+            return self._state(line, port_number)
+
+    def read_outlets(self) -> list[OutletReading]:
+        with SerialPort(self.device, self.deadline) as line:
+            if self.row in _TOLD_TOGETHER:
+                return stated(self._all(line))
+            return stated({port: self._one(line, port) for port in range(1, self.row + 1)})
+
+    def _state(self, line: SerialPort, port: int) -> State:
+        return self._all(line)[port] if self.row in _TOLD_TOGETHER else self._one(line, port)
+
+    def _all(self, line: SerialPort) -> dict[int, State]:
+        line.send(_ALL, "reading the relays")
+        said = line.receive_exactly(8, "reading the relays")[: self.row]
+        if not {*said} <= _STATES.keys():
+            raise TransientError(f"{line.peer} does not tell the state of its relays")
+        return {port: _STATES[byte] for port, byte in enumerate(said, 1)}
+
+    @staticmethod
+    def _one(line: SerialPort, port: int) -> State:
+        step = f"reading relay {port}"
+        line.send(bytes([_START, port, 0x03]), step)
+        start, relay, state = line.receive_exactly(3, step)
+        if (start, relay) != (_START, port) or state not in _STATES:
+            raise TransientError(f"{line.peer} does not tell the state of relay {port}")
+        return _STATES[state]
+
+
+class KMTronicLAN(WebDevice):
+    """An order is a page, and all states are another."""
+
+    models = {"kmtronic_lan": None}
+    ports = Numbered(_LAN_RELAYS)
+
+    username, password = login("admin", "admin", "the pages")
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        wanted = State(command)
+        self._get(f"/FF{port_number:02}{int(wanted is State.ON):02}")
+        self.deadline.pause(_REST)
+        self.confirm(port_number, wanted, within=3)
+
+    def port_status(self, port_number: int) -> State:
+        return self._states()[port_number]
+
+    def read_outlets(self) -> list[OutletReading]:
+        return stated(self._states())
+
+    def _states(self) -> dict[int, State]:
+        source, page = self._get("/status.xml")
+        found = {int(relay): _STATES[int(bit)] for relay, bit in _RELAY.findall(page) if relay != "0"}
+        if {*found} != {*range(1, _LAN_RELAYS + 1)}:
+            raise TransientError(f"{source}: the answer does not tell the state of the relays")
+        return found
+
+    def _get(self, target: str) -> tuple[str, str]:
+        client = Client(self.host, self.deadline, username=self.username, password=self.password)
+        answer = client.request("GET", target)
+        return answer.source, answer.text

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""LCUS relay boards (LC Technology, NOYITO) with 2, 4 or 8 relays, behind a CH340 (1a86:7523) on USB.
+
+Source: the seller's description; programs of their owners.
+Tested: against a fake on a real pty.
+Quirks: an order is not acknowledged, so the relays are read back, which only boards whose firmware tells states can do.
+LCUS-1 tells nothing, and is not driven: one could never know.
+
+    "bench": {"driver": "lcus-4", "device": "/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0"}
+"""
+
+from __future__ import annotations
+
+import re
+
+from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.readings import OutletReading, stated
+from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
+from pdudaemon.power import State
+from pdudaemon.settings import Setting, text
+from pdudaemon.transports.serialport import SerialPort
+
+_QUERY = b"\xff"
+_START = 0xA0
+_PATIENCE = 3.0  # seconds for a board to tell, which one without such firmware never does
+_TOLD = re.compile(rb"CH(\d)\s*:\s*(ON|OFF)\s*\r?\n")
+
+
+class LCUS(PDUDriver):
+    """Four bytes are an order, one is the question for all states."""
+
+    models = {"lcus-2": 2, "lcus-4": 4, "lcus-8": 8}
+    ports = Numbered(lambda row: row)
+
+    device = Setting(text, "/dev/ttyUSB0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        wanted = State(command)
+        on = int(wanted is State.ON)
+        with SerialPort(self.device, self.deadline) as line:
+            order = bytes([_START, port_number, on, (_START + port_number + on) & 0xFF])
+            line.send(order, f"switching relay {port_number}")
+            if (found := self._states(line)[port_number]) is not wanted:
+                raise TransientError(f"{line.peer}: relay {port_number} is {found} after being switched {wanted}")
+
+    def port_status(self, port_number: int) -> State:
+        with SerialPort(self.device, self.deadline) as line:
+            return self._states(line)[port_number]
+
+    def read_outlets(self) -> list[OutletReading]:
+        with SerialPort(self.device, self.deadline) as line:
+            return stated(self._states(line))
+
+    def _states(self, line: SerialPort) -> dict[int, State]:
+        step = "reading the relays"
+        line.send(_QUERY, step)
+        whole, line.deadline = line.deadline, line.deadline.within(_PATIENCE)
+        found: dict[int, State] = {}
+        try:
+            while len(found) < self.row:
+                told = _TOLD.fullmatch(line.receive_until(b"\n", step).lstrip(b"\x00\r\n "))
+                if told is None:
+                    raise TransientError(f"{line.peer} does not tell the state of its relays")
+                found[int(told[1])] = State(told[2].decode().lower())
+        except DeviceTimeout:
+            if whole is line.deadline:
+                raise
+            why = "does not tell the state of its relays: has it the firmware for that?"
+            raise DeviceTimeout(f"{line.peer} {why}") from None
+        finally:
+            line.deadline = whole
+        if {*found} != {*range(1, self.row + 1)}:
+            raise PermanentError(f"{line.peer} has other relays than {self.row}: {', '.join(map(str, sorted(found)))}")
+        return found
