@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from pdudaemon.drivers import hooks
-from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.driver import PDUDriver, hook
+from pdudaemon.drivers.network import NetworkDevice
 from pdudaemon.drivers.recognition import Recognised
-from pdudaemon.errors import PermanentError
+from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.pages import Pages
 from tests.devices import shelly
@@ -82,3 +83,49 @@ def test_a_server_that_does_not_answer_is_not_asked_again() -> None:
 @pytest.mark.parametrize("port", [22, 23, 1234, 9999, 17494])
 def test_what_is_no_web_server_is_not_sent_a_request(port: int) -> None:
     assert Pages(f"192.0.2.1:{port}", Deadline(60)).get("/") is None
+
+
+class Acting(NetworkDevice):
+    """Says what it lacks as a test wants it."""
+
+    said: Any = None
+
+    @hook
+    def lacks(self) -> Any:
+        if isinstance(self.said, Exception):
+            raise self.said
+        return self.said
+
+
+@pytest.mark.parametrize("said", [None, "", "the program x is not installed"])
+def test_what_a_driver_lacks(said: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Acting, "said", said)
+    assert hooks.lacks(Acting, {}) == said
+
+
+@pytest.mark.parametrize("said", [5, ["x"], RuntimeError("oops")])
+def test_what_a_driver_must_not_say_it_lacks(said: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Acting, "said", said)
+    with pytest.raises(ValueError, match="the driver fails at lacks: "):
+        hooks.lacks(Acting, {})
+
+
+def test_a_hook_without_its_mark_is_told() -> None:
+    with pytest.raises(TypeError, match="`lacks` is asked before there is a device: write @hook above it"):
+
+        class Unmarked(NetworkDevice):
+            def lacks(self) -> str:  # type: ignore[override]
+                return ""
+
+
+def test_what_a_driver_raises_outside_the_engine_is_an_error_of_a_device() -> None:
+    def fails(error: BaseException) -> None:
+        raise error
+
+    for error, kind, words in (
+        (PermanentError("no"), PermanentError, "no"),
+        (ZeroDivisionError("x"), TransientError, "ZeroDivisionError: x"),
+        (SystemExit(3), TransientError, "SystemExit: 3"),
+    ):
+        with pytest.raises(kind, match=f"^{words}$"):
+            hooks.carried_out(lambda error=error: fails(error))
