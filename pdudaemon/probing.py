@@ -13,10 +13,11 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,11 @@ def probe(words: Sequence[str], communities: Sequence[str]) -> int:
     Raises: ConfigError.
     """
     addresses = expand(words)
-    given = [_community(word) for word in communities] or [READ_COMMUNITY]
+    given = dict(map(_community, communities)) or {READ_COMMUNITY: READ_COMMUNITY}
     pdus: dict[str, dict[str, Any]] = {}
     silent: list[str] = []
     bound = _SECONDS * -(-len(addresses) // _AT_A_TIME)
-    for address, answer in in_parallel(lambda address: ask(address, given), addresses, _AT_A_TIME, bound):
+    for address, answer in in_parallel(lambda address: ask(address, [*given]), addresses, _AT_A_TIME, bound):
         if answer is None or not (answer.found or answer.strangers or answer.faults):
             silent.append(address)
             continue
@@ -71,7 +72,8 @@ def probe(words: Sequence[str], communities: Sequence[str]) -> int:
         if answer.strangers and not answer.found:
             _tell(f"{address}: {'; '.join(answer.strangers)}")
         for number, found in enumerate(sorted(answer.found, key=lambda each: -len(each.outlets))):
-            _add(pdus, address, found, also=number > 0)
+            named = {key: given.get(said, said) for key, said in found.settings.items() if key == "community"}
+            _add(pdus, address, replace(found, settings={**found.settings, **named}), also=number > 0)
     if silent:
         more = f" and {len(silent) - _SHOWN} more" if len(silent) > _SHOWN else ""
         _tell(f"no answer from {', '.join(silent[:_SHOWN])}{more}")
@@ -121,14 +123,16 @@ def _is_address(word: str) -> bool:
     return True
 
 
-def _community(word: str) -> str:
+def _community(word: str) -> tuple[str, str | dict[str, str]]:
+    """Return the community that a word stands for, and how it is to stand in a configuration."""
     if not word.startswith("@"):
-        return word
+        return word, word
     try:
-        return Path(word[1:]).read_text().removesuffix("\n")
+        community = Path(word[1:]).read_text().removesuffix("\n")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a text"
         raise ConfigError(f"--community: the file {word[1:]!r} cannot be read: {why}") from None
+    return community, {"file": os.path.abspath(word[1:])}
 
 
 def ask(address: str, communities: Sequence[str]) -> Answer:

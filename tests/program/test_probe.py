@@ -368,8 +368,14 @@ def test_several_at_a_time_of_which_each_has_its_own_line(
         "127.0.0.1": "shelly_gen2",
         "localhost": "raritan_px2",
     }
+    assert pdus["localhost"]["community"] == {"file": str(secret)} and COMMUNITY not in said
     checked(pdus, tmp_path)
     assert f"{words[1]}: raritan_px2, Raritan, 4 outlets\n  1  Outlet 1  off  1201 W\n" in said
+
+
+def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--probe", "192.0.2.1", "--community", f"@{tmp_path}/none"]) == 2
+    assert f"--community: the file '{tmp_path}/none' cannot be read: No such file" in capsys.readouterr().err
 
 
 def test_addresses() -> None:
