@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 LATELY = 0.05  # seconds after an order for which others are being served
 SLICE = 20  # records
-REST = 20  # times as long as the slice took
+REST = 40  # times as long as the slice took
 LONGEST = 0.02  # seconds of a rest
 
 

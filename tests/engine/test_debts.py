@@ -223,6 +223,9 @@ def test_what_is_owed_is_said_with_when_it_is_due() -> None:
     assert said() == [f"{begin}in 0 s, at the next start"]
     on.drop()
     assert said() == [f"{begin}when the off is done, at the next start"]
+    other = Step(request, request.target.outlets[1], Action.ON, at=time.monotonic() + 50)
+    request.steps.append(other)
+    assert said() == [f"{begin}when the off is done, at the next start"], "that one is for another outlet"
     request.debts.clear()
     assert said() == []
 

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from pdudaemon.engine import storehistory, storerows, storeschema
+from pdudaemon.engine import storehistory, storerows, storeschema, storesearch
 from pdudaemon.power import Action, Command
 from tests.support.stores import asked, end
 
@@ -63,6 +63,29 @@ def test_what_is_too_old_goes_though_there_were_room(database: sqlite3.Connectio
         add(database, number, float(number))
     assert storehistory.forget(database, 100, 3.0, 100) == 2 and left(database) == [3, 4, 5]
     assert storehistory.forget(database, 100, 9.0, 100) == 2 and left(database) == [5], "the newest stays"
+    for number in range(6, 11):
+        add(database, number, 20.0)
+    assert storehistory.forget(database, 2, 9.0, 100) == 3 and left(database) == [8, 9, 10], "beyond the number as well"
+
+
+def test_what_is_forgotten_is_not_found_any_more(database: sqlite3.Connection) -> None:
+    for number in range(1, 5):
+        add(database, number, 100.0)
+    while storesearch.enter(database):
+        pass
+    (before,) = database.execute("SELECT count(*) FROM mention").fetchone()
+    assert storehistory.forget(database, 1, 0.0, 100) == 2
+    (after,) = database.execute("SELECT count(*) FROM mention").fetchone()
+    assert after * 2 == before
+
+
+def test_what_cannot_be_forgotten_leaves_all_as_it_was(database: sqlite3.Connection) -> None:
+    for number in range(1, 5):
+        add(database, number, 100.0)
+    database.execute("CREATE TRIGGER no BEFORE DELETE ON request WHEN old.id = 2 BEGIN SELECT RAISE(FAIL, 'no'); END")
+    with pytest.raises(sqlite3.Error, match="no"):
+        storehistory.forget(database, 0, 0.0, 100)
+    assert left(database) == [1, 2, 3, 4] and not database.in_transaction
 
 
 def test_a_command_goes_with_the_last_of_its_requests_unless_it_is_the_newest(database: sqlite3.Connection) -> None:

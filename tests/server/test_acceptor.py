@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
 
 from pdudaemon.config.model import DaemonOptions, ListenerOptions
+from pdudaemon.server import acceptor
 from pdudaemon.server.acceptor import Acceptor
 from pdudaemon.server.access import Access
 from pdudaemon.server.client import Client
@@ -23,9 +25,9 @@ class Door:
 
     def __init__(self) -> None:
         self.inside: list[tuple[socket.socket, Client]] = []
-        self.calls: list[Callable[[], None]] = []
+        self.calls: list[tuple[float, Callable[[], None]]] = []
         self.epoll = select.epoll()
-        self.acceptor = Acceptor(self.epoll, lambda _, call: self.calls.append(call), self._begin)
+        self.acceptor = Acceptor(self.epoll, lambda when, call: self.calls.append((when, call)), self._begin)
         self.listener = Listener(
             ListenerOptions({"protocol": "http", "port": 0}), Access(), Refusals(lambda _, call: None)
         )
@@ -68,6 +70,14 @@ def test_no_more_than_there_is_room_for(door: Door) -> None:
     assert door.turn(options) == 3 and not door.acceptor.doubtful
     assert sorted(client.address for _, client in door.inside) == ["127.0.0.2", "127.0.0.2", "127.0.0.3"]
     assert clients[2].recv(1) == b"" == clients[4].recv(1)
+    for sock, client in door.inside[:2]:
+        sock.close()
+        door.acceptor.ended(client)
+    more = [door.client(f"127.0.0.{number}") for number in (5, 6, 7)]
+    assert door.turn(options) == 5 and len(door.acceptor.doubtful) == 1, "two have left, so there is room for two"
+    door.turn(options)
+    for each in more:
+        each.close()
     for client in clients:
         client.close()
 
@@ -97,6 +107,29 @@ def test_a_quarter_for_each_address_if_nobody_says(door: Door) -> None:
         client.close()
 
 
+def test_at_least_one_from_each_address(door: Door) -> None:
+    clients = [door.client() for _ in range(2)]
+    assert door.turn(DaemonOptions({"max_connections": 3})) == 1
+    for client in clients:
+        client.close()
+
+
+def test_who_has_gone_already_is_passed_over(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    clients = [door.client() for _ in range(2)]
+    original, failed = door.listener.get_request, []
+
+    def get_request() -> object:
+        if not failed:
+            failed.append(original()[0].close())
+            raise ConnectionAbortedError(103, "Software caused connection abort")
+        return original()
+
+    monkeypatch.setattr(door.listener, "get_request", get_request)
+    assert door.turn(DaemonOptions()) == 1
+    for client in clients:
+        client.close()
+
+
 def test_without_descriptors_it_rests(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     options = DaemonOptions()
     client = door.client()
@@ -108,7 +141,8 @@ def test_without_descriptors_it_rests(door: Door, monkeypatch: pytest.MonkeyPatc
         patched.setattr(door.listener, "get_request", refuse)
         assert door.turn(options) == 0 and not door.acceptor.listeners
     assert not door.epoll.poll(0)
-    (again,) = door.calls
+    (when, again) = door.calls[0]
+    assert when > time.monotonic() - acceptor.PAUSE
     again()
     assert door.turn(options) == 1
     door.listener.server_close()
