@@ -11,15 +11,13 @@ A device may tell anything: `MOST_OUTLETS` and `MOST_INLETS` of it are kept.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 from pdudaemon.config.model import BY_NAME, Config, PDUConfig
-from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Events
-from pdudaemon.engine.outlets import NOTHING, Known
+from pdudaemon.engine.outlets import NOTHING, Found, Known, KnownPDU, drawn, is_news, merged
 from pdudaemon.engine.trail import Trail
 from pdudaemon.errors import Busy, DeviceError, PermanentError, RequestError
 from pdudaemon.power import Outlet, State, Target
@@ -30,7 +28,6 @@ log = logging.getLogger("pdud.inventory")
 MOST_OUTLETS = 2000
 MOST_INLETS = 200
 NAMES_LAST = 3600.0  # seconds for which names that were read are good enough to switch by
-LEAST_CHANGE, LEAST_SHARE = 1.0, 0.05  # of watts, for them to be worth an event
 
 
 class NamesUnknown(Busy):
@@ -41,46 +38,6 @@ class NamesUnknown(Busy):
     def __init__(self, pdu: str, text: str) -> None:
         super().__init__(text)
         self.pdu = pdu
-
-
-class Found(NamedTuple):
-    """What a device told of itself when it was asked for all of it; ``identity`` None: it was not asked."""
-
-    outlets: list[OutletReading]
-    inlets: list[InletReading]
-    identity: Identity | None = None
-
-
-class KnownPDU:
-    """What is known of a PDU. ``outlets`` by port: those that the device told, in its order, then any others.
-
-    ``read``: when the device was last read as a whole (seconds since the epoch). ``reachable``: whether the last
-    exchange with it was one; None: there was none yet. ``trouble`` says why not. ``watts``: what the whole draws, as
-    its inlets say, or else its outlets together.
-
-    ``tried`` and ``switched``: when it was last asked for all, and when one of its outlets was last switched (the
-    machine's uptime). ``failures``: how many times in a row it could not be read. ``gone``: the log says that it does
-    not answer, and not yet that it does.
-    """
-
-    def __init__(self, outlets: dict[str, Known]) -> None:
-        self.outlets = outlets
-        self.inlets: tuple[InletReading, ...] = ()
-        self.identity: Identity | None = None
-        self.read: float | None = None
-        self.reachable: bool | None = None
-        self.trouble = ""
-        self.tried: float | None = None
-        self.switched = float("-inf")
-        self.failures = 0
-        self.gone = False
-        self.watts: float | None = None
-        self.trails: dict[str, Trail] = {}  # by port; of the whole by an empty one
-        self.cut = False  # whether it was said that the device tells of too much
-
-    def called(self, name: str) -> list[str]:
-        """Return the ports of the outlets that have a name."""
-        return [port for port, known in [*self.outlets.items()] if known.name == name]
 
 
 class Inventory:
@@ -286,8 +243,8 @@ class Inventory:
         known: dict[str, Known] = {}
         for reading in outlets:
             before = pdu.outlets.get(reading.port, NOTHING)
-            now = _merged(before, reading, when)
-            if _is_news(before, now):
+            now = merged(before, reading, when)
+            if is_news(before, now):
                 now = now._replace(shown=now.watts)
                 self._events.outlet(Outlet(name, reading.port), now)
             known[reading.port] = now
@@ -298,35 +255,8 @@ class Inventory:
         former, pdu.outlets = pdu.outlets, known
         self._name(self._config, name, pdu, former)
         pdu.inlets, pdu.read = tuple(inlets), when
-        pdu.watts = _drawn(inlets, outlets)
+        pdu.watts = drawn(inlets, outlets)
         for port, watts in [("", pdu.watts), *((reading.port, reading.watts) for reading in outlets)]:
             if watts is not None:
                 pdu.trails.setdefault(port, Trail()).put(when, watts)
         pdu.identity = found.identity or pdu.identity
-
-
-def _drawn(inlets: Sequence[InletReading], outlets: Sequence[OutletReading]) -> float | None:
-    """Return what a whole PDU draws; None: not known. The kinds of inlets overlap: one of them counts."""
-    for kind in ("pdu", "inlet", "phase", "bank"):
-        if told := [inlet.watts for inlet in inlets if inlet.kind == kind and inlet.watts is not None]:
-            return round(sum(told), 3)
-    drawn = [outlet.watts for outlet in outlets if outlet.watts is not None]
-    return round(sum(drawn), 3) if drawn else None
-
-
-def _merged(before: Known, reading: OutletReading, when: float) -> Known:
-    state = (before.state, before.source, before.time)
-    if reading.state is not None:
-        state = (reading.state, "device", when)
-    return Known(
-        *state, reading.name, reading.watts, reading.volts, reading.amps, reading.watt_hours, when, before.shown
-    )
-
-
-def _is_news(before: Known, now: Known) -> bool:
-    """Whether what is known of an outlet differs so much that those who watch are to hear of it."""
-    if (before.state, before.source, before.name) != (now.state, now.source, now.name):
-        return True
-    if before.shown is None or now.watts is None:
-        return now.watts is not before.shown
-    return abs(now.watts - before.shown) >= max(LEAST_CHANGE, LEAST_SHARE * max(now.watts, before.shown))

@@ -16,8 +16,8 @@ from typing import TypeVar
 from pdudaemon.config.model import PDUConfig
 from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
-from pdudaemon.engine.inventory import Found, KnownPDU
-from pdudaemon.errors import PDUDaemonError, PermanentError
+from pdudaemon.engine.outlets import Found, KnownPDU
+from pdudaemon.errors import DeviceError, PDUDaemonError, PermanentError
 from pdudaemon.power import Action, Outlet
 from pdudaemon.transports.deadline import Deadline
 
@@ -61,9 +61,9 @@ class Survey:
             try:
                 said = driver.identify()
                 identity = said if isinstance(said, Identity) else Identity()
-            except PermanentError as error:
+            except DeviceError as error:  # what it has said of its outlets is good all the same
                 log.debug("%s does not say what it is: %s", self.outlet.pdu, error)
-                identity = Identity()
+                identity = Identity() if isinstance(error, PermanentError) else None
         self.found = Found(outlets, inlets, identity)
 
     @staticmethod

@@ -18,7 +18,8 @@ from pdudaemon.config.model import BY_NAME, Config
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.fleet import Fleet
-from pdudaemon.engine.inventory import Inventory, KnownPDU, NamesUnknown
+from pdudaemon.engine.inventory import Inventory, NamesUnknown
+from pdudaemon.engine.outlets import KnownPDU
 from pdudaemon.engine.survey import Asker, Survey, surveyable
 from pdudaemon.engine.timetable import Entry, Timetable
 from pdudaemon.engine.waiting import Waiting

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import functools
 import logging
-import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote, unquote
@@ -20,20 +19,18 @@ from urllib.parse import quote, unquote
 from pdudaemon.config.nodes import Node
 from pdudaemon.drivers.readings import Identity
 from pdudaemon.engine import outlets
-from pdudaemon.engine.inventory import KnownPDU
-from pdudaemon.engine.outlets import age
-from pdudaemon.engine.queries import Look
+from pdudaemon.engine.outlets import KnownPDU, age
 from pdudaemon.engine.survey import surveyable
-from pdudaemon.errors import DeviceTimeout, PDUDaemonError, RequestError, StoreError, both
+from pdudaemon.errors import PDUDaemonError, RequestError, StoreError
 from pdudaemon.power import Action, Outlet, Reading, together
 from pdudaemon.server.api import limit, linked
+from pdudaemon.server.fresh import looked
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
 from pdudaemon.settings import near
 
 log = logging.getLogger("pdud.http")
 
-GRACE = 1.0  # seconds beyond a PDU's ``timeout``, so that what came of it is told rather than that it takes too long
 NEWEST = 1000  # requests among which the last one of a node is looked for
 
 Record = dict[str, Any]
@@ -56,7 +53,7 @@ def one_pdu(exchange: HTTPExchange, word: str) -> Answer | None:
     """``/api/v1/pdus/NAME``: one PDU with all that is known of it."""
     name = _pdu_name(exchange, unquote(word))
     every = [Outlet(name, "")] if surveyable(exchange.config.pdus[name]) else []
-    return _looked(exchange, every, functools.partial(_one_pdu, exchange, name))
+    return looked(exchange, every, functools.partial(_one_pdu, exchange, name))
 
 
 def watts(exchange: HTTPExchange, word: str) -> Answer:
@@ -88,7 +85,7 @@ def one_outlet(exchange: HTTPExchange, word: str) -> Answer | None:
         raise Misdirected(503 if pdu.driver is None or error.http_status != 503 else 404, str(error)) from None
     if not exchange.rights.sees(outlet):
         raise Misdirected(404, f"{name}: there is no port {port[:50]!r}")
-    return _looked(exchange, [outlet], lambda: Answer(200, _outlet(exchange, outlet, time.time())))
+    return looked(exchange, [outlet], lambda: Answer(200, _outlet(exchange, outlet, time.time())))
 
 
 def every_outlet(exchange: HTTPExchange, _: str) -> Answer:
@@ -139,7 +136,7 @@ def one_node(exchange: HTTPExchange, word: str) -> Answer | None:
         last = _last_requests(exchange, [node])
         return Answer(200, _node(exchange, node, last.get(name), time.time()))
 
-    return _looked(exchange, node.feeds, made)
+    return looked(exchange, node.feeds, made)
 
 
 def groups(exchange: HTTPExchange, _: str) -> Answer:
@@ -262,72 +259,3 @@ def _last_requests(exchange: HTTPExchange, found: Sequence[Node]) -> dict[str, R
         if newest is not None and rights.sees_record(newest):
             last[node.name] = newest
     return last
-
-
-def _looked(exchange: HTTPExchange, every: Iterable[Outlet], made: Callable[[], Answer]) -> Answer | None:
-    """Return the answer, or have it given when the PDUs of some outlets have been read, or else the outlets."""
-    fresh = exchange.words.get("fresh", "0")
-    if fresh not in ("0", "1"):
-        raise Misdirected(400, f"fresh: {fresh[:20]!r} is neither 0 nor 1")
-    configured = exchange.dispatcher.config.pdus
-    whole: set[str] = set()
-    single: list[Outlet] = []
-    for outlet in every:
-        if (pdu := configured.get(outlet.pdu)) is not None and surveyable(pdu):
-            whole.add(outlet.pdu)
-        elif pdu is not None and pdu.readable:
-            single.append(outlet)
-    if fresh == "0":
-        exchange.dispatcher.surveys.look(whole)
-        return made()
-    _Fresh(exchange, made).ask(whole, single)
-    return None
-
-
-class _Fresh:
-    """An answer that waits for devices: it is made when all have answered, or is why one of them did not."""
-
-    def __init__(self, exchange: HTTPExchange, made: Callable[[], Answer]) -> None:
-        self._exchange = exchange
-        self._made = made
-        self._lock = threading.Lock()
-        self._left = 0
-        self._error: PDUDaemonError | None = None
-
-    def ask(self, whole: Collection[str], single: Collection[Outlet]) -> None:
-        """Ask all of them."""
-        dispatcher = self._exchange.dispatcher
-        self._left = len(whole) + len(single) + 1
-        names = {*whole, *(outlet.pdu for outlet in single)}
-        seconds = max((dispatcher.config.pdus[name].options.timeout for name in names), default=0.0) + GRACE
-        self._exchange.within(seconds, functools.partial(self._late, names, seconds - GRACE))
-        for name in whole:
-            try:
-                dispatcher.surveys.ask(name, self._told)
-            except PDUDaemonError as error:
-                self._told(error)
-        if single:
-            dispatcher.ask([Look([outlet], self._heard) for outlet in single])
-        self._told(None)
-
-    def _heard(self, said: Reading | PDUDaemonError) -> None:
-        self._told(said if isinstance(said, PDUDaemonError) else None)
-
-    def _told(self, error: PDUDaemonError | None) -> None:
-        with self._lock:
-            self._left -= 1
-            if error is not None:
-                self._error = error if self._error is None else both(self._error, error)
-            if self._left:
-                return
-        self._exchange.connection.connections.later(functools.partial(self._exchange.give, self._answer))
-
-    def _answer(self) -> Answer:
-        if self._error is not None:
-            raise self._error
-        return self._made()
-
-    def _late(self, names: Iterable[str], seconds: float) -> None:
-        if self._exchange.claim():
-            busy = ", ".join(sorted(names))
-            self._exchange.refuse(DeviceTimeout(f"{busy}: not read within {seconds:g} s: busy, or it does not answer"))

@@ -20,8 +20,7 @@ from contextlib import suppress
 from pdudaemon import __version__
 from pdudaemon.config.model import Config
 from pdudaemon.engine.figures import BOUNDS
-from pdudaemon.engine.inventory import KnownPDU
-from pdudaemon.engine.outlets import age
+from pdudaemon.engine.outlets import KnownPDU, age
 from pdudaemon.power import Outlet, State
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer

@@ -16,8 +16,7 @@ from pdudaemon.config.nodes import Node
 from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Event, Events, record
-from pdudaemon.engine.inventory import Found
-from pdudaemon.engine.outlets import Known
+from pdudaemon.engine.outlets import Found, Known
 from pdudaemon.errors import TransientError
 from pdudaemon.power import Action, Outlet, State
 from tests.support.rack import Rack, awaited, submitted

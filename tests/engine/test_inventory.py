@@ -16,8 +16,8 @@ from pdudaemon.config.nodes import Node
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Events
-from pdudaemon.engine.inventory import MOST_OUTLETS, Found, Inventory, KnownPDU, NamesUnknown
-from pdudaemon.engine.outlets import NOTHING, Known, record
+from pdudaemon.engine.inventory import MOST_OUTLETS, Inventory, NamesUnknown
+from pdudaemon.engine.outlets import NOTHING, Found, Known, KnownPDU, record
 from pdudaemon.errors import DeviceTimeout, PermanentError, RequestError
 from pdudaemon.power import Action, Outlet, State
 from tests.support.rack import Rack, awaited, submitted

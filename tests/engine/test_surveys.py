@@ -38,6 +38,7 @@ class Meters(Rack):
     def __init__(self, folder: Path, pdus: dict[str, dict[str, Any]], **daemon: Any) -> None:
         self.tells: dict[str, Any] = defaultdict(lambda: [OutletReading("1", "router", State.ON, 12.5)])
         self.refuse: dict[str, BaseException] = {}
+        self.secretive: dict[str, BaseException] = {}
         self.reads: Counter[str] = Counter()
         self.identified: Counter[str] = Counter()
         self.gates: dict[str, threading.Event] = {}
@@ -73,6 +74,8 @@ class Meters(Rack):
 
             def identify(self) -> Identity:
                 rack.identified[self.hostname] += 1
+                if self.hostname in rack.secretive:
+                    raise rack.secretive[self.hostname]
                 return Identity("maker")
 
         return Metered
@@ -135,6 +138,13 @@ def test_what_is_told_is_known(rack: Meters) -> None:
     assert known.reachable and rack.known("b").read is None
     assert rack.ask("a") is None
     assert (rack.reads["a"], rack.identified["a"]) == (2, 1)
+
+
+@pytest.mark.parametrize(("error", "asked"), [(TransientError("no answer"), 2), (PermanentError("there is none"), 1)])
+def test_one_that_does_not_say_who_it_is_is_read_all_the_same(rack: Meters, error: DeviceError, asked: int) -> None:
+    rack.secretive["a"] = error
+    assert rack.ask("a") is None and rack.ask("a") is None
+    assert rack.known("a").outlets["1"].name == "router" and rack.identified["a"] == asked
 
 
 def test_whoever_looks_does_not_wait_and_nobody_asks_again_so_soon(rack: Meters) -> None:
