@@ -1,35 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""KMTronic relay boards: USB or RS-232 with 1 to 8 relays (``kmtronic-8``), and LAN with eight (``kmtronic_lan``).
+"""KMTronic relay boards with 1, 2, 4 or 8 relays, by USB or RS-232.
 
 Source: the maker's pages on its boards.
-Tested: against fakes, on a real pty and by HTTP.
+Tested: against a fake on a real pty.
 Quirks: an order is not acknowledged, so the relays are read back. Boards with 4 and 8 relays tell all at once, those
-with 1 and 2 one by one. The LAN board wants a rest of 0.1 s between two requests.
+with 1 and 2 one by one.
 
-    "bench": {"driver": "kmtronic-8", "device": "/dev/ttyUSB0"},
-    "rack": {"driver": "kmtronic_lan", "ip": "192.0.2.117", "password": "secret"}
+    "bench": {"driver": "kmtronic-8", "device": "/dev/ttyUSB0"}
 """
 
 from __future__ import annotations
 
-import re
-
 from pdudaemon.drivers.driver import Numbered, PDUDriver
-from pdudaemon.drivers.network import WebDevice, login
 from pdudaemon.drivers.readings import OutletReading, stated
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
-from pdudaemon.transports.http import Client
 from pdudaemon.transports.serialport import SerialPort
 
 _START = 0xFF
 _ALL = bytes([_START, 0x09, 0x00])
 _TOLD_TOGETHER = (4, 8)
 _STATES = {0: State.OFF, 1: State.ON}
-_LAN_RELAYS = 8
-_REST = 0.1  # seconds
-_RELAY = re.compile(r"<relay(\d)>\s*([01])\s*</relay\1>")
 
 
 class KMTronic(PDUDriver):
@@ -75,36 +67,3 @@ class KMTronic(PDUDriver):
         if (start, relay) != (_START, port) or state not in _STATES:
             raise TransientError(f"{line.peer} does not tell the state of relay {port}")
         return _STATES[state]
-
-
-class KMTronicLAN(WebDevice):
-    """An order is a page, and all states are another."""
-
-    models = {"kmtronic_lan": None}
-    ports = Numbered(_LAN_RELAYS)
-
-    username, password = login("admin", "admin", "the pages")
-
-    def port_interaction(self, command: str, port_number: int) -> None:
-        wanted = State(command)
-        self._get(f"/FF{port_number:02}{int(wanted is State.ON):02}")
-        self.deadline.pause(_REST)
-        self.confirm(port_number, wanted, within=3)
-
-    def port_status(self, port_number: int) -> State:
-        return self._states()[port_number]
-
-    def read_outlets(self) -> list[OutletReading]:
-        return stated(self._states())
-
-    def _states(self) -> dict[int, State]:
-        source, page = self._get("/status.xml")
-        found = {int(relay): _STATES[int(bit)] for relay, bit in _RELAY.findall(page) if relay != "0"}
-        if {*found} != {*range(1, _LAN_RELAYS + 1)}:
-            raise TransientError(f"{source}: the answer does not tell the state of the relays")
-        return found
-
-    def _get(self, target: str) -> tuple[str, str]:
-        client = Client(self.host, self.deadline, username=self.username, password=self.password)
-        answer = client.request("GET", target)
-        return answer.source, answer.text
