@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""A PDU of another pdudaemon: of one like this, or of the existing daemon, whose requests it takes over HTTP.
+"""A PDU, or the nodes, of another pdudaemon: of one like this, or of the existing daemon, which has HTTP as well.
 
 The other daemon waits for its device as this one waits for it, and what it says of a failure is said on. An order has
 an ``Idempotency-Key``, so that one whose answer was lost is asked for again, and is not done twice.
 
 Source: this daemon's own API (README); the existing PDUDaemon's requests.
 Tested: against this daemon, and a fake of it with tokens; by hand, against PDUDaemon 1.1.1.
-Quirks: the port is what the other daemon calls it. What it does not read from its device is unknown here. The
-``existing`` daemon answers when it has accepted an order, whatever comes of that, and tells no state.
+Quirks: the port is what the other daemon calls it; with ``pdudaemon_nodes`` it is one of its nodes. What it does not
+read from its device is unknown here. The ``existing`` daemon answers when it has accepted an order, whatever comes of
+that, and tells no state.
 
     "annex": {"driver": "pdudaemon", "url": "https://annex:16421", "pdu": "rack7", "token": "secret"},
-    "old-rack": {"driver": "pdudaemon", "url": "http://old:16421", "existing": true}
+    "old-rack": {"driver": "pdudaemon", "url": "http://old:16421", "existing": true},
+    "annex-nodes": {"driver": "pdudaemon_nodes", "url": "https://annex:16421", "token": "secret"}
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ from pdudaemon.transports.http import Response
 _TO_BE_READ = {*range(400, 600)}
 _MARGIN = 1.0  # seconds by which the other daemon's patience ends before ours
 _REPEATED = 120.0  # seconds for which an order without an answer is taken to be asked for again
+_NOTHING: Mapping[str, str] = {}
+_PAGE = 500  # nodes that are asked for at once
 _KIND = "urn:pdudaemon:"
 _UNKNOWN_TO_IT = "Invalid request"  # what the existing daemon says of a PDU that it does not have
 _GOES_ON = ("not-done", "stopping")
@@ -78,7 +82,7 @@ class RemoteDaemon(WebService):
         self._unanswered[port] = command, key, since
         patience = max(0.5, self.deadline.remaining() - _MARGIN)
         wait, once = ({}, {}) if self.existing else ({"wait": f"{patience:.1f}"}, {"Idempotency-Key": key})
-        answer = self._ask(f"/power/control/{command}", once, port=port, **wait)
+        answer = self._ask(f"/power/control/{command}", {**self._words(port), **wait}, once)
         if answer.status < 300:
             del self._unanswered[port]
             return
@@ -88,7 +92,7 @@ class RemoteDaemon(WebService):
         raise error
 
     def port_status(self, port_number: str | int) -> State:
-        answer = self._ask("/power/control/status", port=str(port_number))
+        answer = self._ask("/power/control/status", self._words(str(port_number)))
         return _state(self._told(answer))
 
     def read_outlets(self) -> list[OutletReading]:
@@ -125,9 +129,13 @@ class RemoteDaemon(WebService):
     def _place(self) -> str:
         return f"/api/v1/pdus/{urllib.parse.quote(self._name, safe='')}?fresh=1"
 
-    def _ask(self, path: str, more: Mapping[str, str] | None = None, **words: str) -> Response:
-        query = urllib.parse.urlencode({"hostname": self._name, **words}) if words else ""
-        headers = {"Accept": "application/json", **(more or {})}
+    def _words(self, port: str) -> dict[str, str]:
+        """Return what says which outlet is meant."""
+        return {"hostname": self._name, "port": port}
+
+    def _ask(self, path: str, words: Mapping[str, str] = _NOTHING, more: Mapping[str, str] = _NOTHING) -> Response:
+        query = urllib.parse.urlencode(words)
+        headers = {"Accept": "application/json", **more}
         headers |= {"Authorization": f"Bearer {self.token}"} if self.token else {}
         target = f"{self.url.path}{path}" + (f"?{query}" if query else "")
         return self.client().request("GET", target, headers=headers, also=_TO_BE_READ)
@@ -140,6 +148,47 @@ class RemoteDaemon(WebService):
         if not isinstance(said, dict):
             raise TransientError(f"{answer.source}: the answer is not that of a pdudaemon")
         return said
+
+
+class RemoteNodes(RemoteDaemon):
+    """A port is a node, or an alias, of the other daemon, with all of its feeds."""
+
+    models = {"pdudaemon_nodes": None}
+
+    pdu = Setting(text, "", "", obsolete="its ports are nodes, of whatever PDUs")
+    existing = Setting(boolean, False, "", obsolete="the existing daemon has no nodes")
+
+    def read_outlets(self) -> list[OutletReading]:
+        found: list[OutletReading] = []
+        after: dict[str, str] = {}
+        while True:
+            answer = self._ask("/api/v1/nodes", {"limit": str(_PAGE), **after})
+            if answer.status >= 300:
+                raise _refusal(answer)[1]
+            try:
+                page = [(str(each["name"]), each) for each in answer.json()]
+                found += [OutletReading(name, None, _state(each), **_sums(each["feeds"])) for name, each in page]
+            except (LookupError, TypeError):
+                raise TransientError(f"{answer.source}: the answer does not tell of the nodes") from None
+            if len(page) < _PAGE:
+                return found
+            after = {"after": page[-1][0]}
+
+    def read_inlets(self) -> list[InletReading]:
+        return []
+
+    def identify(self) -> Identity | None:
+        return None
+
+    def _words(self, port: str) -> dict[str, str]:
+        return {"alias": port}
+
+
+def _sums(feeds: list[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Return what a node draws by all of its feeds, as far as it is measured for each of them."""
+    drawn = [_drawn(feed) for feed in feeds]
+    whole = {name: [each[name] for each in drawn] for name in ("watts", "amps", "watt_hours")}
+    return {name: None if None in values else sum(filter(None, values)) for name, values in whole.items() if values}
 
 
 def _state(said: Mapping[str, Any]) -> State:

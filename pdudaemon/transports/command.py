@@ -155,7 +155,7 @@ def started(
 ) -> Iterator[Program]:
     """Start a program; its process group is dead in the end. A ``terminal`` becomes its input and its controlling one.
 
-    ``there``: what it prints goes to that terminal as well.
+    ``told`` is what it reads on standard input otherwise. ``there``: what it prints goes to that terminal as well.
 
     Raises: PermanentError when the program cannot be started; TransientError if it cannot be written into the held file
     what is held for it, or the daemon leaves just now.

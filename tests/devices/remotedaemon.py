@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from tests.devices.base.device import Case, Mood
 from tests.devices.base.web import Answer, Request, WebDevice
 
-NAMES = ["pdudaemon"]
+NAMES = ["pdudaemon", "pdudaemon_nodes"]
 MOODS = [*Mood]
 PORTS_ARE_NAMES = True  # whatever a PDU of the other daemon has
 TOKEN = "eyJ.to.ken"
@@ -37,6 +37,12 @@ class Remote(WebDevice):
         words = dict(parse_qsl(place.query, strict_parsing=bool(place.query)))
         if place.path == "/api/v1/pdus/rack7":
             return self.told({**self.about(), "outlets": [self.outlet(port) for port in self.outlets]})
+        if place.path == "/api/v1/nodes":
+            names = sorted(self.outlets)
+            names = [name for name in names if name > words.get("after", "")][: int(words["limit"])]
+            return self.told([self.node(name) for name in names])
+        if "alias" in words:
+            words |= {"hostname": "rack7", "port": words["alias"]}
         if words.get("hostname") != "rack7" or words.get("port") not in self.outlets:
             return self.no(503, "not-accepted", f"there is no PDU {words.get('hostname')!r}, or no such port")
         action, port = place.path.removeprefix("/power/control/"), words["port"]
@@ -64,6 +70,11 @@ class Remote(WebDevice):
         state = {"state": self.outlets[port], "source": self.source, "time": 1.5, "age": 0.1, "readings_age": None}
         return {"pdu": "rack7", "port": port, "name": name, "nodes": [], "locked": False, **state, **nothing, **drawn}
 
+    def node(self, name: str) -> dict[str, object]:
+        """Return what is told of a node: one with two feeds, if it is the first."""
+        feeds = [self.outlet(name), {**self.outlet(name), "watts": 7.5}] if name == "1" else [self.outlet(name)]
+        return {"name": name, "feeds": feeds, "state": self.outlets[name], "source": self.source, "groups": []}
+
     @staticmethod
     def about() -> dict[str, object]:
         """Return what is told of the PDU."""
@@ -87,7 +98,12 @@ class Remote(WebDevice):
 def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run another daemon."""
     with Remote(mood) as device:
-        settings = {"driver": name, "url": f"http://127.0.0.1:{device.port}", "pdu": "rack7", "token": TOKEN}
+        settings = {"driver": name, "url": f"http://127.0.0.1:{device.port}", "token": TOKEN}
+        if name == "pdudaemon_nodes":
+            drawn = {"watts": 20.0, "amps": 0.1}
+            yield Case(device, "annex", settings, [*device.outlets], ["a b", "-x"], [TOKEN], readings={"1": drawn})
+            return
+        settings["pdu"] = "rack7"
         yield Case(
             device,
             "annex",

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.drivers import remotedaemon
 from pdudaemon.drivers.readings import OutletReading
-from pdudaemon.drivers.remotedaemon import RemoteDaemon
+from pdudaemon.drivers.remotedaemon import RemoteDaemon, RemoteNodes
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.remotedaemon import TOKEN, Remote
 from tests.support.action import begun
-from tests.support.process import Daemon
+from tests.support.process import Daemon, eventually
 
 
 def driver(port: int, seconds: float = 30, **settings: Any) -> RemoteDaemon:
@@ -53,6 +54,37 @@ def test_behind_another_daemon(daemon: Any) -> None:
     assert nobody.status == 502 and "'9' is not a port: this PDU has 1 to 3 (503)" in nobody.text
     assert near.power("on", "mute", "1", wait=20).status == 200
     assert near.power("status", "mute", "1").text.strip() == "unknown"  # of which the far one has only what it said
+
+
+def test_nodes_of_another_daemon(daemon: Any) -> None:
+    feeds = [{"hostname": "rack7", "port": 1}, {"hostname": "rack7", "port": 2}]
+    far: Daemon = daemon(
+        {"rack7": {"driver": "dummy", "outlets": 3, "watts": {"1": 10, "2": 2.5}}},
+        aliases={"lamp": {"hostname": "rack7", "port": "3"}},
+        nodes={"web-1": {"feeds": feeds}},
+    )
+    near: Daemon = daemon({"annex": {"driver": "pdudaemon_nodes", "url": f"http://127.0.0.1:{far.port}"}})
+    assert near.power("on", "annex", "web-1", wait=20).status == 200
+    assert [far.power("status", "rack7", port).text.strip() for port in (1, 2, 3)] == ["on", "on", "off"]
+    assert near.power("status", "annex", "web-1").text.strip() == "on"
+    assert near.power("status", "annex", "lamp").text.strip() == "off"
+
+    def told() -> dict[str, Any]:
+        outlets = near.http("/api/v1/pdus/annex?fresh=1").json["outlets"]
+        return {each["port"]: (each["state"], each["watts"]) for each in outlets}
+
+    eventually(lambda: told() == {"lamp": ("off", None), "web-1": ("on", 12.5)})  # the far one reads behind its answer
+    nobody = near.power("on", "annex", "web-2", wait=20)
+    assert nobody.status == 502 and "web-2" in nobody.text
+
+
+def test_nodes_come_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remotedaemon, "_PAGE", 2)
+    with Remote() as device:
+        device.outlets = {f"n{number}": "off" for number in range(1, 6)}
+        settings = {"driver": "pdudaemon_nodes", "url": f"http://127.0.0.1:{device.port}", "token": TOKEN}
+        told = begun(RemoteNodes("annex", settings)).read_outlets()
+        assert [each.port for each in told] == [*device.outlets] and len(device.requests) == 3
 
 
 def test_an_answer_that_gets_lost() -> None:
