@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""`Figures`: what is counted, by what, and in which bucket."""
+
+from __future__ import annotations
+
+import pytest
+
+from pdudaemon.engine.figures import BOUNDS, Durations, Figures
+from pdudaemon.errors import TransientError
+from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, Step, Target
+
+
+def request(action: Action, *pdus: str, outcome: Outcome = Outcome.DONE) -> Request:
+    outlets = tuple(Outlet(pdu, "1") for pdu in pdus)
+    return Request(action, Target("x", outlets), 0.0, "me", 0.0, Phase.ON, outcome=outcome)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bucket"),
+    [(0.0, 0), (0.05, 0), (0.050001, 1), (1.0, BOUNDS.index(1.0)), (3600.0, len(BOUNDS) - 1), (3600.1, len(BOUNDS))],
+)
+def test_a_bucket_holds_what_takes_no_longer_than_its_bound(seconds: float, bucket: int) -> None:
+    durations = Durations()
+    durations.add(seconds)
+    assert [number for number, count in enumerate(durations.buckets) if count] == [bucket] and durations.sum == seconds
+
+
+def test_requests_are_counted_once_for_each_of_their_pdus() -> None:
+    figures = Figures()
+    figures.ended(request(Action.ON, "a", "b", "a"), 2.0)
+    figures.ended(request(Action.ON, "a", outcome=Outcome.GIVEN_UP), 4.0)
+    figures.ended(request(Action.REBOOT, "b", outcome=Outcome.FAILED), -1.0)
+    assert figures.requests == {
+        ("a", "on", "done"): 1,
+        ("b", "on", "done"): 1,
+        ("a", "on", "given_up"): 1,
+        ("b", "reboot", "failed"): 1,
+    }
+    assert figures.durations[Action.ON].sum == 6.0 and sum(figures.durations[Action.ON].buckets) == 2
+    assert figures.durations[Action.REBOOT].sum == 0.0  # by a clock that went back
+
+
+def test_tries_are_those_of_steps() -> None:
+    figures, one = Figures(), request(Action.REBOOT, "a")
+    figures.tried(Step(one, Outlet("a", "1"), Action.OFF), TransientError("no"))
+    figures.tried(Step(one, Outlet("a", "1"), Action.OFF), None)
+    figures.tried(Step(one, Outlet("a", "1"), Action.ON), None)
+    assert figures.tries == {("a", "off", "failed"): 1, ("a", "off", "done"): 1, ("a", "on", "done"): 1}
+
+
+def test_those_of_pdus_that_have_gone_are_forgotten() -> None:
+    figures = Figures()
+    figures.ended(request(Action.ON, "a", "b"), 1.0)
+    figures.tried(Step(request(Action.ON, "b"), Outlet("b", "1"), Action.ON), None)
+    figures.keep(["a"])
+    assert [*figures.requests] == [("a", "on", "done")] and not figures.tries

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""`Survey`: one reading of a driver, what it takes for an answer, and where it ends early."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pdudaemon.drivers.driver import Identity, InletReading, OutletReading, PDUDriver
+from pdudaemon.engine.survey import Survey
+from pdudaemon.errors import PermanentError, TransientError
+
+
+class Talker(PDUDriver):
+    """Returns what it is made with, and notes what it was asked."""
+
+    def __init__(self, survey: Survey, outlets: Any = (), inlets: Any = (), hurry_at: str = "") -> None:
+        self.deadline = survey.deadline(60)
+        self.asked: list[str] = []
+        self._survey, self._outlets, self._inlets, self._hurry_at = survey, outlets, inlets, hurry_at
+
+    def _said(self, name: str, said: Any) -> Any:
+        self.asked.append(name)
+        if name == self._hurry_at:
+            self._survey.hurry.set()
+        return said
+
+    def read_outlets(self) -> list[OutletReading]:
+        return self._said("outlets", self._outlets)  # type: ignore[no-any-return]
+
+    def read_inlets(self) -> list[InletReading]:
+        return self._said("inlets", self._inlets)  # type: ignore[no-any-return]
+
+    def identify(self) -> Identity:
+        return self._said("identity", Identity("maker"))  # type: ignore[no-any-return]
+
+
+def test_all_is_asked_for_and_who_it_is_once() -> None:
+    outlets, inlets = [OutletReading("1", "router")], [InletReading("total", 5.0)]
+    for identified in (False, True):
+        survey = Survey("a", identified, None)
+        driver = Talker(survey, outlets, tuple(inlets))
+        survey.read(driver)
+        assert survey.found == (outlets, inlets, None if identified else Identity("maker"))
+        assert driver.asked == ["outlets", "inlets", *["identity"] * (not identified)]
+
+
+@pytest.mark.parametrize(
+    ("outlets", "inlets", "name"),
+    [
+        (None, [], "read_outlets"),
+        ([None], [], "read_outlets"),
+        ({"1": OutletReading("1")}, [], "read_outlets"),
+        ([OutletReading("")], [], "read_outlets"),
+        ([OutletReading(7)], [], "read_outlets"),  # type: ignore[arg-type]
+        ([], [OutletReading("1")], "read_inlets"),
+        ([], "total", "read_inlets"),
+    ],
+)
+def test_what_is_no_answer(outlets: Any, inlets: Any, name: str) -> None:
+    survey = Survey("a", True, None)
+    with pytest.raises(PermanentError, match=f"the driver's {name} returned"):
+        survey.read(Talker(survey, outlets, inlets))
+    assert survey.found is None
+
+
+@pytest.mark.parametrize(("at", "asked"), [("outlets", ["outlets"]), ("inlets", ["outlets", "inlets"])])
+def test_between_two_exchanges_whoever_wants_to_switch_comes_first(at: str, asked: list[str]) -> None:
+    survey = Survey("a", False, None)
+    driver = Talker(survey, hurry_at=at)
+    with pytest.raises(TransientError):
+        survey.read(driver)
+    assert driver.asked == asked and survey.found is None
+
+
+@pytest.mark.parametrize(("patience", "timeout", "seconds"), [(None, 60, 60), (10, 60, 10), (10, 5, 5)])
+def test_its_time(patience: float | None, timeout: float, seconds: float) -> None:
+    deadline = Survey("a", False, patience).deadline(timeout)
+    assert deadline.seconds == seconds and deadline.gives_way
