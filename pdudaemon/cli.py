@@ -20,7 +20,8 @@ from pathlib import Path
 from pdudaemon import __version__, drive, environment, health, journal, listing, online, probing, sharedfiles
 from pdudaemon.config import model as config
 from pdudaemon.config import reader, topology
-from pdudaemon.config.model import LEVELS, PROTOCOLS, Config
+from pdudaemon.config.model import Config
+from pdudaemon.config.options import LEVELS, PROTOCOLS
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.storefiles import copied
 from pdudaemon.errors import ConfigError, StoreError

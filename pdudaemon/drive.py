@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pdudaemon import environment
-from pdudaemon.config.model import Config, DaemonOptions
+from pdudaemon.config.model import Config
+from pdudaemon.config.options import DaemonOptions
 from pdudaemon.drivers.driver import PDUOptions
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import MEMORY, Store

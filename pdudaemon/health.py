@@ -12,7 +12,8 @@ import socket
 import ssl
 import sys
 
-from pdudaemon.config.model import Config, ListenerOptions
+from pdudaemon.config.model import Config
+from pdudaemon.config.options import ListenerOptions
 
 PATIENCE = 10.0  # seconds; the daemon itself says within 3 s what ails it
 _ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from pdudaemon import __version__
 from pdudaemon.config.faults import unplaced
-from pdudaemon.config.model import Config, ListenerOptions
+from pdudaemon.config.model import Config
+from pdudaemon.config.options import ListenerOptions
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import Store
 from pdudaemon.errors import PDUDaemonError

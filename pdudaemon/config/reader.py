@@ -18,8 +18,9 @@ from pdudaemon.config import credentials, jsonfile, nodes, roles, rows, topology
 from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.config.faults import Faults, Location
 from pdudaemon.config.jsonfile import Object
-from pdudaemon.config.model import LEVELS, Config, DaemonOptions, ListenerOptions, PDUConfig, locked
+from pdudaemon.config.model import Config, PDUConfig, locked
 from pdudaemon.config.nodes import Node
+from pdudaemon.config.options import LEVELS, DaemonOptions, ListenerOptions
 from pdudaemon.config.pdus import pdu
 from pdudaemon.config.topology import Topology
 from pdudaemon.errors import ConfigError, RequestError

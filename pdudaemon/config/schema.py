@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from pdudaemon.config.broker import BrokerOptions
-from pdudaemon.config.model import DaemonOptions, ListenerOptions
+from pdudaemon.config.options import DaemonOptions, ListenerOptions
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
 from pdudaemon.power import Action

@@ -19,7 +19,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from pdudaemon.config.model import DaemonOptions
+from pdudaemon.config.options import DaemonOptions
 from pdudaemon.engine import debts
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.debts import only_pay, take_over

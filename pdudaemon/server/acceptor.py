@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from pdudaemon.config.model import DaemonOptions
+from pdudaemon.config.options import DaemonOptions
 from pdudaemon.server.client import Client
 from pdudaemon.server.forwarded import is_proxy
 from pdudaemon.server.listener import Listener

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from pdudaemon.config.model import DaemonOptions
+from pdudaemon.config.options import DaemonOptions
 from pdudaemon.errors import PDUDaemonError
 from pdudaemon.server.client import Client
 from pdudaemon.server.listener import Listener

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from pdudaemon.config.model import DaemonOptions
+from pdudaemon.config.options import DaemonOptions
 from pdudaemon.server.acceptor import Acceptor
 from pdudaemon.server.client import Client
 from pdudaemon.server.connection import Connection, Speech

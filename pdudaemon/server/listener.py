@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
-from pdudaemon.config.model import ListenerOptions
+from pdudaemon.config.options import ListenerOptions
 from pdudaemon.errors import ConfigError, Denied, Unavailable
 from pdudaemon.server import tls, unixsocket
 from pdudaemon.server.access import UNIX, Access, Certified

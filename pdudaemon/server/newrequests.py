@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from pdudaemon.config.model import LONGEST_WAIT
+from pdudaemon.config.options import LONGEST_WAIT
 from pdudaemon.errors import PDUDaemonError, RequestError
 from pdudaemon.power import Action, Outcome, Reading, Request
 from pdudaemon.server import orders

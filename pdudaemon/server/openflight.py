@@ -21,7 +21,8 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pdudaemon.config.model import LONGEST_WAIT, Config
+from pdudaemon.config.model import Config
+from pdudaemon.config.options import LONGEST_WAIT
 from pdudaemon.engine.queries import Look
 from pdudaemon.errors import Denied, NotDone, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Reading, Request, State, Target

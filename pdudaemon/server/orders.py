@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from pdudaemon.config.model import LONGEST_WAIT, Config
+from pdudaemon.config.model import Config
+from pdudaemon.config.options import LONGEST_WAIT
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Answer, Look
 from pdudaemon.errors import Forbidden, PDUDaemonError, RequestError

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from pdudaemon.config.model import ListenerOptions
+from pdudaemon.config.options import ListenerOptions
 from pdudaemon.errors import ConfigError
 from pdudaemon.server import access
 from pdudaemon.server.access import Certified

@@ -17,7 +17,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from pdudaemon.config.model import ListenerOptions
+from pdudaemon.config.options import ListenerOptions
 
 _LONGEST = 107  # bytes of a path, less than in a socket's address
 

@@ -13,7 +13,7 @@ import pytest
 
 from pdudaemon import __version__
 from pdudaemon.config import reader
-from pdudaemon.config.model import DaemonOptions
+from pdudaemon.config.options import DaemonOptions
 from pdudaemon.errors import ConfigError, StoreError, Unavailable
 from tests.support.process import ROOT
 

@@ -17,7 +17,7 @@ import pytest
 
 from pdudaemon.config import reader, topology
 from pdudaemon.config.broker import BrokerOptions
-from pdudaemon.config.model import LEVELS, PROTOCOLS, DaemonOptions, ListenerOptions
+from pdudaemon.config.options import LEVELS, PROTOCOLS, DaemonOptions, ListenerOptions
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUOptions, registered
 from pdudaemon.drivers.snmpoutlet import SNMPDriver

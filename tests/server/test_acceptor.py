@@ -11,7 +11,7 @@ from contextlib import closing
 
 import pytest
 
-from pdudaemon.config.model import DaemonOptions, ListenerOptions
+from pdudaemon.config.options import DaemonOptions, ListenerOptions
 from pdudaemon.server import acceptor
 from pdudaemon.server.acceptor import Acceptor
 from pdudaemon.server.access import Access

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.config.model import DaemonOptions
+from pdudaemon.config.options import DaemonOptions
 from tests.support.client import client
 from tests.support.plugins import recorded
 from tests.support.process import Daemon, eventually, in_parallel

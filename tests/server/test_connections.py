@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.config.model import ListenerOptions
+from pdudaemon.config.options import ListenerOptions
 from pdudaemon.server import protocols
 from pdudaemon.server.access import Access
 from pdudaemon.server.connection import Connection

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.config.model import ListenerOptions
+from pdudaemon.config.options import ListenerOptions
 from pdudaemon.engine.events import ROOM
 from pdudaemon.server import protocols
 from pdudaemon.server.access import Access
@@ -188,6 +188,7 @@ def test_without_a_watcher_the_ring_wakes_nobody(daemon: Callable[..., Daemon]) 
 def test_a_watcher_that_begins_as_the_daemon_stops_is_told(daemon: Callable[..., Daemon], sse: bool) -> None:
     started = daemon({"slow": {"driver": "dummy", "slow": 3}})
     started.power("on", "slow", 1, wait=0)
+    eventually(lambda: started.http("/api/v1/requests/1").json["state"] == "running")
     with Watching(started, sse=sse) as watching:
         started.stop()
         assert [event["kind"] for event in watching.rest()][-1] == "end"

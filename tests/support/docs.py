@@ -13,7 +13,7 @@ from typing import Any
 
 from pdudaemon import catalogue
 from pdudaemon.config.broker import BrokerOptions
-from pdudaemon.config.model import DaemonOptions, ListenerOptions
+from pdudaemon.config.options import DaemonOptions, ListenerOptions
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, registered
 from pdudaemon.drivers.network import NetworkDevice, SecureWebDevice
