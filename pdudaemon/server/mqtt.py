@@ -176,7 +176,7 @@ class Bridge:
             if event.kind == "outlet" and event.known is not None:
                 (outlet,) = event.outlets
                 self._tell_outlet(session, outlet, event.known, rights)
-                nodes |= dict.fromkeys(_nodes_at(config, outlet))
+                nodes |= dict.fromkeys(config.nodes_of(outlet))
             elif event.kind == "pdu" and event.pdu in config.pdus and rights.sees_pdu(event.pdu):
                 self._publish(session, self._topic("pdu", event.pdu, "status"), _there(event.reachable))
         for name in nodes:
@@ -190,7 +190,7 @@ class Bridge:
         measured = any(value is not None for value in readings.values())
         config = self._dispatcher.config
         locked = bool(config.lock_of(outlet))
-        name = known.name or ", ".join(_nodes_at(config, outlet)) or f"port {outlet.port}"
+        name = known.name or ", ".join(config.nodes_of(outlet)) or f"port {outlet.port}"
         self._discover(session, place, name, outlet.pdu, locked, readings)
         self._publish(session, self._topic(*place, "state"), known.state.value)
         if measured:
@@ -338,10 +338,6 @@ class Bridge:
 
 def _there(reachable: bool | None) -> str:
     return "offline" if reachable is False else "online"
-
-
-def _nodes_at(config: Config, outlet: Outlet) -> tuple[str, ...]:
-    return config.nodes_at.get(outlet, ())
 
 
 def _object_id(*words: str) -> str:

@@ -2,7 +2,7 @@
 """`Watchers`: who follows the stream of events. Each costs a socket; an event is put into words once for all of them.
 
 One thread takes what has been published and writes it to those who can take more. It gathers events for a moment, and
-rests after each round as long as leaves a processor to others for 95 % of the time: however many watch, requests go on.
+rests after each round many times as long as that took: however many watch, requests go on.
 
 Who does not read is passed over until he does, then gets what the ring still has, or is told that there is a gap; who
 has not read for `client_timeout` is closed, and told behind which event to go on.
@@ -14,7 +14,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pdudaemon.config.model import Config
@@ -31,8 +31,8 @@ log = logging.getLogger("pdud.http")
 GATHER = 0.05  # seconds for which events gather before they are written
 TICK = 1.0  # seconds within which somebody who has left is noticed
 HEARTBEAT = 10.0  # seconds after which one who has heard nothing hears that there is nothing
-REST = 19  # times what a round took
-LONGEST_REST = 5.0
+REST = 12  # times what a round took, by the clock: the more there is to do for others, the longer that is
+LONGEST_REST = 2.0
 MOST = 500  # events that are written to one at a time
 KEPT = 4000  # events whose words are kept
 GRACE = 2.0  # seconds for the thread to end
@@ -67,26 +67,37 @@ class Wanted(NamedTuple):
     pdus: frozenset[str] | None = None
     kinds: frozenset[str] | None = None
 
-    def holds(self, event: Event, config: Config) -> bool:
+    def holds(self, event: Event, about: About) -> bool:
         """Whether an event is one of those; a reload concerns everybody."""
         if self.kinds is not None and event.kind not in self.kinds:
             return False
         if event.kind == "reload":
             return True
-        pdus = {event.pdu} if event.pdu else {outlet.pdu for outlet in event.outlets}
-        if self.pdus is not None and pdus.isdisjoint(self.pdus):
+        if self.pdus is not None and self.pdus.isdisjoint(about.pdus):
             return False
-        return self.nodes is None or not self.nodes.isdisjoint(_nodes(event, config))
+        return self.nodes is None or not self.nodes.isdisjoint(about.nodes)
 
 
-def _nodes(event: Event, config: Config) -> Iterator[str]:
-    yield from event.names
+_ALL = Wanted()
+
+
+class About(NamedTuple):
+    """The PDUs and the nodes that an event is about."""
+
+    pdus: frozenset[str]
+    nodes: frozenset[str]
+
+
+def _about(event: Event, config: Config) -> About:
+    nodes = {*event.names}
     for outlet in event.outlets:
-        yield from config.nodes_of(outlet)
+        nodes.update(config.nodes_of(outlet))
     if event.pdu:
         for (pdu, _), names in config.nodes_at.items():
             if pdu == event.pdu:
-                yield from names
+                nodes.update(names)
+    pdus = {event.pdu} if event.pdu else {outlet.pdu for outlet in event.outlets}
+    return About(frozenset(pdus), frozenset(nodes))
 
 
 class Watcher:
@@ -140,6 +151,7 @@ class Watchers:
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._words: dict[tuple[int, tuple[str, ...] | None], bytes] = {}
+        self._about: dict[int, About] = {}  # the events of a round
 
     def __str__(self) -> str:
         return "the thread that serves the watchers"
@@ -182,7 +194,7 @@ class Watchers:
             self._wake.clear()
             if self._watchers and watch is None:
                 watch = self._events.watch(self._wake.set)
-            began = time.thread_time()
+            began = time.monotonic()
             self._guarded_round()
             if watch is not None:
                 watch.take(1)  # so that it wakes us again
@@ -190,7 +202,7 @@ class Watchers:
                 if not self._watchers:
                     watch.close()
                     watch = None
-            self._closing.wait(min(LONGEST_REST, REST * (time.thread_time() - began)))
+            self._closing.wait(min(LONGEST_REST, REST * (time.monotonic() - began)))
         self._guarded_round()
         self._end_all("the daemon is stopping")
         if watch is not None:
@@ -208,6 +220,7 @@ class Watchers:
         with self._lock:
             watchers = self._watchers.copy()
         config, now = self._dispatcher.config, time.monotonic()
+        self._about.clear()
         pieces: dict[object, tuple[bytes, int, bool]] = {}
         gone: list[Watcher] = []
         behind = False
@@ -255,8 +268,15 @@ class Watchers:
         if missed:
             watcher.position = events[0].id - 1 if events else last
             told.append(watcher.told("gap", "some events are gone, or the daemon was started anew: look anew"))
+        wanted = None if watcher.wanted == _ALL else watcher.wanted
         for event in events:
-            if watcher.wanted.holds(event, config) and (rights.everything or _may_see(rights, event)):
+            if wanted is not None:
+                about = self._about.get(event.id)
+                if about is None:
+                    about = self._about[event.id] = _about(event, config)
+                if not wanted.holds(event, about):
+                    continue
+            if rights.everything or _may_see(rights, event):
                 told.append(watcher.form.one(event.id, self._spelled(event, rights, watcher.client, config)))
         return watcher.form.piece(b"".join(told)) if told else b"", last, len(events) == MOST
 

@@ -38,6 +38,7 @@ from tests.bench import (
     trace,
     transports,
     waiting,
+    watchers,
 )
 from tests.bench.report import Bench
 
@@ -58,6 +59,7 @@ PARTS = {
         start,
         memory,
         waiting,
+        watchers,
         latency,
         snmp,
         readings,
