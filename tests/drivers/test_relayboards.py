@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""LCUS and KMTronic: the bytes of the makers' examples, boards that do not obey, and firmware that tells nothing."""
+"""LCUS, KMTronic and Cambrionix: the bytes of the makers' examples, boards that do not obey, and firmware that tells nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pdudaemon.drivers import lcus as module
 from pdudaemon.drivers import strategies
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
-from tests.devices import kmtronic, lcus
+from tests.devices import cambrionix, kmtronic, lcus
 from tests.support.action import begun
 
 
@@ -60,3 +60,16 @@ def test_boards_that_do_not_obey(name: str, kind: Any) -> None:
         device.stuck = True
         with pytest.raises(TransientError, match=r": relay 1 is off after being switched on$"):
             driver(name, device).port_on(1)
+
+
+def test_modes_of_a_hub() -> None:
+    with cambrionix.Hub() as device:
+        begun(
+            strategies.find("cambrionix")("hub", {"driver": "cambrionix", "device": device.path, "mode": "charge"})
+        ).port_on(3)
+        assert (device.outlets["3"], device.modes["3"]) == ("on", "C")
+        with pytest.raises(PermanentError, match=r" has no port 16, but 15$"):
+            driver("cambrionix", device).port_on(16)
+        device.stuck = True
+        with pytest.raises(TransientError, match=r": port 3 is on after being switched off$"):
+            driver("cambrionix", device).port_off(3)
