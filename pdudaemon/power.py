@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol, Self
 
 from pdudaemon.errors import PDUDaemonError, both
 
+BY_NAME = "name:"  # what a port begins with that is spelled by the name which the device has for it
 _LONGEST_SHOWN = 100  # characters of a port, which a driver of the existing daemon takes in any length
 
 
@@ -81,9 +82,12 @@ class Target:
     """The outlets as the store keeps them, once it has spelled them."""
     pdus: tuple[str, ...] = field(default=(), init=False, compare=False)
     """The PDUs of the outlets, each once."""
+    by_name: bool = field(default=False, init=False, compare=False)
+    """Whether an outlet may be spelled by its name on the device, which only the running daemon knows."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pdus", tuple(dict.fromkeys([outlet.pdu for outlet in self.outlets])))
+        object.__setattr__(self, "by_name", any(outlet.port.startswith(BY_NAME) for outlet in self.outlets))
 
     @classmethod
     def joined(cls, parts: Sequence[Target]) -> Target:

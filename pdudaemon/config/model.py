@@ -18,11 +18,10 @@ from pdudaemon.config.roles import Role
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions
 from pdudaemon.drivers.hooks import Traits
 from pdudaemon.errors import RequestError
-from pdudaemon.power import Outlet, Target
+from pdudaemon.power import BY_NAME, Outlet, Target
 from pdudaemon.ranges import expanded, is_name, matching
 from pdudaemon.settings import Lock, locked_ports, near, without
 
-BY_NAME = "name:"  # what a port begins with that is spelled by the name which the device has for it
 MOST_FOUND = 4096  # targets that are remembered
 
 

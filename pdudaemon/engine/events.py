@@ -106,27 +106,31 @@ class Events:
         error: PDUDaemonError | None = None,
         step: Step | None = None,
     ) -> None:
-        self._publish(
-            kind,
-            request.id,
-            request.action.value if step is None else step.action.value,
-            request.target.name,
-            request.target.outlets if step is None else (step.outlet,),
-            request.names,
-            request.client,
-            request.command,
-            state,
-            error,
-            tuple(request.debts) if request.debts else (),
-        )
-
-    def _publish(self, kind: str, *words: Any, **more: Any) -> None:
         with self._lock:
-            number = self.last + 1
-            self._ring[number % len(self._ring)] = Event(number, self._clock.wall(), kind, *words, **more)
-            self.last = number
-            watches = self._watches
-        for watch in watches:
+            self.last = number = self.last + 1
+            self._ring[number % len(self._ring)] = Event(
+                number,
+                self._clock.wall(),
+                kind,
+                request.id,
+                request.action.value if step is None else step.action.value,
+                request.target.name,
+                request.target.outlets if step is None else (step.outlet,),
+                request.names,
+                request.client,
+                request.command,
+                state,
+                error,
+                tuple(request.debts) if request.debts else (),
+            )
+        for watch in self._watches:
+            watch.wake()
+
+    def _publish(self, kind: str, **more: Any) -> None:
+        with self._lock:
+            self.last = number = self.last + 1
+            self._ring[number % len(self._ring)] = Event(number, self._clock.wall(), kind, **more)
+        for watch in self._watches:
             watch.wake()
 
     # For whoever reads.

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from pdudaemon.config.model import BY_NAME, Config, PDUConfig
+from pdudaemon.config.model import Config, PDUConfig
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.outlets import NOTHING, Found, Known, KnownPDU, drawn, is_news, merged
@@ -119,7 +119,7 @@ class Inventory:
         ``switching``: it must be known as well what is locked by its name. Raises: NamesUnknown if names have not been
         read yet, RequestError if there is no such name, or several.
         """
-        if not config.named_pdus and not any(outlet.port.startswith(BY_NAME) for outlet in target.outlets):
+        if not (config.named_pdus or target.by_name):
             return target
         if switching and not config.named_locks.isdisjoint(target.pdus):
             for name in config.named_locks.intersection(target.pdus):

@@ -14,7 +14,7 @@ import time
 from collections.abc import Collection, Iterable
 from functools import partial
 
-from pdudaemon.config.model import BY_NAME, Config
+from pdudaemon.config.model import Config
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.fleet import Fleet
@@ -76,15 +76,13 @@ class Surveys:
     def unread(self, targets: Iterable[Target]) -> set[str]:
         """Return the PDUs whose names of outlets have to be read before targets can be resolved."""
         config = self._config
-        if not config.named_pdus and not any(BY_NAME in outlet.port for target in targets for outlet in target.outlets):
-            return set()
-        return {
-            outlet.pdu
-            for target in targets
-            for outlet in target.outlets
-            if (outlet.pdu in config.named_locks or config.called(outlet))
-            and not self._inventory.knows_names(outlet.pdu)
-        }
+        found: set[str] = set()
+        for target in targets:
+            for outlet in target.outlets if target.by_name or config.named_pdus else ():
+                wanted = outlet.pdu in config.named_locks or config.called(outlet)
+                if wanted and not self._inventory.knows_names(outlet.pdu):
+                    found.add(outlet.pdu)
+        return found
 
     def resolved(self, target: Target, config: Config, *, switching: bool = True) -> Target:
         """Return a target whose outlets have their ports, and not their names on the device, which are read if need be.

@@ -167,7 +167,8 @@ class Connections:
             heapq.heappop(self._heap)[2]()
         for _ in range(len(self._calls)):
             self._calls.popleft()()
-        self._attend()
+        if self._attended:
+            self._attend()
         while self._round_ended() and self._attended:  # what is answered at once lets the client's next request begin
             self._attend()
         if self._leave_by < float("inf"):
