@@ -196,8 +196,10 @@ def _take_proxys_word(exchange: HTTPExchange, proxies: Proxies) -> None:
 
 
 def _is_open(exchange: HTTPExchange, error: Denied) -> bool:
-    """Whether a path is for who has no good token, too; not for who is not in the networks that are allowed."""
-    if error.http_status != 401 or exchange.head.method not in ("GET", "HEAD"):
+    """Whether a path is for who has no good token or certificate, too; not for who is in no network that is allowed."""
+    listener = exchange.connection.listener
+    by_certificate = listener.options.client_ca and not listener.access.by_token
+    if not (error.http_status == 401 or by_certificate) or exchange.head.method not in ("GET", "HEAD"):
         return False
     networks = exchange.dispatcher.config.daemon.metrics_allow if exchange.path == METRICS else ()
     is_open = exchange.path in OPEN or pages.concerned(exchange.head)  # the page asks for a token itself

@@ -331,6 +331,8 @@ def test_without_tokens_a_certificate_is_needed(tls: Callable[..., Daemon], lab:
     assert (reply.status, reply.text) == (403, "Forbidden")
     assert https(started, "/api/v1/pdus", client(lab)).json["detail"] == "a certificate is needed here"
     assert said(started, "pdu 1 on\n", client(lab)) == "nack: a certificate is needed here\n"
+    assert https(started, "/healthz", client(lab)).text == https(started, "/readyz", client(lab)).text == "ok\n"
+    assert https(started, "/healthz", client(lab), method="POST").status == 403
     assert started.outlets() == {}
     assert said(started, "pdu 1 on\n", client(lab, lab.issue("alice"))) == "ack\n"
 
