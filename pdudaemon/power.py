@@ -203,7 +203,7 @@ class Step:
     ``attempts`` counts the tries of the present round; ``rounds`` the rounds that an owed on has failed, the first of
     them at ``failing_since``; ``at`` is when it is, or was, handed to the PDU's worker (both in monotonic seconds).
     ``repair``: an on besides the request's own steps, for a debt that it took over and cannot settle by these yet.
-    ``promised``: the disk has the record of the off that this is.
+    ``promised``: the disk has the record of the off that this is. ``staggered``: it has to wait for other ons.
     ``error`` is why the last try failed.
     """
 
@@ -218,6 +218,7 @@ class Step:
     at: float = 0.0
     timer: Timer | None = None
     promised: bool = False
+    staggered: bool = False
     stage: Stage = Stage.PLANNED
 
     @property

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pdudaemon.config.broker import BrokerOptions
-from pdudaemon.config.nodes import Node
+from pdudaemon.config.nodes import Node, Staggers
 from pdudaemon.config.options import DaemonOptions, ListenerOptions
 from pdudaemon.config.roles import Role
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions
@@ -90,6 +90,7 @@ class Config:
     nodes: Mapping[str, Node]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     roles: Mapping[str, Role] = field(default_factory=dict)
+    staggers: Staggers = field(default_factory=dict)
     locked: Mapping[Outlet, str] = field(default_factory=dict)
     broker: BrokerOptions | None = None
     faults: tuple[str, ...] = ()

@@ -18,14 +18,18 @@ from pdudaemon.config.jsonfile import Object
 from pdudaemon.errors import RequestError
 from pdudaemon.power import Outlet
 from pdudaemon.ranges import expanded, is_name
-from pdudaemon.settings import near, reason
+from pdudaemon.settings import near, reason, seconds
 
 Outlets = Callable[[str, str | int], Outlet]
 """Returns the outlet that a PDU's name and a port name. Raises: RequestError."""
 
+Staggers = Mapping[Outlet, tuple[tuple[str, float], ...]]
+"""By outlet the groups that it belongs to whose ons are staggered, each with the seconds between two ons."""
+
 DEEPEST = 50
 """How far groups may be within groups."""
 
+_STAGGER = seconds(0, 3600)
 _ONLY = "letters, digits and _ . - only"
 
 
@@ -149,12 +153,37 @@ def _members(
     if name in duplicates:
         raise ValueError(f"duplicate group {name!r}" if way else "duplicate key")
     entry = section[name]
-    texts = entry if isinstance(entry, list) else [entry]
+    entry = entry.get("nodes") if isinstance(entry, dict) else entry
+    texts: list[Any] = entry if isinstance(entry, list) else [entry]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError("must be a text of names and ranges, or a list of such")
+        raise ValueError("must be a text of names and ranges, a list of such, or an object that has them as nodes")
 
     def members(other: str) -> list[str]:
         return _members(other, section, duplicates, nodes, (*way, name))
 
     found = itertools.chain.from_iterable(expanded(text, members, nodes) for text in texts)
     return list(dict.fromkeys(found))
+
+
+def staggers(
+    section: Mapping[str, Any],
+    found: Mapping[str, tuple[str, ...]],
+    nodes: Mapping[str, Node],
+    location: Callable[[str], Location],
+    faults: Faults,
+) -> Staggers:
+    """Return which groups that have their ons staggered an outlet belongs to."""
+    rows: dict[Outlet, list[tuple[str, float]]] = {}
+    for group, entry in section.items():
+        if not isinstance(entry, dict):
+            continue
+        faults.check_keys(location(group), entry, {}, ("nodes", "stagger"))
+        try:
+            between = _STAGGER.convert(entry.get("stagger", 0))
+        except ValueError as error:
+            faults.add(location(group), "stagger", str(error))
+            continue
+        members = {feed for member in found.get(group, ()) if member in nodes for feed in nodes[member].feeds}
+        for outlet in members if between else ():
+            rows.setdefault(outlet, []).append((f"group {group}", between))
+    return {outlet: tuple(each) for outlet, each in rows.items()}

@@ -63,7 +63,7 @@ class _Reader:
         for name in ("aliases", "nodes"):
             self._add_nodes(name, self._section(whole, name, required=False), found, pdus)
         self._add_topology_nodes(added, found, pdus)
-        groups = self._groups(self._section(whole, "groups", required=False), added, found)
+        groups, staggers = self._groups(self._section(whole, "groups", required=False), added, found)
         section = self._section(whole, "roles", required=False)
         location = functools.partial(self._location, "roles")
         granted = roles.roles(section, section.duplicates, found, groups, pdus, _outlets(pdus), location, self.faults)
@@ -79,6 +79,7 @@ class _Reader:
             found,
             groups,
             granted,
+            staggers,
             dict(locked(pdus, found)),
             broker,
             faults=self.faults.lines,
@@ -218,14 +219,20 @@ class _Reader:
                 self.faults.add(location, "", "there is an alias or node of this name already")
             found[name] = nodes.node(name, entry, location, _outlets(pdus), self.faults)
 
-    def _groups(self, section: Object, added: Topology, found: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
+    def _groups(
+        self, section: Object, added: Topology, found: Mapping[str, Node]
+    ) -> tuple[dict[str, tuple[str, ...]], nodes.Staggers]:
+        """Return the groups, and whose ons are staggered."""
+
         def location(name: str) -> Location:
             if name in added.groups:
                 return Location(added.path).within("groups").within(name)
             return self._location("groups", name)
 
         duplicates = section.duplicates | (section.keys() & added.groups.keys())
-        return nodes.groups({**section, **added.groups}, duplicates, found, location, self.faults)
+        every = {**section, **added.groups}
+        groups = nodes.groups(every, duplicates, found, location, self.faults)
+        return groups, nodes.staggers(every, groups, found, location, self.faults)
 
 
 def _outlets(pdus: Mapping[str, PDUConfig]) -> nodes.Outlets:

@@ -62,7 +62,7 @@ def schema() -> dict[str, Any]:
             "pdus": {"type": "object", "additionalProperties": {"$ref": "#/$defs/pdu"}},
             "aliases": {"type": "object", "additionalProperties": _NODE},
             "nodes": {"type": "object", "additionalProperties": _NODE},
-            "groups": {"type": "object", "additionalProperties": {"type": ["string", "array"]}},
+            "groups": {"type": "object", "additionalProperties": {"type": ["string", "array", "object"]}},
             "roles": {"type": "object", "additionalProperties": _ROLE},
             "mqtt": _object(BrokerOptions),
         },

@@ -30,7 +30,7 @@ OPENFLIGHT = Path("/opt/flight/etc/power-server/topology.yaml")
 """Where OpenFlight Power itself keeps the file."""
 
 COMMANDS = ("power_on", "power_off", "restart", "status", "read")
-OPTIONS = ("timeout", "retries", "retrydelay", "verify", "min_interval", "refresh", "poll")
+OPTIONS = ("timeout", "retries", "retrydelay", "verify", "min_interval", "refresh", "poll", "stagger")
 """Keys of `PDUOptions` that a platform and a node may have. A variable of the platform by such a name is a variable."""
 
 _SCRIPT_KEYS = (*COMMANDS, "variables", "status_off_exit_code", "status_transient_exit_code", "parallel")
@@ -106,7 +106,7 @@ def _platform(file: Location, name: str, entry: object, faults: Faults) -> dict[
         if not _SHELL_NAME.fullmatch(variable):
             faults.add(location, "variables", f"{variable!r} cannot be the name of a shell variable")
     folder = str(Path(location.file).resolve().parent)
-    settings = {"driver": "platform", "platform": name, "folder": folder, **given, **_options(given)}
+    settings = {"driver": "platform", "platform": name, "folder": folder, **given, **_shared(location, given)}
     wrong = read(Platform, settings)[1]
     for key, text in ((wrong or Platform.faults(settings)) | read(PDUOptions, settings)[1]).items():
         faults.add(location, key, text)
@@ -127,7 +127,7 @@ def _driven(location: Location, entry: Mapping[str, Any], faults: Faults) -> dic
         faults.add(location, key, f"contradicts the driver {entry['driver']}: either has the nodes of a platform")
     faults.check_keys(location, entry, known, _PLATFORM_KEYS)
     given = {key: value for key, value in entry.items() if key in known and value is not None}
-    settings = {"driver": str(entry["driver"]), **given, **_options(entry)}
+    settings = {"driver": str(entry["driver"]), **given, **_shared(location, entry)}
     plain = {key: value for key, value in settings.items() if not isinstance(value, dict)}  # others stand elsewhere
     for key, text in (read(driver, plain)[1] | read(PDUOptions, plain)[1]).items():
         if key in plain:
@@ -150,6 +150,12 @@ def _of_node(shared: Mapping[str, Any], location: Location, keys: Mapping[str, A
         settings[key] = value.replace("{name}", name) if named else value
     settings |= {key: value for key, value in keys.items() if key in known and value is not None}
     return settings | _options(keys)
+
+
+def _shared(location: Location, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a platform says of the options of its nodes, whose ons are staggered together."""
+    given = _options(keys)
+    return {**given, "stagger_with": location.path} if "stagger" in given else given
 
 
 def _options(keys: Mapping[str, Any]) -> dict[str, Any]:

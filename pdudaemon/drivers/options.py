@@ -21,3 +21,5 @@ class PDUOptions(Options):
     poll = Setting(seconds(0, 86400), 0.0, "read the outlets as often as this, whoever looks; 0: never", unit="s")
     locked = Setting(locks, False, "refuse to switch this PDU: `true`, or a list of some ports of it")
     lock = Setting(text, "", "PDUs with the same word here are one device: never two of them at a time")
+    stagger = Setting(seconds(0, 3600), 0.0, "between two ons, since what is switched on draws most at first", unit="s")
+    stagger_with = Setting(text, "", "PDUs with the same word here have their ons staggered together")

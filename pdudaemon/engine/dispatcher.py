@@ -27,6 +27,7 @@ from pdudaemon.engine.queries import Queries, Query
 from pdudaemon.engine.records import LiveRecords
 from pdudaemon.engine.resumption import Resumption
 from pdudaemon.engine.runner import PDURunner
+from pdudaemon.engine.stagger import Stagger
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.survey import Survey
 from pdudaemon.engine.surveys import Surveys
@@ -54,7 +55,8 @@ class Dispatcher:
         self._lock = lock = Waiting(store, self._not_written)
         self._timetable = Timetable(lock)
         self._fleet = fleet = Fleet(config.pdus, locks, self._timetable, self._begin, self._end)
-        self._lanes = lanes = Lanes(config.daemon, fleet, store, self._timetable, lock, clock, events)
+        self._stagger = stagger = Stagger(config)
+        self._lanes = lanes = Lanes(config.daemon, fleet, store, self._timetable, lock, clock, events, stagger)
         self._resumption = Resumption(lanes, fleet, store, clock)
         self.inventory = inventory = Inventory(config, events, clock)
         self.surveys = surveys = Surveys(config, fleet, inventory, lock, self._timetable, clock)
@@ -95,6 +97,7 @@ class Dispatcher:
             self._fleet.change(config.pdus)
             self.config = self._acceptance.config = self._queries.config = config
             self._lanes.daemon = config.daemon
+            self._stagger.change(config)
             self._store.history, self._store.history_days = config.daemon.history, config.daemon.history_days
             self._resumption.end_impossible()
             self._resumption.resume_kept()

@@ -25,6 +25,7 @@ from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.debts import only_pay, take_over
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.fleet import Fleet
+from pdudaemon.engine.stagger import Stagger
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.engine.waiting import Waiting
@@ -49,6 +50,7 @@ class Lanes:
         waiting: Waiting,
         clock: Clock,
         events: Events,
+        stagger: Stagger,
     ) -> None:
         self.daemon = daemon
         self.live: dict[int, Request] = {}
@@ -61,6 +63,7 @@ class Lanes:
         self._waiting = waiting
         self._clock = clock
         self._events = events
+        self._stagger = stagger
         self._lanes: dict[Outlet, deque[Request]] = {}
 
     def take_over(self, requests: Sequence[Request]) -> Mapping[Outlet, tuple[Step, Request]]:
@@ -157,7 +160,17 @@ class Lanes:
             step.timer = self._timetable.at(when, partial(self._hand_over, step))
 
     def _hand_over(self, step: Step) -> None:
-        """Hand a step to its PDU's worker; what the request itself does there takes the place of a repair."""
+        """Hand a step to its PDU's worker, an on when it may come: see `Stagger`."""
+        now = time.monotonic()
+        due = now if step.action is Action.OFF else self._stagger.place(step.outlet, now)
+        if due > now:
+            step.at, step.staggered = due, True
+            step.timer = self._timetable.at(due, partial(self._hand_over_now, step))
+        else:
+            self._hand_over_now(step)
+
+    def _hand_over_now(self, step: Step) -> None:
+        """Hand a step over; what the request itself does there takes the place of a repair."""
         if step.request.repairs and not step.repair:
             self.drop_repair(step.request, step.outlet)
         self._fleet.send(step)

@@ -8,6 +8,7 @@ what only a live request knows. Looking switches nothing.
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from pdudaemon.engine.store import Store
 from pdudaemon.engine.storerows import names_of, record_of
 from pdudaemon.engine.storesearch import EVERYTHING, Search
 from pdudaemon.engine.waiting import Waiting
+from pdudaemon.power import Request
 
 AT_ONCE = 50  # requests or PDUs that are looked at in one go with the lock held
 
@@ -129,5 +131,12 @@ class LiveRecords:
                         running = any(step.running for step in request.work)
                         record["state"] = "running" if running else "waiting" if request.steps else "queued"
                         problem = request.trouble or request.error
-                        record["reason"] = None if problem is None else problem.told
+                        record["reason"] = _staggered(request) if problem is None else problem.told
         return records
+
+
+def _staggered(request: Request) -> str | None:
+    """Return until when a request has to wait for other ons, None if it has not."""
+    waits = [step.at for step in request.steps if step.staggered and not step.running and not step.ended]
+    left = min(waits, default=0.0) - time.monotonic()
+    return f"staggered: to be switched on in {left:.0f} s" if left > 0 else None

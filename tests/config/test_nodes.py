@@ -165,8 +165,8 @@ def test_groups_and_what_is_wrong_with_them(tmp_path: Path) -> None:
         "groups.egg: is a part of itself: egg -> hen -> egg",
         "groups.gone: there is no group 'lwo'; did you mean 'low'?",
         "groups.typo: there is no node 'n9'",
-        "groups.odd: must be a text of names and ranges, or a list of such",
-        "groups.number: must be a text of names and ranges, or a list of such",
+        "groups.odd: must be a text of names and ranges, a list of such, or an object that has them as nodes",
+        "groups.number: must be a text of names and ranges, a list of such, or an object that has them as nodes",
         "groups.range: 'n[3-1]': the range 3-1 runs downwards",
         "groups.a b: not a valid group name: letters, digits and _ . - only",
     ]
