@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import logging
-import pkgutil
 import re
 import time
 from collections.abc import Iterator
@@ -26,17 +24,12 @@ from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, RequestError, TransientError
 from pdudaemon.power import Action, State
-from tests import devices
 from tests.devices.base.device import Case, Mood
+from tests.devices.base.families import FAMILIES
 from tests.support.action import begun
 from tests.support.process import eventually, nothing_left_behind
 from tests.support.rack import awaited, submitted
 
-FAMILIES = [
-    module
-    for found in pkgutil.iter_modules(devices.__path__)
-    if hasattr(module := importlib.import_module(f"tests.devices.{found.name}"), "NAMES")
-]
 NAMES = {name: family for family in FAMILIES for name in family.NAMES}
 MANY = 20  # names of a family that are rows of one driver and one fake: of these every seventh is tried in bad moods
 MOODS = [

@@ -3,22 +3,14 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
 import pytest
 
 from pdudaemon.drivers import strategies
 from pdudaemon.errors import DeviceError, LoginRefused
-from tests import devices
 from tests.devices.base.device import Mood
+from tests.devices.base.families import FAMILIES
 from tests.support.action import begun
 
-FAMILIES = [
-    module
-    for found in pkgutil.iter_modules(devices.__path__)
-    if hasattr(module := importlib.import_module(f"tests.devices.{found.name}"), "NAMES")
-]
 NAMES = {name: family for family in FAMILIES if Mood.WRONG_PASSWORD in family.MOODS for name in [*family.NAMES][:2]}
 
 

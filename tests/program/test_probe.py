@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
 import socket
 import ssl
 import threading
@@ -26,7 +24,6 @@ from pdudaemon.power import State
 from pdudaemon.probing import MOST, ask, expand
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.pages import Pages
-from tests import devices
 from tests.devices import (
     anel,
     devantecheth,
@@ -58,6 +55,7 @@ from tests.devices import (
     xerus,
 )
 from tests.devices.base.device import Mood
+from tests.devices.base.families import FAMILIES
 from tests.devices.base.snmp import COMMUNITY, Agent
 from tests.devices.base.web import Answer as Page
 from tests.devices.base.web import WebDevice
@@ -279,11 +277,6 @@ def test_one_of_them_is_found_among_all(make: Any) -> None:
         assert len(ask(f"127.0.0.1:{device.port}", []).found) == 1
 
 
-FAMILIES = [
-    module
-    for found in pkgutil.iter_modules(devices.__path__)
-    if hasattr(module := importlib.import_module(f"tests.devices.{found.name}"), "NAMES")
-]
 LISTENING = {
     name: family for family in FAMILIES for name in family.NAMES if "_snmp" not in name and family is not snmprows
 }
