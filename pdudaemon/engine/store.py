@@ -252,7 +252,7 @@ class Store:
         gone = storehistory.forget(self._db, self.history, self._forgotten_before(), _BATCH)
         entered = storesearch.enter(self._db)
         if gone or entered:
-            self._upkeep.wrote(2 + (gone + entered) // 4)
+            self._upkeep.wrote(2 + (gone + entered) // 4, soon=bool(gone))
         return gone == _BATCH or entered == storesearch.BATCH
 
     def _forgotten_before(self) -> float:

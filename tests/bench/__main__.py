@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.bench import (
     badclients,
     cost,
+    history,
     hung,
     idle,
     instantnodes,
@@ -50,6 +51,7 @@ PARTS = {
         cost,
         slowdisk,
         lasttold,
+        history,
         polling,
         badclients,
         hung,
