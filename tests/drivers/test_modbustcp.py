@@ -21,7 +21,10 @@ SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in convers
 
 
 def driver(port: int, seconds: float = 30, **settings: Any) -> ModbusTCP:
-    return begun(ModbusTCP("127.0.0.1", {"driver": "modbustcp", "port": port, **settings}), seconds)
+    return begun(
+        ModbusTCP("127.0.0.1", {"driver": "modbustcp", "port": port, **settings}),
+        seconds,
+    )
 
 
 def test_the_conversation_against_the_driver() -> None:
@@ -58,7 +61,10 @@ def test_pymodbus(server: tuple[int, Any], coil: int) -> None:
     board.port_on(coil)
     board.port_off(coil)
     assert not any(client.read_coils(0, count=COILS).bits)
-    with pytest.raises(PermanentError, match=rf"^127.0.0.1:{port} .* exception 2 \(illegal address\) at switching"):
+    with pytest.raises(
+        PermanentError,
+        match=rf"^127.0.0.1:{port} .* exception 2 \(illegal address\) at switching",
+    ):
         board.port_on(COILS)
     with pytest.raises(PermanentError, match=r"exception 2 \(illegal address\) at reading coil"):
         board.port_status(COILS)
@@ -77,7 +83,7 @@ def test_units_of_pymodbus(server: tuple[int, Any], settings: dict[str, Any]) ->
 
 @pytest.mark.parametrize("reads", ["any", "from 0", "silently"])
 def test_each_coil(reads: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdudaemon.drivers.modbustcp._PATIENCE", 0.05)
+    monkeypatch.setattr("pdudaemon.drivers.coils._PATIENCE", 0.05)
     with Board(10, reads=reads) as device:
         board = driver(device.port)
         for port in range(10):
@@ -106,9 +112,12 @@ def test_each_coil(reads: str, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_exceptions(code: int, kind: type[Exception], words: str) -> None:
     with Board() as device:
-        device.exception = code
+        device.relays.exception = code
         for act in (ModbusTCP.port_on, ModbusTCP.port_status):
-            with pytest.raises(kind, match=rf"^127.0.0.1:{device.port} answered with exception {code} \({words}\) at "):
+            with pytest.raises(
+                kind,
+                match=rf"^127.0.0.1:{device.port} answered with exception {code} \({words}\) at ",
+            ):
                 act(driver(device.port), 1)
 
 
@@ -128,7 +137,10 @@ def test_exceptions(code: int, kind: type[Exception], words: str) -> None:
 def test_answers_of_another_kind(said: str) -> None:
     with (
         Scripted([(SAMPLE[0][0], bytes.fromhex(said))]) as device,
-        pytest.raises(TransientError, match=f"^127.0.0.1:{device.port} answered nonsense .* at switching coil 3$"),
+        pytest.raises(
+            TransientError,
+            match=f"^127.0.0.1:{device.port} answered nonsense .* at switching coil 3$",
+        ),
     ):
         driver(device.port).port_on(3)
 
@@ -136,7 +148,10 @@ def test_answers_of_another_kind(said: str) -> None:
 def test_coils_of_another_number() -> None:
     asked = bytes.fromhex("00 01 00 00 00 06 01 01 00 03 00 01")
     for said in ("00 01 00 00 00 05 01 01 02 01 00", "00 01 00 00 00 03 01 01 00"):
-        with Scripted([(asked, bytes.fromhex(said))]) as device, pytest.raises(TransientError, match="nonsense"):
+        with (
+            Scripted([(asked, bytes.fromhex(said))]) as device,
+            pytest.raises(TransientError, match="nonsense"),
+        ):
             driver(device.port).port_status(3)
 
 
