@@ -122,9 +122,9 @@ def _driven(location: Location, entry: Mapping[str, Any], faults: Faults) -> dic
         return {}
     known = _settings(driver)
     if issubclass(driver, Platform) or not known:
-        faults.add(location, "driver", "must be a driver with settings of its own; one of scripts is named by none")
+        faults.add(location, "driver", f"{entry['driver']} is none for a platform")
     for key in sorted({*_SCRIPT_KEYS} & entry.keys() - known.keys()):
-        faults.add(location, key, f"contradicts the driver {entry['driver']}: either has the nodes of a platform")
+        faults.add(location, key, f"contradicts the driver {entry['driver']}: a platform has scripts or a driver")
     faults.check_keys(location, entry, known, _PLATFORM_KEYS)
     given = {key: value for key, value in entry.items() if key in known and value is not None}
     settings = {"driver": str(entry["driver"]), **given, **_shared(location, entry)}

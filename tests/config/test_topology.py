@@ -273,7 +273,7 @@ static_nodes:
     ("platform", "node", "fault"),
     [
         ("driver: ipmy", "", "platforms.p.driver: there is no driver 'ipmy'; did you mean 'ipmi'?"),
-        ("driver: platform", "", "platforms.p.driver: must be a driver with settings of its own"),
+        ("driver: platform", "", "platforms.p.driver: platform is none for a platform"),
         ("driver: ipmi, power_on: 'true'", "", "platforms.p.power_on: contradicts the driver ipmi"),
         ("driver: ipmi, port: 0", "", "platforms.p.port: 0 is not within 1 and 65535"),
         ("driver: ipmi, timeout: never", "", "platforms.p.timeout: 'never' is not a number of seconds"),
