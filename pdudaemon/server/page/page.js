@@ -107,7 +107,7 @@ function outletRow(id) {
     picker(id, label(outlet), outlet),
     make("span", { class: "first" }, outlet.port),
     make("span", {}, outlet.name || ""),
-    make("span", {}, outlet.nodes.join(", "), outlet.locked ? make("span", { class: "dim", title: outlet.reason || "" }, ` 🔒 ${outlet.reason || "locked"}`) : ""),
+    make("span", {}, outlet.nodes.join(", "), outlet.locked ? make("span", { class: "dim" }, ` ${outlet.reason || "locked"}`) : ""),
     condition(outlet, [id]),
     make("span", { title: outlet.volts ? `${outlet.volts} V, ${outlet.amps ?? "?"} A` : "" }, watts(outlet.watts), " ", trail(outlet)),
     buttons(outlet, label(outlet), [id]));
@@ -123,7 +123,7 @@ function nodeRow(name) {
   const last = node.last_request;
   return make("div", { class: "row", role: "group", "aria-label": name, "data-id": name },
     picker(name, name, thing),
-    make("span", { class: "first" }, name, node.locked ? make("span", { class: "dim" }, ` 🔒 ${node.reason || "locked"}`) : ""),
+    make("span", { class: "first" }, name, node.locked ? make("span", { class: "dim" }, ` ${node.reason || "locked"}`) : ""),
     make("span", { class: "dim" }, node.groups.length ? node.groups.join(", ") : ""),
     condition(whole, node.feeds),
     make("span", { class: "dim" }, feeds.map(label).join(", "), last ? `; last: ${last.action} ${last.state} ${since(last.ended ?? last.accepted)}` : ""),
@@ -160,12 +160,13 @@ function showOutlets() {
 function section(pdu, expanded, rows) {
   const outlets = pdu.ports.map((id) => state.outlets.get(id));
   const on = outlets.filter((each) => each.state === "on").length;
-  const trouble = troubleOf(pdu);
+  const trouble = troubleOf(pdu), drawn = outlets.map((each) => each.watts).filter((each) => each !== null);
+  const whole = drawn.length ? drawn.reduce((sum, each) => sum + each, 0) : pdu.watts;
   return make("section", { class: "pdu", "aria-label": pdu.name, "data-pdu": pdu.name },
     make("button", { type: "button", class: "head", "aria-expanded": String(expanded), onclick: () => { open.set(pdu.name, !expanded); show(); } },
       make("b", {}, pdu.name), make("span", { class: "dim" }, pdu.driver),
       make("span", {}, outlets.length ? `${on} of ${outlets.length} on` : "no outlets known yet"),
-      make("span", {}, watts(pdu.watts)), pdu.requests ? make("span", { class: "busy" }, `${plural(pdu.requests, "request")} under way`) : ""),
+      make("span", {}, watts(whole)), pdu.requests ? make("span", { class: "busy" }, `${plural(pdu.requests, "request")} under way`) : ""),
     trouble ? make("p", { class: "trouble" }, trouble) : "",
     ...rows.map(outletRow));
 }
