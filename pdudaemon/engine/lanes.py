@@ -268,6 +268,7 @@ class Lanes:
         for step in (*request.steps, *request.repairs):
             if step.stage is not Stage.ENDED:
                 step.drop()
+        request.steps, request.repairs = [], []  # which know the request: so that it need not be looked for as garbage
         self._store.note(request)
         self._events.ended(request)
         if level is None:

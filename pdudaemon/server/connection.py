@@ -133,6 +133,8 @@ class Connection:
         self.write(data)
         self.closing = self.closing or close
         self.deadline = time.monotonic() + self.connections.options.client_timeout
+        if self.exchange is not None:
+            self.exchange.late = None  # which knows the exchange: so that it need not be looked for as garbage
         self.exchange = None  # only now look at what has come: the selector's thread does it the other way round
         if self.closing or self.received or self.ended:
             self.connections.attend(self)

@@ -273,8 +273,8 @@ class Connections:
             self._drop(connection)  # it does not read, or does not close
         elif exchange is not None:
             connection.deadline = float("inf")
-            if exchange.late is not None:
-                exchange.late()
+            if (late := exchange.late) is not None:
+                late()
         elif connection.speech.expired():
             self.give(connection, self.options.client_timeout)
             self.attend(connection)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import gc
 import json
 import logging
 import os
@@ -20,9 +21,10 @@ from typing import Any
 import pytest
 
 from pdudaemon.config.options import ListenerOptions
+from pdudaemon.power import Request, Step
 from pdudaemon.server import protocols
 from pdudaemon.server.access import Access
-from pdudaemon.server.connection import Connection
+from pdudaemon.server.connection import Connection, Exchange
 from pdudaemon.server.connections import Connections
 from pdudaemon.server.listener import Listener
 from pdudaemon.server.orders import Orders
@@ -505,3 +507,25 @@ def test_a_client_is_known_by_the_connection_that_it_has(house: Callable[..., Ho
     eventually(lambda: lab.rack.dispatcher.snapshot()[0]["requests"] == 0)
     new.sendall(b"right 1 on\n")
     assert everything(new) == b"ack\n"
+
+
+def unended() -> list[object]:
+    """Return what there is of requests in memory, whether or not anybody needs it."""
+    return [each for each in gc.get_objects() if isinstance(each, Request | Step | Exchange)]
+
+
+def test_a_request_leaves_nothing_to_be_looked_for_as_garbage(house: Callable[..., House]) -> None:
+    """What refers to itself stays until the collector comes by, which takes time from everybody else."""
+    lab = house()
+    with lab.client() as client, client.makefile("rb") as stream:
+        gc.collect()
+        before = len(unended())  # of other tests
+        gc.disable()
+        try:
+            for port in range(1, 20):
+                client.sendall(get(ON.format("left", port)))
+                assert answer(stream)[0] == 200
+                assert lab.text(f"left {port} off") == "ack\n"
+            eventually(lambda: len(unended()) <= before + 2)  # the worker has its last step until there is another
+        finally:
+            gc.enable()
