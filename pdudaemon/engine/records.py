@@ -100,11 +100,11 @@ class LiveRecords:
     ) -> Iterator[dict[str, Any]]:
         """Yield a record for each PDU, in the order of the configuration, ``most`` of them behind ``after``.
 
-        ``wanted`` says of a name whether it is to be among them.
+        ``wanted`` says of a name whether it is to be among them; another one is as good as none in ``after``.
         """
         with self._lock:
             names = [*self._fleet.pdus]  # also those that are leaving
-        first = names.index(after) + 1 if after in self._fleet.pdus else 0
+        first = names.index(after) + 1 if after in self._fleet.pdus and wanted(after) else 0
         left = itertools.islice(filter(wanted, names[first:]), most)
         while some := [*itertools.islice(left, AT_ONCE)]:
             seen: list[tuple[PDUConfig, str, int]] = []

@@ -36,7 +36,7 @@ def control(exchange: HTTPExchange, action: str) -> None:
 def record(exchange: HTTPExchange, number: int, outcome: Outcome | None) -> dict[str, Any]:
     """Return the record of a request of which all is well, whether or not it can be read just now."""
     try:
-        return exchange.dispatcher.record(number)
+        return exchange.rights.shown(exchange.dispatcher.record(number))
     except (NoSuchRequest, StoreError):  # forgotten already, or the disk fails: neither makes it undone
         return {"id": number, "state": outcome or "accepted"}
 

@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 from pdudaemon.config.nodes import Node
 from pdudaemon.drivers.readings import Identity
 from pdudaemon.engine import outlets
+from pdudaemon.engine.inventory import NamesUnknown
 from pdudaemon.engine.outlets import KnownPDU, age
 from pdudaemon.engine.survey import surveyable
 from pdudaemon.errors import PDUDaemonError, RequestError, StoreError
@@ -78,13 +79,16 @@ def one_outlet(exchange: HTTPExchange, word: str) -> Answer | None:
     """``/api/v1/pdus/NAME/outlets/PORT``: one outlet; the port as in a request."""
     name, _, port = map(unquote, word.partition("/outlets/"))
     pdu = exchange.config.pdus[_pdu_name(exchange, name)]
+    nothing = Misdirected(404, f"{name}: there is no port {port[:50]!r}")
     try:
         target = exchange.config.target(name, port)
         outlet = exchange.dispatcher.surveys.resolved(target, exchange.dispatcher.config, switching=False).outlets[0]
     except RequestError as error:
+        if pdu.called(port) and not exchange.rights.sees_whole(name) and not isinstance(error, NamesUnknown):
+            raise nothing from None  # why not would tell what other outlets are called
         raise Misdirected(503 if pdu.driver is None or error.http_status != 503 else 404, str(error)) from None
     if not exchange.rights.sees(outlet):
-        raise Misdirected(404, f"{name}: there is no port {port[:50]!r}")
+        raise nothing
     return looked(exchange, [outlet], lambda: Answer(200, _outlet(exchange, outlet, time.time())))
 
 
@@ -257,5 +261,5 @@ def _last_requests(exchange: HTTPExchange, found: Sequence[Node]) -> dict[str, R
         of_feeds = [by_outlet.get(inventory.place(feed, config)) for feed in node.feeds]
         newest = max((each for each in of_feeds if each is not None), key=lambda each: each["id"], default=None)
         if newest is not None and rights.sees_record(newest):
-            last[node.name] = newest
+            last[node.name] = rights.shown(newest)
     return last

@@ -204,8 +204,8 @@ def _outlets_of(
         labels = f'{begin}{escaped(port)}"'
         if known.name is not None:
             labels += f',name="{escaped(known.name)}"'
-        if nodes := config.nodes_of(outlet):
-            labels += f',node="{escaped(",".join(filter(rights.sees_node, nodes)))}"'
+        if nodes := [node for node in config.nodes_of(outlet) if rights.sees_node(node)]:
+            labels += f',node="{escaped(",".join(nodes))}"'
         labels += "}"
         if known.state is not State.UNKNOWN:
             on.add(labels, int(known.state is State.ON))

@@ -58,7 +58,7 @@ def show(exchange: HTTPExchange, _: str) -> Answer:
     if len(records) == most:
         more = urlencode({**words, "after": records[-1]["id"]})
         headers["Link"] = f'</api/v1/requests?{more}>; rel="next"'
-    return Answer(200, records, headers)
+    return Answer(200, [*map(rights.shown, records)], headers)
 
 
 def named_pdus(exchange: HTTPExchange) -> list[str]:
@@ -68,7 +68,10 @@ def named_pdus(exchange: HTTPExchange) -> list[str]:
 
 
 def named_nodes(exchange: HTTPExchange) -> list[str]:
-    """Return the nodes that the word ``node`` names. Raises: Misdirected."""
+    """Return the nodes that the word ``node`` names, also such as are not there any more. Raises: Misdirected.
+
+    For who may not see everything, they are those that he may see: what others call his outlets is not for him.
+    """
     config, text = exchange.config, exchange.words.get("node", "")
     try:
         names, missing = ([text], []) if text in config.nodes else config.named(text)
@@ -78,7 +81,7 @@ def named_nodes(exchange: HTTPExchange) -> list[str]:
         raise Misdirected(400, f"node: there is no group {missing[0][:50]!r}")
     if text.strip() and not names:
         raise Misdirected(400, f"node: {text[:50]!r} stands for no node")
-    return names
+    return names if exchange.rights.everything else [name for name in names if exchange.rights.sees_node(name)]
 
 
 def _pdus(exchange: HTTPExchange) -> tuple[str, ...]:
@@ -88,6 +91,8 @@ def _pdus(exchange: HTTPExchange) -> tuple[str, ...]:
 def _nodes(exchange: HTTPExchange) -> tuple[str, ...]:
     """Return words for requests that named a node, or switched an outlet that feeds it today."""
     names, nodes = named_nodes(exchange), exchange.config.nodes
+    if not names and exchange.words.get("node", "").strip():
+        return (storesearch.node(""),)  # which finds nothing
     place, config = exchange.dispatcher.inventory.place, exchange.dispatcher.config
     feeds = {place(feed, config) for name in names if name in nodes for feed in nodes[name].feeds}
     return _some("node", [*map(storesearch.node, names), *(storesearch.outlet(*feed) for feed in feeds)])
@@ -158,7 +163,7 @@ def moment(text: str) -> float:
 
 def one(exchange: HTTPExchange, number: str) -> Answer:
     """``/api/v1/requests/ID``: what became of a request."""
-    return Answer(200, _seen(exchange, int(number)))
+    return Answer(200, exchange.rights.shown(_seen(exchange, int(number))))
 
 
 def _seen(exchange: HTTPExchange, number: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ not there: `Rights.view` is the configuration without it, so that no list, hint 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,8 @@ from pdudaemon.config.roles import Role
 from pdudaemon.power import Action, Outlet
 
 _DOING: dict[str, str] = {Action.STATUS: "see", Action.ON: "switch on", Action.OFF: "switch off"}
+
+_CALLED = re.compile(r"([^\s(),]+) \(")  # the nodes in what a request was for, before their feeds
 
 MOST_SETS = 100
 """Most sets of roles whose rights are kept."""
@@ -49,6 +52,14 @@ class Rights:
     def sees_record(self, record: Mapping[str, Any]) -> bool:
         """Whether a request may be shown, by its record: all of its outlets may be."""
         return True
+
+    def target(self, target: str, outlets: Iterable[Outlet]) -> str:
+        """Return what a request was for: by its outlets, if it is called by the name of a node that may not be seen."""
+        return target
+
+    def shown(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the record of a request that may be shown without what may not: names of nodes that others have."""
+        return record
 
     def view(self, config: Config) -> Config:
         """Return what of a configuration may be seen, to look names up in."""
@@ -110,6 +121,15 @@ class RoleRights(Rights):
     def sees_record(self, record: Mapping[str, Any]) -> bool:
         outlets = [Outlet(outlet["pdu"], outlet["port"]) for outlet in record["outlets"]]
         return bool(outlets) and all(map(self.sees, outlets))
+
+    def shown(self, record: dict[str, Any]) -> dict[str, Any]:
+        outlets = [Outlet(outlet["pdu"], outlet["port"]) for outlet in record["outlets"]]
+        return {**record, "target": self.target(str(record["target"]), outlets)}
+
+    def target(self, target: str, outlets: Iterable[Outlet]) -> str:
+        if all(map(self.sees_node, _CALLED.findall(target))):
+            return target
+        return ", ".join(map(str, outlets))
 
     def view(self, config: Config) -> Config:
         return self._view if config is self._config else RoleRights(config, self._names)._view

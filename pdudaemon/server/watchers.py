@@ -151,6 +151,7 @@ class Watchers:
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._words: dict[tuple[int, tuple[str, ...] | None], bytes] = {}
+        self._worded: Config | None = None  # the configuration by which they were put into words
         self._about: dict[int, About] = {}  # the events of a round
 
     def __str__(self) -> str:
@@ -221,6 +222,9 @@ class Watchers:
             watchers = self._watchers.copy()
         config, now = self._dispatcher.config, time.monotonic()
         self._about.clear()
+        if config is not self._worded:  # what a role may see may be less now
+            self._words.clear()
+            self._worded = config
         pieces: dict[object, tuple[bytes, int, bool]] = {}
         gone: list[Watcher] = []
         behind = False
@@ -317,6 +321,10 @@ def _without_others(told: dict[str, Any], event: Event, rights: Rights) -> dict[
         told["nodes"] = [name for name in told["nodes"] if rights.sees_node(name)]
     if event.kind == "tried":  # at one outlet, of a request that may have others
         told["target"] = str(event.outlets[0])
+    elif "target" in told:
+        told["target"] = rights.target(told["target"], event.outlets)
+    elif event.pdu and event.reachable is False and event.state != "disabled" and not rights.sees_whole(event.pdu):
+        told["reason"] = None  # as in the list of PDUs: it may be about an outlet of others
     return told
 
 

@@ -14,6 +14,7 @@ from pdudaemon.server import access
 from pdudaemon.server.access import Access
 from tests.support.process import Daemon, Reply, eventually
 from tests.support.tokens import SECRET, good
+from tests.support.watching import Watching
 
 ROLES = {
     "ci": {"nodes": "board[1-2],server", "may": ["on", "off", "reboot"]},
@@ -34,7 +35,7 @@ def lab(daemon: Callable[..., Daemon]) -> Iterator[Daemon]:
     """Return a daemon with roles; ``as_`` of its tests makes the tokens."""
     started = daemon({}, nodes=NODES, groups=GROUPS, secret=SECRET, start=False)
     started.settings["pdus"] = {
-        "left": {"driver": "dummy", "file": str(started.folder / "outlets")},
+        "left": {"driver": "dummy", "file": str(started.folder / "outlets"), "names": {"5": "gateway"}},
         "right": {"driver": "dummy"},
         "hidden": {"driver": "dummy"},
     }
@@ -52,6 +53,15 @@ def token(*roles: str, name: str = "") -> str:
 def ask(lab: Daemon, roles: str, path: str, method: str = "GET", **headers: str) -> Reply:
     """Make a request with a token of some roles; empty: one of old, which is good for everything."""
     return lab.http(path, method, Authorization=f"Bearer {token(*roles.split())}", **headers)
+
+
+def reload(lab: Daemon) -> None:
+    """Have the settings taken over."""
+    assert lab.process is not None
+    lab.configure(lab.settings)
+    before = lab.log_text().count("has been taken over")
+    lab.process.send_signal(signal.SIGHUP)
+    eventually(lambda: lab.log_text().count("has been taken over") > before)
 
 
 def entries(reply: Reply) -> dict[str, Any]:
@@ -222,8 +232,8 @@ def test_the_command_line_knows_the_roles(lab: Daemon) -> None:
     ran = lab.run("--check")
     assert ran.returncode == 2
     assert ran.stdout.splitlines() == [
-        f"{lab.conf}:87: roles.nothing.nodes: there is no node 'ghost'",
-        f"{lab.conf}:86: roles.nothing: names no node and no PDU that there is",
+        f"{lab.conf}:90: roles.nothing.nodes: there is no node 'ghost'",
+        f"{lab.conf}:89: roles.nothing: names no node and no PDU that there is",
     ]
 
 
@@ -254,11 +264,75 @@ def test_what_is_known_of_devices_names_nothing_that_is_hidden(lab: Daemon, path
         "nodes/secretbox",
         "nodes?names=board3",
         "nodes?groups=high",
+        "pdus/left/outlets/name:gateway",  # that is what port 5 is called
+        "pdus/left/outlets/name:gatewax",
     ],
 )
 def test_what_may_not_be_seen_is_not_there(lab: Daemon, path: str) -> None:
+    assert ask(lab, "", "/api/v1/pdus/left?fresh=1").status == 200
     reply = ask(lab, "ci", f"/api/v1/{path}")
     assert reply.status == 404 and reply.json["status"] == 404
+    if "name:" in path:
+        assert reply.json["detail"] == f"left: there is no port '{path.rpartition('/')[2]}'"
+        assert ask(lab, "", f"/api/v1/{path}").status == (200 if path.endswith("y") else 404)
+        assert "gateway" in ask(lab, "", f"/api/v1/{path}").text
+
+
+def test_a_page_behind_what_is_hidden_is_as_one_behind_nothing(lab: Daemon) -> None:
+    every = ask(lab, "ci", "/api/v1/pdus").json
+    for kind, hidden in (("pdus", "hidden"), ("nodes", "board3"), ("outlets", "hidden")):
+        pages = [ask(lab, "ci", f"/api/v1/{kind}?after={after}").json for after in (hidden, "ghost")]
+        assert [each.get("name") for each in pages[0]] == [each.get("name") for each in pages[1]]
+    assert [pdu["name"] for pdu in every] == ["left", "right"]
+
+
+def test_what_others_call_an_outlet_of_mine_is_not_told(lab: Daemon) -> None:
+    with (
+        Watching(lab, Authorization=f"Bearer {token('ci')}") as mine,
+        Watching(lab, "?node=board1-again", Authorization=f"Bearer {token('ci')}") as others,
+    ):
+        assert entries(ask(lab, "", "/?nodes=board1-again,board1", "PATCH")) == {"board1-again": True, "board1": True}
+        assert ask(lab, "", "/power/control/off?alias=board1-again").status == 200
+        assert lab.http("/power/control/off?alias=board2", Authorization=f"Bearer {token('ci')}").status == 200
+        mine.until(lambda event: event["kind"] == "ended" and event["nodes"] == ["board2"])
+        ended = [event["target"] for event in mine.events if event["kind"] == "ended"]
+        assert ended == ["left port 1", "left port 1", "board2 (left port 2)"]
+        assert "board1-again" not in str(mine.events)
+        while not others.others:
+            others.more()
+        assert others.events == []
+    for path in ("requests", "requests/1", "requests?pdu=left", "nodes/board1"):
+        reply = ask(lab, "ci", f"/api/v1/{path}")
+        assert reply.status == 200 and "left" in reply.text and "board1-again" not in reply.text
+        assert "board1-again" in ask(lab, "", f"/api/v1/{path}").text
+    assert ask(lab, "ci", "/api/v1/requests?node=board1-again").json == []
+    assert [each["id"] for each in ask(lab, "", "/api/v1/requests?node=board1-again").json] == [2, 1]
+    assert [each["id"] for each in ask(lab, "ci", "/api/v1/requests?node=board2,board1-again").json] == [3]
+
+
+def test_events_of_before_a_reload_name_nothing_that_is_hidden_since(lab: Daemon) -> None:
+    def told() -> str:
+        with Watching(lab, "?after=0", Authorization=f"Bearer {token('mixed')}") as watching:
+            watching.until("ended")
+            return str(watching.events)
+
+    lab.settings["roles"] = {"mixed": {"nodes": "board1,board1-again", "may": ["on"]}}
+    reload(lab)
+    assert ask(lab, "", "/power/control/on?alias=board1").status == 200
+    assert "board1-again" in told()
+    lab.settings["roles"] = {"mixed": {"nodes": "board1", "may": ["on"]}}
+    reload(lab)
+    assert "board1-again" not in told() and "'board1'" in told()
+
+
+def test_no_label_tells_of_a_node_that_is_hidden(lab: Daemon) -> None:
+    lab.settings["roles"] = {"port": {"pdus": "left:3", "may": ["on"]}, "feed": {"nodes": "board1", "may": ["on"]}}
+    lab.settings["nodes"]["both"] = {"feeds": [{"hostname": "left", "port": 3}, {"hostname": "hidden", "port": 3}]}
+    del lab.settings["nodes"]["board3"]
+    lab.settings["groups"] = {}
+    reload(lab)
+    assert ask(lab, "", "/api/v1/pdus/left?fresh=1").status == 200
+    assert 'outlet_on{pdu="left",port="3"}' in ask(lab, "port", "/metrics").text
 
 
 def test_of_a_pdu_that_is_seen_in_part_nothing_is_counted(lab: Daemon) -> None:
