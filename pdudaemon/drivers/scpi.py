@@ -1,121 +1,173 @@
 # SPDX-License-Identifier: MIT
-"""Bench power supplies by SCPI over TCP: Keysight E36000, Rigol DP800, Siglent SPD3303X, and any with one output.
+"""Bench supplies that speak SCPI over TCP: Keysight, Rigol, Rohde & Schwarz, Siglent, and others with one output.
+
+A port is a channel, counted from 1.
 
 Source: the makers' programming guides.
-Tested: against a fake. The words of Keysight, Rigol and of ``scpi`` (one output) are from documentation, untried.
-Quirks: after an order the supply is asked for errors, and for the state of the output. Voltage and current are as they
-were set at the supply. The third output of the Siglent tells no state, and is none here. A supply takes one client at a
-time, hence a connection for each action.
+Tested: against a fake only; from documentation, untried on a supply.
+Quirks: each maker has words of its own for channels; ``scpi`` is a supply with one. The queue of errors is emptied
+before a channel is switched, and read after that. Channel 3 of an SPD3303X has no state, and is not driven. What a
+channel is set to is left as it is.
 
-    "psu": {"driver": "scpi-rigol", "ip": "192.0.2.118"},
-    "lab": {"driver": "scpi", "ip": "192.0.2.119", "tcpport": 5025}
+    "bench": {"driver": "rigol_dp800", "ip": "192.0.2.119"},
+    "soak": {"driver": "scpi", "ip": "192.0.2.120", "port": 5025}
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice
-from pdudaemon.drivers.readings import Identity, OutletReading, label, quantity
+from pdudaemon.drivers.readings import Identity, OutletReading, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer
 from pdudaemon.transports.tcp import Connection
 
-_STATES = {"1": State.ON, "ON": State.ON, "0": State.OFF, "OFF": State.OFF}
-_REST = 0.05  # seconds that a supply may want between two commands
-_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,5}\s*", re.ASCII)
-_SIGLENT_BIT = 3  # of output 0, if there was one, in the status
+_WORDS = {"1": State.ON, "ON": State.ON, "0": State.OFF, "OFF": State.OFF}
+_MOST_ERRORS = 32  # that a queue holds
+_SOCKET = 5025
 
 
-def _word(said: str, _: int) -> State:
-    return _STATES.get(said.strip().upper(), State.UNKNOWN)
+@dataclass(frozen=True)
+class Row:
+    """What a supply is told and asked; ``{n}`` is the channel, ``{s}`` ON or OFF.
+
+    ``select`` is said first. The answer to ``state`` is a word, or a number in hex digits whose bit ``bit`` + n is the
+    output of channel n. ``measured`` is the question for volts, amps and perhaps watts, or are the questions for each.
+    """
+
+    channels: int = 1
+    select: str = ""
+    switch: str = "OUTP {s}"
+    state: str = "OUTP?"
+    bit: int | None = None
+    measured: tuple[str, ...] = ("MEAS:VOLT?", "MEAS:CURR?")
+    port: int = _SOCKET
+    rest: float = 0.0  # seconds before each line
 
 
-def _siglent(said: str, output: int) -> State:
-    try:
-        return State.ON if int(said, 16) >> (_SIGLENT_BIT + output) & 1 else State.OFF
-    except ValueError:
-        return State.UNKNOWN
-
-
-class _Row(NamedTuple):
-    """The words of a maker, ``{n}`` for the output; what ``meter`` asks for are the ``quantities``, in that order."""
-
-    outputs: int
-    switch: str
-    ask: str
-    meter: str = ""
-    quantities: tuple[str, ...] = ()
-    state: Callable[[str, int], State] = _word
-    tcpport: int = 5025
+_LISTED = ("MEAS:VOLT? (@{n})", "MEAS:CURR? (@{n})")
+_TOGETHER = (":MEAS:ALL? CH{n}",)
+_SIGLENT = ("MEAS:VOLT? CH{n}", "MEAS:CURR? CH{n}", "MEAS:POWE? CH{n}")
 
 
 class SCPI(NetworkDevice):
-    """Lines: an order has no answer, a question has one."""
+    """One session for each action; there is no login."""
 
+    row: Row
     models = {
-        "scpi": _Row(1, "OUTP {state}", "OUTP?"),
-        "scpi-keysight": _Row(3, "OUTP {state},(@{n})", "OUTP? (@{n})"),
-        "scpi-rigol": _Row(
-            3, ":OUTP CH{n},{state}", ":OUTP? CH{n}", ":MEAS:ALL? CH{n}", ("volts", "amps", "watts"), tcpport=5555
-        ),
-        "scpi-siglent": _Row(
-            2, "OUTPUT CH{n},{state}", "SYSTEM:STATUS?", "MEASure:POWEr? CH{n}", ("watts",), state=_siglent
-        ),
+        "scpi": Row(),
+        "keysight_e36300": Row(3, switch="OUTP {s},(@{n})", state="OUTP? (@{n})", measured=_LISTED),
+        "rigol_dp800": Row(3, switch=":OUTP CH{n},{s}", state=":OUTP? CH{n}", measured=_TOGETHER, port=5555),
+        "rohde_nge100": Row(3, select="INST OUT{n}"),
+        "rohde_hmp4000": Row(4, select="INST OUT{n}"),
+        "siglent_spd3303": Row(2, switch="OUTP CH{n},{s}", state="SYST:STAT?", bit=3, measured=_SIGLENT, rest=0.05),
     }
-    ports = Numbered(lambda row: row.outputs)
+    ports = Numbered(lambda row: row.channels)
 
-    tcpport = Setting(integer(0, 65535), 0, "TCP port of the supply; 0 is the usual one of its maker")
+    port = Setting(integer(0, 65535), 0, "TCP port, if it is not the usual one (0: 5025, of Rigol 5555)")
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
-        with self._supply() as supply:
-            line = self.row.switch.format(n=port_number, state=wanted.upper())
-            supply.send(f"{line}\n".encode(), repr(line))
-            self.deadline.pause(_REST)
-            number, _, why = self._asked(supply, "SYST:ERR?").partition(",")
-            if not _NUMBER.fullmatch(number):
-                raise TransientError(f"{supply.peer} does not tell what came of {line!r}")
-            if int(number):
-                raise PermanentError(f"{supply.peer} refused {line!r}: {why.strip()[:60]} ({int(number)})")
-            if (found := self._state(supply, port_number)) is not wanted:
-                raise TransientError(f"{supply.peer}: output {port_number} is {found} after being switched {wanted}")
+        with self._session() as supply:
+            supply.forget_errors()
+            supply.select(port_number)
+            supply.say(self._of(self.row.switch, port_number, wanted))
+            if refused := supply.error():
+                raise PermanentError(f"{supply.peer} refuses to switch channel {port_number} {wanted}: {refused}")
+            if (found := supply.state(port_number)) is not wanted:
+                raise TransientError(f"{supply.peer}: channel {port_number} is {found} after being switched {wanted}")
 
     def port_status(self, port_number: int) -> State:
-        with self._supply() as supply:
-            return self._state(supply, port_number)
+        with self._session() as supply:
+            supply.select(port_number)
+            return supply.state(port_number)
 
     def read_outlets(self) -> list[OutletReading]:
-        with self._supply() as supply:
-            return [self._reading(supply, output) for output in range(1, self.row.outputs + 1)]
+        with self._session() as supply:
+            return [supply.reading(channel) for channel in range(1, self.row.channels + 1)]
 
     def identify(self) -> Identity:
-        with self._supply() as supply:
-            said = [label(each) or "" for each in self._asked(supply, "*IDN?").split(",")]
-        return Identity(*[*said, "", "", "", ""][:4])
+        with self._session() as supply:
+            said = [part.strip()[:60] for part in supply.ask("*IDN?").split(",")]
+        return Identity(*(*said, "", "", "")[:4])
 
-    def _supply(self) -> Connection:
-        return Connection(self.host, self.tcpport or self.row.tcpport, self.deadline)
+    @staticmethod
+    def _of(words: str, channel: int, state: State = State.UNKNOWN) -> str:
+        return words.format(n=channel, s=state.upper())
 
-    def _reading(self, supply: Connection, output: int) -> OutletReading:
-        state = self._state(supply, output)
-        read = self._asked(supply, self.row.meter.format(n=output)).split(",") if self.row.meter else []
-        drawn = dict(zip(self.row.quantities, map(quantity, read), strict=False))
-        return OutletReading(str(output), None, state, **drawn)
+    @contextmanager
+    def _session(self) -> Iterator[_Supply]:
+        with Connection(self.host, self.port or self.row.port, self.deadline) as connection:
+            yield _Supply(connection, self.row, self.deadline.pause)
 
-    def _state(self, supply: Connection, output: int) -> State:
-        said = self._asked(supply, self.row.ask.format(n=output))
-        state: State = self.row.state(said, output)
-        if state is State.UNKNOWN:
-            raise TransientError(f"{supply.peer} does not tell the state of output {output}")
-        return state
 
-    def _asked(self, supply: Connection, line: str) -> str:
-        supply.send(f"{line}\n".encode(), repr(line))
-        said = supply.receive_line(repr(line)).decode("latin-1")
-        self.deadline.pause(_REST)
-        return said
+class _Supply:
+    """A supply that is connected."""
+
+    def __init__(self, connection: Connection, row: Row, pause: Callable[[float], None]) -> None:
+        self.peer = connection.peer
+        self._connection = connection
+        self._row = row
+        self._pause = pause
+
+    def say(self, command: str) -> None:
+        if self._row.rest:
+            self._pause(self._row.rest)
+        self._connection.send(f"{command}\n".encode(), repr(command))
+
+    def ask(self, question: str) -> str:
+        self.say(question)
+        return self._connection.receive_line(repr(question)).decode("latin-1").strip()
+
+    def select(self, channel: int) -> None:
+        if self._row.select:
+            self.say(self._row.select.format(n=channel))
+
+    def state(self, channel: int) -> State:
+        """Return the state of the channel, which is selected."""
+        question = self._row.state.format(n=channel)
+        said = self.ask(question)
+        if self._row.bit is not None and re.fullmatch(r"0x[0-9a-fA-F]{1,8}", said):
+            return State.ON if int(said, 16) >> self._row.bit + channel & 1 else State.OFF
+        if self._row.bit is not None or said.upper() not in _WORDS:
+            raise self._nonsense(said, question)
+        return _WORDS[said.upper()]
+
+    def reading(self, channel: int) -> OutletReading:
+        """Return what a channel is and gives."""
+        self.select(channel)
+        state = self.state(channel)
+        questions = [words.format(n=channel) for words in self._row.measured]
+        found: list[float] = []
+        for question in questions:
+            said = self.ask(question)
+            told = [quantity(part) for part in said.split(",")]
+            if None in told or len(told) != (1 if len(questions) > 1 else 3):
+                raise self._nonsense(said, question)
+            found += [number for number in told if number is not None]
+        volts, amps = found[:2]
+        return OutletReading(str(channel), None, state, found[2] if len(found) > 2 else volts * amps, volts, amps)
+
+    def forget_errors(self) -> None:
+        """Empty the queue of errors, which are those of others."""
+        for _ in range(_MOST_ERRORS):
+            if not self.error():
+                return
+
+    def error(self) -> str:
+        """Return the oldest error, in words of the supply; empty if there is none."""
+        question = "SYST:ERR?"
+        said = self.ask(question)
+        number = re.match(r"[+-]?\d+(?=[,\s]|$)", said)
+        if number is None:
+            raise self._nonsense(said, question)
+        return said[:100] if int(number[0]) else ""
+
+    def _nonsense(self, said: str, question: str) -> TransientError:
+        return TransientError(f"{self.peer} answered {said[:40]!r} to {question!r}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Numato USB relay modules behind a real pty: echo, answer, prompt, as Numato's manuals have it."""
+"""Numato relay modules: echo, answer, prompt, as Numato's manuals have it; those on USB, behind a real pty."""
 
 from __future__ import annotations
 
@@ -14,30 +14,12 @@ NAMES = [f"NumatoUSB{count}" for count in (1, 2, 4, 8, 16, 32, 64)]
 MOODS = [Mood.WELL, Mood.DEAF, Mood.GARBLED, Mood.SLOW, Mood.BUSY]
 
 
-class Module(PtyDevice):
-    """One module. Relays have an id from 0: a hexadecimal digit; 0 to V with 32 relays; two digits with 64."""
+class Relays:
+    """What a module does. Relays have an id from 0: a hexadecimal digit; 0 to V with 32 relays; two digits with 64."""
 
-    def __init__(self, relays: int, mood: Mood = Mood.WELL) -> None:
-        super().__init__(mood)
-        self.relays = relays
-        self.outlets = {str(number): "off" for number in range(1, relays + 1)}
-        self.stuck = False  # takes orders and switches nothing
-        self.typed = ""
-        self.end = "\r\n" if relays == 64 else "\n\r"
-
-    def heard(self, data: bytes) -> None:
-        for character in data.decode("latin-1"):
-            if character != "\r":
-                self.typed += character
-                continue
-            line, self.typed = self.typed, ""
-            self.sessions += line == ""
-            if self.mood is Mood.GARBLED:
-                self.send(b"\xfe\x81?" + self.end.encode() + b">")
-                continue
-            answer = self.command(line)
-            said = line + self.end + (answer + self.end if answer else "") + ">"
-            self.send(said.encode())
+    relays: int
+    outlets: dict[str, str]
+    stuck = False  # takes orders and switches nothing
 
     def command(self, line: str) -> str:
         """Carry out a command and return its answer, which most have not."""
@@ -56,6 +38,31 @@ class Module(PtyDevice):
         if port in self.outlets and found[1] != "read" and not self.stuck:
             self.outlets[port] = found[1]
         return self.outlets.get(port, "") if found[1] == "read" else ""
+
+
+class Module(Relays, PtyDevice):
+    """One module on USB."""
+
+    def __init__(self, relays: int, mood: Mood = Mood.WELL) -> None:
+        super().__init__(mood)
+        self.relays = relays
+        self.outlets = {str(number): "off" for number in range(1, relays + 1)}
+        self.typed = ""
+        self.end = "\r\n" if relays == 64 else "\n\r"
+
+    def heard(self, data: bytes) -> None:
+        for character in data.decode("latin-1"):
+            if character != "\r":
+                self.typed += character
+                continue
+            line, self.typed = self.typed, ""
+            self.sessions += line == ""
+            if self.mood is Mood.GARBLED:
+                self.send(b"\xfe\x81?" + self.end.encode() + b">")
+                continue
+            answer = self.command(line)
+            said = line + self.end + (answer + self.end if answer else "") + ">"
+            self.send(said.encode())
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Bench supplies: the words of their makers over TCP, and an error queue."""
+"""Bench supplies that speak SCPI: one dialect for each maker, a queue of errors, and meters that stand still."""
 
 from __future__ import annotations
 
@@ -10,80 +10,115 @@ from contextlib import contextmanager
 
 from tests.devices.base.device import Case, Device, Mood
 
-NAMES = ["scpi", "scpi-keysight", "scpi-rigol", "scpi-siglent"]
-MOODS = [mood for mood in Mood if mood not in (Mood.WRONG_PASSWORD, Mood.BUSY)]
-OUTPUTS = {"scpi": 1, "scpi-keysight": 3, "scpi-rigol": 3, "scpi-siglent": 2}
-ORDERS = {
-    "scpi": r"OUTP (?P<state>ON|OFF)",
-    "scpi-keysight": r"OUTP (?P<state>ON|OFF),\(@(?P<n>\d)\)",
-    "scpi-rigol": r":OUTP CH(?P<n>\d),(?P<state>ON|OFF)",
-    "scpi-siglent": r"OUTPUT CH(?P<n>\d),(?P<state>ON|OFF)",
+CHANNELS = {
+    "scpi": 1,
+    "keysight_e36300": 3,
+    "rigol_dp800": 3,
+    "rohde_nge100": 3,
+    "rohde_hmp4000": 4,
+    "siglent_spd3303": 2,
 }
-QUESTIONS = {
-    "scpi": r"OUTP\?",
-    "scpi-keysight": r"OUTP\? \(@(?P<n>\d)\)",
-    "scpi-rigol": r":OUTP\? CH(?P<n>\d)",
-    "scpi-siglent": r"SYSTEM:STATUS\?",
+NAMES = [*CHANNELS]
+MOODS = [Mood.WELL, Mood.DEAF, Mood.REFUSING, Mood.GARBLED, Mood.SLOW, Mood.BUSY, Mood.GONE]
+CONFLICT = '-221,"Settings conflict"'
+
+# What each understands of channels: to switch, to be asked, to measure.
+LISTED = {
+    "switch": r"OUTP (?P<state>ON|OFF),\(@(?P<n>\d)\)",
+    "state": r"OUTP\? \(@(?P<n>\d)\)",
+    "volts": r"MEAS:VOLT\? \(@(?P<n>\d)\)",
+    "amps": r"MEAS:CURR\? \(@(?P<n>\d)\)",
 }
-DRAWN = {"scpi-rigol": {"volts": 5.0, "amps": 0.1, "watts": 0.5}, "scpi-siglent": {"watts": 0.5}}
+NAMED = {
+    "switch": r":OUTP CH(?P<n>\d),(?P<state>ON|OFF)",
+    "state": r":OUTP\? CH(?P<n>\d)",
+    "all": r":MEAS:ALL\? CH(?P<n>\d)",
+}
+SELECTED = {
+    "select": r"INST OUT(?P<n>\d)",
+    "switch": r"OUTP (?P<state>ON|OFF)",
+    "state": r"OUTP\?",
+    "volts": r"MEAS:VOLT\?",
+    "amps": r"MEAS:CURR\?",
+}
+SIGLENT = {
+    "switch": r"OUTP(?:UT)? CH(?P<n>\d),(?P<state>ON|OFF)",
+    "bits": r"SYST(?:EM)?:STAT(?:US)?\?",
+    "volts": r"MEAS(?:URE)?:VOLT(?:AGE)?\? CH(?P<n>\d)",
+    "amps": r"MEAS(?:URE)?:CURR(?:ENT)?\? CH(?P<n>\d)",
+    "watts": r"MEAS(?:URE)?:POWE(?:R)?\? CH(?P<n>\d)",
+}
+DIALECTS = {"keysight_e36300": LISTED, "rigol_dp800": NAMED, "siglent_spd3303": SIGLENT}
 
 
 class Supply(Device):
-    """A supply of some maker, by its driver's name. ``stuck``: it takes orders and does nothing."""
+    """A supply. Channel n gives n + 4 volts and n tenths of an amp, also when it is off. ``stuck``: does not obey."""
 
-    def __init__(self, kind: str, mood: Mood = Mood.WELL) -> None:
+    def __init__(self, model: str, mood: Mood = Mood.WELL) -> None:
         super().__init__(mood)
-        self.kind = kind
-        self.outlets = {str(number): "off" for number in range(1, OUTPUTS[kind] + 1)}
+        self.model = model
+        self.outlets = {str(number): "off" for number in range(1, CHANNELS[model] + 1)}
+        self.errors: list[str] = []
         self.stuck = False
-        self._error = '0,"No error"'
 
     def converse(self, connection: socket.socket) -> None:
-        unread = b""
+        if self.mood is Mood.BUSY:
+            return
+        chosen, typed = "1", b""
         while True:
-            line, end, rest = unread.partition(b"\n")
-            if not end:
-                unread += self.receive(connection)
-                continue
-            unread = rest
-            with self.lock:
-                answer = self.answer(line.decode())
-            if answer is not None:
-                self.send(connection, b"\x81\xfe?\n" if self.mood is Mood.GARBLED else f"{answer}\n".encode())
+            typed += self.receive(connection)
+            *lines, typed = typed.split(b"\n")
+            for line in lines:
+                said, chosen = self.command(line.decode(), chosen)
+                if self.mood is Mood.GARBLED:
+                    said = "\x81?" if b"?" in line else ""
+                if said:
+                    self.send(connection, said.encode("latin-1") + b"\n")
 
-    def answer(self, line: str) -> str | None:
-        """Act on a line; return what it is answered, if it is a question."""
-        if line == "SYST:ERR?":
-            error, self._error = self._error, '0,"No error"'
-            return error
+    def command(self, line: str, chosen: str) -> tuple[str, str]:
+        """Carry out a line; return its answer, and the channel that is selected from now on."""
         if line == "*IDN?":
-            return "RIGOL TECHNOLOGIES,DP832,DP8C1,00.01.16"
-        if found := re.fullmatch(ORDERS[self.kind], line):
-            if self.mood is Mood.REFUSING:
-                self._error = '-221,"Settings conflict"'
-            elif not self.stuck:
-                self.outlets[found.groupdict().get("n") or "1"] = found["state"].lower()
-            return None
-        if found := re.fullmatch(QUESTIONS[self.kind], line):
-            if self.kind == "scpi-siglent":
-                bits = sum(1 << int(port) + 3 for port, state in self.outlets.items() if state == "on")
-                return f"0x{bits | 0x4:04x}"
-            state = self.outlets[found.groupdict().get("n") or "1"]
-            return state.upper() if self.kind == "scpi-rigol" else str(int(state == "on"))
-        if re.fullmatch(r":MEAS:ALL\? CH\d", line):
-            return "5.0000,0.1000,0.500"
-        if re.fullmatch(r"MEASure:POWEr\? CH\d", line):
-            return "0.500"
-        self._error = '-113,"Undefined header"'
-        return None
+            return f"Maker,{self.model},SN123,1.02", chosen
+        if line == "SYST:ERR?":
+            return self.errors.pop(0) if self.errors else '+0,"No error"', chosen
+        for what, pattern in DIALECTS.get(self.model, SELECTED).items():
+            found = re.fullmatch(pattern, line)
+            port = found.groupdict().get("n", chosen) if found else ""
+            if found and port in self.outlets:
+                if what == "select":
+                    return "", port
+                if what == "switch" and self.mood is Mood.REFUSING:
+                    self.errors.append(CONFLICT)
+                elif what == "switch" and not self.stuck:
+                    self.outlets[port] = found["state"].lower()
+                return self.told(what, port), chosen
+        self.errors.append('-113,"Undefined header"')
+        return "", chosen
+
+    def told(self, what: str, port: str) -> str:
+        """Return the answer to a question."""
+        volts, amps = int(port) + 4, int(port) / 10
+        on = self.outlets[port] == "on"
+        bits = sum(1 << int(each) + 3 for each, state in self.outlets.items() if state == "on")
+        return {
+            "state": ("ON" if on else "OFF") if self.model == "rigol_dp800" else str(int(on)),
+            "bits": f"0x{bits | 5:x}",
+            "volts": f"+{volts:.8E}",
+            "amps": f"{amps:.4f}",
+            "watts": f"{volts * amps:.3f}",
+            "all": f"{volts:.4f},{amps:.4f},{volts * amps:.3f}",
+        }.get(what, "")
 
 
 @contextmanager
 def case(name: str, mood: Mood) -> Iterator[Case]:
-    """Run a supply."""
+    """Run a supply; its address is the name of the PDU."""
     with Supply(name, mood) as device:
-        settings = {"driver": name, "ip": "127.0.0.1", "tcpport": device.port}
-        readings = dict.fromkeys(device.outlets, DRAWN[name]) if name in DRAWN else {}
-        identity = ("RIGOL TECHNOLOGIES", "DP832", "DP8C1", "00.01.16")
-        bad = ["0", str(OUTPUTS[name] + 1), "-1", "x"]
-        yield Case(device, "psu", settings, [*device.outlets], bad, readings=readings, identity=identity)
+        settings = {"driver": name, "port": device.port}
+        readings = {
+            port: {"volts": int(port) + 4.0, "amps": int(port) / 10, "watts": (int(port) + 4) * int(port) / 10}
+            for port in device.outlets
+        }
+        bad = ["0", str(len(device.outlets) + 1), "-1", "CH1"]
+        identity = ("Maker", name, "SN123", "1.02")
+        yield Case(device, "127.0.0.1", settings, [*device.outlets], bad, readings=readings, identity=identity)

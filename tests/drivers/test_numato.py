@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.drivers.numato import Numato
+from pdudaemon.drivers.numato import Numato, NumatoEthernet
 from pdudaemon.errors import DeviceTimeout, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
-from tests.devices import numato
+from tests.devices import numato, numatoeth
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import Scripted, conversation, replay_on_line
 from tests.devices.numato import Module
@@ -109,3 +109,18 @@ def test_through_ser2net(tmp_path: Path) -> None:
         module = driver(16, f"rfc2217://127.0.0.1:{rfc2217}?ign_set_control", 15)
         module.port_on(11)
         assert device.outlets["11"] == "on"
+
+
+@pytest.mark.parametrize("echoes", [True, False])
+def test_a_module_on_ethernet_with_echo_and_without(echoes: bool) -> None:
+    with numatoeth.Module(16, echoes=echoes) as device:
+        settings = {"driver": "numato_eth-16", "ip": "127.0.0.1", "port": device.port, "password": numatoeth.PASSWORD}
+        module = begun(NumatoEthernet("hall", settings))
+        module.port_on(16)
+        assert [port for port, state in device.outlets.items() if state == "on"] == ["16"]
+        assert {each.port: each.state for each in module.read_outlets()} == device.outlets
+        device.stuck = True
+        with pytest.raises(
+            TransientError, match=rf"^127.0.0.1:{device.port}: relay 16 is on after being switched off$"
+        ):
+            module.port_off(16)
