@@ -6,7 +6,9 @@ Runs in a virtual machine, whose kernel has the devices: ``make test-boot``.
 
 from __future__ import annotations
 
+import json
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from tests.devices import acme, numato
 from tests.peers.ipmi import CIPHER, ipmi_sim
 from tests.peers.ssh import keygen, sshd
+from tests.support.certificate import self_signed
 from tests.support.process import eventually
 from tests.vm import boards
 from tests.vm.gadgets import Cable, load_modules
@@ -77,6 +80,15 @@ def test_the_sandbox(line: str, service: Service) -> None:
     assert reply.status == 200, reply.text
 
 
+def test_there_are_descriptors_and_tasks_enough(service: Service) -> None:
+    """What the unit asks for is what the kernel gives."""
+    limits = Path(f"/proc/{service.main}/limits").read_text()
+    open_files = next(line for line in limits.splitlines() if line.startswith("Max open files"))
+    assert open_files.split()[3:5] == [service.show("LimitNOFILE")] * 2 == ["65536"] * 2
+    tasks = Path("/sys/fs/cgroup", service.show("ControlGroup").lstrip("/"), "pids.max")
+    assert tasks.read_text().strip() == service.show("TasksMax") == "32768"
+
+
 def test_relays_on_usb(service: Service) -> None:
     """A board of V-USB, by libusb; one on a serial line (CDC-ACM). Both are plugged in later than the service started."""
     load_modules()
@@ -127,3 +139,32 @@ def test_a_machine_behind_ipmitool(service: Service, tmp_path: Path) -> None:
         assert switched(service, "machine", "1") == ["on\n", "off\n"]
         assert service.power("on", "machine", 1).status == 200 and bmc.power == "on"
     assert PASSWORD not in service.journal()
+
+
+def test_a_unix_socket_for_a_proxy_and_tls_of_its_own(service: Service, tmp_path: Path) -> None:
+    """As share/nginx.conf says: the folder gives the socket its group. The key is one that only the service can read."""
+    socket = Path("/run/pdudaemon-http/socket")
+    run("install", "--directory", "--mode=2750", "--owner=pdudaemon", "--group=www-data", str(socket.parent))
+    key, certificate = CONF.parent / "key.pem", CONF.parent / "certificate.pem"
+    self_signed(key, certificate)
+    run("chown", "pdudaemon:", str(key), str(certificate))
+    key.chmod(0o600)
+    tls = {"protocol": "http", "hostname": "127.0.0.1", "port": 16422, "certificate": str(certificate), "key": str(key)}
+    plain = {"protocol": "both", "hostname": "127.0.0.1", "port": service.port}
+    listeners = [plain, tls, {"protocol": "http", "socket": str(socket)}]
+    CONF.write_text(json.dumps({"daemon": {"listeners": listeners}, "pdus": {"demo": {"driver": "dummy"}}}))
+    service.drop_in(f"ReadWritePaths={socket.parent}")
+    systemctl("restart", "pdudaemon")
+    found = socket.stat()
+    assert (stat.S_IMODE(found.st_mode), socket.owner(), socket.group()) == (0o660, "pdudaemon", "www-data")
+
+    ask = ["curl", "--silent", "--show-error", "--fail"]
+    by_socket = [*ask, "--unix-socket", str(socket), "http://localhost/power/control/on?hostname=demo&port=1"]
+    assert run("runuser", "-u", "www-data", "--", *by_socket) == "OK - accepted request\n"
+    run("runuser", "-u", "nobody", "--", *by_socket, code=7)  # curl: could not connect
+    status = "https://127.0.0.1:16422/power/control/status?hostname=demo&port=1"
+    assert run(*ask, "--cacert", str(certificate), status) == "on\n"
+    systemctl("stop", "pdudaemon")
+    assert not socket.exists()
+    for path in (key, certificate):
+        path.unlink()
