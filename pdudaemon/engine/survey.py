@@ -11,19 +11,22 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import fields
 from typing import TypeVar
 
 from pdudaemon.config.model import PDUConfig
 from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
+from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
 from pdudaemon.engine.outlets import Found, KnownPDU
 from pdudaemon.errors import DeviceError, PDUDaemonError, PermanentError
-from pdudaemon.power import Action, Outlet
+from pdudaemon.power import Action, Outlet, State
 from pdudaemon.transports.deadline import Deadline
 
 log = logging.getLogger("pdud.inventory")
 
 T = TypeVar("T")
+
+LONGEST_PORT = 200  # characters
 
 Asker = Callable[[PDUDaemonError | None], None]
 """Is told, once, why a PDU could not be read; None: it was, and the inventory has it."""
@@ -52,15 +55,15 @@ class Survey:
 
     def read(self, driver: PDUDriver) -> None:
         """Read all that a device tells. Called by its worker. Raises: anything."""
-        outlets = _checked("read_outlets", driver.read_outlets(), OutletReading)
+        outlets = [*map(_outlet, _checked("read_outlets", driver.read_outlets(), OutletReading))]
         self._give_way(driver)
-        inlets = _checked("read_inlets", driver.read_inlets(), InletReading)
+        inlets = [*map(_inlet, _checked("read_inlets", driver.read_inlets(), InletReading))]
         identity = None
         if not self._identified:
             self._give_way(driver)
             try:
                 said = driver.identify()
-                identity = said if isinstance(said, Identity) else Identity()
+                identity = _identity(said) if isinstance(said, Identity) else Identity()
             except DeviceError as error:  # what it has said of its outlets is good all the same
                 log.debug("%s does not say what it is: %s", self.outlet.pdu, error)
                 identity = Identity() if isinstance(error, PermanentError) else None
@@ -75,9 +78,34 @@ def _checked(name: str, said: object, kind: type[T]) -> list[T]:
     """Return what a driver returned, if it is a list of readings. Raises: PermanentError."""
     if not isinstance(said, list | tuple) or not all(isinstance(each, kind) for each in said):
         raise PermanentError(f"the driver's {name} returned something else than a list of {kind.__name__}")
-    if kind is OutletReading and not all(isinstance(each.port, str) and each.port for each in said):
+    if kind is OutletReading and not all(_is_port(each.port) for each in said):
         raise PermanentError(f"the driver's {name} returned a port that is no text")
     return [*said]
+
+
+def _is_port(said: object) -> bool:
+    return isinstance(said, str) and said.isprintable() and 0 < len(said) <= LONGEST_PORT
+
+
+# What it says goes to pages, terminals, brokers and scrapes, whichever driver it comes from: texts in one printable
+# line, and finite numbers.
+
+
+def _outlet(said: OutletReading) -> OutletReading:
+    state = said.state if isinstance(said.state, State) else None
+    return OutletReading(said.port, label(said.name), state, *_figures(said))
+
+
+def _inlet(said: InletReading) -> InletReading:
+    return InletReading(label(said.name) or "", *_figures(said), said.kind)
+
+
+def _figures(said: OutletReading | InletReading) -> tuple[float | None, float | None, float | None, float | None]:
+    return quantity(said.watts), quantity(said.volts), quantity(said.amps), quantity(said.watt_hours)
+
+
+def _identity(said: Identity) -> Identity:
+    return Identity(*(label(getattr(said, each.name)) or "" for each in fields(Identity)))
 
 
 def surveyable(pdu: PDUConfig) -> bool:

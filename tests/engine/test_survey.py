@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -54,6 +55,8 @@ def test_all_is_asked_for_and_who_it_is_once() -> None:
         ({"1": OutletReading("1")}, [], "read_outlets"),
         ([OutletReading("")], [], "read_outlets"),
         ([OutletReading(7)], [], "read_outlets"),  # type: ignore[arg-type]
+        ([OutletReading("1\n")], [], "read_outlets"),
+        ([OutletReading("1" * 1000)], [], "read_outlets"),
         ([], [OutletReading("1")], "read_inlets"),
         ([], "total", "read_inlets"),
     ],
@@ -63,6 +66,20 @@ def test_what_is_no_answer(outlets: Any, inlets: Any, name: str) -> None:
     with pytest.raises(PermanentError, match=f"the driver's {name} returned"):
         survey.read(Talker(survey, outlets, inlets))
     assert survey.found is None
+
+
+def test_no_driver_gets_control_characters_or_endless_texts_past_it() -> None:
+    rogue = '\x1b[2J<b>"\n\ud800\u202e' + "x" * 1000
+    survey = Survey("a", False, None)
+    outlet = OutletReading("1", rogue, "on", math.nan, "230", math.inf, 5)  # type: ignore[arg-type]
+    driver = Talker(survey, [outlet, OutletReading("2", 7)], [InletReading(rogue, math.inf)])  # type: ignore[arg-type]
+    driver.identify = lambda: Identity(rogue, 7, "\0")  # type: ignore[method-assign, arg-type]
+    survey.read(driver)
+    assert survey.found is not None
+    (first, second), (inlet,), identity = survey.found
+    said = '[2J<b>" ' + "x" * 92
+    assert (first, second) == (OutletReading("1", said, None, None, 230.0, None, 5.0), OutletReading("2"))
+    assert inlet == InletReading(said) and identity == Identity(said)
 
 
 @pytest.mark.parametrize(("at", "asked"), [("outlets", ["outlets"]), ("inlets", ["outlets", "inlets"])])
