@@ -202,14 +202,14 @@ class Acceptance:
         if found is None:
             return None
         if found[0] == "command":
-            return KeyUsed(f"the idempotency key {request.key[:100]!r} is that of command {found[1]}")
+            return _used(request.key, "a command")
         return _once(self._before(found[1]), request)
 
     def _once_more(
         self, wanted: Sequence[Submission], requests: Accepted, command: Command, found: tuple[str, int]
     ) -> Accepted:
         """Return the requests of the command that was accepted with the key of this one."""
-        used = KeyUsed(f"the idempotency key {command.key[:100]!r} is that of another {found[0]}, {found[1]}")
+        used = _used(command.key, f"another {found[0]}")
         if found[0] != "command":
             return [used for _ in wanted]
         before, rows = self._store.command(found[1])
@@ -247,5 +247,9 @@ def _once(before: Request, request: Request) -> Request | KeyUsed:
     one, other = ((each.action, each.delay, {*each.target.outlets}) for each in (before, request))
     if one == other:
         return before
-    number = f", {before.id}" if before.id else ""
-    return KeyUsed(f"the idempotency key {request.key[:100]!r} is that of another request{number}")
+    return _used(request.key, "another request")
+
+
+def _used(key: str, what: str) -> KeyUsed:
+    """Return the refusal of a key. Whose it is, and of which request, is not for everybody."""
+    return KeyUsed(f"the idempotency key {key[:100]!r} is that of {what}")

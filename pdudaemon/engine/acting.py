@@ -93,10 +93,11 @@ class Acting:
         sharing = self._fleet.sharing(device)
         device.stuck = ", ".join(sorted(sharing))
         log.error("%s: stuck: an action has not come back from the device", device.stuck)
-        trouble = DeviceTimeout(f"{device.stuck}: stuck: no answer, and it is not known whether the device acted")
-        self._queries.refuse(trouble, sharing)
-        self._surveys.refuse(trouble, sharing)
-        self._interventions.tell(sharing, trouble)
+        for name in sharing:  # each by its own name: who waits for one may not see the others
+            trouble = DeviceTimeout(f"{name}: stuck: no answer, and it is not known whether the device acted")
+            self._queries.refuse(trouble, [name])
+            self._surveys.refuse(trouble, [name])
+            self._interventions.tell([name], trouble)
         self._tell_state(device, "an action has not come back from the device")
 
     def _tell_state(self, device: Device, reason: str) -> None:

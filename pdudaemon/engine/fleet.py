@@ -120,7 +120,7 @@ class Fleet:
         if runner is None:
             raise Busy(f"{name} is not configured any more")
         if runner.device.stuck:
-            raise stuck(f"{name}: stuck: an action of {runner.device.stuck} has not come back from the device")
+            raise stuck(f"{name}: stuck: an action has not come back from the device")
 
     def let_go(self, name: str, load: int) -> None:
         """Part with one of those leaving, unless there is something left for it to do."""

@@ -321,6 +321,7 @@ def _without_others(told: dict[str, Any], event: Event, rights: Rights) -> dict[
         told["nodes"] = [name for name in told["nodes"] if rights.sees_node(name)]
     if event.kind == "tried":  # at one outlet, of a request that may have others
         told["target"] = str(event.outlets[0])
+        told["owed"] = [f"{outlet.pdu}:{outlet.port}" for outlet in event.owed if rights.sees(outlet)]
     elif "target" in told:
         told["target"] = rights.target(told["target"], event.outlets)
     elif event.pdu and event.reachable is False and event.state != "disabled" and not rights.sees_whole(event.pdu):

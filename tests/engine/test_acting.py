@@ -22,8 +22,9 @@ def test_a_stuck_action_is_noticed_by_its_own_clock(tmp_path: Path, monkeypatch:
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("slow")), 30)
     rack.hold("quick")
     request = submitted(rack.dispatcher, Action.ON, rack.target("slow"))
-    with pytest.raises(DeviceTimeout, match="quick, slow: stuck"):
+    with pytest.raises(DeviceTimeout, match="slow: stuck: no answer") as told:
         awaited(rack.dispatcher, request, 60)
+    assert "quick" not in str(told.value)
     rack.let_go("quick")
     eventually(lambda: [pdu["state"] for pdu in rack.dispatcher.snapshot()] == ["ready", "ready"])
     rack.stop()
@@ -59,7 +60,7 @@ def test_one_that_is_stuck_takes_nothing_new_and_comes_back(tmp_path: Path, monk
     waiting = submitted(rack.dispatcher, Action.OFF, rack.target("pdu"))
     with pytest.raises(DeviceTimeout, match="pdu: stuck: no answer, and it is not known whether the device acted"):
         awaited(rack.dispatcher, waiting, 60)
-    with pytest.raises(Busy, match="pdu: stuck: an action of pdu has not come back"):
+    with pytest.raises(Busy, match="pdu: stuck: an action has not come back"):
         submitted(rack.dispatcher, Action.ON, rack.target("pdu"))
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("other")), 30)
     told = [(event.pdu, event.state) for event in rack.dispatcher.events.since(0)[0] if event.kind == "pdu"]

@@ -88,7 +88,7 @@ def test_the_same_key_is_the_same_request(lab: tuple[Daemon, Any], way: str) -> 
     started.start()
     assert ask() == answers[0]
     for other in (ask("on"), ask(port=4)):
-        assert other[0] in (422, 0) and "idempotency key 'k1' is that of another request, 1" in other[1]
+        assert other[0] in (422, 0) and "idempotency key 'k1' is that of another request" in other[1]
     assert ask(key="k2") != answers[0] or way == "text"
     assert plugin.by_outlet() == {("slow", "3"): "ff"}
 

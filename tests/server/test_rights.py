@@ -325,6 +325,31 @@ def test_events_of_before_a_reload_name_nothing_that_is_hidden_since(lab: Daemon
     assert "board1-again" not in told() and "'board1'" in told()
 
 
+def test_the_key_of_others_says_nothing_of_their_requests(lab: Daemon) -> None:
+    assert ask(lab, "", "/power/control/on?alias=secretbox&key=k").status == 200
+    assert ask(lab, "", "/?nodes=board3,board4&key=c", "PATCH").status == 200
+    for key in "kc":
+        reply = ask(lab, "ci", f"/power/control/on?alias=board1&key={key}", Accept="application/json")
+        assert (reply.status, [*reply.json]) == (422, ["type", "title", "status", "detail"])
+        (told,) = entries(ask(lab, "ci", f"/?nodes=board1&key={key}", "PATCH")).values()
+        assert all(not re.search("[0-9]", text) for text in (reply.json["detail"], told)), told
+    assert lab.outlets() == {"3": "on", "4": "on"}
+
+
+def test_what_is_owed_to_others_is_not_told_with_a_try_at_mine(lab: Daemon) -> None:
+    lab.settings["nodes"]["both"] = {"feeds": [{"hostname": "left", "port": 1}, {"hostname": "hidden", "port": 3}]}
+    reload(lab)
+    with (
+        Watching(lab, "?kind=tried", Authorization=f"Bearer {token('ci')}") as mine,
+        Watching(lab, "?kind=tried", Authorization=f"Bearer {token()}") as every,
+    ):
+        assert ask(lab, "", "/power/control/reboot?alias=both&delay=0.1").status == 200
+        for watching in (mine, every):
+            watching.until(lambda event: event["action"] == "on" and event["outlets"] == ["left:1"])
+        assert any("hidden:3" in event["owed"] for event in every.events if event["outlets"] == ["left:1"])
+        assert "left:1" in str([event["owed"] for event in mine.events]) and "hidden" not in str(mine.events)
+
+
 def test_no_label_tells_of_a_node_that_is_hidden(lab: Daemon) -> None:
     lab.settings["roles"] = {"port": {"pdus": "left:3", "may": ["on"]}, "feed": {"nodes": "board1", "may": ["on"]}}
     lab.settings["nodes"]["both"] = {"feeds": [{"hostname": "left", "port": 3}, {"hostname": "hidden", "port": 3}]}
