@@ -37,6 +37,7 @@ homeassistant:
 http: {{server_host: 127.0.0.1, server_port: {port}}}
 api:
 auth:
+config:
 input_boolean: {{relay1: {{name: Relay 1}}}}
 switch:
   - platform: template
@@ -64,6 +65,24 @@ class HomeAssistant(NamedTuple):
     def tell(self, entity: str, state: str) -> None:
         """Say what the state of an entity is; one that is not there comes to be, with nothing behind it."""
         self._asked(f"/api/states/{entity}", {"state": state})
+
+    def attributes(self, entity: str) -> dict[str, Any]:
+        """Return what else is known of an entity."""
+        return dict(self._asked(f"/api/states/{entity}")["attributes"])
+
+    def entities(self) -> dict[str, str]:
+        """Return the states of all entities."""
+        return {each["entity_id"]: each["state"] for each in self._asked("/api/states")}
+
+    def call(self, service: str, entity: str) -> None:
+        """Have something done with an entity, as a button of its web pages has: ``switch/turn_on``."""
+        self._asked(f"/api/services/{service}", {"entity_id": entity})
+
+    def add_broker(self, port: int) -> None:
+        """Have it use an MQTT broker, as its web pages do when one is added."""
+        flow = self._asked("/api/config/config_entries/flow", {"handler": "mqtt", "show_advanced_options": False})
+        told = self._asked(f"/api/config/config_entries/flow/{flow['flow_id']}", {"broker": "127.0.0.1", "port": port})
+        assert told["type"] == "create_entry", told
 
     def switch(self, state: str) -> None:
         """Switch what is behind the switches."""

@@ -22,6 +22,7 @@ HOME_ASSISTANT = (
     "SQLAlchemy==2.0.27",
     "fnv-hash-fast==0.5.0",
     "janus==1.0.0",
+    "paho-mqtt==1.6.1",
     "pillow==10.2.0",
     "psutil-home-assistant==0.0.1",
     "pyotp==2.8.0",

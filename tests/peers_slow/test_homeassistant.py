@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import Action, State
 from pdudaemon.probing import ask
 from tests.peers.homeassistant import HomeAssistant, homeassistant
+from tests.peers.mosquitto import mosquitto
+from tests.support.process import Daemon, eventually
 from tests.support.rack import awaited, submitted
 
 
@@ -87,3 +89,29 @@ def test_states_that_are_neither_on_nor_off(server: HomeAssistant, dispatcher: D
         order(dispatcher, Action.ON, "away")
     with pytest.raises(TransientError, match=r"^home: port blind is still unknown after on$"):
         order(dispatcher, Action.ON, "blind")
+
+
+def test_it_shows_the_outlets_as_switches_with_their_watts(
+    server: HomeAssistant, daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    """Through a broker, with nothing configured there but that broker."""
+    with mosquitto(tmp_path / "broker") as port:
+        pdus = {"pdu01": {"driver": "dummy", "outlets": 4, "names": {"3": "lamp"}, "watts": {"3": 7.5}, "poll": 1}}
+        lab = daemon(pdus, start=False)
+        lab.settings["mqtt"] = {"host": "127.0.0.1", "port": port}
+        lab.configure(lab.settings)
+        lab.start()
+        server.add_broker(port)
+        switch = eventually(lambda: next((each for each in server.entities() if each.endswith("pdu01_3")), ""), 60)
+        assert switch.startswith("switch.") and server.attributes(switch)["friendly_name"].endswith("lamp")
+        assert eventually(lambda: server.state(switch) == "off", 60)  # until it is available, nothing is done
+        server.call("switch/turn_on", switch)
+        assert eventually(lambda: lab.http("/api/v1/pdus/pdu01/outlets/3").json["state"] == "on", 60)
+        assert eventually(lambda: server.state(switch) == "on", 60)
+        power = f"sensor.{switch.partition('.')[2]}_watts"
+        assert eventually(lambda: power in server.entities() and float(server.state(power)) == 7.5, 60)
+        assert server.attributes(power)["unit_of_measurement"] == "W"
+        assert lab.power("off", "pdu01", 3).status == 200
+        assert eventually(lambda: server.state(switch) == "off", 60)
+        lab.kill()
+        assert eventually(lambda: server.state(switch) == "unavailable", 60)
