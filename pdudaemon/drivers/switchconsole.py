@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from pdudaemon.drivers.commandline import CommandLine
 from pdudaemon.drivers.driver import hook
-from pdudaemon.drivers.network import NetworkDevice, login
+from pdudaemon.drivers.network import login
 from pdudaemon.drivers.readings import OutletReading, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, boolean, choice, integer, text
-from pdudaemon.transports import ssh, telnet
+from pdudaemon.settings import Setting, text
 from pdudaemon.transports.dialogue import Dialogue, Login
 from pdudaemon.transports.greeting import AT_LINE
 
@@ -99,20 +99,14 @@ _EDGESWITCH = Row(
 )
 
 
-class SwitchConsole(NetworkDevice):
+class SwitchConsole(CommandLine):
     """A session for each action, which is always left."""
 
     row: Row
     models = {"cisco_poe": _CISCO, "edgeswitch_poe": _EDGESWITCH}
 
-    transport = Setting(choice("ssh", "telnet"), "ssh", "how the command line is reached")
-    port = Setting(integer(0, 65535), 0, "TCP port of it, if it is not the usual one (0: 22 or 23)")
     username, password = login("admin", "", "the command line")
     enable_password = Setting(text, "", "password for `enable`, if the user needs that", secret=True)
-    sshkey = Setting(text, "", "file with the private key (else those of the daemon's user)")
-    verify_hostkey = Setting(boolean, True, "refuse an ssh host key that is not known")
-    known_hosts = Setting(text, "", "file with the known host keys (else that of the daemon's user)")
-    old_algorithms = Setting(boolean, False, "take what old ssh servers have")
 
     @hook
     def canonical_port(self, port: str) -> str:
@@ -120,10 +114,6 @@ class SwitchConsole(NetworkDevice):
         if not re.fullmatch(self.row.port, name):
             raise ValueError(f"{port!r} is not a port: {self.row.says}")
         return name
-
-    @hook
-    def lacks(self) -> str:
-        return ssh.missing() if self.transport == "ssh" else ""
 
     def port_interaction(self, command: str, port_number: str | int) -> None:
         order = self.row.on if command == "on" else self.row.off
@@ -163,7 +153,7 @@ class SwitchConsole(NetworkDevice):
     @contextmanager
     def _session(self) -> Iterator[Callable[[str], str]]:
         """Log in, with privileges; yield what says a command and returns the answer; log out."""
-        with self._logged_in() as console:
+        with self.connected(self._login(), self._log_out) as console:
 
             def say(command: str) -> str:
                 console.line(command, repr(command))
@@ -190,31 +180,8 @@ class SwitchConsole(NetworkDevice):
         if seen.name == "password" or not seen.match[0].endswith("#"):
             raise PermanentError(f"{console.peer} refuses enable: is the enable_password right?")
 
-    @contextmanager
-    def _logged_in(self) -> Iterator[Dialogue]:
-        if self.transport == "telnet":
-            login = Login(name=self.row.name, password=rf"{AT_LINE}[Pp]assword:", ready=self.row.prompt)
-            with (
-                telnet.session(self.host, self.port or 23, self.deadline) as console,
-                console.logged_in(login, self.username, self.password, lambda: self._log_out(console)),
-            ):
-                yield console
-            return
-        account = ssh.Login(
-            host=self.host,
-            port=self.port or 22,
-            username=self.username,
-            password=self.password,
-            key=self.sshkey,
-            host_keys="yes" if self.verify_hostkey else "no",
-            known_hosts=self.known_hosts,
-            old_algorithms=self.old_algorithms,
-        )
-        with ssh.console(account, self.row.prompt, self.deadline, hold=self.lock_fd) as console:
-            try:
-                yield console
-            finally:
-                console.leave(lambda: self._log_out(console))
+    def _login(self) -> Login:
+        return Login(name=self.row.name, password=rf"{AT_LINE}[Pp]assword:", ready=self.row.prompt)
 
     def _log_out(self, console: Dialogue) -> None:
         step = "the logout"

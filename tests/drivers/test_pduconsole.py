@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""PDUs by their command lines: sessions that are left, outlets that are not there, PDUs that do not obey, strangers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pdudaemon.drivers import pduconsole as module
+from pdudaemon.drivers.pduconsole import PDUConsole
+from pdudaemon.errors import LoginRefused, PermanentError, TransientError
+from pdudaemon.power import State
+from tests.devices.base.device import Mood
+from tests.devices.pduconsole import MODELS, PASSWORD
+from tests.support.action import begun
+
+MODEL = pytest.mark.parametrize("model", [*MODELS])
+
+
+def driver(model: str, device: Any, **settings: Any) -> PDUConsole:
+    where = {"driver": model, "ip": "127.0.0.1", "port": device.port, "transport": "telnet"}
+    return begun(PDUConsole("row", {**where, "password": PASSWORD, **settings}))
+
+
+@MODEL
+def test_the_session_is_left(model: str) -> None:
+    with MODELS[model]() as device:
+        pdu, port = driver(model, device), device.ports[-1]
+        pdu.port_on(port)
+        assert [each for each, state in device.outlets.items() if state == "on"] == [port]
+        assert pdu.port_status(port) is State.ON
+        with pytest.raises(PermanentError, match=r"^127\.0\.0\.1 has no outlet (CC9|9): it has "):
+            pdu.port_on("CC9" if model == "sentry_cli" else "9")
+        assert device.logouts == 3
+
+
+@MODEL
+def test_a_refusal_in_its_own_words(model: str) -> None:
+    with (
+        MODELS[model](Mood.REFUSING) as device,
+        pytest.raises(PermanentError, match=f" refuses '.*': {device.refusal}$"),
+    ):
+        driver(model, device).port_on(device.ports[0])
+
+
+@MODEL
+def test_a_pdu_that_does_not_obey(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LATE", 2)
+    with MODELS[model]() as device:
+        device.stuck = True
+        with pytest.raises(TransientError, match=r": outlet \w+ is off after being switched on$"):
+            driver(model, device).port_on(device.ports[0])
+        with pytest.raises(LoginRefused):
+            driver(model, device, password="wrong").port_on(device.ports[0])
+
+
+def test_states_of_a_sentry_that_are_on_the_way() -> None:
+    with MODELS["sentry_cli"]() as device:
+        device.command = lambda line: ["   .AA1  Web server  Idle On  On", "   .AA2  Other  Off  Wake On"]
+        told = driver("sentry_cli", device).read_outlets()
+        assert [(each.port, each.name, each.state) for each in told] == [
+            ("AA1", "Web server", State.ON),
+            ("AA2", "Other", State.OFF),
+        ]
+
+
+@pytest.mark.parametrize("said", ["3", "x", "", "4|4"])
+def test_an_eaton_that_does_not_tell_all(said: str) -> None:
+    with MODELS["eaton_cli"]() as device:
+        ask = device.command
+        device.command = lambda line: [said] if line.endswith("Count") else ask(line)
+        outlets = driver("eaton_cli", device)
+        if said == "4|4":
+            assert len(outlets.read_outlets()) == 4
+        else:
+            with pytest.raises(TransientError, match=r"does not tell the state of its outlets$"):
+                outlets.read_outlets()
