@@ -184,6 +184,8 @@ class Inventory:
             return
         before = pdu.outlets.get(outlet.port, NOTHING)
         known = before._replace(state=state, source=source, time=when)
+        if state is not before.state:  # what it drew while it was otherwise, it does not draw now
+            known = known._replace(watts=None, amps=None, shown=None)
         pdu.outlets[outlet.port] = known
         if source == "commanded":
             pdu.switched = self._clock.uptime()

@@ -149,6 +149,20 @@ def test_events_tell_what_has_changed_and_nothing_else(inventory: Inventory) -> 
     assert told(inventory, before) == [("1", "on"), ("2", "off")]
 
 
+def test_what_an_outlet_drew_before_it_was_switched_is_not_told_of_it_since(inventory: Inventory) -> None:
+    port, watts = Outlet("a", "1"), OutletReading("1", "router", State.OFF, 0.0, 230.0, 0.0, 70.0)
+    read(inventory, watts)
+    inventory.told(port, State.OFF, 5.0)
+    assert inventory.outlet(port)[4:8] == (0.0, 230.0, 0.0, 70.0)
+    inventory.told(port, State.ON, 6.0)
+    assert inventory.outlet(port)[3:8] == ("router", None, 230.0, None, 70.0)
+    before = inventory._events.last
+    inventory.told(port, State.ON, 7.0, "device")
+    read(inventory, replace(watts, state=State.ON))  # as much as those who watch had heard before
+    (_, last) = inventory._events.since(before)[0]
+    assert last.known is not None and last.known.watts == 0.0
+
+
 def test_slow_changes_are_told_once_they_are_large(inventory: Inventory) -> None:
     read(inventory, OutletReading("1", state=State.ON, watts=100.0))
     before = inventory._events.last
