@@ -19,7 +19,7 @@ help:  ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/ready  ## start the daemon on loopback with demonstration PDUs; Ctrl-C ends it
-	@echo 'Listening on 127.0.0.1 port 16421, HTTP and TCP. Try, in another terminal:'
+	@echo 'Listening on 127.0.0.1 port 16421, HTTP and TCP. Open http://localhost:16421 in a browser, or try, in another terminal:'
 	@echo
 	@echo "  curl 'http://127.0.0.1:16421/power/control/on?hostname=pdu01&port=3'"
 	@echo "  curl 'http://127.0.0.1:16421/power/control/status?hostname=pdu01&port=3'"
