@@ -96,6 +96,13 @@ class Locked(RequestError):
     http_status = 403
 
 
+class NoShutdown(RequestError):
+    """What is behind an outlet cannot be asked to shut down, or nobody could see that it has."""
+
+    kind = "no-shutdown"
+    http_status = 422
+
+
 class Forbidden(RequestError):
     """The roles of who asks do not allow this."""
 

@@ -32,6 +32,10 @@ class Action(StrEnum):
     STATUS = "status"
 
 
+SHUTDOWN = "shutdown"
+"""What a driver is told to ask a machine to shut down; no action, but the beginning of an off."""
+
+
 class State(StrEnum):
     """What an outlet can be. Unknown is never reported as off."""
 
@@ -148,7 +152,7 @@ class Submission:
     """What is to be accepted: ``delay`` in seconds before an on or off, or between the halves of a reboot.
 
     ``waiter`` is told what becomes of it. ``names`` are those that it goes by in a command over several nodes;
-    ``key`` is its idempotency key.
+    ``key`` is its idempotency key. ``soft`` and ``hard`` are as in `Soft`; None: machines are not asked to shut down.
     """
 
     action: Action
@@ -159,6 +163,42 @@ class Submission:
     waiter: Waiter | None = None
     names: tuple[str, ...] = ()
     key: str = ""
+    soft: float | None = None
+    hard: bool = True
+
+
+class Asked(NamedTuple):
+    """Until when a machine that was asked to shut down has time for it: in seconds since the epoch, and since the start
+    of this machine. ``complaint`` is why it may not have heard."""
+
+    until: float
+    until_uptime: float
+    complaint: str = ""
+
+
+@dataclass(eq=False)
+class Soft:
+    """What is behind the outlets of a request is asked to shut down, and has some ``seconds`` for it.
+
+    ``hard``: what has not shut down by then is switched off all the same. ``became`` says, for people, what came of
+    each that was ``asked``; from then on its outlet is switched off as any other is.
+    """
+
+    seconds: float
+    hard: bool = True
+    asked: dict[Outlet, Asked] = field(default_factory=dict)
+    became: dict[Outlet, str] = field(default_factory=dict)
+
+    def copy(self) -> Soft:
+        """Return what it is now."""
+        return Soft(self.seconds, self.hard, self.asked.copy(), self.became.copy())
+
+    @property
+    def said(self) -> str:
+        """What came of those that were asked, for people; empty if nothing has."""
+        if len(self.became) == 1:
+            return next(iter(self.became.values()))
+        return "; ".join(f"{outlet} {said}" for outlet, said in self.became.items())
 
 
 class Phase(StrEnum):
@@ -220,6 +260,14 @@ class Step:
     promised: bool = False
     staggered: bool = False
     stage: Stage = Stage.PLANNED
+
+    @property
+    def order(self) -> str:
+        """What the driver is told: the action, or of an off that comes softly what stands before that."""
+        soft = self.request.soft
+        if soft is None or self.action is not Action.OFF or self.outlet in soft.became:
+            return self.action.value
+        return Action.STATUS.value if self.outlet in soft.asked else SHUTDOWN
 
     @property
     def owed(self) -> bool:
@@ -285,7 +333,7 @@ class Request:
     what each outlet was told to be on behalf of this request, unknown if that did not end well, and when.
 
     ``command`` is the number of the command that it is a part of, in which it serves the nodes ``names``; ``key`` the
-    idempotency key that it was asked for with.
+    idempotency key that it was asked for with. ``soft``: its offs come softly.
     """
 
     action: Action
@@ -315,6 +363,7 @@ class Request:
     repairs: list[Step] = field(default_factory=list)
     results: dict[Outlet, PDUDaemonError | None] = field(default_factory=dict)
     switched: dict[Outlet, tuple[State, float]] = field(default_factory=dict)
+    soft: Soft | None = None
     address: str = ""  # from where it was asked for, since the daemon has run
     settled: bool = False
     waiters: list[Waiter] = field(default_factory=list)

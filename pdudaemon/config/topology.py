@@ -29,7 +29,7 @@ SECTIONS = ("static_nodes", "platforms", "groups")
 OPENFLIGHT = Path("/opt/flight/etc/power-server/topology.yaml")
 """Where OpenFlight Power itself keeps the file."""
 
-COMMANDS = ("power_on", "power_off", "restart", "status", "read")
+COMMANDS = ("power_on", "power_off", "power_soft", "restart", "status", "read")
 OPTIONS = ("timeout", "retries", "retrydelay", "verify", "min_interval", "refresh", "poll", "stagger")
 """Keys of `PDUOptions` that a platform and a node may have. A variable of the platform by such a name is a variable."""
 

@@ -22,7 +22,7 @@ registered: dict[str, type[Any]] = {}
 """Configuration word -> built-in class, filled as the classes are defined."""
 
 _legacy: set[type] = set()
-_HOOKS = ("canonical_port", "faults", "reads_state", "reads_outlets", "restarts", "pool", "lacks")
+_HOOKS = ("canonical_port", "faults", "reads_state", "reads_outlets", "restarts", "shuts_down", "pool", "lacks")
 # attributes of every driver
 _NOT_SETTINGS = ("settings", "deadline", "lock_fd", "models", "usb_ids", "defaults", "stable_names")
 _BASE = (f"{__package__}.driver", "builtins")  # where `PDUDriver` is defined, and object

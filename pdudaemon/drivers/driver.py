@@ -204,6 +204,11 @@ class PDUDriver:
         return type(self).port_reboot is not PDUDriver.port_reboot
 
     @hook
+    def shuts_down(self) -> bool:
+        """Whether `port_shutdown` can ask what is behind a port to shut down, with these settings."""
+        return type(self).port_shutdown is not PDUDriver.port_shutdown
+
+    @hook
     def pool(self) -> tuple[str, int] | None:
         """Name the pool of PDUs that this one is in and how many of them may act at a time; None: any number may.
 

@@ -38,6 +38,7 @@ class Traits:
     ports: tuple[str, ...] = ()  # all that there are, as far as that is known without asking the device
     legacy: bool = False  # written for the existing daemon: it gets ports as they were given
     restarts: bool = False
+    shuts_down: bool = False
     pool: tuple[str, int] | None = None
     canonical_port: Callable[[str], str] = field(default=str, compare=False)
     """Returns the canonical spelling of a port. Raises: ValueError, in the driver's words if it refuses the port."""
@@ -92,6 +93,7 @@ def traits(driver: type[PDUDriver], settings: Mapping[str, Any]) -> Traits:
         _asked("ports", ports),
         legacy(driver),
         _asked("restarts", lambda: bool(asked("restarts")())),
+        _asked("shuts_down", lambda: bool(asked("shuts_down")())),
         _asked("pool", pool),
         partial(_canonical_port, asked("canonical_port")),
     )

@@ -61,6 +61,7 @@ class Platform(PDUDriver):
     platform = Setting(text, "", "name of the kind of machine, for people and for `parallel`")
     power_on = Setting(text, "", "shell script that switches the machine on")
     power_off = Setting(text, "", "shell script that switches it off")
+    power_soft = Setting(text, "", "shell script that asks it to shut down, and does not wait until it has")
     restart = Setting(text, "", "shell script that restarts it")
     status = Setting(text, "", "shell script that ends with 0 if it is on, with `status_off_exit_code` if it is off")
     read = Setting(
@@ -102,6 +103,10 @@ class Platform(PDUDriver):
         return bool(self.restart)
 
     @hook
+    def shuts_down(self) -> bool:
+        return bool(self.power_soft)
+
+    @hook
     def pool(self) -> tuple[str, int] | None:
         return (self.platform, self.parallel) if self.platform else None
 
@@ -117,6 +122,9 @@ class Platform(PDUDriver):
         self._do("restart")
         if self._options.verify:
             self.confirm(port_number, State.ON)
+
+    def port_shutdown(self, port_number: int) -> None:
+        self._do("power_soft")
 
     def port_status(self, port_number: int) -> State:
         """A question is asked once, so what may pass is waited for here."""

@@ -21,12 +21,13 @@ from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.interventions import Interventions
 from pdudaemon.engine.lanes import Lanes
 from pdudaemon.engine.queries import Queries
+from pdudaemon.engine.softoff import refusal
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.storerows import names_of
 from pdudaemon.engine.surveys import Surveys
 from pdudaemon.engine.waiting import Waiting
 from pdudaemon.errors import Busy, KeyUsed, Locked, PDUDaemonError, RequestEnded, StoreError
-from pdudaemon.power import Action, Command, Phase, Request, Submission
+from pdudaemon.power import Action, Command, Phase, Request, Soft, Submission
 
 log = logging.getLogger("pdud.dispatcher")
 
@@ -101,9 +102,11 @@ class Acceptance:
             return error
         if target.locked:
             return Locked(target.locked)
+        if wanted.soft is not None and (refused := refusal(config, wanted.action, target)) is not None:
+            return refused
         if wanted.action is not Action.REBOOT:
             phase = Phase(wanted.action)
-        elif len(target.outlets) == 1 and config.restarts(target.outlets[0]):
+        elif len(target.outlets) == 1 and wanted.soft is None and config.restarts(target.outlets[0]):
             phase = Phase.RESTART
         else:
             phase = Phase.OFF
@@ -119,6 +122,7 @@ class Acceptance:
             boot=self._clock.boot,
             accepted_uptime=self._clock.uptime(),
             remaining=[*target.outlets],
+            soft=None if wanted.soft is None else Soft(wanted.soft, wanted.hard),
             address=wanted.address,
             waiters=[] if wanted.waiter is None else [wanted.waiter],
         )
@@ -244,7 +248,7 @@ class Acceptance:
 
 def _once(before: Request, request: Request) -> Request | KeyUsed:
     """Return the request that was accepted before with the key of this one, unless they do not ask for the same."""
-    one, other = ((each.action, each.delay, {*each.target.outlets}) for each in (before, request))
+    one, other = ((each.action, each.delay, {*each.target.outlets}, _softly(each)) for each in (before, request))
     if one == other:
         return before
     return _used(request.key, "another request")
@@ -253,3 +257,7 @@ def _once(before: Request, request: Request) -> Request | KeyUsed:
 def _used(key: str, what: str) -> KeyUsed:
     """Return the refusal of a key. Whose it is, and of which request, is not for everybody."""
     return KeyUsed(f"the idempotency key {key[:100]!r} is that of {what}")
+
+
+def _softly(request: Request) -> tuple[float, bool] | None:
+    return None if request.soft is None else (request.soft.seconds, request.soft.hard)

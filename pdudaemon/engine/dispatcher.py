@@ -27,6 +27,7 @@ from pdudaemon.engine.queries import Queries, Query
 from pdudaemon.engine.records import LiveRecords
 from pdudaemon.engine.resumption import Resumption
 from pdudaemon.engine.runner import PDURunner
+from pdudaemon.engine.softoff import SoftOff
 from pdudaemon.engine.stagger import Stagger
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.survey import Survey
@@ -57,6 +58,7 @@ class Dispatcher:
         self._fleet = fleet = Fleet(config.pdus, locks, self._timetable, self._begin, self._end)
         self._stagger = stagger = Stagger(config)
         self._lanes = lanes = Lanes(config.daemon, fleet, store, self._timetable, lock, clock, events, stagger)
+        self._softoff = SoftOff(lanes, fleet, store, clock, events)
         self._resumption = Resumption(lanes, fleet, store, clock)
         self.inventory = inventory = Inventory(config, events, clock)
         self.surveys = surveys = Surveys(config, fleet, inventory, lock, self._timetable, clock)
@@ -268,8 +270,11 @@ class Dispatcher:
             if isinstance(job, Query):
                 self._queries.answer(job, error or Reading(state or State.UNKNOWN, "device", self._clock.wall()))
             elif not self._closed:
-                self._lanes.attempt_ended(job, error)
-                self.inventory.told(job.outlet, *job.request.switched[job.outlet])
+                if job.order == job.action:
+                    self._lanes.attempt_ended(job, error)
+                    self.inventory.told(job.outlet, *job.request.switched[job.outlet])
+                else:
+                    self._softoff.attempt_ended(job, state, error)
                 if self._fleet.leaving:
                     self._let_go(job.outlet.pdu)
 

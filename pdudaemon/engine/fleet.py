@@ -100,7 +100,7 @@ class Fleet:
     def send(self, job: Job) -> None:
         """Hand a job to the worker of its PDU, whose thread is started as soon as the machine has one for us."""
         runner = self.runners[job.outlet.pdu]
-        if runner.device.survey is not None and job.action is not Action.STATUS:
+        if runner.device.survey is not None and job.order != Action.STATUS:
             runner.device.survey.set()
         if not runner.put(job):
             self._start_later(runner)

@@ -273,7 +273,8 @@ class Lanes:
         self._events.ended(request)
         if level is None:
             level = logging.INFO if outcome is Outcome.DONE else logging.WARNING
-        because = f": {error}" if error is not None else ""
+        why = error or (request.soft and request.soft.said)
+        because = f": {why}" if why else ""
         took = self._clock.uptime() - request.accepted_uptime
         what = (request, request.client, outcome, took, because)
         log.log(level, "%s for %s %s after %.1f s%s", *what, extra={"request": request})

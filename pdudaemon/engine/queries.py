@@ -30,7 +30,7 @@ Asker = Callable[[Outlet, Answer], None]
 class Query:
     """One status question. Fields belong to the dispatcher and change under its lock."""
 
-    action = Action.STATUS
+    order = Action.STATUS.value
 
     def __init__(self, outlet: Outlet) -> None:
         self.outlet = outlet

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from pdudaemon.config.model import PDUConfig
 from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.lanes import Lanes
+from pdudaemon.engine.softoff import standing as soft_standing
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.storerows import names_of, record_of
 from pdudaemon.engine.storesearch import EVERYTHING, Search
@@ -131,7 +132,8 @@ class LiveRecords:
                         running = any(step.running for step in request.work)
                         record["state"] = "running" if running else "waiting" if request.steps else "queued"
                         problem = request.trouble or request.error
-                        record["reason"] = _staggered(request) if problem is None else problem.told
+                        standing = _staggered(request) or soft_standing(request)
+                        record["reason"] = standing if problem is None else problem.told
         return records
 
 

@@ -18,6 +18,7 @@ from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.debts import only_pay
 from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.lanes import Lanes, cut_short, note
+from pdudaemon.engine.softoff import date, still_waits
 from pdudaemon.engine.store import Store
 from pdudaemon.errors import PDUDaemonError, RequestEnded, RequestError, StoreError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, State, Target
@@ -52,6 +53,7 @@ class Resumption:
             self._store.note(request)
         behind = self._date(request)
         postponed = 0.0 if request.action is Action.REBOOT else request.delay
+        postponed += 0.0 if request.soft is None else request.soft.seconds
         late = self._clock.uptime() - request.accepted_uptime - postponed
         if request.started is not None and request.phase is Phase.RESTART:
             for outlet in request.remaining:
@@ -59,7 +61,8 @@ class Resumption:
             cut = RequestEnded("interrupted by the end of the daemon, not done again")
             self._lanes.finish(request, Outcome.INTERRUPTED, cut, logging.ERROR)
             return
-        if behind or late > self._lanes.daemon.resume_age:
+        late_at_all = behind or late > self._lanes.daemon.resume_age
+        if late_at_all and not still_waits(request, self._clock.uptime()):
             late_by = "nobody knows how" if behind else f"{late:.0f} s"
             why = ", as the clock is behind what is on record" if behind else ""
             self._expire(request, cut_short(request, f"expired: {late_by} late after a restart{why}"))
@@ -116,6 +119,7 @@ class Resumption:
         request.accepted_uptime = uptime - (wall - request.accepted)
         if request.off_ended is not None:
             request.off_ended_uptime = uptime - (wall - request.off_ended)
+        date(request, wall, uptime)
         return wall < request.latest
 
     def _lost(self, request: Request) -> dict[Outlet, PDUDaemonError]:

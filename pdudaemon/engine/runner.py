@@ -40,8 +40,11 @@ AFTER_SURVEY = 0.1  # the same after a survey: who looks at 10,000 PDUs must not
 class Job(Protocol):
     """What a runner needs to know of a piece of work."""
 
-    action: Action
     outlet: Outlet
+
+    @property
+    def order(self) -> str:
+        """What the driver is told to do."""
 
 
 class PDURunner:
@@ -209,10 +212,10 @@ class PDURunner:
             if survey is not None:
                 survey.read(self._driver)
                 return None
-            said = self._driver.handle(job.action.value, port)
-            if self.pdu.options.verify and job.action in (Action.ON, Action.OFF):
-                self._driver.confirm(port, State(job.action.value))
-            return as_state(said) if job.action is Action.STATUS else None
+            said = self._driver.handle(job.order, port)
+            if self.pdu.options.verify and job.order in (Action.ON, Action.OFF):
+                self._driver.confirm(port, State(job.order))
+            return as_state(said) if job.order == Action.STATUS else None
         except BaseException as error:  # drivers may raise anything, and what they raise must not take the thread along
             self._bombout()
             raise self._as_device_error(error) from error

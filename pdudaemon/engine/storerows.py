@@ -17,7 +17,7 @@ from itertools import chain, starmap
 from typing import Any, NamedTuple
 
 from pdudaemon.errors import PDUDaemonError, of_kind
-from pdudaemon.power import Action, Command, Outcome, Outlet, Phase, Request, State, Target
+from pdudaemon.power import Action, Asked, Command, Outcome, Outlet, Phase, Request, Soft, State, Target
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)  # of statements, in rows
 SENSELESS = (ValueError, TypeError, LookupError, RecursionError)  # what a row that makes no sense raises
@@ -26,12 +26,12 @@ _FIXED = ("id", "action", "target", "all_outlets", "delay", "client", "accepted"
 _CHANGING = (
     "phase", "outlets", "started", "off_ended", "ended", "outcome", "reason", "kind", "boot",
     "accepted_uptime",
-    "off_ended_uptime", "debts", "switched",
+    "off_ended_uptime", "debts", "switched", "soft",
 )  # fmt: skip
 _COLUMNS = (*_FIXED, *_CHANGING)
 _DEFAULTS: Mapping[str, Any] = {  # of columns that a row of an earlier version does not have
     "boot": "", "accepted_uptime": 0.0, "off_ended_uptime": None, "debts": "[]", "switched": "[]",
-    "command": None, "names": "[]", "key": None, "kind": None,
+    "command": None, "names": "[]", "key": None, "kind": None, "soft": None,
 }  # fmt: skip
 ADD_COMMAND = "INSERT INTO command (id, action, client, accepted, names, key) VALUES (?, ?, ?, ?, ?, ?)"
 _PHASES = {Action.ON: (Phase.ON,), Action.OFF: (Phase.OFF,), Action.REBOOT: tuple(Phase)}
@@ -57,6 +57,7 @@ class Snapshot(NamedTuple):
     off_ended_uptime: float | None
     debts: tuple[Outlet, ...]
     switched: dict[Outlet, tuple[State, float]]
+    soft: Soft | None
 
 
 def taken(request: Request) -> Snapshot:
@@ -75,6 +76,7 @@ def taken(request: Request) -> Snapshot:
         request.off_ended_uptime,
         tuple(request.debts),
         request.switched.copy(),
+        None if request.soft is None else request.soft.copy(),
     )
 
 
@@ -111,6 +113,7 @@ def values(request: Request, now: Snapshot | Request, number: int, command: int 
         now.off_ended_uptime,
         _spelled(now.debts) if now.debts else "[]",
         f"[{', '.join(starmap(_spelled_told, now.switched.items()))}]" if now.switched else "[]",
+        None if now.soft is None else _spelled_soft(now.soft),
     ]
 
 
@@ -160,6 +163,22 @@ def _spelled_told(outlet: Outlet, told: tuple[State, float]) -> str:
     return f'[{_quoted(outlet.pdu)}, {_quoted(outlet.port)}, "{state.value}", {when!r}]'
 
 
+def _spelled_soft(soft: Soft) -> str:
+    asked = [[*outlet, *each] for outlet, each in soft.asked.items()]
+    became = [[*outlet, said] for outlet, said in soft.became.items()]
+    return json.dumps({"seconds": soft.seconds, "hard": soft.hard, "asked": asked, "became": became})
+
+
+def _soft_of(text: str | None) -> Soft | None:
+    """Return how softly a request goes about it. Raises: one of `SENSELESS`."""
+    if text is None:
+        return None
+    found = json.loads(text)
+    asked = {Outlet(pdu, port): Asked(*each) for pdu, port, *each in found["asked"]}
+    became = {Outlet(pdu, port): said for pdu, port, said in found["became"]}
+    return Soft(found["seconds"], found["hard"], asked, became)
+
+
 def outlets_of(text: str) -> list[Outlet]:
     """Return outlets from how they are kept. Raises: one of `SENSELESS`."""
     return [Outlet(*pair) for pair in json.loads(text)]
@@ -189,6 +208,7 @@ def request_of(row: sqlite3.Row, latest: float = 0.0) -> Request:
         off_ended_uptime=found["off_ended_uptime"],
         outcome=Outcome(found["outcome"]) if found["outcome"] else None,
         switched={Outlet(pdu, port): (State(state), when) for pdu, port, state, when in json.loads(found["switched"])},
+        soft=_soft_of(found["soft"]),
         ended=found["ended"],
         error=of_kind(found["kind"], found["reason"]) if found["reason"] else None,
         settled=found["ended"] is not None,
@@ -203,17 +223,23 @@ def check(row: sqlite3.Row) -> None:
             raise ValueError("what should be text is none")
     times = [request.delay, request.accepted, *(when for _, when in request.switched.values())]
     times += [each for each in (request.started, request.off_ended, row["ended"]) if each is not None]
-    uptimes = [request.accepted_uptime, request.off_ended_uptime or 0.0]  # negative: before the machine's last start
+    soft = request.soft or Soft(0.0)
+    times += [soft.seconds, *(each.until for each in soft.asked.values())]
+    uptimes = [each.until_uptime for each in soft.asked.values()]
+    uptimes += [request.accepted_uptime, request.off_ended_uptime or 0.0]  # negative: before the machine's last start
     if not all(isinstance(each, int | float) and math.isfinite(each) for each in (*times, *uptimes)) or min(times) < 0:
         raise ValueError("a time is none")
     if not isinstance(request.command, int | None):
         raise ValueError("its command is none")
     every = request.target.outlets
-    some = {*request.remaining} | request.debts | {*request.switched}
+    some = {*request.remaining} | request.debts | {*request.switched} | {*soft.asked} | {*soft.became}
     if not every or not some <= {*every} or not all(isinstance(word, str) for outlet in every for word in outlet):
         raise ValueError("its outlets are none")
     if request.phase not in _PHASES.get(request.action, ()):
         raise ValueError(f"{request.action} and {request.phase} do not go together")
+    said = [*(each.complaint for each in soft.asked.values()), *soft.became.values()]
+    if not isinstance(soft.hard, bool) or not all(isinstance(each, str) for each in said):
+        raise ValueError("how it shuts down is none")
     outcome = row["outcome"]
     paying = row["ended"] is None and outcome in (Outcome.FAILED, Outcome.SUPERSEDED, Outcome.GIVEN_UP)
     if (row["ended"] is None) != (outcome is None) and not paying:
@@ -246,11 +272,14 @@ def record_of(row: sqlite3.Row) -> dict[str, Any]:
     outlets: list[dict[str, str]] = []
     switched: list[dict[str, str]] = []
     owed: list[dict[str, str]] = []
+    soft: Soft | None = None
     try:
         outlets = [outlet._asdict() for outlet in outlets_of(row["all_outlets"])]
         owed = [outlet._asdict() for outlet in outlets_of(row["debts"])]
         told = json.loads(row["switched"])
         switched = [{"pdu": pdu, "port": port, "state": state} for pdu, port, state, _ in told]
+        if (soft := _soft_of(row["soft"])) is not None:
+            reason = reason or soft.said or None
     except SENSELESS as error:
         reason = f"the record makes no sense: {error}"[:200]
     return {
@@ -267,4 +296,6 @@ def record_of(row: sqlite3.Row) -> dict[str, Any]:
         "state": "accepted" if row["ended"] is None else row["outcome"],
         "reason": reason,
         "command": row["command"],
+        "soft": None if soft is None else soft.seconds,
+        "hard": None if soft is None else soft.hard,
     }

@@ -2,7 +2,7 @@
 """The tables of a store, and how those of earlier versions are made these.
 
 Version 2 knows of an outlet, not of a request, that it owes an on; version 3 knows commands and keys; version 4 can be
-searched.
+searched; version 5 knows what is asked to shut down.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pdudaemon.engine import storerows, storesearch
 from pdudaemon.errors import StoreError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, State
 
-VERSION = 4
+VERSION = 5
 
 # There is no index of what has not ended: `quick_check` does not hold an index against its table, so one damaged byte
 # could hide a board that has yet to be switched on. To look through 1,000,000 requests at a start takes 0.13 s.
@@ -27,7 +27,8 @@ CREATE TABLE request (
     ended REAL, outcome TEXT, reason TEXT,
     boot TEXT NOT NULL DEFAULT '', accepted_uptime REAL NOT NULL DEFAULT 0, off_ended_uptime REAL,
     debts TEXT NOT NULL DEFAULT '[]', switched TEXT NOT NULL DEFAULT '[]',
-    command INTEGER, names TEXT NOT NULL DEFAULT '[]', key TEXT, kind TEXT);
+    command INTEGER, names TEXT NOT NULL DEFAULT '[]', key TEXT, kind TEXT,
+    soft TEXT);
 """
 _TOLD = """
 CREATE TABLE told (
@@ -77,6 +78,7 @@ ALTER TABLE request ADD COLUMN names TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE request ADD COLUMN key TEXT;
 ALTER TABLE request ADD COLUMN kind TEXT;
 """
+_FROM_VERSION_4 = "ALTER TABLE request ADD COLUMN soft TEXT;"
 
 
 def fresh() -> bytes:
@@ -109,8 +111,9 @@ def _migrate(database: sqlite3.Connection, version: int) -> None:
     """Make a store of an earlier version one of this version, all of it or nothing."""
     begin = f"{_FROM_VERSION_1} {_TOLD}" if version == 1 else "DROP TRIGGER IF EXISTS request_told;"
     commands = f"{begin} {_TRIGGERS} {_FROM_VERSION_2} {_COMMAND}" if version < 3 else ""
+    search = storesearch.SCHEMA if version < 4 else ""
     try:
-        database.executescript(f"BEGIN IMMEDIATE; {commands} {storesearch.SCHEMA}")
+        database.executescript(f"BEGIN IMMEDIATE; {commands} {search} {_FROM_VERSION_4}")
         if version == 1:
             _fill_told(database)
         database.execute(f"PRAGMA user_version={VERSION}")

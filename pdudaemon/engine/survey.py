@@ -35,7 +35,7 @@ Asker = Callable[[PDUDaemonError | None], None]
 class Survey:
     """One reading of a PDU. Fields belong to the dispatcher but for what `read` says."""
 
-    action = Action.STATUS
+    order = Action.STATUS.value
 
     def __init__(self, name: str, identified: bool, patience: float | None) -> None:
         self.outlet = Outlet(name, "")

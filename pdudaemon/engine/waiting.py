@@ -171,6 +171,8 @@ def _standing(step: Step) -> str:
     left = step.at - time.monotonic()
     if left <= 0:
         return f"{step.outlet.pdu}: the device is busy"
+    if step.order == Action.STATUS:
+        return f"{step.outlet} has been asked to shut down"
     if step.request.action is Action.REBOOT:
         return f"{step.outlet} is off, and is switched on in {left:.0f} s"
     return f"waiting for its delay, for {left:.0f} s more"

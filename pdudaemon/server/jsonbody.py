@@ -75,6 +75,13 @@ class Fields:
             raise BadField(name, "is not a list of texts")
         return [_bounded(name, each) for each in value]
 
+    def truth(self, name: str) -> bool | None:
+        """Return true or false. Raises: BadField."""
+        value = self._found.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise BadField(name, "is neither true nor false")
+        return value
+
     def seconds(self, name: str, most: float) -> float | None:
         """Return a number of seconds. Raises: BadField."""
         value = self._found.get(name)

@@ -24,7 +24,7 @@ from pdudaemon.server.naming import read_first
 from pdudaemon.server.switching import Entry, Telling, carry_out
 from pdudaemon.settings import near
 
-FIELDS = ("action", "hostname", "port", "alias", "nodes", "groups", "delay", "wait", "key")
+FIELDS = ("action", "hostname", "port", "alias", "nodes", "groups", "delay", "wait", "key", "soft", "hard")
 ACTIONS = {**{each.value: each for each in Action if each is not Action.STATUS}, "restart": Action.REBOOT}
 _TARGETS = ("hostname", "alias", "nodes", "groups")
 
@@ -36,6 +36,7 @@ def create(exchange: HTTPExchange, _: str) -> None:
     action = _action(given)
     delay = given.seconds("delay", exchange.config.daemon.max_delay)
     wait = given.seconds("wait", LONGEST_WAIT)
+    soft, hard = _softly(exchange, given, action)
     key = _key(exchange, given)
     targets = [name for name in _TARGETS if name in given]
     if not targets:
@@ -45,10 +46,11 @@ def create(exchange: HTTPExchange, _: str) -> None:
     if "port" in given and targets != ["hostname"]:
         raise BadField("port", f"cannot be given beside {targets[0]}")
     if targets[0] in ("nodes", "groups"):
-        switch = partial(_command, exchange, given, action, delay, wait, key, began)
+        switch = partial(_command, exchange, given, action, delay, wait, key, began, soft, hard)
         exchange.connection.connections.later(partial(exchange.give, switch))
         return
-    asked = replace(_order(exchange, given, action), wait=wait, postponed=delay or 0.0, key=key)
+    postponed = (delay or 0.0) + (soft or 0.0)
+    asked = replace(_order(exchange, given, action), wait=wait, postponed=postponed, key=key, soft=soft, hard=hard)
     if delay is not None:
         asked = replace(asked, delay=delay)
 
@@ -70,6 +72,17 @@ def _action(given: Fields) -> Action:
     if word not in ACTIONS:
         raise BadField("action", f"{word[:20]!r} is none of {', '.join(ACTIONS)}{near(word, ACTIONS)}")
     return ACTIONS[word]
+
+
+def _softly(exchange: HTTPExchange, given: Fields, action: Action) -> tuple[float | None, bool]:
+    soft = given.seconds("soft", exchange.config.daemon.max_delay)
+    hard = given.truth("hard")
+    try:
+        orders.check_softly(action, soft, hard)
+    except RequestError as error:
+        field, _, text = str(error).partition(": ")
+        raise BadField(field, text) from None
+    return soft, hard is not False
 
 
 def _key(exchange: HTTPExchange, given: Fields) -> str:
@@ -106,6 +119,8 @@ def _command(
     wait: float | None,
     key: str,
     began: float,
+    soft: float | None,
+    hard: bool,
 ) -> None:
     """Have a command carried out. Called by a thread of the pool."""
     config = exchange.config
@@ -130,8 +145,8 @@ def _command(
 
     def go_on() -> None:
         resolved = telling.resolved(targets)
-        seconds = patience + (delay or 0.0)
-        carry_out(telling, resolved, usual if delay is None else delay, patience, seconds, key)
+        seconds = patience + (delay or 0.0) + (soft or 0.0)
+        carry_out(telling, resolved, usual if delay is None else delay, patience, seconds, key, soft, hard)
 
     later = partial(exchange.connection.connections.later, partial(exchange.give, go_on))
     if not read_first(exchange.dispatcher, exchange, targets.values(), later):
@@ -167,7 +182,7 @@ class _Telling(Telling):
             "request": None if request is None else request.id,
             "state": state,
             "ended": None if request is None else request.ended,
-            "reason": None if error is None else error.told.removeprefix(f"{name}: "),
+            "reason": _reason(request) if error is None else error.told.removeprefix(f"{name}: "),
         }
 
     def _last(self, entries: list[Entry]) -> None:
@@ -181,6 +196,11 @@ class _Telling(Telling):
         else:
             status = 200 if self._before else 201 if self._waited else 202
             self.exchange.answer(Answer(status, told, headers))
+
+
+def _reason(request: Request | None) -> str | None:
+    """Return how softly a machine was switched off, if that was asked for."""
+    return request.soft.said or None if request is not None and request.soft is not None else None
 
 
 def _understood(error: PDUDaemonError) -> PDUDaemonError:

@@ -29,7 +29,7 @@ from pdudaemon.power import Action, Reading, Request, State, Target
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer
 from pdudaemon.server.naming import read_first
-from pdudaemon.server.orders import REBOOT_DELAY, duration, key
+from pdudaemon.server.orders import REBOOT_DELAY, duration, key, softly
 from pdudaemon.server.switching import Entry, Telling, carry_out
 
 log = logging.getLogger("pdud.openflight")
@@ -85,6 +85,7 @@ def command(action: Action) -> Callable[[HTTPExchange, str], Answer | None]:
         try:
             wait = duration(exchange.words, "wait", LONGEST_WAIT)
             idempotency_key = key(exchange.words)
+            soft, hard = softly(exchange.words, action, config.daemon.max_delay)
             names, missing = config.named(exchange.words.get(word, ""))
             word = "groups"
             members, absent = config.named("", exchange.words.get(word, ""))
@@ -104,7 +105,8 @@ def command(action: Action) -> Callable[[HTTPExchange, str], Answer | None]:
                 _look(telling, resolved, wait)
             else:
                 delay = REBOOT_DELAY if action is Action.REBOOT else 0.0
-                carry_out(telling, resolved, delay, wait, wait, idempotency_key)
+                seconds = wait + (soft or 0.0)
+                carry_out(telling, resolved, delay, wait, seconds, idempotency_key, soft, hard)
             return None
 
         later = functools.partial(exchange.connection.connections.later, functools.partial(exchange.give, go_on))

@@ -30,11 +30,12 @@ from pdudaemon.settings import near, parse_seconds
 log = logging.getLogger("pdud.listener")
 
 REBOOT_DELAY = 5.0
-WORDS = ("hostname", "port", "alias", "delay", "wait", "key")
+WORDS = ("hostname", "port", "alias", "delay", "wait", "key", "soft", "hard")
 LONGEST_KEY = 200
 ACTIONS = {**{action.value: action for action in Action}, "get-status": Action.STATUS, "restart": Action.REBOOT}
 """The words for an action, whichever way they come in."""
 
+_TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _DIGITS = re.compile(r"\d+(?:_\d+)*")
 
 
@@ -43,7 +44,8 @@ class Order:
     """What a client asks for, checked. ``delay`` in seconds; ``wait`` None if the client did not say.
 
     ``key``: what was accepted with the same one before is not accepted once more, but told of. ``postponed`` is the
-    delay if the client itself asked for it, 0 if not: nobody is told that this takes too long.
+    delay if the client itself asked for it, 0 if not, and ``soft``: nobody is told that this takes too long. ``soft``
+    and ``hard`` are as in a `Submission`.
     """
 
     action: Action
@@ -52,6 +54,8 @@ class Order:
     wait: float | None
     postponed: float = 0.0
     key: str = ""
+    soft: float | None = None
+    hard: bool = True
 
 
 def order(config: Config, action: str, words: Mapping[str, str], *, numbers: bool = False) -> Order:
@@ -70,7 +74,27 @@ def order(config: Config, action: str, words: Mapping[str, str], *, numbers: boo
     usual = REBOOT_DELAY if wanted is Action.REBOOT else 0.0
     target = _target(config, words, numbers)
     given = key(words) if "key" in words else ""
-    return Order(wanted, target, usual if delay is None else delay, wait, delay or 0.0, given)
+    soft, hard = softly(words, wanted, config.daemon.max_delay)
+    postponed = (delay or 0.0) + (soft or 0.0)
+    return Order(wanted, target, usual if delay is None else delay, wait, postponed, given, soft, hard)
+
+
+def softly(words: Mapping[str, str], action: Action, most: float) -> tuple[float | None, bool]:
+    """Return ``soft`` and ``hard`` of a `Submission` by the words of those names. Raises: RequestError."""
+    soft = duration(words, "soft", most) if "soft" in words else None
+    said = words.get("hard", "").strip().lower()
+    if said and said not in _TRUTHS:
+        raise RequestError(f"hard: {said[:20]!r} is none of {', '.join(_TRUTHS)}")
+    check_softly(action, soft, said)
+    return soft, _TRUTHS.get(said, True)
+
+
+def check_softly(action: Action, soft: float | None, hard: object) -> None:
+    """Raises: RequestError if this action cannot be asked for in this way; ``hard`` is empty or None if not given."""
+    if soft is None and hard not in ("", None):
+        raise RequestError("hard: means nothing without soft")
+    if soft is not None and action not in (Action.OFF, Action.REBOOT):
+        raise RequestError(f"soft: is for off and reboot, not for {action}")
 
 
 def _target(config: Config, words: Mapping[str, str], numbers: bool) -> Target:
@@ -143,7 +167,17 @@ class Orders:
             exchange.connection.connections.give(exchange.connection, wanted.seconds)
         self._orders.append(wanted)
         self._submissions.append(
-            Submission(asked.action, asked.target, asked.delay, client.text, client.address, waiter, key=asked.key)
+            Submission(
+                asked.action,
+                asked.target,
+                asked.delay,
+                client.text,
+                client.address,
+                waiter,
+                key=asked.key,
+                soft=asked.soft,
+                hard=asked.hard,
+            )
         )
 
     def look(self, asked: Order, exchange: Exchange, told: Callable[[Answer], None]) -> None:

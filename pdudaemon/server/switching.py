@@ -131,11 +131,18 @@ class Telling:
 
 
 def carry_out(
-    telling: Telling, targets: Mapping[str, Target], delay: float, wait: float, seconds: float, idempotency_key: str
+    telling: Telling,
+    targets: Mapping[str, Target],
+    delay: float,
+    wait: float,
+    seconds: float,
+    idempotency_key: str,
+    soft: float | None = None,
+    hard: bool = True,
 ) -> None:
     """Have nodes switched, and tell what becomes of each; after some ``seconds`` what there is to tell by then.
 
-    ``wait`` 0: accepted is enough. May take as long as there are nodes.
+    ``wait`` 0: accepted is enough. ``soft`` and ``hard`` are as in a `Submission`. May take as long as there are nodes.
     """
     exchange, action = telling.exchange, telling.action
     dispatcher, client = exchange.dispatcher, exchange.client
@@ -154,6 +161,8 @@ def carry_out(
             client.address,
             functools.partial(tell, names) if wait else None,
             tuple(names),
+            soft=soft,
+            hard=hard,
         )
         for names in sharing
     ]

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""Machines that are asked to shut down before they are switched off: by themselves, hard, or not at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdudaemon.config.model import Config
+from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.engine import softoff
+from pdudaemon.errors import KeyUsed, NoShutdown, PDUDaemonError, PermanentError, TransientError
+from pdudaemon.power import Action, Request, State, Submission
+from tests.support.process import eventually
+from tests.support.rack import Rack, awaited
+
+LONG = 3000.0  # seconds that no test waits
+
+
+class Machines(Rack):
+    """``seen`` has also ``s``, asked to shut down, and ``x``, which the machine did: those in ``heeding`` do.
+
+    ``owed`` is what was on record to be switched on when each machine was asked; those in ``blind`` do not tell their
+    state.
+    """
+
+    def __init__(self, folder: Path, *names: str, **daemon: Any) -> None:
+        self.heeding: set[str] = set()
+        self.blind: set[str] = set()
+        self.owed: dict[str, list[Any]] = {}
+        self.looks: Counter[str] = Counter()
+        super().__init__(folder, {name: {"retrydelay": 0.1} for name in names}, **daemon)
+        self.seen.update(dict.fromkeys(names, "o"))
+
+    def ask(self, action: str, *names: str, soft: float | None = LONG, hard: bool = True, key: str = "") -> Request:
+        """Have a request accepted. Raises: why it was not."""
+        wanted = Submission(Action(action), self.target(*names), 0.0, "", soft=soft, hard=hard, key=key)
+        (request,) = self.dispatcher.submit([wanted])
+        if isinstance(request, PDUDaemonError):
+            raise request
+        return request
+
+    def asked(self, name: str, looks: int = 1) -> None:
+        """Wait until a machine has been asked, and looked at since."""
+        eventually(lambda: "s" in self.seen[name] and self.looks[name] >= looks)
+
+    def config(self) -> Config:
+        found = super().config()
+        able = {name: replace(pdu, traits=replace(pdu.traits, shuts_down=True)) for name, pdu in found.pdus.items()}
+        return replace(found, pdus=able)
+
+    def _driver(rack) -> type[PDUDriver]:
+        class Machine(super()._driver()):  # type: ignore[misc]
+            def port_shutdown(self, port_number: Any) -> None:
+                name = self.hostname
+                if (name, "shutdown") in rack.refusing:
+                    raise PermanentError("it does not know how")
+                if (name, "hear") in rack.refusing:
+                    raise TransientError("no answer")
+                live = rack.dispatcher._store.rows(1)
+                rack.owed[name] = [row["debts"] for row in live]
+                rack.seen[name] += "s"
+
+            def port_status(self, port_number: Any) -> State:
+                name = self.hostname
+                rack.looks[name] += 1
+                if name in rack.blind:
+                    raise TransientError("no answer")
+                if name in rack.heeding and rack.seen[name][-1] == "s":
+                    rack.seen[name] += "x"
+                return State.OFF if rack.seen[name][-1] in "fx" else State.ON
+
+        return Machine
+
+
+@pytest.fixture
+def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
+    monkeypatch.setattr(softoff, "LOOK_EVERY", 0.05)
+    made = Machines(tmp_path, "a", "b")
+    yield made
+    made.stop()
+
+
+def record(machines: Machines, request: Request) -> dict[str, Any]:
+    return machines.dispatcher.record(request.id)
+
+
+def test_a_machine_that_shuts_down_is_not_switched_off(machines: Machines) -> None:
+    machines.heeding.add("a")
+    request = machines.ask("off", "a")
+    assert awaited(machines.dispatcher, request, 30)
+    assert machines.seen["a"] == "osx"
+    found = record(machines, request)
+    assert (found["state"], found["reason"]) == ("done", "shut down by itself")
+    assert (found["soft"], found["hard"]) == (LONG, True)
+    assert found["switched"] == [{"pdu": "a", "port": "1", "state": "off"}]
+
+
+def test_one_that_does_not_is_switched_off_when_the_time_is_over(machines: Machines) -> None:
+    request = machines.ask("off", "a", soft=0.3)
+    assert awaited(machines.dispatcher, request, 30)
+    assert machines.seen["a"] == "osf" and machines.looks["a"] > 1
+    assert record(machines, request)["reason"] == "did not shut down within 0.3 s: switched off hard"
+
+
+def test_or_is_left_on(machines: Machines) -> None:
+    request = machines.ask("off", "a", soft=0.2, hard=False)
+    with pytest.raises(TransientError, match=r"did not shut down within 0.2 s: nothing was switched"):
+        awaited(machines.dispatcher, request, 30)
+    assert machines.seen["a"] == "os"
+    found = record(machines, request)
+    assert (found["state"], found["hard"], found["switched"]) == ("failed", False, [])
+
+
+def test_the_worker_is_free_between_the_looks_and_the_port_in_order(machines: Machines) -> None:
+    request = machines.ask("off", "a")
+    machines.asked("a", looks=2)
+    assert record(machines, request)["reason"] == "asked to shut down"
+    behind = machines.ask("on", "a", soft=None)
+    other = Submission(Action.ON, machines.dispatcher.config.target("a", "2"))
+    (free,) = machines.dispatcher.submit([other])
+    assert isinstance(free, Request) and awaited(machines.dispatcher, free, 30)
+    assert machines.state(behind.id) == "queued"
+    with pytest.raises(PDUDaemonError, match=r"has been asked to shut down|the device"):
+        awaited(machines.dispatcher, request, 0.01)
+    eventually(lambda: cancelled(machines, request))
+    assert awaited(machines.dispatcher, behind, 30)
+    assert machines.seen["a"].replace("x", "") == "osoo"
+
+
+def cancelled(machines: Machines, request: Request) -> bool:
+    """Whether a request could be cancelled, as it was not just looking."""
+    try:
+        machines.dispatcher.cancel(request.id)
+    except PDUDaemonError:
+        return False
+    return True
+
+
+def test_a_reboot_owes_its_on_before_the_machine_is_asked(machines: Machines) -> None:
+    machines.heeding.add("a")
+    request = machines.ask("reboot", "a", "b", soft=0.5)
+    assert awaited(machines.dispatcher, request, 30)
+    assert (machines.seen["a"], machines.seen["b"]) == ("osxo", "osfo")
+    assert all('["a", "1"]' in machines.owed["a"][0] and '["b", "1"]' in machines.owed["b"][0] for _ in "1")
+    reason = record(machines, request)["reason"].split("; ")
+    assert sorted(reason) == [
+        "a port 1 shut down by itself",
+        "b port 1 did not shut down within 0.5 s: switched off hard",
+    ]
+
+
+def test_a_reboot_without_hard_off_leaves_alone_what_is_on(machines: Machines) -> None:
+    request = machines.ask("reboot", "a", soft=0.2, hard=False)
+    with pytest.raises(TransientError, match="nothing was switched"):
+        awaited(machines.dispatcher, request, 30)
+    assert machines.seen["a"] == "os" and record(machines, request)["owed"] == []
+
+
+def test_a_reboot_switches_on_what_may_have_gone_off(machines: Machines) -> None:
+    machines.blind.add("a")
+    request = machines.ask("reboot", "a", soft=0.2, hard=False)
+    with pytest.raises(TransientError, match=r"did not shut down within 0.2 s, and its state cannot be read: .*answer"):
+        awaited(machines.dispatcher, request, 30)
+    assert machines.seen["a"] == "oso"
+
+
+@pytest.mark.parametrize("action", ["off", "reboot"])
+def test_what_is_left_of_the_time_is_waited_for_after_a_crash(machines: Machines, action: str) -> None:
+    request = machines.ask(action, "a")
+    machines.asked("a")
+    machines.restart()
+    before = machines.looks["a"]
+    eventually(lambda: machines.looks["a"] > before + 1)
+    assert machines.seen["a"] == "os" and machines.state(request.id) in ("waiting", "running")
+    machines.clock.pass_by(LONG / 2)
+    machines.restart()
+    machines.heeding.add("a")
+    eventually(lambda: machines.state(request.id) == "done")
+    assert machines.seen["a"] == {"off": "osx", "reboot": "osxo"}[action]
+    assert record(machines, request)["reason"] == "shut down by itself"
+
+
+@pytest.mark.parametrize("another_boot", [False, True])
+def test_time_that_is_over_by_then_is_over(machines: Machines, another_boot: bool) -> None:
+    request = machines.ask("off", "a")
+    machines.asked("a")
+    machines.stop()
+    machines.clock.pass_by(LONG + 10)
+    if another_boot:
+        machines.clock.boot = "second"
+        machines.clock.uptime_off -= 100_000.0
+    machines.start()
+    eventually(lambda: machines.state(request.id) == "done")
+    assert machines.seen["a"] == "osf"
+    assert record(machines, request)["reason"] == f"did not shut down within {LONG:g} s: switched off hard"
+
+
+def test_a_request_that_still_waits_does_not_expire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(softoff, "LOOK_EVERY", 0.05)
+    machines = Machines(tmp_path, "a", resume_age=1)
+    machines.hold("a")
+    request = machines.ask("reboot", "a")
+    machines.clock.pass_by(LONG)  # in the queue
+    machines.let_go("a")
+    machines.asked("a")
+    machines.stop()
+    machines.clock.pass_by(LONG / 2)
+    machines.start()
+    before = machines.looks["a"]
+    eventually(lambda: machines.looks["a"] > before)
+    assert machines.seen["a"] == "oos"
+    machines.heeding.add("a")
+    eventually(lambda: machines.state(request.id) == "done")
+    assert machines.seen["a"] == "oosxo"
+    machines.stop()
+
+
+def test_who_refuses_to_ask_is_looked_at_once_and_switched_off(machines: Machines) -> None:
+    machines.refusing.add(("a", "shutdown"))
+    request = machines.ask("off", "a")
+    assert awaited(machines.dispatcher, request, 30)
+    assert (machines.seen["a"], machines.looks["a"]) == ("of", 1)
+    reason = "could not be asked to shut down (a: it does not know how): switched off hard"
+    assert record(machines, request)["reason"] == reason
+    request = machines.ask("off", "a")
+    assert awaited(machines.dispatcher, request, 30)
+    assert machines.seen["a"] == "of" and record(machines, request)["reason"].startswith("is off, though it could not")
+
+
+def test_who_did_not_answer_may_have_heard(machines: Machines) -> None:
+    machines.refusing.add(("a", "hear"))
+    request = machines.ask("reboot", "a")
+    eventually(lambda: machines.looks["a"] > 1)
+    assert machines.seen["a"] == "o"
+    machines.seen["a"] += "x"
+    assert awaited(machines.dispatcher, request, 30)
+    assert machines.seen["a"] == "oxo"
+
+
+def test_what_cannot_be_done_softly_is_refused(machines: Machines, tmp_path: Path) -> None:
+    with pytest.raises(NoShutdown, match="is for off and reboot, not for on"):
+        machines.ask("on", "a")
+    (tmp_path / "other").mkdir()
+    rack = Rack(tmp_path / "other", {"hard": {}})
+    (refused,) = rack.dispatcher.submit([Submission(Action.OFF, rack.target("hard"), soft=5.0)])
+    assert isinstance(refused, NoShutdown) and "hard port 1 cannot be asked to shut down" in str(refused)
+    assert rack.seen["hard"] == "" and rack.dispatcher.records(10) == []
+    rack.stop()
+
+
+def test_a_key_is_that_of_one_way_to_do_it(machines: Machines) -> None:
+    machines.heeding.add("a")
+    request = machines.ask("off", "a", key="k")
+    assert machines.ask("off", "a", key="k").id == request.id
+    with pytest.raises(KeyUsed):
+        machines.ask("off", "a", soft=None, key="k")
+    with pytest.raises(KeyUsed):
+        machines.ask("off", "a", hard=False, key="k")
