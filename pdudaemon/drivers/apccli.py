@@ -1,23 +1,29 @@
 # SPDX-License-Identifier: MIT
-"""APC rPDU2G (AP8xxx) with the command line of AOS 5 and later, over telnet.
+"""APC rPDU2G (AP8xxx) with the command line of AOS 5 and later: ``apc8959`` over telnet, ``apc_cli`` over ssh too.
+
+Current firmware has telnet off and ssh on.
 
 Source: the vendor's command line guide; the dialogue that fence-agents is known to hold.
-Tested: against a fake.
+Tested: against a fake, over telnet; by ssh, untried on a PDU.
 Quirks: older rack PDUs have menus, or a command line with other words (``on``, ``off``, ``status``); that is not this
 one, and we say so and log out. Names, watts, amps and watt-hours are told outlet by outlet where the model measures
 them (AP86xx), else watts of the whole.
 
-    "192.0.2.7": {"driver": "apc8959", "username": "apc", "password": "apc", "telnetport": 23}
+    "192.0.2.7": {"driver": "apc8959", "username": "apc", "password": "apc", "telnetport": 23},
+    "row5": {"driver": "apc_cli", "ip": "192.0.2.8", "password": "secret", "old_algorithms": true}
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from pdudaemon.drivers.apcconsole import COMMAND_PROMPT, MENUS, APCConsole, Console
+from pdudaemon.drivers.apcconsole import COMMAND_PROMPT, MENUS, APCConsole, Console, asked
+from pdudaemon.drivers.commandline import CommandLine
+from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.network import login
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
@@ -36,10 +42,18 @@ _ABOUT = {
 _VERSION = re.compile(r"^Application Module\b.*?^[ \t]*Version:[ \t]*v?(\S+)", re.MULTILINE | re.DOTALL)
 
 
-class APCCommandLine(APCConsole):
+class _Commands(PDUDriver):
     """Every command is answered by a code: E000 and E001 are yes, all others no."""
 
-    models = {"apc8959": Console(24)}
+    row: Console
+
+    def outlet(self, port_number: Any) -> int:
+        """Return the number of an outlet."""
+        raise NotImplementedError
+
+    def prompt(self) -> AbstractContextManager[Dialogue]:
+        """Come to the prompt within ``with``, and leave the session."""
+        raise NotImplementedError
 
     def port_interaction(self, command: str, port_number: Any) -> None:
         self._run(f"{_COMMANDS[command]} {self.outlet(port_number)}")
@@ -53,7 +67,7 @@ class APCCommandLine(APCConsole):
         return State(states[outlet].lower())
 
     def read_outlets(self) -> list[OutletReading]:
-        with self._prompt() as console:
+        with self.prompt() as console:
             outlets = _STATUS.findall(_say(console, "olStatus all"))
             if not outlets:
                 raise TransientError(f"no outlet in the answer of {self.hostname} to olStatus")
@@ -72,7 +86,7 @@ class APCCommandLine(APCConsole):
         ]
 
     def read_inlets(self) -> list[InletReading]:
-        with self._prompt() as console:
+        with self.prompt() as console:
             watts, watt_hours = (found.get(0) for found in _measured(console, "devReading", "power", "energy"))
         if watts is None and watt_hours is None:
             return []
@@ -86,19 +100,45 @@ class APCCommandLine(APCConsole):
 
     def _run(self, command: str) -> str:
         """Run a command in a session of its own; return what follows its code."""
-        with self._prompt() as console:
+        with self.prompt() as console:
             return _say(console, command)
 
+
+class APCCommandLine(_Commands, APCConsole):
+    """By telnet, as the existing daemon has it."""
+
+    models = {"apc8959": Console(24)}
+
+    outlet = APCConsole.outlet
+
     @contextmanager
-    def _prompt(self) -> Iterator[Dialogue]:
-        with self.connected() as console:
+    def prompt(self) -> Iterator[Dialogue]:
+        with (
+            self.connected() as console,
+            self.logged_in(console, COMMAND_PROMPT, MENUS, lambda: _log_out(console), knock=True),
+        ):
+            yield console
 
-            def log_out() -> None:
-                console.line("exit", "the logout")
-                console.expect_or_end("the logout", {})
 
-            with self.logged_in(console, COMMAND_PROMPT, MENUS, log_out, knock=True):
-                yield console
+class APCShell(_Commands, CommandLine):
+    """By ssh, or by telnet."""
+
+    models = {"apc_cli": Console(48)}
+    ports = Numbered(lambda row: row.outlets, at_most=True)
+    stable_names = True
+
+    username, password = login("apc", "apc", "the command line")
+
+    def outlet(self, port_number: Any) -> int:
+        return int(port_number)
+
+    def prompt(self) -> AbstractContextManager[Dialogue]:
+        return self.connected(asked(COMMAND_PROMPT, MENUS, knock=True), _log_out)
+
+
+def _log_out(console: Dialogue) -> None:
+    console.line("exit", "the logout")
+    console.expect_or_end("the logout", {})
 
 
 def _say(console: Dialogue, command: str) -> str:

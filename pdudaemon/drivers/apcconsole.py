@@ -92,12 +92,16 @@ class APCConsole(PDUDriver):
         self, console: Dialogue, ready: str, other: Dialect, log_out: Callable[[], None], knock: bool = False
     ) -> AbstractContextManager[str]:
         """Log in within ``with``; ``ready`` is the prompt that follows, ``other`` what other firmware has instead."""
-        login = Login(
-            name=r"User Name\s*:",
-            password=r"Password\s*:",
-            ready=ready,
-            knock=knock,
-            strangers=others("APC"),
-            dialects=(other, OLD_COMMANDS),
-        )
-        return console.logged_in(login, self.username, self.password, log_out)
+        return console.logged_in(asked(ready, other, knock=knock), self.username, self.password, log_out)
+
+
+def asked(ready: str, other: Dialect, *, knock: bool = False) -> Login:
+    """Return how the consoles ask who is there."""
+    return Login(
+        name=r"User Name\s*:",
+        password=r"Password\s*:",
+        ready=ready,
+        knock=knock,
+        strangers=others("APC"),
+        dialects=(other, OLD_COMMANDS),
+    )

@@ -2,7 +2,7 @@
 """PDUs by their command lines, where SNMP is shut: Sentry, Raritan PX, Eaton ePDU G3, CyberPower, Cyclades PM.
 
 Source: the makers' command references; the dialogues that public agents for these PDUs are known to hold.
-Tested: against a fake of each, over telnet; by ssh, as the PoE consoles, by a real sshd. Untried on a PDU.
+Tested: against a fake of each, over telnet and by a real sshd; from documentation, untried on a PDU.
 Quirks: outlets of a Sentry are called AA1, BA12; those of all others are numbers. Where the user name and the password
 are those that the PDU came with, they need not be said. Each action is a session, which is always left, and the state
 is read back.

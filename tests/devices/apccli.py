@@ -12,7 +12,7 @@ from tests.devices.base.console import Left
 from tests.devices.base.device import Case, Mood
 
 OUTLETS = 24
-NAMES = ["apc8959"]
+NAMES = ["apc8959", "apc_cli"]
 MOODS = [*Mood]
 TOTALS = {"devReading power": "0.06 kW", "devReading energy": "87.2 kWh"}
 OF_OUTLET = {"power": {"3": "43 W"}, "current": {"3": "0.2 A"}, "energy": {"3": "1.5 kWh"}}
@@ -100,5 +100,9 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     with APCCommandLine(OUTLETS, mood).case(name) as made:
         made.readings = {port: {"watts": 0, "amps": 0, "watt_hours": 0} for port in made.ports}
         made.readings["3"] = {"watts": 43, "amps": 0.2, "watt_hours": 1500}
+        if name == "apc_cli":
+            telnet = {"ip": "127.0.0.1", "port": made.settings.pop("telnetport"), "transport": "telnet"}
+            made.hostname, made.settings = "row", {**made.settings, **telnet}
+            made.bad_ports = ["0", "49", "-1", "1;4", "x"]
         made.inlets = {"total": {"watts": 60, "watt_hours": 87200}}
         yield made

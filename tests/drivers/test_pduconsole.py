@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.base.device import Mood
 from tests.devices.pduconsole import MODELS, PASSWORD
+from tests.peers.ssh import console_of, sshd
 from tests.support.action import begun
 
 MODEL = pytest.mark.parametrize("model", [*MODELS])
@@ -76,3 +78,14 @@ def test_an_eaton_that_does_not_tell_all(said: str) -> None:
         else:
             with pytest.raises(TransientError, match=r"does not tell the state of its outlets$"):
                 outlets.read_outlets()
+
+
+@MODEL
+def test_by_a_real_sshd(model: str, tmp_path: Path) -> None:
+    with sshd(tmp_path, f"ForceCommand {console_of('pduconsole', tmp_path)} {model}") as server:
+        settings = {"transport": "ssh", "username": server.user, "sshkey": str(server.key), "verify_hostkey": False}
+        pdu, port = driver(model, server, **settings), MODELS[model].ports[0]
+        pdu.port_on(port)
+        assert pdu.port_status(port) is State.ON
+        pdu.port_off(port)
+        assert [each.state for each in pdu.read_outlets()] == [State.OFF] * len(MODELS[model].ports)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,48 +12,10 @@ from pdudaemon.drivers.switchconsole import SwitchConsole
 from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.switchconsole import ENABLE, MODELS, PASSWORD, USER, Cisco, EdgeSwitch
-from tests.peers.ssh import sshd
+from tests.peers.ssh import console_of, sshd
 from tests.support.action import begun
-from tests.support.process import ROOT
 
 MODEL = pytest.mark.parametrize("model", [*MODELS])
-
-# The fake switch behind sshd: its terminal is the keys and the screen. What its outlets are is in a file.
-BEHIND_SSHD = f"""#!{sys.executable}
-import json, pathlib, sys, tty
-sys.path.insert(0, {str(ROOT)!r})
-from tests.devices.base.console import Left
-from tests.devices.switchconsole import MODELS
-
-kept = pathlib.Path(__file__).with_name("outlets")
-
-class Keys:
-    echoes = True
-    def write(self, text):
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    def key(self):
-        key = sys.stdin.read(1)
-        if not key:
-            raise Left
-        return "\\r" if key == "\\n" else key
-    def line(self):
-        text = ""
-        while (key := self.key()) != "\\r":
-            text += key
-            self.write(key if self.echoes else "")
-        self.write("\\r\\n")
-        return text
-
-tty.setraw(0)
-device = MODELS[sys.argv[1]]()
-device.outlets = json.loads(kept.read_text()) if kept.exists() else device.outlets
-type(device).terminal = Keys()
-try:
-    device.session()
-except Left:
-    kept.write_text(json.dumps(device.outlets))
-"""
 
 
 def driver(device: Any, seconds: float = 30, **settings: Any) -> SwitchConsole:
@@ -136,9 +97,7 @@ def test_ports_that_feed_nothing_are_on() -> None:
 
 @MODEL
 def test_by_a_real_sshd(model: str, tmp_path: Path) -> None:
-    (tmp_path / "console").write_text(BEHIND_SSHD)
-    (tmp_path / "console").chmod(0o755)
-    with sshd(tmp_path, f"ForceCommand {tmp_path}/console {model}") as server:
+    with sshd(tmp_path, f"ForceCommand {console_of('switchconsole', tmp_path)} {model}") as server:
         known = tmp_path / "known"
         host_key = (tmp_path / "host.pub").read_text().split()
         known.write_text(f"[127.0.0.1]:{server.port} {host_key[0]} {host_key[1]}\n")
