@@ -48,7 +48,7 @@ class SoftOff:
         assert soft is not None, "only such requests have such steps"
         asking = step.order == SHUTDOWN
         step.error = error
-        if asking:
+        if asking and error is not None:
             self._events.tried(step, error)
         if step.ended:  # while it acted
             self._store.note(step.request)
@@ -85,6 +85,7 @@ class SoftOff:
             self._store.switched(step.request, step.outlet, State.OFF, self._clock.wall())
             why = f"is off, though it could not be asked to shut down: {asked.complaint}"
             soft.became[step.outlet] = why if asked.complaint else "shut down by itself"
+            self._events.tried(step, None)
             self._lanes.end_step(step, None)
         elif _left(soft, asked, self._clock.uptime()) > 0:
             self._look_later(step, soft)

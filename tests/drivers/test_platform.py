@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.config import reader
+from pdudaemon.drivers import hooks
 from pdudaemon.drivers.platform import Platform
 from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.engine import pool
@@ -180,6 +181,12 @@ def test_a_script_may_say_that_its_failure_may_pass() -> None:
     with pytest.raises(PermanentError):
         machine(power_on="exit 75", status_transient_exit_code=9).handle("on", 1)
     assert machine(status="exit 75", status_off_exit_code=75).handle("status", 1) == "off"
+
+
+def test_a_machine_may_be_asked_to_shut_down(tmp_path: Path) -> None:
+    settings = {"driver": "platform", "status": "exit 0"}
+    assert not hooks.traits(Platform, settings).shuts_down
+    assert hooks.traits(Platform, {**settings, "power_soft": "exit 0"}).shuts_down
 
 
 def test_what_is_not_there_cannot_be_done(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.engine import softoff
 from pdudaemon.errors import KeyUsed, NoShutdown, PDUDaemonError, PermanentError, TransientError
 from pdudaemon.power import Action, Request, State, Submission
-from tests.support.process import eventually
+from tests.devices.ipmi import PASSWORD, USER, LanBMC
+from tests.peers.ipmi import ipmi_sim
+from tests.support.process import Daemon, eventually
 from tests.support.rack import Rack, awaited
 
 LONG = 3000.0  # seconds that no test waits
@@ -99,6 +102,7 @@ def test_a_machine_that_shuts_down_is_not_switched_off(machines: Machines) -> No
     assert (found["state"], found["reason"]) == ("done", "shut down by itself")
     assert (found["soft"], found["hard"]) == (LONG, True)
     assert found["switched"] == [{"pdu": "a", "port": "1", "state": "off"}]
+    assert machines.dispatcher.events.figures.tries == {("a", "off", "done"): 1}
 
 
 def test_one_that_does_not_is_switched_off_when_the_time_is_over(machines: Machines) -> None:
@@ -262,3 +266,50 @@ def test_a_key_is_that_of_one_way_to_do_it(machines: Machines) -> None:
         machines.ask("off", "a", soft=None, key="k")
     with pytest.raises(KeyUsed):
         machines.ask("off", "a", hard=False, key="k")
+
+
+# Real BMCs, and one that stands in for them
+
+
+def asked_by_http(lab: Daemon, **fields: Any) -> dict[str, Any]:
+    """Ask for something with the PDU ``bmc``; return the answer."""
+    body = json.dumps({"hostname": "bmc", "port": 1, **fields})
+    answer: dict[str, Any] = lab.http("/api/v1/requests", "POST", body, Content_Type="application/json").json
+    return answer
+
+
+def test_a_real_bmc_passes_it_on_to_its_machine(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    with ipmi_sim(tmp_path / "bmc", "admin", "secret-pass") as bmc:
+        settings = {"driver": "ipmi", "ip": "127.0.0.1", "port": bmc.port, "username": "admin"}
+        lab = daemon({"bmc": {**settings, "password": "secret-pass"}})
+        bmc.flip("on")
+        answer = asked_by_http(lab, action="off", soft=0.5)
+        assert answer["reason"] == "did not shut down within 0.5 s: switched off hard" and bmc.power == "off"
+        asked = (bmc.folder / "asked").read_text().splitlines()
+        assert [each for each in asked if each.startswith("set")] == ["set shutdown 1", "set power 0"]
+        bmc.flip("on")
+        (bmc.folder / "polite").touch()
+        answer = asked_by_http(lab, action="reboot", soft=60, delay=0.1)
+        assert (answer["state"], answer["reason"], bmc.power) == ("done", "shut down by itself", "on")
+        asked = (bmc.folder / "asked").read_text().splitlines()
+        assert [each for each in asked if each.startswith("set")][2:] == ["set shutdown 1", "set power 1"]
+
+
+def test_a_daemon_that_is_killed_in_the_wait_switches_on_what_has_gone_off(daemon: Callable[..., Daemon]) -> None:
+    with LanBMC() as bmc:
+        bmc.outlets["1"], bmc.lag = "on", 1_000_000
+        lab = daemon(
+            {"bmc": {"driver": "ipmi", "ip": "127.0.0.1", "port": bmc.port, "username": USER, "password": PASSWORD}}
+        )
+        assert asked_by_http(lab, action="reboot", soft=600, delay=0.1, wait=0)["soft"] == 600
+        eventually(lambda: [data for *which, data in bmc.asked if which == [0, 2]] == [b"\x05"])
+        eventually(lambda: lab.http("/api/v1/requests/1").json["reason"] == "asked to shut down")
+        lab.kill()
+        looks = len([which for *which, _ in bmc.asked if which == [0, 1]])
+        lab.start()
+        eventually(lambda: len([which for *which, _ in bmc.asked if which == [0, 1]]) > looks)
+        assert lab.http("/api/v1/requests/1").json["owed"] == [{"pdu": "bmc", "port": "1"}]
+        bmc.lag = 0
+        eventually(lambda: lab.http("/api/v1/requests/1").json["state"] == "done")
+        assert [data for *which, data in bmc.asked if which == [0, 2]] == [b"\x05", b"\x01"]
+        assert bmc.outlets["1"] == "on"

@@ -15,7 +15,7 @@ import pytest
 from pdudaemon.engine import storeschema
 from pdudaemon.engine.store import Store
 from pdudaemon.errors import StoreError
-from pdudaemon.power import Action, Command, Outlet, State
+from pdudaemon.power import Action, Asked, Command, Outlet, Soft, State
 from tests.support.process import eventually
 from tests.support.rack import Rack
 from tests.support.stores import ACCEPTED, asked, end
@@ -144,6 +144,45 @@ def test_a_store_of_version_2_loses_nothing_and_learns_of_commands(tmp_path: Pat
     store.close()
     with closing(Store(str(path))) as store:
         assert store.last_told(Outlet("a", "1")) == (State.ON, 2000.0)
+
+
+def test_a_store_of_version_4_learns_what_is_asked_to_shut_down(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with closing(Store(str(path))) as store:
+        store.add_all([asked("off"), end(asked("on"))])
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript("ALTER TABLE request DROP COLUMN soft; PRAGMA user_version=4;")
+    with closing(Store(str(path))) as store:
+        assert [(request.id, request.soft) for request in store.live()] == [(1, None)]
+        soft = Soft(120.0, False, {Outlet("a", "1"): Asked(2000.0, 50.0, "why")}, {Outlet("a", "1"): "said"})
+        store.add_all([asked("off", soft=soft)])
+    with closing(Store(str(path))) as store:
+        found = store.live()[-1].soft
+        assert found is not None and vars(found) == vars(soft)
+        record = store.record(3)
+        assert (record["soft"], record["hard"], record["reason"]) == (120.0, False, "said")
+
+
+@pytest.mark.parametrize(
+    "soft",
+    [
+        "x", "{}", '"a"', "[1]",
+        '{"seconds": -1, "hard": true, "asked": [], "became": []}',
+        '{"seconds": 1, "hard": 1, "asked": [], "became": []}',
+        '{"seconds": 1, "hard": true, "asked": [["a", "9", 1.0, 1.0, ""]], "became": []}',
+        '{"seconds": 1, "hard": true, "asked": [["a", "1", 1.0, NaN, ""]], "became": []}',
+        '{"seconds": 1, "hard": true, "asked": [], "became": [["a", "1", 5]]}',
+    ],
+)  # fmt: skip
+def test_a_soft_off_that_makes_no_sense_is_set_aside(tmp_path: Path, soft: str) -> None:
+    path = tmp_path / "store"
+    with closing(Store(str(path))) as store:
+        store.add_all([asked("off"), asked("off", Outlet("a", "2"))])
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE request SET soft = ? WHERE id = 1", (soft,))
+        database.commit()
+    with closing(Store(str(path))) as store:
+        assert [request.id for request in store.live()] == [2]
 
 
 def test_a_migrated_store_and_a_new_one_have_their_tables_in_the_same_places(tmp_path: Path) -> None:

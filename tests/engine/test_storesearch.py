@@ -149,7 +149,8 @@ def test_a_store_of_version_3_can_be_searched(tmp_path: Path, monkeypatch: pytes
     store.add_all([end(asked("on", Outlet("a", str(port)))) for port in range(100)])
     store.close()
     with closing(sqlite3.connect(path)) as db:
-        db.executescript("DROP TABLE mention; DROP TABLE span; DROP INDEX request_not_done; PRAGMA user_version=3;")
+        db.executescript("DROP TABLE mention; DROP TABLE span; DROP INDEX request_not_done;")
+        db.executescript("ALTER TABLE request DROP COLUMN soft; PRAGMA user_version=3;")
     store = Store(path)
     assert [row["id"] for row in store.searches.found(Search(((storesearch.outlet("a", "7"),),)), ())] == [8]
     eventually(lambda: entered(path) == 100)  # without a write

@@ -25,7 +25,8 @@ CIPHER = 3
 _PRESENCE_PING = bytes.fromhex("0600ff06000011be80000000")
 
 # Called as `chassis get NAME...`, `chassis set NAME VALUE...` or `chassis check NAME VALUE...`. While there is a file
-# `hold` it does not come back, while there is a file `ill` it fails.
+# `hold` it does not come back, while there is a file `ill` it fails, while there is a file `polite` its machine shuts
+# down when it is asked to.
 _CHASSIS = """#!/bin/sh
 cd "$(dirname "$0")" || exit 1
 while [ -e hold ]; do sleep 0.01; done
@@ -36,6 +37,8 @@ if [ "$1" = get ]; then
   for name; do [ "$name" = power ] && echo "power:$(cat power)" || echo "$name:0"; done
 elif [ "$1 $2" = "set power" ]; then
   echo "$3" > power
+elif [ "$1 $2" = "set shutdown" ] && [ -e polite ]; then
+  echo 0 > power
 fi
 """
 
