@@ -16,7 +16,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def probe(words: Sequence[str], communities: Sequence[str]) -> int:
     return 0 if pdus else 1
 
 
-def expand(words: Iterable[str]) -> list[str]:
+def expand(words: Sequence[str]) -> list[str]:
     """Return the addresses that words stand for, each once: a host, ``host:port``, a range, or a network.
 
     Raises: ConfigError, quoting what is wrong, also for more than `MOST`.
@@ -94,6 +94,8 @@ def expand(words: Iterable[str]) -> list[str]:
             raise ConfigError(f"--probe: {error}") from None
         if len(found) > MOST:
             raise ConfigError(f"--probe: {word!r}: more than {MOST} addresses at a time")
+    if not found:
+        raise ConfigError(f"--probe: {' '.join(words)!r} names no address")
     return list(dict.fromkeys(found))
 
 

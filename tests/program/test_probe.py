@@ -386,6 +386,7 @@ def test_addresses() -> None:
         "pdu[1-": "bracket",
         "pdu:99999": "99999 is not a port",
         "http://pdu/": "http://pdu/",
+        "": "'' names no address",
     }.items():
         with pytest.raises(ConfigError) as error:
             expand([word])
