@@ -68,6 +68,9 @@ class _Reader:
         location = functools.partial(self._location, "roles")
         granted = roles.roles(section, section.duplicates, found, groups, pdus, _outlets(pdus), location, self.faults)
         broker = self._broker(self._section(whole, "mqtt")) if "mqtt" in whole else None
+        for name in broker.roles if broker is not None else ():
+            if name not in granted:
+                self.faults.add(self.file.within("mqtt"), "roles", f"there is no role {name!r}{near(name, granted)}")
         self.faults.check_keys(self.file, whole, {}, ("daemon", "mqtt", *jsonfile.SECTIONS))
         if self.faults.any_fatal:
             raise self.faults.error()

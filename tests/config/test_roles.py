@@ -113,3 +113,13 @@ def test_names_of_roles_and_keys(tmp_path: Path, capsys: pytest.CaptureFixture[s
         f"{conf}:1: roles.x: duplicate key",
         f"{conf}:1: roles.y.node: unknown key; did you mean 'nodes'?",
     ]
+
+
+def test_roles_of_the_broker_that_there_are_not(tmp_path: Path) -> None:
+    conf = tmp_path / "conf"
+    mqtt = {"host": "127.0.0.1", "roles": ["viewer", "viewr"]}
+    conf.write_text(json.dumps({"pdus": PDUS, "roles": {"viewer": {"pdus": "*", "may": ["status"]}}, "mqtt": mqtt}))
+    faults = reader.load(str(conf)).faults
+    assert [fault for fault in faults if "mqtt" in fault] == [
+        f"{conf}:1: mqtt.roles: there is no role 'viewr'; did you mean 'viewer'?"
+    ]
