@@ -33,6 +33,7 @@ from pdudaemon.engine.events import Event
 from pdudaemon.engine.outlets import Known
 from pdudaemon.errors import DeviceError, DeviceTimeout, Forbidden, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Outlet, Reading, Request, State, Submission, Target, together
+from pdudaemon.server.naming import resolved
 from pdudaemon.server.orders import ACTIONS, REBOOT_DELAY
 from pdudaemon.server.rights import Rights, RightsTable
 from pdudaemon.transports.deadline import Deadline
@@ -190,7 +191,7 @@ class Bridge:
         measured = any(value is not None for value in readings.values())
         config = self._dispatcher.config
         locked = bool(config.lock_of(outlet))
-        name = known.name or ", ".join(config.nodes_of(outlet)) or f"port {outlet.port}"
+        name = known.name or ", ".join(filter(rights.sees_node, config.nodes_of(outlet))) or f"port {outlet.port}"
         self._discover(session, place, name, outlet.pdu, locked, readings)
         self._publish(session, self._topic(*place, "state"), known.state.value)
         if measured:
@@ -261,7 +262,7 @@ class Bridge:
     def _device(self, pdu: str) -> dict[str, Any]:
         known = self._dispatcher.inventory.pdu(pdu) if pdu else None
         told: dict[str, Any] = {"identifiers": [_object_id(self.options.topic, "pdu", pdu)], "name": pdu or "nodes"}
-        if known is not None and known.identity is not None:
+        if known is not None and known.identity is not None and self._rights_to_see().sees_whole(pdu):
             words = {"manufacturer": "maker", "model": "model", "sw_version": "firmware"}
             told |= {name: value for name, word in words.items() if (value := getattr(known.identity, word))}
         return told
@@ -325,9 +326,13 @@ class Bridge:
             self._results.append((answer, {"request": None, "state": "refused", "reason": error.told}))
 
     def _target(self, words: list[str]) -> Target:
-        config = self._rights_to_switch().view(self._dispatcher.config)
+        rights = self._rights_to_switch()
+        config = rights.view(self._dispatcher.config)
         target = config.node(words[1]) if words[0] == "node" else config.target(words[1], words[2])
-        return self._dispatcher.surveys.resolved(target, self._dispatcher.config)
+        found = resolved(self._dispatcher, target, rights)
+        if found is not target and not all(map(rights.sees, found.outlets)):  # not even that there is such a name
+            raise RequestError(f"{target.name}: there is no such outlet")
+        return found
 
     def _done(self, answer: str, request: Request, trouble: PDUDaemonError | None) -> None:
         """Note what came of a command. Called by whoever settles it."""

@@ -13,13 +13,30 @@ import threading
 from collections.abc import Callable, Iterable
 
 from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.errors import PDUDaemonError
+from pdudaemon.engine.inventory import NamesUnknown
+from pdudaemon.errors import PDUDaemonError, RequestError
 from pdudaemon.power import Target
 from pdudaemon.server.connection import Exchange
+from pdudaemon.server.rights import Rights
 
 log = logging.getLogger("pdud.listener")
 
 GRACE = 1.0  # seconds beyond a PDU's ``timeout``
+
+
+def resolved(dispatcher: Dispatcher, target: Target, rights: Rights, *, switching: bool = True) -> Target:
+    """Return a target by its ports, and not by names on the device. Raises: RequestError.
+
+    Why there is none, which may name the other outlets, is for who may see all of the PDU.
+    """
+    try:
+        return dispatcher.surveys.resolved(target, dispatcher.config, switching=switching)
+    except NamesUnknown:
+        raise
+    except RequestError as error:
+        if all(map(rights.sees_whole, target.pdus)):
+            raise
+        raise type(error)(f"{target.name}: there is no such outlet") from None
 
 
 def read_first(

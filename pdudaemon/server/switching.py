@@ -17,6 +17,7 @@ from typing import Any
 from pdudaemon.errors import Locked, PDUDaemonError, RequestError, both
 from pdudaemon.power import Action, Command, Outcome, Outlet, Reading, Request, Submission, Target
 from pdudaemon.server.http import HTTPExchange
+from pdudaemon.server.naming import resolved
 from pdudaemon.server.orders import check_may
 
 log = logging.getLogger("pdud.http")
@@ -83,8 +84,8 @@ class Telling:
         found = {}
         for name, target in targets.items():
             try:
-                found[name] = self.exchange.dispatcher.surveys.resolved(
-                    target, self.exchange.dispatcher.config, switching=self.action is not Action.STATUS
+                found[name] = resolved(
+                    self.exchange.dispatcher, target, self.exchange.rights, switching=self.action is not Action.STATUS
                 )
             except PDUDaemonError as error:
                 self.refuse(name, error)

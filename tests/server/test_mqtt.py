@@ -257,6 +257,28 @@ def test_roles_bound_what_is_shown_and_done(daemon: Callable[..., Daemon], broke
         assert one.told["pdudaemon/outlet/a/1/state"] == "on" and "b%2F" not in "".join(one.told)
 
 
+def test_what_a_role_does_not_see_the_broker_is_not_told(daemon: Callable[..., Daemon], broker: int) -> None:
+    started = lab(daemon, broker)
+    started.stop()
+    started.settings["nodes"] = {"mine": {"hostname": "a", "port": 2}, "others": {"hostname": "a", "port": 2}}
+    started.settings["roles"] = {"lab": {"nodes": "mine", "may": ["on", "status"]}}
+    started.settings["mqtt"]["roles"] = ["lab"]
+    started.configure(started.settings)
+    started.start()
+    assert started.http("/api/v1/pdus/a?fresh=1").status == 200
+    with Hearing(broker) as one:
+        found = json.loads(one.until("homeassistant/switch/pdudaemon_outlet_a_2/config"))
+        assert found["name"] == "mine" and [*found["device"]] == ["identifiers", "name"]
+        for name in ("router", "rooter"):  # one that there is, and one like it
+            one.say(f"pdudaemon/outlet/a/name:{name}/set", "on")
+            told = json.loads(one.until(f"pdudaemon/outlet/a/name:{name}/result"))
+            assert told == {
+                "request": None,
+                "state": "refused",
+                "reason": f"a port name:{name}: there is no such outlet",
+            }
+
+
 def test_where_tokens_are_needed_nobody_switches_without_a_role(daemon: Callable[..., Daemon], broker: int) -> None:
     lab(daemon, broker, secret=SECRET)
     with Hearing(broker) as one:

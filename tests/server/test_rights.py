@@ -350,6 +350,16 @@ def test_what_is_owed_to_others_is_not_told_with_a_try_at_mine(lab: Daemon) -> N
         assert "left:1" in str([event["owed"] for event in mine.events]) and "hidden" not in str(mine.events)
 
 
+def test_a_name_that_means_nothing_is_not_explained_by_those_of_others(lab: Daemon) -> None:
+    lab.settings["nodes"]["board1"] = {"hostname": "left", "port": "name:gatewax"}
+    reload(lab)
+    assert ask(lab, "", "/api/v1/pdus/left?fresh=1").status == 200
+    assert "did you mean 'gateway'?" in str(entries(ask(lab, "", "/?nodes=board1")))
+    for method in ("GET", "PATCH"):
+        (told,) = entries(ask(lab, "ci", "/?nodes=board1", method)).values()
+        assert "there is no such outlet" in told and "gateway" not in told
+
+
 def test_no_label_tells_of_a_node_that_is_hidden(lab: Daemon) -> None:
     lab.settings["roles"] = {"port": {"pdus": "left:3", "may": ["on"]}, "feed": {"nodes": "board1", "may": ["on"]}}
     lab.settings["nodes"]["both"] = {"feeds": [{"hostname": "left", "port": 3}, {"hostname": "hidden", "port": 3}]}
