@@ -85,6 +85,7 @@ class Conrad(PDUDriver):
         """Return the data of a card's answer. A command that fails is sent once more when the cards are in step."""
         frame = _frame(command, card, data)
         answer = b""
+        errors = 0
         for deadline in (self.deadline.within(_PATIENCE), self.deadline):
             line.send(frame, step)
             line.deadline = deadline
@@ -98,9 +99,10 @@ class Conrad(PDUDriver):
                 raise PermanentError(f"{line.peer} has no card {card}: the command came back at {step}")
             if _valid(answer) and answer[:2] == bytes([255 - command, card]):
                 return answer[2]
+            errors += _valid(answer) and answer[0] == _ERROR
             if deadline is not self.deadline:
                 self._get_in_step(line)
-        if _valid(answer) and answer[0] == _ERROR:
+        if errors > 1:  # a single one may be the late answer to what got the cards in step
             raise PermanentError(f"{line.peer}: card {answer[1]} answered with an error at {step}")
         raise TransientError(f"{line.peer} answered {answer.hex(' ')} at {step}")
 

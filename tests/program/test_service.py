@@ -133,6 +133,7 @@ from pdudaemon.drivers.driver import PDUDriver
 class Holder(PDUDriver):
     models = {"holder": None}
     def port_interaction(self, command, port):
+        gc.unfreeze()
         next(each for each in gc.get_objects() if isinstance(each, Dispatcher))._lock.acquire()
 """
 
@@ -147,6 +148,7 @@ def test_health_is_what_the_watchdog_asks(daemon: Callable[..., Daemon], tmp_pat
     started.start()
     assert started.http("/healthz").text == "ok\n"
     started.power("on", "pdu", 1, wait=0)
+    eventually(lambda: started.http("/healthz").status == 503)  # when the driver has found the lock
     for reply in in_parallel([lambda: started.http("/healthz")] * 5):
         assert (reply.status, reply.text) == (503, "the dispatcher does not turn\n")
     assert systemd.heard("STATUS=the dispatcher does not turn")
