@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """`SoftOff`: an off, alone or as the first half of a reboot, before which the machine is asked to shut down.
 
-It is a step as any other is, of which the driver is told first to ask, then every few seconds to look whether the power
-is off, and to switch it off when the time is over (see `pdudaemon.power.Step.order`). Between two looks the step is in
-the timetable, and the PDU's worker is free. What was asked, and until when there is time, is on record, so that who
-takes the request up after a crash goes on with what is left of it; the record of a reboot's debt is on the disk before
-the machine is asked, since it may go off because of us at any time from then on.
+It is a step as any other is, of which the driver is told to look whether the machine is off already, to ask, to look
+every few seconds whether the power is off, and to switch it off when the time is over (see
+`pdudaemon.power.Step.order`). Between two looks the step is in the timetable, and the PDU's worker is free. What was
+asked, and until when there is time, is on record, so that who takes the request up after a crash goes on with what is
+left of it; the record of a reboot's debt is on the disk before the machine is asked, since it may go off because of us
+at any time from then on.
 
 A machine that could not be asked is looked at all the same, as it may have heard: until the time is over, or once if
 the device has refused.
@@ -54,6 +55,9 @@ class SoftOff:
             self._store.note(step.request)
         elif asking:
             self._asked(step, soft, error)
+        elif step.outlet not in soft.asked and (error is not None or state is not State.OFF):
+            step.looked, step.attempts = True, 0
+            self._lanes.send_at(step, time.monotonic())
         else:
             self._looked(step, soft, state, error)
 
@@ -80,14 +84,13 @@ class SoftOff:
         self._lanes.send_at(step, time.monotonic() + max(0.0, min(LOOK_EVERY, left)))
 
     def _looked(self, step: Step, soft: Soft, state: State | None, error: DeviceError | None) -> None:
-        asked = soft.asked[step.outlet]
+        asked = soft.asked.get(step.outlet)
         if error is None and state is State.OFF:
             self._store.switched(step.request, step.outlet, State.OFF, self._clock.wall())
-            why = f"is off, though it could not be asked to shut down: {asked.complaint}"
-            soft.became[step.outlet] = why if asked.complaint else "shut down by itself"
+            soft.became[step.outlet] = _how(asked)
             self._events.tried(step, None)
             self._lanes.end_step(step, None)
-        elif _left(soft, asked, self._clock.uptime()) > 0:
+        elif asked is not None and _left(soft, asked, self._clock.uptime()) > 0:
             self._look_later(step, soft)
         else:
             self._over(step, soft, state, error)
@@ -152,6 +155,15 @@ def standing(request: Request) -> str | None:
     if soft.said:
         return soft.said
     return "asked to shut down" if soft.asked else None
+
+
+def _how(asked: Asked | None) -> str:
+    """Return what came of a machine that is off."""
+    if asked is None:
+        return "was off already"
+    if asked.complaint:
+        return f"is off, though it could not be asked to shut down: {asked.complaint}"
+    return "shut down by itself"
 
 
 def _left(soft: Soft, asked: Asked, uptime: float) -> float:

@@ -171,7 +171,7 @@ def _standing(step: Step) -> str:
     left = step.at - time.monotonic()
     if left <= 0:
         return f"{step.outlet.pdu}: the device is busy"
-    if step.order == Action.STATUS:
+    if step.request.soft is not None and step.action is Action.OFF and step.outlet in step.request.soft.asked:
         return f"{step.outlet} has been asked to shut down"
     if step.request.action is Action.REBOOT:
         return f"{step.outlet} is off, and is switched on in {left:.0f} s"

@@ -229,22 +229,29 @@ def test_who_refuses_to_ask_is_looked_at_once_and_switched_off(machines: Machine
     machines.refusing.add(("a", "shutdown"))
     request = machines.ask("off", "a")
     assert awaited(machines.dispatcher, request, 30)
-    assert (machines.seen["a"], machines.looks["a"]) == ("of", 1)
+    assert (machines.seen["a"], machines.looks["a"]) == ("of", 2)
     reason = "could not be asked to shut down (a: it does not know how): switched off hard"
     assert record(machines, request)["reason"] == reason
-    request = machines.ask("off", "a")
+
+
+@pytest.mark.parametrize("action", ["off", "reboot"])
+def test_what_is_off_already_is_not_asked(machines: Machines, action: str) -> None:
+    machines.seen["a"] = "f"
+    request = machines.ask(action, "a")
     assert awaited(machines.dispatcher, request, 30)
-    assert machines.seen["a"] == "of" and record(machines, request)["reason"].startswith("is off, though it could not")
+    assert machines.seen["a"] == {"off": "f", "reboot": "fo"}[action]
+    assert record(machines, request)["reason"] == "was off already"
 
 
 def test_who_did_not_answer_may_have_heard(machines: Machines) -> None:
     machines.refusing.add(("a", "hear"))
     request = machines.ask("reboot", "a")
-    eventually(lambda: machines.looks["a"] > 1)
+    eventually(lambda: machines.looks["a"] > 2)
     assert machines.seen["a"] == "o"
     machines.seen["a"] += "x"
     assert awaited(machines.dispatcher, request, 30)
     assert machines.seen["a"] == "oxo"
+    assert record(machines, request)["reason"] == "is off, though it could not be asked to shut down: a: no answer"
 
 
 def test_what_cannot_be_done_softly_is_refused(machines: Machines, tmp_path: Path) -> None:
