@@ -225,6 +225,8 @@ class Watchers:
         if config is not self._worded:  # what a role may see may be less now
             self._words.clear()
             self._worded = config
+            for watcher in watchers:  # his token may be revoked
+                watcher.checked = float("-inf")
         pieces: dict[object, tuple[bytes, int, bool]] = {}
         gone: list[Watcher] = []
         behind = False

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -163,6 +164,22 @@ def test_a_token_that_expires_ends_the_stream(daemon: Callable[..., Daemon]) -> 
     started = daemon(PDUS, secret=SECRET)
     with Watching(started, Authorization=f"Bearer {good(exp=later(5))}") as watching:
         assert watching.rest()[-1]["reason"] == "the token has expired"
+
+
+def test_a_token_that_a_reload_revokes_is_told_nothing_more(daemon: Callable[..., Daemon]) -> None:
+    started = daemon(PDUS, secret=SECRET)
+    started.token = good(sub="root")
+    with Watching(started, Authorization=f"Bearer {good(sub='ci-7')}") as watching, Watching(started) as other:
+        started.settings["daemon"]["revoked"] = ["ci-7"]
+        started.configure(started.settings)
+        assert started.process is not None
+        started.process.send_signal(signal.SIGHUP)
+        other.until("reload")
+        assert started.power("on", "pdu0", 1).status == 200
+        rest = watching.rest()
+        assert [event["kind"] for event in rest if event["kind"] != "reload"] == ["end"], rest
+        assert rest[-1]["reason"] == "the token has been revoked"
+        other.until("ended")
 
 
 def test_without_a_watcher_the_ring_wakes_nobody(daemon: Callable[..., Daemon]) -> None:
