@@ -148,6 +148,18 @@ def test_ipmi_with_a_password_for_each_node(daemon: Make, tmp_path: Path) -> Non
         assert not re.search(r"first-pass|other\$", cluster.daemon.log_text())
 
 
+def test_ipmi_asks_a_machine_to_shut_down(daemon: Make, tmp_path: Path) -> None:
+    with ipmi_sim(tmp_path / "a", "admin", "first-pass") as bmc:
+        cluster = Cluster(daemon, {"a": ipmi(bmc, "first-pass")})
+        bmc.flip("on")
+        (bmc.folder / "polite").touch()
+        assert cluster.softly("off", "a", 60) == "shut down by itself" and bmc.power == "off"
+        bmc.flip("on")
+        (bmc.folder / "polite").unlink()
+        assert cluster.softly("off", "a", 0.5) == "did not shut down within 0.5 s: switched off hard"
+        assert bmc.power == "off"
+
+
 def test_a_bmc_by_the_daemon_itself(daemon: Make, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("first-pass\n")
     with ipmi_sim(tmp_path / "a", "admin", "first-pass") as bmc:
@@ -204,6 +216,9 @@ def test_libvirt(daemon: Make, tmp_path: Path) -> None:
         assert cluster.switch("off", "gateway") is None and hypervisor.state == "shut off"
         assert [cluster.switch("on", DOMAIN) for _ in range(2)] == [None, None]
         assert hypervisor.state == "running" and cluster.switch("restart", DOMAIN) is None
+        assert cluster.softly("off", DOMAIN, 60) == "shut down by itself" and hypervisor.state == "shut off"
+        assert cluster.softly("off", DOMAIN, 60) == "was off already"
+        assert cluster.switch("on", DOMAIN) is None
         hypervisor.virsh("suspend", DOMAIN)
         assert cluster.state(DOMAIN) == "on" and "already active" in str(cluster.switch("on", DOMAIN))
         assert cluster.switch("restart", DOMAIN) is None and hypervisor.state == "running"

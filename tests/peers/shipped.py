@@ -40,6 +40,12 @@ class Cluster:
         assert found["success"] is (found["error"] is None), found
         return found["error"] and str(found["error"])
 
+    def softly(self, action: str, name: str, seconds: float) -> str:
+        """Have a node shut down, or switched off after some seconds; return what it came to."""
+        body = json.dumps({"action": action, "nodes": name, "soft": seconds})
+        reply = self.daemon.http("/api/v1/requests", "POST", body, Content_Type="application/json")
+        return str(reply.json["nodes"][0]["reason"])
+
     def state(self, name: str) -> str:
         """Return "on", "off", or why the state of a node cannot be told."""
         found = self.ask("status", name)
