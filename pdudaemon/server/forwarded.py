@@ -17,6 +17,7 @@ from pdudaemon.server.client import Client
 from pdudaemon.settings import Proxies
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,100}){1,10}/?")
+_ADDRESS = re.compile(r"[0-9A-Fa-f.:]+(?:%[A-Za-z0-9._-]{1,32})?")
 _PAIR = re.compile(r'([a-z]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;,"\s]*)', re.IGNORECASE)
 _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
 
@@ -83,6 +84,8 @@ def _address(text: str) -> str:
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
+    if not _ADDRESS.fullmatch(text):  # as a zone, an IPv6 address may have any text, such as the name of somebody else
+        return ""
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
