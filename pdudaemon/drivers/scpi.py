@@ -9,8 +9,8 @@ Quirks: each maker has words of its own for channels; ``scpi`` is a supply with 
 before a channel is switched, and read after that. Channel 3 of an SPD3303X has no state, and is not driven. What a
 channel is set to is left as it is.
 
-    "bench": {"driver": "rigol_dp800", "ip": "192.0.2.119"},
-    "soak": {"driver": "scpi", "ip": "192.0.2.120", "port": 5025}
+    "bench": {"driver": "scpi-rigol", "ip": "192.0.2.119"},
+    "soak": {"driver": "scpi", "ip": "192.0.2.120", "tcpport": 5025}
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ class SCPI(NetworkDevice):
     row: Row
     models = {
         "scpi": Row(),
-        "keysight_e36300": Row(3, switch="OUTP {s},(@{n})", state="OUTP? (@{n})", measured=_LISTED),
-        "rigol_dp800": Row(3, switch=":OUTP CH{n},{s}", state=":OUTP? CH{n}", measured=_TOGETHER, port=5555),
-        "rohde_nge100": Row(3, select="INST OUT{n}"),
-        "rohde_hmp4000": Row(4, select="INST OUT{n}"),
-        "siglent_spd3303": Row(2, switch="OUTP CH{n},{s}", state="SYST:STAT?", bit=3, measured=_SIGLENT, rest=0.05),
+        "scpi-keysight": Row(3, switch="OUTP {s},(@{n})", state="OUTP? (@{n})", measured=_LISTED),
+        "scpi-rigol": Row(3, switch=":OUTP CH{n},{s}", state=":OUTP? CH{n}", measured=_TOGETHER, port=5555),
+        "scpi-rohde-nge": Row(3, select="INST OUT{n}"),
+        "scpi-rohde-hmp": Row(4, select="INST OUT{n}"),
+        "scpi-siglent": Row(2, switch="OUTP CH{n},{s}", state="SYST:STAT?", bit=3, measured=_SIGLENT, rest=0.05),
     }
     ports = Numbered(lambda row: row.channels)
 
-    port = Setting(integer(0, 65535), 0, "TCP port, if it is not the usual one (0: 5025, of Rigol 5555)")
+    tcpport = Setting(integer(0, 65535), 0, "TCP port, if it is not the usual one (0: 5025, of Rigol 5555)")
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
@@ -103,7 +103,7 @@ class SCPI(NetworkDevice):
 
     @contextmanager
     def _session(self) -> Iterator[_Supply]:
-        with Connection(self.host, self.port or self.row.port, self.deadline) as connection:
+        with Connection(self.host, self.tcpport or self.row.port, self.deadline) as connection:
             yield _Supply(connection, self.row, self.deadline.pause)
 
 

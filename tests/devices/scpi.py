@@ -12,11 +12,11 @@ from tests.devices.base.device import Case, Device, Mood
 
 CHANNELS = {
     "scpi": 1,
-    "keysight_e36300": 3,
-    "rigol_dp800": 3,
-    "rohde_nge100": 3,
-    "rohde_hmp4000": 4,
-    "siglent_spd3303": 2,
+    "scpi-keysight": 3,
+    "scpi-rigol": 3,
+    "scpi-rohde-nge": 3,
+    "scpi-rohde-hmp": 4,
+    "scpi-siglent": 2,
 }
 NAMES = [*CHANNELS]
 MOODS = [Mood.WELL, Mood.DEAF, Mood.REFUSING, Mood.GARBLED, Mood.SLOW, Mood.BUSY, Mood.GONE]
@@ -48,7 +48,7 @@ SIGLENT = {
     "amps": r"MEAS(?:URE)?:CURR(?:ENT)?\? CH(?P<n>\d)",
     "watts": r"MEAS(?:URE)?:POWE(?:R)?\? CH(?P<n>\d)",
 }
-DIALECTS = {"keysight_e36300": LISTED, "rigol_dp800": NAMED, "siglent_spd3303": SIGLENT}
+DIALECTS = {"scpi-keysight": LISTED, "scpi-rigol": NAMED, "scpi-siglent": SIGLENT}
 
 
 class Supply(Device):
@@ -101,7 +101,7 @@ class Supply(Device):
         on = self.outlets[port] == "on"
         bits = sum(1 << int(each) + 3 for each, state in self.outlets.items() if state == "on")
         return {
-            "state": ("ON" if on else "OFF") if self.model == "rigol_dp800" else str(int(on)),
+            "state": ("ON" if on else "OFF") if self.model == "scpi-rigol" else str(int(on)),
             "bits": f"0x{bits | 5:x}",
             "volts": f"+{volts:.8E}",
             "amps": f"{amps:.4f}",
@@ -114,7 +114,7 @@ class Supply(Device):
 def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run a supply; its address is the name of the PDU."""
     with Supply(name, mood) as device:
-        settings = {"driver": name, "port": device.port}
+        settings = {"driver": name, "tcpport": device.port}
         readings = {
             port: {"volts": int(port) + 4.0, "amps": int(port) / 10, "watts": (int(port) + 4) * int(port) / 10}
             for port in device.outlets

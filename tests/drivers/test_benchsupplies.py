@@ -16,7 +16,7 @@ from tests.support.action import begun
 
 
 def driver(name: str, device: Any) -> Any:
-    settings = {"device": device.path} if name.startswith("korad") else {"ip": "127.0.0.1", "port": device.port}
+    settings = {"device": device.path} if name == "korad" else {"ip": "127.0.0.1", "tcpport": device.port}
     return begun(strategies.find(name)("bench", {"driver": name, **settings}))
 
 
@@ -30,10 +30,10 @@ def test_the_words_of_korad_have_no_end() -> None:
     ("name", "words"),
     [
         ("scpi", "OUTP ON|OUTP?"),
-        ("keysight_e36300", "OUTP ON,(@2)|OUTP? (@2)"),
-        ("rigol_dp800", ":OUTP CH2,ON|:OUTP? CH2"),
-        ("rohde_hmp4000", "INST OUT2|OUTP ON|OUTP?"),
-        ("siglent_spd3303", "OUTP CH2,ON|SYST:STAT?"),
+        ("scpi-keysight", "OUTP ON,(@2)|OUTP? (@2)"),
+        ("scpi-rigol", ":OUTP CH2,ON|:OUTP? CH2"),
+        ("scpi-rohde-hmp", "INST OUT2|OUTP ON|OUTP?"),
+        ("scpi-siglent", "OUTP CH2,ON|SYST:STAT?"),
     ],
 )
 def test_the_words_of_each_maker(name: str, words: str) -> None:
@@ -54,8 +54,8 @@ def test_errors_of_others_are_not_ours() -> None:
 
 def test_a_refusal_is_told_in_the_words_of_the_supply() -> None:
     said = r'refuses to switch channel 3 on: -221,"Settings conflict"$'
-    with scpi.Supply("rigol_dp800", Mood.REFUSING) as device, pytest.raises(PermanentError, match=said):
-        driver("rigol_dp800", device).port_on(3)
+    with scpi.Supply("scpi-rigol", Mood.REFUSING) as device, pytest.raises(PermanentError, match=said):
+        driver("scpi-rigol", device).port_on(3)
 
 
 @pytest.mark.parametrize(("name", "device"), [("korad", korad.Supply()), ("scpi", scpi.Supply("scpi"))])
