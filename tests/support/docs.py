@@ -155,7 +155,11 @@ def _family(module: str, names: list[str]) -> str:
         return "\n".join(
             [*lines, "", f"Its settings are those of [all SNMP PDUs](#{SNMP_SETTINGS.lower().replace(' ', '-')}).", ""]
         )
-    lines += ["", settings_table(driver), ""] if declared(driver) else []
+    groups = _alike(names)
+    for group in groups:
+        if len(groups) > 1:
+            lines += ["", f"{', '.join(f'`{name}`' for name in group)}:"]
+        lines += ["", settings_table(registered[group[0]]), ""] if declared(registered[group[0]]) else []
     return "\n".join(lines)
 
 
@@ -209,14 +213,26 @@ def _roff_family(module: str, names: list[str]) -> str:
     facts = _facts(module)
     texts = [fact for name, fact in facts.items() if not name or name.isdecimal()]
     texts += [f"Quirks: {facts['Quirks']}"] if "Quirks" in facts else []
-    lines = [f".Ss {roff_literal(' '.join(names))}", "\n.Pp\n".join(map(roff, texts))]
+    groups = _alike(names)
+    lines = [f".Ss {roff_literal(' '.join(groups[0]))}", "\n.Pp\n".join(map(roff, texts))]
     lines += [".Bd -literal", roff_literal(narrow(example(module))), ".Ed"]
-    driver = registered[names[0]]
-    if _has_snmp_settings(driver):
-        lines += [".Pp", f"Its settings are those of all SNMP PDUs, see\n.Sx {SNMP_SETTINGS} ."]
-    elif declared(driver):
-        lines += [".Pp", roff_settings(driver)]
+    for number, group in enumerate(groups):
+        driver = registered[group[0]]
+        if number:
+            lines += [f".Ss {roff_literal(' '.join(group))}", f"See {roff_literal(groups[0][0])}, with other settings."]
+        if _has_snmp_settings(driver):
+            lines += [".Pp", f"Its settings are those of all SNMP PDUs, see\n.Sx {SNMP_SETTINGS} ."]
+        elif declared(driver):
+            lines += [".Pp", roff_settings(driver)]
     return "\n".join(lines)
+
+
+def _alike(names: list[str]) -> list[list[str]]:
+    """Return the names of a file's drivers, those with the same settings together."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        groups.setdefault(tuple(declared(registered[name])), []).append(name)
+    return [*groups.values()]
 
 
 def narrow(fragment: str, width: int = 74) -> str:
