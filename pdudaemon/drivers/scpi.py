@@ -53,7 +53,7 @@ class Row:
 
 _LISTED = ("MEAS:VOLT? (@{n})", "MEAS:CURR? (@{n})")
 _TOGETHER = (":MEAS:ALL? CH{n}",)
-_SIGLENT = ("MEAS:VOLT? CH{n}", "MEAS:CURR? CH{n}", "MEAS:POWE? CH{n}")
+_SIGLENT = ("MEASure:VOLTage? CH{n}", "MEASure:CURRent? CH{n}", "MEASure:POWEr? CH{n}")
 
 
 class SCPI(NetworkDevice):
@@ -66,7 +66,7 @@ class SCPI(NetworkDevice):
         "scpi-rigol": Row(3, switch=":OUTP CH{n},{s}", state=":OUTP? CH{n}", measured=_TOGETHER, port=5555),
         "scpi-rohde-nge": Row(3, select="INST OUT{n}"),
         "scpi-rohde-hmp": Row(4, select="INST OUT{n}"),
-        "scpi-siglent": Row(2, switch="OUTP CH{n},{s}", state="SYST:STAT?", bit=3, measured=_SIGLENT, rest=0.05),
+        "scpi-siglent": Row(2, switch="OUTPUT CH{n},{s}", state="SYSTEM:STATUS?", bit=3, measured=_SIGLENT, rest=0.05),
     }
     ports = Numbered(lambda row: row.channels)
 

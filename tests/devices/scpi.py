@@ -82,7 +82,7 @@ class Supply(Device):
         if line == "SYST:ERR?":
             return self.errors.pop(0) if self.errors else '+0,"No error"', chosen
         for what, pattern in DIALECTS.get(self.model, SELECTED).items():
-            found = re.fullmatch(pattern, line)
+            found = re.fullmatch(pattern, line, re.IGNORECASE)
             port = found.groupdict().get("n", chosen) if found else ""
             if found and port in self.outlets:
                 if what == "select":

@@ -33,7 +33,7 @@ def test_the_words_of_korad_have_no_end() -> None:
         ("scpi-keysight", "OUTP ON,(@2)|OUTP? (@2)"),
         ("scpi-rigol", ":OUTP CH2,ON|:OUTP? CH2"),
         ("scpi-rohde-hmp", "INST OUT2|OUTP ON|OUTP?"),
-        ("scpi-siglent", "OUTP CH2,ON|SYST:STAT?"),
+        ("scpi-siglent", "OUTPUT CH2,ON|SYSTEM:STATUS?"),
     ],
 )
 def test_the_words_of_each_maker(name: str, words: str) -> None:
