@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""APC rPDU2G (AP8xxx) with the command line of AOS 5 and later: ``apc8959`` over telnet, ``apc_cli`` over ssh too.
-
-Current firmware has telnet off and ssh on.
+"""APC rPDU2G (AP8xxx) with the command line of AOS 5 and later, over telnet; `apc_cli` does so over ssh.
 
 Source: the vendor's command line guide; the dialogue that fence-agents is known to hold.
-Tested: against a fake, over telnet; by ssh, untried on a PDU.
+Tested: against a fake.
 Quirks: older rack PDUs have menus, or a command line with other words (``on``, ``off``, ``status``); that is not this
 one, and we say so and log out. Names, watts, amps and watt-hours are told outlet by outlet where the model measures
 them (AP86xx), else watts of the whole.
 
-    "192.0.2.7": {"driver": "apc8959", "username": "apc", "password": "apc", "telnetport": 23},
-    "row5": {"driver": "apc_cli", "ip": "192.0.2.8", "password": "secret", "old_algorithms": true}
+    "192.0.2.7": {"driver": "apc8959", "username": "apc", "password": "apc", "telnetport": 23}
 """
 
 from __future__ import annotations
@@ -20,10 +17,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from pdudaemon.drivers.apcconsole import COMMAND_PROMPT, MENUS, APCConsole, Console, asked
-from pdudaemon.drivers.commandline import CommandLine
-from pdudaemon.drivers.driver import Numbered, PDUDriver
-from pdudaemon.drivers.network import login
+from pdudaemon.drivers.apcconsole import COMMAND_PROMPT, MENUS, APCConsole, Console
+from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
@@ -42,7 +37,7 @@ _ABOUT = {
 _VERSION = re.compile(r"^Application Module\b.*?^[ \t]*Version:[ \t]*v?(\S+)", re.MULTILINE | re.DOTALL)
 
 
-class _Commands(PDUDriver):
+class Commands(PDUDriver):
     """Every command is answered by a code: E000 and E001 are yes, all others no."""
 
     row: Console
@@ -104,7 +99,7 @@ class _Commands(PDUDriver):
             return _say(console, command)
 
 
-class APCCommandLine(_Commands, APCConsole):
+class APCCommandLine(Commands, APCConsole):
     """By telnet, as the existing daemon has it."""
 
     models = {"apc8959": Console(24)}
@@ -115,28 +110,13 @@ class APCCommandLine(_Commands, APCConsole):
     def prompt(self) -> Iterator[Dialogue]:
         with (
             self.connected() as console,
-            self.logged_in(console, COMMAND_PROMPT, MENUS, lambda: _log_out(console), knock=True),
+            self.logged_in(console, COMMAND_PROMPT, MENUS, lambda: log_out(console), knock=True),
         ):
             yield console
 
 
-class APCShell(_Commands, CommandLine):
-    """By ssh, or by telnet."""
-
-    models = {"apc_cli": Console(48)}
-    ports = Numbered(lambda row: row.outlets, at_most=True)
-    stable_names = True
-
-    username, password = login("apc", "apc", "the command line")
-
-    def outlet(self, port_number: Any) -> int:
-        return int(port_number)
-
-    def prompt(self) -> AbstractContextManager[Dialogue]:
-        return self.connected(asked(COMMAND_PROMPT, MENUS, knock=True), _log_out)
-
-
-def _log_out(console: Dialogue) -> None:
+def log_out(console: Dialogue) -> None:
+    """Leave the session."""
     console.line("exit", "the logout")
     console.expect_or_end("the logout", {})
 

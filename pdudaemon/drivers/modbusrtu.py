@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Relay boards with Modbus RTU and one coil for each outlet, by RS-485, RS-232 or USB; Waveshare's by their relays.
+"""Relay boards with Modbus RTU and one coil for each outlet, by RS-485, RS-232 or USB.
 
-A port of ``modbusrtu`` is the address of its coil as it stands on the wire, from 0. Relays of Waveshare (Modbus RTU
-Relay) are counted from 1. Several boards may be on one line: each is a PDU of its own, with its ``unit``, and they take
-turns.
+A port is the address of its coil as it stands on the wire, from 0. Several boards may be on one line: each is a PDU of
+its own, with its ``unit``, and they take turns.
 
-Source: Modbus over serial line 1.02; Waveshare's page on its boards, with its examples.
+Source: Modbus over serial line 1.02.
 Tested: against a fake on a real pty; from documentation, untried on a board.
-Quirks: a converter that passes on bytes from TCP is a line as well: ``"device": "socket://192.0.2.61:4196"``. After
-a power cut the relays of Waveshare are off.
+Quirks: a converter that passes on bytes from TCP is a line as well: ``"device": "socket://192.0.2.61:4196"``.
 
-    "bench": {"driver": "waveshare-8", "device": "/dev/serial/by-id/usb-1a86_USB_Serial-if00-port0"},
     "rail": {"driver": "modbusrtu", "device": "/dev/ttyUSB1", "unit": 5, "coils": 16, "baudrate": 19200}
 """
 
@@ -23,7 +20,7 @@ from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.serialport import SerialPort
 
 
-class _OverLine(Coils):
+class OverLine(Coils):
     """Unit, request or answer, and a check of both, which is how its end is known to be right."""
 
     device = Setting(
@@ -59,7 +56,7 @@ def _checked(frame: bytes) -> bytes:
     return frame + crc.to_bytes(2, "little")
 
 
-class ModbusRTU(_OverLine):
+class ModbusRTU(OverLine):
     """Any board: its owner says how many coils it has, or nobody does."""
 
     models = {"modbusrtu": None}
@@ -77,22 +74,3 @@ class ModbusRTU(_OverLine):
 
     def count(self) -> int:
         return self.coils
-
-
-class Waveshare(_OverLine):
-    """A board by the number of its relays."""
-
-    models = {
-        "waveshare-1": 1,
-        "waveshare-2": 2,
-        "waveshare-4": 4,
-        "waveshare-8": 8,
-        "waveshare-16": 16,
-        "waveshare-32": 32,
-    }
-    ports = Numbered(lambda row: row)
-    first = 1
-
-    def count(self) -> int:
-        relays: int = self.row
-        return relays

@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Relay boards with Modbus/TCP and one coil for each outlet; of Waveshare's (Modbus POE ETH Relay), the relays.
+"""Relay boards with Modbus/TCP and one coil for each outlet.
 
-A port of ``modbustcp`` is the address of its coil as it stands on the wire, from 0: what a manual calls coil 1 is
-mostly address 0. Relays of Waveshare are counted from 1.
+A port is the address of its coil as it stands on the wire, from 0: what a manual calls coil 1 is
+mostly address 0.
 
-Source: Modbus application protocol 1.1b3 and Modbus messaging on TCP/IP 1.0b; Waveshare's page on its boards.
-Tested: with the server of pymodbus, and against a fake; the words for Waveshare against the fake only.
+Source: Modbus application protocol 1.1b3 and Modbus messaging on TCP/IP 1.0b.
+Tested: with the server of pymodbus, and against a fake.
 Quirks: some boards read coils only from the first one on: when one coil alone is not answered, or is refused as an
 illegal address, all up to it are read. A board does not say how many coils it has, so all are read together only if
-``coils`` does, or the word for the board. A board of Waveshare listens on port 502 or 4196, as its owner has set it,
-and where it is set to pass on bytes as they are (no Modbus gateway), it is a serial line: ``waveshare-8`` with
-``"device": "socket://192.0.2.61:4196"``.
+``coils`` does.
 
-    "relays": {"driver": "modbustcp", "ip": "192.0.2.60", "unit": 1, "coils": 8},
-    "dock": {"driver": "waveshare_lan-8", "ip": "192.0.2.61", "port": 4196}
+    "relays": {"driver": "modbustcp", "ip": "192.0.2.60", "unit": 1, "coils": 8}
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.tcp import Connection
 
 
-class _OverTCP(Coils, NetworkDevice):
+class OverTCP(Coils, NetworkDevice):
     """A connection for each exchange, whose number the answer repeats."""
 
     port = tcp_port(502)
@@ -54,7 +51,7 @@ class _OverTCP(Coils, NetworkDevice):
             return connection.peer, connection.receive_exactly(length - 1, step)
 
 
-class ModbusTCP(_OverTCP):
+class ModbusTCP(OverTCP):
     """Any board: its owner says how many coils it has, or nobody does."""
 
     models = {"modbustcp": None}
@@ -76,15 +73,3 @@ class ModbusTCP(_OverTCP):
 
     def count(self) -> int:
         return self.coils
-
-
-class WaveshareLAN(_OverTCP):
-    """A board by the number of its relays."""
-
-    models = {"waveshare_lan-8": 8, "waveshare_lan-16": 16, "waveshare_lan-30": 30}
-    ports = Numbered(lambda row: row)
-    first = 1
-
-    def count(self) -> int:
-        relays: int = self.row
-        return relays

@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Numato Lab relay modules: by USB, which are serial lines with a prompt, and by Ethernet or WiFi, which is telnet.
+"""Numato Lab USB relay modules, which are serial lines with a prompt.
 
 Source: Numato's manuals and Python package; tests of the existing PDUDaemon for the relays' ids.
-Tested: by USB, against a fake on a real pty, through ser2net, and as a USB device of the kernel (`make test-usb`); by
-Ethernet, against a fake only.
+Tested: against a fake on a real pty, through ser2net, and as a USB device of the kernel (`make test-usb`).
 Quirks: ``relay on`` and ``relay off`` are echoed and not acknowledged, so the relay is read back. The line's speed does
 not matter. Modules with fewer than 8 relays do not all tell them together, so theirs are read one by one. The driver's
-first CR ends what another program may have left half typed. By Ethernet there is one session at a time, and whether a
-command is echoed there is not known, so it may be.
+first CR ends what another program may have left half typed.
 
     "bench": {"driver": "NumatoUSB8", "device": "/dev/serial/by-id/usb-Numato_Lab_8_Channel-if00"},
-    "far": {"driver": "NumatoUSB16", "device": "rfc2217://192.0.2.20:4001"},
-    "hall": {"driver": "numato_eth-16", "ip": "192.0.2.118", "password": "secret"}
+    "far": {"driver": "NumatoUSB16", "device": "rfc2217://192.0.2.20:4001"}
 """
 
 from __future__ import annotations
@@ -22,21 +19,17 @@ import string
 from collections.abc import Callable, Iterator
 
 from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
-from pdudaemon.drivers.network import NetworkDevice, login, tcp_port
 from pdudaemon.drivers.readings import Identity, OutletReading, by_bit, stated
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
-from pdudaemon.transports import serialport, telnet
+from pdudaemon.transports import serialport
 from pdudaemon.transports.deadline import Deadline
-from pdudaemon.transports.dialogue import Login
-from pdudaemon.transports.greeting import AT_LINE, GREETINGS
 from pdudaemon.transports.serialport import SerialPort
-from pdudaemon.transports.tcp import in_words
 
-_DIGITS = string.digits + "abcdef"
+DIGITS = string.digits + "abcdef"
 _LEAST_TOLD_TOGETHER = 8  # relays: smaller modules do not all know readall
-_LETTERS = string.digits + string.ascii_uppercase
+LETTERS = string.digits + string.ascii_uppercase
 
 Ask = Callable[[str], str]
 """Sends a command, and returns its answer without echo and prompt."""
@@ -101,12 +94,12 @@ class Numato(Module):
     """A module by USB."""
 
     models = {
-        "NumatoUSB1": tuple(_DIGITS[:1]),
-        "NumatoUSB2": tuple(_DIGITS[:2]),
-        "NumatoUSB4": tuple(_DIGITS[:4]),
-        "NumatoUSB8": tuple(_DIGITS[:8]),
-        "NumatoUSB16": tuple(_DIGITS),
-        "NumatoUSB32": tuple(_LETTERS[:32]),
+        "NumatoUSB1": tuple(DIGITS[:1]),
+        "NumatoUSB2": tuple(DIGITS[:2]),
+        "NumatoUSB4": tuple(DIGITS[:4]),
+        "NumatoUSB8": tuple(DIGITS[:8]),
+        "NumatoUSB16": tuple(DIGITS),
+        "NumatoUSB32": tuple(LETTERS[:32]),
         "NumatoUSB64": tuple(f"{number:02}" for number in range(64)),
     }
 
@@ -140,37 +133,5 @@ class Numato(Module):
                 if not said.startswith(command):
                     raise self.nonsense(said, command)
                 return said.removeprefix(command).strip()
-
-            yield ask
-
-
-class NumatoEthernet(NetworkDevice, Module):
-    """A module by Ethernet or WiFi."""
-
-    models = {
-        "numato_eth-8": tuple(_DIGITS[:8]),
-        "numato_eth-16": tuple(_DIGITS),
-        "numato_eth-32": tuple(_LETTERS[:32]),
-    }
-
-    port = tcp_port(23, "telnet")
-    username, password = login("admin", "admin", "telnet")
-
-    @property
-    def peer(self) -> str:
-        return in_words(self.host, self.port)
-
-    @contextlib.contextmanager
-    def session(self) -> Iterator[Ask]:
-        prompt = rf"{AT_LINE}>"
-        login = Login(name=r"User Name:", password=r"Password:", ready=prompt, strangers=GREETINGS)
-        with (
-            telnet.session(self.host, self.port, self.deadline) as console,
-            console.logged_in(login, self.username, self.password, lambda: None),  # who goes has left
-        ):
-
-            def ask(command: str) -> str:
-                console.line(command, repr(command))
-                return console.expect(repr(command), {"prompt": prompt}).before.strip().removeprefix(command).strip()
 
             yield ask

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.drivers.numato import Numato, NumatoEthernet
+from pdudaemon.drivers.numato import Numato
+from pdudaemon.drivers.numatoeth import NumatoEthernet
 from pdudaemon.errors import DeviceTimeout, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
