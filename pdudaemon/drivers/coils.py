@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 
-from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.driver import Numbered, PDUDriver, hook
 from pdudaemon.drivers.readings import OutletReading, by_bit, stated
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
@@ -114,6 +114,25 @@ class Coils(PDUDriver):
         if len(answer) != size or not answer.startswith(start):
             raise nonsense(peer, answer, step)
         return answer
+
+
+class AnyBoard(Coils):
+    """A board of which its owner says how many coils it has, or nobody does."""
+
+    ports = Numbered(65535, first=0, at_most=True)
+
+    coils = Setting(
+        integer(0, MOST_COILS),
+        0,
+        "how many coils the board has, so that all can be read; 0: not known",
+    )
+
+    @hook
+    def reads_outlets(self) -> bool:
+        return self.coils > 0
+
+    def count(self) -> int:
+        return self.coils
 
 
 def nonsense(peer: str, said: bytes, step: str) -> TransientError:

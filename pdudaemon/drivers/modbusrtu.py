@@ -13,8 +13,8 @@ Quirks: a converter that passes on bytes from TCP is a line as well: ``"device":
 
 from __future__ import annotations
 
-from pdudaemon.drivers.coils import EXCEPTION, MOST_COILS, READ_COILS, Coils, nonsense
-from pdudaemon.drivers.driver import Numbered, hook
+from pdudaemon.drivers.coils import EXCEPTION, READ_COILS, AnyBoard, Coils, nonsense
+from pdudaemon.drivers.driver import hook
 from pdudaemon.settings import Setting, integer, text
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.serialport import SerialPort
@@ -56,21 +56,7 @@ def _checked(frame: bytes) -> bytes:
     return frame + crc.to_bytes(2, "little")
 
 
-class ModbusRTU(OverLine):
+class ModbusRTU(AnyBoard, OverLine):
     """Any board: its owner says how many coils it has, or nobody does."""
 
     models = {"modbusrtu": None}
-    ports = Numbered(65535, first=0, at_most=True)
-
-    coils = Setting(
-        integer(0, MOST_COILS),
-        0,
-        "how many coils the board has, so that all can be read; 0: not known",
-    )
-
-    @hook
-    def reads_outlets(self) -> bool:
-        return self.coils > 0
-
-    def count(self) -> int:
-        return self.coils

@@ -20,8 +20,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from pdudaemon.drivers.coils import MOST_COILS, Coils, nonsense
-from pdudaemon.drivers.driver import Numbered, hook
+from pdudaemon.drivers.coils import AnyBoard, Coils, nonsense
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
 from pdudaemon.settings import Setting, integer
 from pdudaemon.transports.deadline import Deadline
@@ -51,25 +50,11 @@ class OverTCP(Coils, NetworkDevice):
             return connection.peer, connection.receive_exactly(length - 1, step)
 
 
-class ModbusTCP(OverTCP):
+class ModbusTCP(AnyBoard, OverTCP):
     """Any board: its owner says how many coils it has, or nobody does."""
 
     models = {"modbustcp": None}
-    ports = Numbered(65535, first=0, at_most=True)
-
     slave = Setting(integer(0, 255), 1, "older name of `unit`, which is preferred")
-    coils = Setting(
-        integer(0, MOST_COILS),
-        0,
-        "how many coils the board has, so that all can be read; 0: not known",
-    )
-
-    @hook
-    def reads_outlets(self) -> bool:
-        return self.coils > 0
 
     def unit_id(self) -> int:
         return self.unit if "unit" in self.settings else self.slave
-
-    def count(self) -> int:
-        return self.coils
