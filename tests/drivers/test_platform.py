@@ -465,7 +465,9 @@ def test_after_a_crash_a_script_has_all_its_time_whatever_was_waited_for(
     started = daemon({"n": {"driver": "platform", "power_on": text, "timeout": 3}})
     assert started.tcp("n 1 on wait=0") == "ack\n"
     (lock,) = eventually(lambda: [*started.folder.glob("*.locks/n")])
-    eventually(lambda: lock.read_text() and (tmp_path / "record").exists())
+    eventually(
+        lambda: lock.read_text().split()[4:5] not in ([], ["0"]) and (tmp_path / "record").exists()
+    )  # with the group
     started.kill()
     (tmp_path / "well").touch()
     started.start()

@@ -267,7 +267,10 @@ def test_what_a_role_does_not_see_the_broker_is_not_told(daemon: Callable[..., D
     started.start()
     assert started.http("/api/v1/pdus/a?fresh=1").status == 200
     with Hearing(broker) as one:
-        found = json.loads(one.until("homeassistant/switch/pdudaemon_outlet_a_2/config"))
+        found = {}
+        while found.get("name") != "mine":  # the broker has kept what the daemon before has told
+            found = json.loads(one.until(topic := "homeassistant/switch/pdudaemon_outlet_a_2/config"))
+            del one.told[topic]
         assert found["name"] == "mine" and [*found["device"]] == ["identifiers", "name"]
         for name in ("router", "rooter"):  # one that there is, and one like it
             one.say(f"pdudaemon/outlet/a/name:{name}/set", "on")
