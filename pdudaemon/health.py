@@ -39,7 +39,7 @@ def _ask(listener: ListenerOptions) -> str:
             return ""
         connection = http.client.HTTPConnection(*address)
         # To whom we talk is known: it is on this machine. What is asked is no secret.
-        connection.sock = ssl._create_unverified_context().wrap_socket(plain) if _is_tls(listener) else plain
+        connection.sock = ssl._create_unverified_context().wrap_socket(plain) if listener.certificate else plain
         connection.request("GET", "/healthz")
         answer = connection.getresponse()
         text = answer.read(1000).decode(errors="replace").strip()
@@ -54,7 +54,3 @@ def _connected(listener: ListenerOptions, address: tuple[str, int]) -> socket.so
     plain.settimeout(PATIENCE)
     plain.connect(listener.socket)
     return plain
-
-
-def _is_tls(listener: ListenerOptions) -> bool:
-    return bool(getattr(listener, "certificate", ""))

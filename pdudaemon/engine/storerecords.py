@@ -26,8 +26,8 @@ class CommandRecord(NamedTuple):
     rows: list[sqlite3.Row]
 
 
-class Records:
-    """Reads the store. Any thread, without the dispatcher's lock; methods raise StoreError."""
+class Reader:
+    """Reads a store through a connection of its own, since looking may take longer than anybody may be held up by."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -44,6 +44,21 @@ class Records:
             before, self._database = self._database, database
             if before is not None:
                 before.close()
+
+    def _read(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        try:
+            with self._lock:
+                if self._database is None:
+                    raise StoreError(f"{self._path}: not open")
+                return self._database.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise storefiles.store_error(self._path, error) from None
+        except (OverflowError, UnicodeEncodeError):  # a number, or half a character, that no row can have
+            return []
+
+
+class Records(Reader):
+    """Reads the store. Any thread, without the dispatcher's lock; methods raise StoreError."""
 
     def record(self, number: int) -> dict[str, Any]:
         """Return one request as a record for people. Raises also: NoSuchRequest."""
@@ -82,17 +97,6 @@ class Records:
         for kind, number in self._read(_KEY, key):
             return ("request" if kind == "request" else "command"), number
         return None
-
-    def _read(self, statement: str, *values: object) -> list[sqlite3.Row]:
-        try:
-            with self._lock:
-                if self._database is None:
-                    raise StoreError(f"{self._path}: not open")
-                return self._database.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise storefiles.store_error(self._path, error) from None
-        except (OverflowError, UnicodeEncodeError):  # a number, or half a character, that no row can have
-            return []
 
 
 def read_only(database: sqlite3.Connection) -> sqlite3.Connection:

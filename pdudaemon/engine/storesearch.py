@@ -15,13 +15,12 @@ from __future__ import annotations
 import heapq
 import json
 import sqlite3
-import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pdudaemon.engine import storefiles, storerows
-from pdudaemon.errors import StoreError
+from pdudaemon.engine import storerows
+from pdudaemon.engine.storerecords import Reader
 from pdudaemon.power import Outcome
 
 SCHEMA = """
@@ -180,31 +179,15 @@ def remove(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
     database.execute("DELETE FROM span WHERE last < (SELECT min(id) FROM request)")
 
 
-class Searches:
+class Searches(Reader):
     """Searches a store through a connection of its own, since one may take longer than anybody may be held up by.
 
     Any thread, without the dispatcher's lock; methods raise StoreError.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._database: sqlite3.Connection | None = None
-
-    def share(self, database: sqlite3.Connection, lock: threading.Lock) -> None:
-        """Read through a connection that others use as well, with its lock: there is one to what is in memory."""
-        self._database, self._lock = database, lock
-
-    def use(self, database: sqlite3.Connection | None) -> None:
-        """Read through a connection of its own from now on, or through none; close the one before."""
-        with self._lock:
-            before, self._database = self._database, database
-            if before is not None:
-                before.close()
-
     def found(self, search: Search, live: Collection[int]) -> Iterator[sqlite3.Row]:
         """Yield the requests that are looked for, the newest first. ``live``: the numbers of those not ended."""
-        (upto,) = next(iter(self._read(_UPTO, ())), (0,))
+        (upto,) = next(iter(self._read(_UPTO)), (0,))
         yield from self._looked_through(search, upto)
         below = upto + 1 if search.before is None else min(search.before, upto + 1)
         low, high = 0, below
@@ -219,7 +202,7 @@ class Searches:
         below = search.before
         while True:
             bounds, values = ("", [upto]) if below is None else ("AND id < ?", [upto, below])
-            rows = self._read(f"SELECT * FROM request WHERE id > ? {bounds} ORDER BY id DESC LIMIT {CHUNK}", values)
+            rows = self._read(f"SELECT * FROM request WHERE id > ? {bounds} ORDER BY id DESC LIMIT {CHUNK}", *values)
             yield from filter(search.matches, rows)
             if len(rows) < CHUNK:
                 return
@@ -230,7 +213,7 @@ class Searches:
         since = float("-inf") if search.since is None else search.since
         until = float("inf") if search.until is None else search.until
         statement = "SELECT min(first), max(last) FROM span WHERE newest >= ? AND oldest < ?"
-        for low, high in self._read(statement, (since, until)):
+        for low, high in self._read(statement, since, until):
             if low is not None:
                 return low, high
         return 0, -1
@@ -261,7 +244,7 @@ class Searches:
         bounds = f"{number} >= ? AND {number} < ? ORDER BY {number} DESC LIMIT ?"
         most = 50
         while True:
-            rows = self._read(f"SELECT request.* FROM {tables} WHERE {where} AND {bounds}", (*values, low, high, most))
+            rows = self._read(f"SELECT request.* FROM {tables} WHERE {where} AND {bounds}", *values, low, high, most)
             yield from rows
             if len(rows) < most:
                 return
@@ -271,18 +254,7 @@ class Searches:
         wanted = sorted((each for each in numbers if low <= each < high), reverse=True)
         for place in range(0, len(wanted), CHUNK):
             statement = "SELECT * FROM request WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC"
-            yield from self._read(statement, (json.dumps(wanted[place : place + CHUNK]),))
-
-    def _read(self, statement: str, values: Sequence[Any]) -> list[sqlite3.Row]:
-        try:
-            with self._lock:
-                if self._database is None:
-                    raise StoreError(f"{self._path}: not open")
-                return self._database.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise storefiles.store_error(self._path, error) from None
-        except (OverflowError, UnicodeEncodeError):  # a number, or half a character, that no row can have
-            return []
+            yield from self._read(statement, json.dumps(wanted[place : place + CHUNK]))
 
 
 def _also(search: Search, words: Iterable[tuple[str, ...]]) -> tuple[str, list[Any]]:
