@@ -95,7 +95,9 @@ def schema() -> int:
 
 def print_file(name: str) -> int:
     """Print a file that goes with the daemon, or the names of all such. Raises: ConfigError."""
-    files = {each.name: each for each in (resources.files("pdudaemon") / "files").iterdir()}
+    shipped = resources.files("pdudaemon") / "files"
+    files = {each.name: each for each in shipped.iterdir() if each.is_file()}
+    files |= {f"guides/{each.name}": each for each in (shipped / "guides").iterdir()}
     if not name:
         print("\n".join(sorted(files)))
         return 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,9 @@ def test_each_file_is_the_one_that_is_shipped(capsys: pytest.CaptureFixture[str]
     assert cli.main(["--print-file"]) == 0
     names = capsys.readouterr().out.splitlines()
     assert {"60-pdudaemon.rules", "pdudaemon.conf", "pdudaemon.service", "topology.yaml"} <= {*names}
-    assert sorted(each.name for each in (resources.files("pdudaemon") / "files").iterdir()) == names
+    files = Path(str(resources.files("pdudaemon"))) / "files"
+    assert sorted(str(each.relative_to(files)) for each in (*files.glob("*.*"), *files.glob("guides/*"))) == names
+    assert {f"guides/{each.name}" for each in (ROOT / "share" / "guides").iterdir()} <= {*names}
     for name in names:
         assert cli.main(["--print-file", name]) == 0
         shipped = ROOT / ("debian" if name.endswith(".service") else "share") / name
