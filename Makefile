@@ -42,6 +42,10 @@ test-newest: .venv/test  ## test a part on the newest release of everything, and
 test-peers: .venv/test  ## test against Home Assistant, a Kasa simulator, AWS and Redfish (downloads about 1 GB once)
 	$(VENV)/python -m tests.peers_slow
 
+test-cuts: .venv/test  ## cut the power under a loaded daemon, CUTS times, on a disk that loses what was not synced
+	@CUTS=$(or $(CUTS),200) CUTS_REPORT=$$(mktemp) sh -c '$(VENV)/python -m pytest -q -n 4 tests/engine/test_powercut.py; \
+		failed=$$?; cat "$$CUTS_REPORT"; rm -f "$$CUTS_REPORT"; exit $$failed'
+
 test-usb:  ## test with USB devices, in a virtual machine with Debian's kernel (as root; see tests/vm/machine.py)
 	$(BOOT) python3 -m pytest -v -p no:cacheprovider tests/vm/test_usb.py
 
@@ -102,5 +106,5 @@ clean:  ## remove what the other targets made
 	$(INSTALL)
 	@touch $@
 
-.PHONY: help run test test-newest lock test-peers test-usb test-boot test-container dist deb lint format docs mutation bench clean
+.PHONY: help run test test-newest lock test-peers test-cuts test-usb test-boot test-container dist deb lint format docs mutation bench clean
 .DEFAULT_GOAL := help
