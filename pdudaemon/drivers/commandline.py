@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -32,11 +33,16 @@ class CommandLine(NetworkDevice):
 
     @contextmanager
     def connected(
-        self, login: Login, log_out: Callable[[Dialogue], None], account: tuple[str, str] | None = None
+        self,
+        login: Login,
+        log_out: Callable[[Dialogue], None],
+        account: tuple[str, str] | None = None,
+        *,
+        again: bool = False,
     ) -> Iterator[Dialogue]:
         """Log in, as the settings say or with another ``account``; yield at the prompt; log out in any case.
 
-        ``login`` is what telnet asks; its prompt is that of ssh as well.
+        ``login`` is what telnet asks; its prompt is that of ssh as well, where it may be asked ``again``.
         """
         username, password = account or (self.username, self.password)
         if self.transport == "telnet":
@@ -56,7 +62,12 @@ class CommandLine(NetworkDevice):
             known_hosts=self.known_hosts,
             old_algorithms=self.old_algorithms,
         )
-        with ssh.console(there, login.ready, self.deadline, hold=self.lock_fd) as console:
+        ready = rf"{login.ready}|{login.name}" if again else login.ready
+        with ssh.console(there, ready, self.deadline, hold=self.lock_fd) as console:
+            if again and re.fullmatch(login.name, console.shown):
+                with console.logged_in(login, username, password, lambda: log_out(console), asked=True):
+                    yield console
+                return
             try:
                 yield console
             finally:

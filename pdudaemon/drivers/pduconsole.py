@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""PDUs by their command lines, where SNMP is shut: Sentry, Raritan PX, Eaton ePDU G3, CyberPower, Cyclades PM.
+"""PDUs by their command lines: Sentry, Raritan PX, Eaton G3, CyberPower, Cyclades PM, WTI, BayTech RPC, Avocent PM.
 
 Source: the makers' command references; the dialogues that public agents for these PDUs are known to hold.
-Tested: against a fake of each, over telnet and by a real sshd; from documentation, untried on a PDU.
-Quirks: outlets of a Sentry are called AA1, BA12; those of all others are numbers. Where the user name and the password
-are those that the PDU came with, they need not be said. Each action is a session, which is always left, and the state
-is read back.
+Tested: against a fake of each, over telnet and by a real sshd; from documentation, untried on a PDU. At second hand is
+all of a Sentry4 (PRO1, PRO2) and an Avocent, and how a Sentry, an Eaton and a CyberPower tell what outlets draw.
+Quirks: outlets of a Sentry are called AA1, BA12, plugs of a WTI perhaps A1, those of an Avocent are targets with names;
+those of all others are numbers. Where the user name and the password are those that the PDU came with, they need not be
+said; a WTI or a BayTech may ask for a password alone. Each action is a session, which is always left, and the state is
+read back. Watts, volts and amps are told as far as a model measures outlets; of a BayTech, amps of the whole.
 
     "row3": {"driver": "raritan_cli", "ip": "192.0.2.121", "password": "secret"},
     "row4": {"driver": "sentry_cli", "ip": "192.0.2.122", "transport": "telnet", "password": "secret"}
@@ -14,18 +16,21 @@ is read back.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
 
 from pdudaemon.drivers.commandline import CommandLine
+from pdudaemon.drivers.consolerow import ROWS, Row
 from pdudaemon.drivers.driver import hook, numbered
-from pdudaemon.drivers.readings import OutletReading, label
+from pdudaemon.drivers.readings import InletReading, OutletReading, label, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.settings import Setting, text
+from pdudaemon.settings import Setting, choice, text
 from pdudaemon.transports.dialogue import Dialogue, Login
 from pdudaemon.transports.greeting import AT_LINE, GREETINGS
+from pdudaemon.transports.tcp import LIMIT
 
 Say = Callable[[str], str]
 """Says a command, and returns the answer without echo and prompt, lines ended by LF."""
@@ -33,102 +38,28 @@ Say = Callable[[str], str]
 _LATE = 10  # looks at a state that changes late
 _NEXT_LOOK = 0.5  # seconds
 _MOST = 64
-_LETTERED = re.compile(r"[A-Z]{1,2}[0-9]{1,2}")
-
-
-@dataclass(frozen=True)
-class Row:
-    """How a command line is spoken; ``{}`` is the outlet.
-
-    ``listed`` is the question for all outlets, whose answer ``line`` finds them in: groups ``port``, ``name`` and
-    ``state``; or three questions, for the number of outlets, their names and their states, which are told with bars.
-    """
-
-    account: tuple[str, str]
-    prompt: str
-    refusal: str
-    on: str
-    off: str
-    listed: str | tuple[str, str, str]
-    line: str = ""
-    first: tuple[str, ...] = ()
-    done: str = ""
-    lettered: bool = False
-    leave: str = "exit"
-
-
-_EATON = "PDU.OutletSystem.Outlet"
-_BARS = (f"get {_EATON}.Count", f"get {_EATON}[x].iName", f"get {_EATON}[x].PresentStatus.SwitchOnOff")
 _WORDS = {"on": State.ON, "1": State.ON, "off": State.OFF, "0": State.OFF}
+_UNNAMED = "(undefined)"
 
 
 class PDUConsole(CommandLine):
     """A session for each action."""
 
     row: Row
-    models = {
-        "sentry_cli": Row(
-            account=("admn", "admn"),
-            prompt=r"(?:Switched CDU|Smart CDU|Sentry|(?:Switched )?PRO\d): ",
-            refusal=r"^\s*((?:Invalid|Unknown|Access denied|Command failed)[^\n]*)",
-            first=("set option more disabled",),
-            on="on .{}",
-            off="off .{}",
-            done="Command successful",
-            listed="status all",
-            line=r"^[ \t]*\.(?P<port>[A-Z]+\d+)[ \t]+(?P<name>\S.*?)[ \t]{2,}(?:Idle |Wake )?(?P<state>On|Off)\b",
-            lettered=True,
-            leave="logout",
-        ),
-        "raritan_cli": Row(
-            account=("admin", "raritan"),
-            prompt=r"\[[^\r\n\]]{0,60}\] [#>] ",
-            refusal=r"^\s*((?:%|Error|Invalid|Unknown|Operation failed|Permission)[^\n]*)",
-            on="power outlets {} on /y",
-            off="power outlets {} off /y",
-            listed="show outlets",
-            line=r"^Outlet (?P<port>\d+)(?: - (?P<name>[^\n]*))?:[ \t]*\n[ \t]*Power state:[ \t]*(?P<state>On|Off)",
-        ),
-        "eaton_cli": Row(
-            account=("admin", "admin"),
-            prompt=r"pdu#\d+> ?",
-            refusal=r"^\s*((?:Error|Invalid|Unknown|E\d{3})[^\n]*)",
-            on=f"set {_EATON}[{{}}].DelayBeforeStartup 0",
-            off=f"set {_EATON}[{{}}].DelayBeforeShutdown 0",
-            listed=_BARS,
-            leave="quit",
-        ),
-        "cyberpower_cli": Row(
-            account=("cyber", "cyber"),
-            prompt=r"(?:CyberPower ?)?> ?",
-            refusal=r"^\s*((?:Error|Invalid|Unknown|Fail)[^\n]*)",
-            on="oltctrl index {} act on",
-            off="oltctrl index {} act off",
-            listed="oltsta show",
-            line=r"^[ \t]*(?P<port>\d{1,2})[ \t]+(?P<name>\S.*?)[ \t]+(?P<state>On|Off)\b",
-        ),
-        "cyclades_cli": Row(
-            account=("admin", "pm8"),
-            prompt=r"pm> ?",
-            refusal=r"^\s*((?:Error|Invalid|Unknown|Access denied)[^\n]*)",
-            on="on {}",
-            off="off {}",
-            done="turned",
-            listed="status all",
-            line=r"^[ \t]*(?P<port>\d{1,2})[ \t]+(?P<name>)(?:Unlocked|Locked)[ \t]+(?P<state>ON|OFF)\b",
-        ),
-    }
+    models = {name: row for name, row in ROWS.items() if not row.telnet}
 
     username = Setting(text, "", "user name of the command line, if it is not the usual one")
     password = Setting(text, "", "password of the command line, if it is not the usual one", secret=True)
 
     @hook
     def canonical_port(self, port: str) -> str:
-        if not self.row.lettered:
-            return numbered(str(int(port)) if port.isascii() and port.isdecimal() else port, _MOST)
-        name = port.upper().removeprefix(".") if port.isascii() else ""
-        if not _LETTERED.fullmatch(name):
-            raise ValueError(f"{port!r} is not a port: letters and a number, such as AA1")
+        ascii_port = port if port.isascii() else ""
+        number = str(int(ascii_port)) if ascii_port.isdecimal() and len(port) < 10 else ""
+        if not self.row.port:
+            return numbered(number or port, _MOST)
+        name = number or self.row.spelled(ascii_port)
+        if not re.fullmatch(self.row.port, name):
+            raise ValueError(f"{port!r} is not a port: {self.row.says}")
         return name
 
     def port_interaction(self, command: str, port_number: str | int) -> None:
@@ -150,7 +81,17 @@ class PDUConsole(CommandLine):
 
     def read_outlets(self) -> list[OutletReading]:
         with self._session() as say:
-            return self._outlets(say)
+            outlets = self._outlets(say)
+            measured = self._measured(say, [each.port for each in outlets])
+        return [replace(each, **measured.get(each.port, {})) for each in outlets]
+
+    def read_inlets(self) -> list[InletReading]:
+        question, quantities = self.row.total
+        if not question:
+            return []
+        with self._session() as say:
+            found = _quantities(say(question), quantities)
+        return [InletReading("total", **found)] if found else []
 
     def _outlet(self, say: Say, port: str | int) -> State:
         states = {each.port: each.state or State.UNKNOWN for each in self._outlets(say)}
@@ -159,36 +100,58 @@ class PDUConsole(CommandLine):
         return states[str(port)]
 
     def _outlets(self, say: Say) -> list[OutletReading]:
-        """Return what is told of all outlets."""
-        found: list[tuple[str, str | None, str]]
+        """Return what is told of all outlets but what they draw."""
+        found: list[tuple[str, str | None, State]]
         if isinstance(self.row.listed, str):
             matches = re.finditer(self.row.line, say(self.row.listed), re.MULTILINE)
-            found = [(each["port"], each["name"], each["state"]) for each in matches]
+            found = [(each["port"], each["name"], _state(each)) for each in matches]
         else:
             count, names, states = (say(question).strip().split("|") for question in self.row.listed)
             numbers = map(str, range(1, int(count[0]) + 1)) if count[0].isdecimal() and len(count[0]) < 4 else ()
-            found = [*zip(numbers, names, states, strict=False)]
+            found = [*zip(numbers, names, (_WORDS.get(each.strip(), State.UNKNOWN) for each in states), strict=False)]
             if not len(found) == len(names) == len(states):
                 found = []
         if not found:
             raise TransientError(f"{self.host} does not tell the state of its outlets")
-        return [
-            OutletReading(port, label(name), _WORDS.get(state.strip().lower(), State.UNKNOWN))
-            for port, name, state in found
-        ]
+        told = {
+            port: OutletReading(port, None if name == _UNNAMED else label(name), state) for port, name, state in found
+        }
+        return [*told.values()]
+
+    def _measured(self, say: Say, ports: list[str]) -> dict[str, dict[str, Any]]:
+        """Return what outlets draw, by port and quantity; nothing of a PDU that does not measure it."""
+        found: dict[str, dict[str, Any]] = {}
+        try:
+            if self.row.meters:
+                said = say(self.row.meters)
+                pieces = [*re.finditer(self.row.piece, said, re.MULTILINE)]
+                ends = [*(piece.start() for piece in pieces[1:]), len(said)]
+                for piece, end in zip(pieces, ends, strict=False):
+                    found[piece["port"]] = _quantities(said[piece.start() : end], self.row.quantities)
+            for name, question in self.row.barred.items():
+                values = say(question).strip().split("|")
+                for port, value in zip(ports, values, strict=False):
+                    if len(values) == len(ports) and (number := quantity(value)) is not None and number >= 0:
+                        found.setdefault(port, {})[name] = number
+        except PermanentError:  # refused: it has no meters
+            pass
+        return found
 
     @contextmanager
     def _session(self) -> Iterator[Say]:
-        prompt, usual = rf"{AT_LINE}{self.row.prompt}", self.row.account
-        name = rf"{AT_LINE}(?i:user ?name|login(?: name)?) ?:"
-        login = Login(name, rf"{AT_LINE}(?i:password) ?:", prompt, strangers=GREETINGS)
+        prompt, name, menu = (rf"{AT_LINE}(?:{part})" for part in (self.row.prompt, self.row.name, self.row.menu[0]))
+        answers = {rf"{AT_LINE}{pause}": answer for pause, answer in self.row.pauses.items()}
+        ready = "|".join([prompt, *([menu] if self.row.menu[0] else [])])
+        login = Login(name, rf"{AT_LINE}{self.row.password}", ready, strangers=GREETINGS, nameless=self.row.nameless)
+        usual = self.row.account
         account = self.username or usual[0], self.password or usual[1]
-        with self.connected(login, self._log_out, account) as console:
+        with self.connected(login, self._log_out, account, again=self.row.again) as console:
+            if self.row.menu[0] and re.fullmatch(menu, console.shown):
+                console.line(self.row.menu[1], "the menu")
+                console.expect("the menu", {"prompt": prompt})
 
             def say(command: str) -> str:
-                console.line(command, repr(command))
-                said = console.expect(repr(command), {"prompt": prompt}).before.replace("\r\n", "\n")
-                said = said.partition(command)[2] if command in said else said
+                said = _said(console, command, prompt, answers)
                 if refused := re.search(self.row.refusal, said, re.MULTILINE):
                     raise PermanentError(f"{console.peer} refuses {command!r}: {refused[1].strip()[:100]}")
                 return said
@@ -200,3 +163,43 @@ class PDUConsole(CommandLine):
     def _log_out(self, console: Dialogue) -> None:
         console.line(self.row.leave, "the logout")
         console.expect_or_end("the logout", {})
+
+
+class TelnetConsole(PDUConsole):
+    """One that has no ssh of its own."""
+
+    models = {name: row for name, row in ROWS.items() if row.telnet}
+
+    transport = Setting(choice("telnet", "ssh"), "telnet", "how the command line is reached")
+
+
+def _said(console: Dialogue, command: str, prompt: str, answers: Mapping[str, str]) -> str:
+    """Say a command; return its answer, of all its pages. Raises: TransientError if it has no end."""
+    step, said = repr(command), ""
+    console.line(command, step)
+    while len(said) <= LIMIT:
+        seen = console.expect(step, {"prompt": prompt, **{pause: pause for pause in answers}})
+        said += seen.before
+        if seen.name == "prompt":
+            said = said.replace("\r\n", "\n")
+            return said.partition(command)[2] if command in said else said
+        console.line(answers[seen.name], step)
+        said += "\n"
+    raise TransientError(f"{console.peer} sends too much at {step}")
+
+
+def _state(told: re.Match[str]) -> State:
+    words = told.groupdict()
+    word = words["state"].lower().removeprefix("idle ").removeprefix("wake ")
+    return State.UNKNOWN if words.get("moving") else _WORDS.get(word, State.UNKNOWN)
+
+
+def _quantities(said: str, patterns: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is measured, by quantity. A number may have a k, for a thousand, after it."""
+    found: dict[str, Any] = {}
+    for name, pattern in patterns.items():
+        if (told := re.search(pattern, said)) is not None:
+            number = quantity(told[1].rstrip("k "), 1000.0 if told[1].endswith("k") else 1.0)
+            if number is not None:
+                found[name] = number
+    return found

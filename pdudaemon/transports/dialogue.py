@@ -70,6 +70,7 @@ class Login:
     password: str
     ready: str
     knock: bool = False  # whether the prompt comes only after an empty line
+    nameless: bool = False  # whether it may ask for a password alone
     strangers: Mapping[str, str] = field(default_factory=dict)
     dialects: tuple[Dialect, ...] = ()
 
@@ -128,6 +129,11 @@ class Dialogue:
         self._secret = False
         return Seen([*patterns][index], self._expecter.before, self._expecter.match)
 
+    @property
+    def shown(self) -> str:
+        """What came of that which was last expected."""
+        return str(self._expecter.match[0])
+
     def expect_or_nudge(self, step: str, patterns: Mapping[str, str]) -> Seen:
         """Do as `expect` does; a console that stays silent is sent an empty line, as some wait for one."""
         try:
@@ -151,24 +157,30 @@ class Dialogue:
         return seen
 
     @contextmanager
-    def logged_in(self, login: Login, username: str, password: str, log_out: Callable[[], None]) -> Iterator[str]:
+    def logged_in(
+        self, login: Login, username: str, password: str, log_out: Callable[[], None], *, asked: bool = False
+    ) -> Iterator[str]:
         """Log in; yield what the console showed before its prompt; log out in the end, whatever happened meanwhile.
 
-        A console that takes one session at a time stays taken for minutes when its client just goes.
+        ``asked``: it has asked for the name already. A console that takes one session at a time stays taken for minutes
+        when its client just goes.
 
         Raises also: PermanentError when the login is refused, or this is another console than was expected.
         """
-        self.expect_own("the login prompt", {"name": login.name}, login.strangers)
-        self.line(username, "the login prompt")
-        self.expect("the password prompt", {"password": login.password})
+        alone = {"password": login.password} if login.nameless else {}
+        first = {"name": login.name, **alone}
+        if asked or self.expect_own("the login prompt", first, login.strangers).name == "name":
+            self.line(username, "the login prompt")
+            self.expect("the password prompt", {"password": login.password})
         self.line(password, "the password prompt", secret=True)
         let_in = True
         try:
             if login.knock:
                 self.line("", "the login")
             dialects = {dialect.words: dialect.prompt for dialect in login.dialects}
-            seen = self.expect_or_nudge("the login", {"ready": login.ready, "refused": login.name, **dialects})
-            let_in = seen.name != "refused"
+            once_more = {"refused": login.name, "refused again": login.password} if alone else {"refused": login.name}
+            seen = self.expect_or_nudge("the login", {"ready": login.ready, **once_more, **dialects})
+            let_in = not seen.name.startswith("refused")
             if not let_in:
                 raise LoginRefused(f"login refused by {self.peer}")
             for dialect in login.dialects:

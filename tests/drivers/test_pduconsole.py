@@ -9,20 +9,21 @@ from typing import Any
 import pytest
 
 from pdudaemon.drivers import pduconsole as module
-from pdudaemon.drivers.pduconsole import PDUConsole
+from pdudaemon.drivers import strategies
 from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
+from tests.devices.base.commandline import PASSWORD
 from tests.devices.base.device import Mood
-from tests.devices.pduconsole import MODELS, PASSWORD
+from tests.devices.pduconsole import MODELS, OldWTI
 from tests.peers.ssh import console_of, sshd
 from tests.support.action import begun
 
 MODEL = pytest.mark.parametrize("model", [*MODELS])
 
 
-def driver(model: str, device: Any, **settings: Any) -> PDUConsole:
+def driver(model: str, device: Any, **settings: Any) -> Any:
     where = {"driver": model, "ip": "127.0.0.1", "port": device.port, "transport": "telnet"}
-    return begun(PDUConsole("row", {**where, "password": PASSWORD, **settings}))
+    return begun(strategies.find(model)("row", {**where, "password": PASSWORD, **settings}))
 
 
 @MODEL
@@ -33,7 +34,7 @@ def test_the_session_is_left(model: str) -> None:
         assert [each for each, state in device.outlets.items() if state == "on"] == [port]
         assert pdu.port_status(port) is State.ON
         with pytest.raises(PermanentError, match=r"^127\.0\.0\.1 has no outlet (CC9|9): it has "):
-            pdu.port_on("CC9" if model == "sentry_cli" else "9")
+            pdu.port_on("CC9" if model.startswith("sentry") else "9")
         assert device.logouts == 3
 
 
@@ -59,12 +60,60 @@ def test_a_pdu_that_does_not_obey(model: str, monkeypatch: pytest.MonkeyPatch) -
 
 def test_states_of_a_sentry_that_are_on_the_way() -> None:
     with MODELS["sentry_cli"]() as device:
-        device.command = lambda line: ["   .AA1  Web server  Idle On  On", "   .AA2  Other  Off  Wake On"]
+        rows = ["Web server  Idle On  On", "Other  Off  Wake On", "Off  On", "On  Wait Off  Off", "Off  Off  On"]
+        lines = [f"   .AA{number}  {row}" for number, row in enumerate(rows, 1)]
+        device.command = lambda line: lines if line == "status all" else ["Command successful"]
         told = driver("sentry_cli", device).read_outlets()
-        assert [(each.port, each.name, each.state) for each in told] == [
-            ("AA1", "Web server", State.ON),
-            ("AA2", "Other", State.OFF),
+        assert [(each.name, each.state) for each in told] == [
+            ("Web server", State.ON),
+            ("Other", State.OFF),
+            (None, State.OFF),
+            ("On", State.UNKNOWN),
+            ("Off", State.OFF),
         ]
+
+
+@pytest.mark.parametrize("model", ["sentry_cli", "sentry4_cli"])
+def test_a_sentry_whose_pager_stays_on(model: str) -> None:
+    with MODELS[model]() as device:
+        device.pages = True
+        assert len(driver(model, device).read_outlets()) == 3
+
+
+@pytest.mark.parametrize("model", ["sentry_cli", "raritan_cli", "eaton_cli", "cyberpower_cli"])
+def test_a_pdu_without_meters(model: str) -> None:
+    with MODELS[model]() as device:
+        device.metered = False
+        told = driver(model, device).read_outlets()
+        assert {(each.watts, each.volts, each.amps, each.watt_hours) for each in told} == {(None,) * 4}
+        assert len(told) == len(device.ports) and device.logouts == 1
+
+
+def test_a_wti_with_numbers_and_a_password_alone() -> None:
+    with OldWTI() as device:
+        plugs = driver("wti_cli", device)
+        plugs.port_on("3")
+        assert [port for port, state in device.outlets.items() if state == "on"] == ["3"]
+        with pytest.raises(LoginRefused):
+            driver("wti_cli", device, password="wrong").port_on("3")
+
+
+def test_a_wti_plug_that_is_about_to_be_switched() -> None:
+    with MODELS["wti_cli"]() as device:
+        device.busy = ("A2",)
+        assert driver("wti_cli", device).port_status("A2") is State.UNKNOWN
+        assert driver("wti_cli", device).port_status("B1") is State.OFF
+
+
+def test_a_cyberpower_that_asks_again_over_ssh(tmp_path: Path) -> None:
+    with sshd(tmp_path, f"ForceCommand {console_of('pduconsole', tmp_path)} AskingCyberPower") as server:
+        settings = {"transport": "ssh", "username": server.user, "sshkey": str(server.key), "verify_hostkey": False}
+        pdu = driver("cyberpower_cli", server, **settings)
+        pdu.port_on("1")
+        assert pdu.port_status("1") is State.ON
+        with pytest.raises(LoginRefused):
+            driver("cyberpower_cli", server, **settings, password="wrong").port_off("1")
+        assert pdu.port_status("1") is State.ON
 
 
 @pytest.mark.parametrize("said", ["3", "x", "", "4|4"])

@@ -77,7 +77,7 @@ _CONSOLE = """#!{python}
 import json, pathlib, sys, tty
 sys.path.insert(0, {root!r})
 from tests.devices.base.console import Left
-from tests.devices.{module} import MODELS
+from tests.devices import {module} as fakes
 
 kept = pathlib.Path(__file__).with_name("outlets")
 
@@ -91,7 +91,7 @@ class Keys:
         if not key:
             raise Left
         return "\\r" if key == "\\n" else key
-    def line(self):
+    def line(self, stars=False):
         text = ""
         while (key := self.key()) != "\\r":
             text += key
@@ -100,7 +100,7 @@ class Keys:
         return text
 
 tty.setraw(0)
-device = MODELS[sys.argv[1]]()
+device = (fakes.MODELS.get(sys.argv[1]) or getattr(fakes, sys.argv[1]))()
 device.outlets = json.loads(kept.read_text()) if kept.exists() else device.outlets
 type(device).terminal = Keys()
 try:
@@ -111,7 +111,7 @@ except Left:
 
 
 def console_of(module: str, folder: Path) -> Path:
-    """Write a program that is the console of a fake device of a module; its argument is one of the ``MODELS`` there."""
+    """Write a program that is the console of a fake of a module; its argument is one of the ``MODELS``, or a class."""
     path = folder / "console"
     path.write_text(_CONSOLE.format(python=sys.executable, root=str(ROOT), module=module))
     path.chmod(0o755)
