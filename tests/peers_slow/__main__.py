@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """``make test-peers``: install real peers that are too big for every test run, once, and test against them.
 
-They live in environments of their own below ``~/.cache/pdudaemon-peers`` (about 1 GB); npm and node are Debian's. The
+They live in environments of their own below ``~/.cache/pdudaemon-peers`` (about 1 GB); npm, node, Slurm (slurmctld, slurmd)
+and Ruby (ruby-faraday) are Debian's. The
 real ``az`` is another 733 MB for four command lines: it takes part if ``AZ`` names its folder of programs.
 """
 
@@ -30,6 +31,8 @@ HOME_ASSISTANT = (
 )
 MOTO = ("moto[ec2,server]==5.2.5", "awscli")
 SUSHY = ("sushy-tools==2.2.0",)
+LABGRID = ("labgrid==26.0.1",)
+ANSIBLE = ("ansible-core==2.19.4",)
 KASA = "tplink-smarthome-simulator@5.0.1"
 PYTHON_KASA = ("python-kasa==0.12.0",)
 
@@ -37,9 +40,11 @@ PYTHON_KASA = ("python-kasa==0.12.0",)
 def main(arguments: list[str]) -> int:
     """Return the exit code of pytest."""
     found = {
+        "ANSIBLE": environment("ansible", ANSIBLE),
         "HOMEASSISTANT": environment("home-assistant", HOME_ASSISTANT) / "hass",
         "KASA_PROGRAM": environment("python-kasa", PYTHON_KASA) / "kasa",
         "KASA_SIMULATOR": packages("kasa", KASA),
+        "LABGRID": environment("labgrid", LABGRID),
         "MOTO": environment("moto", MOTO),
         "SUSHY": environment("sushy", SUSHY) / "sushy-emulator",
     }
