@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pdudaemon import __version__, drive, environment, health, journal, listing, online, probing, sharedfiles
+from pdudaemon import __version__, drive, environment, health, importing, journal, listing, online, probing, sharedfiles
 from pdudaemon.config import model as config
 from pdudaemon.config import reader, topology
 from pdudaemon.config.model import Config
@@ -46,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.drive and not options.request:
         parser.error("--drive needs --request")
+    if (options.output or options.keep_powerman) and not options.import_:
+        parser.error("--output and --keep-powerman need --import")
     if options.online and not options.check:
         parser.error("--online needs --check")
     try:
@@ -57,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _printed(listing.print_file(options.print_file))
         if options.list_devices:
             return _printed(listing.list_devices())
+        if options.import_:
+            return _printed(importing.translate(options.import_, options.output or "", options.keep_powerman))
         if options.probe:
             return _printed(probing.probe(options.probe, options.community))
         conf = _config(options)
@@ -193,6 +197,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WORD",
         help=f"SNMP community for reading, or @FILE that holds it ({probing.READ_COMMUNITY})",
     )
+    other = parser.add_argument_group("from another program")
+    other.add_argument(
+        "--import",
+        dest="import_",
+        metavar="FILE",
+        help="print the configuration that one of powerman amounts to; what does not fit, on standard error",
+    )
+    other.add_argument("--output", metavar="FILE", help="with --import: write it to a new file")
+    other.add_argument("--keep-powerman", action="store_true", help="with --import: leave all devices to powerman")
     token = parser.add_argument_group("tokens")
     token.add_argument("--token", action="store_true", help="print a new token for clients and exit")
     token.add_argument("--tokens", action="store_true", help="print the tokens made so far that are still valid")

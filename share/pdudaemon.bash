@@ -5,7 +5,7 @@
 _pdudaemon() {
     local line=${COMP_LINE:0:COMP_POINT} words word='' option='' conf=/etc/pdudaemon/pdudaemon.conf choices=() each index
     local options="--help --version --conf --topology --dbfile --listener --journal --logfile --loglevel --check --online
-        --check-start --health --unfinished --list-drivers --list-devices --schema --print-file --probe --community --token --tokens
+        --check-start --health --unfinished --list-drivers --list-devices --schema --print-file --probe --community --import --output --keep-powerman --token --tokens
         --days --name --role --drive --hostname --port --alias --request --wait --delay --retries --retry-delay"
 
     # The words as typed: in COMP_WORDS they are broken at each : and =.
@@ -30,7 +30,7 @@ _pdudaemon() {
 
     COMPREPLY=()
     case $option:$word in
-        --conf:* | -c:* | --topology:* | --dbfile:* | -d:* | --logfile:*)
+        --conf:* | -c:* | --topology:* | --dbfile:* | -d:* | --logfile:* | --import:* | --output:*)
             compopt -o filenames 2> /dev/null
             mapfile -t COMPREPLY < <(compgen -f -- "${word/#\~\//$HOME/}")
             return

@@ -4,24 +4,29 @@
 Source: powerman's own answers, and its documentation of the protocol.
 Tested: with powermand 2.3.27, and against a fake.
 Quirks: a port is the name of a node, as powerman has it. Anyone who reaches the server may switch, and so may we; there
-is no login. All nodes are told at once. What the devices say (``telemetry``) is passed over.
+is no login. All nodes are told at once. What the devices say (``telemetry``) is passed over. A PDU does one thing at a
+time, and powerman one for each of its devices: so ``nodes`` may make a PDU of each device.
 
     "cluster": {"driver": "powerman", "ip": "192.0.2.80"},
-    "192.0.2.81": {"driver": "powerman", "port": 10102}
+    "192.0.2.81": {"driver": "powerman", "port": 10102},
+    "rack1": {"driver": "powerman", "ip": "192.0.2.82", "nodes": "node[01-16],login1"}
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pdudaemon.drivers.driver import Named
+from pdudaemon.drivers.driver import Named, hook
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
 from pdudaemon.drivers.readings import Identity, OutletReading
 from pdudaemon.drivers.recognition import Recognised, port_of
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
+from pdudaemon.ranges import expanded
+from pdudaemon.settings import Kind, Setting
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.pages import Pages
 from pdudaemon.transports.tcp import Connection
@@ -33,6 +38,18 @@ _STATE = re.compile(r"303 (\S+): (on|off|unknown)")
 _LATER = ("208", "210", "211")  # busy with another command; a device did not do it, or did not tell
 
 
+@functools.lru_cache(maxsize=256)
+def _names(text: str) -> frozenset[str]:
+    return frozenset(expanded(text))
+
+
+def _nodes(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("is not a text of names and ranges")
+    _names(value)
+    return value
+
+
 class Powerman(NetworkDevice):
     """Ranges are expanded by the server, which is told to."""
 
@@ -40,6 +57,14 @@ class Powerman(NetworkDevice):
     ports = Named(_NODE, "the name of one node: letters, digits and _ . : - only")
 
     port = tcp_port(10101)
+    nodes = Setting(Kind("names and ranges", _nodes), "", "the nodes that are ports of this PDU, if not all of them")
+
+    @hook
+    def canonical_port(self, port: str) -> str:
+        node = super().canonical_port(port)
+        if self.nodes and node not in _names(self.nodes):
+            raise ValueError(f"{port!r} is not a port: it is none of the nodes")
+        return node
 
     def port_interaction(self, command: str, port_number: str | int) -> None:
         with self._session() as (server, _):
@@ -56,7 +81,7 @@ class Powerman(NetworkDevice):
     def read_outlets(self) -> list[OutletReading]:
         with self._session() as (server, _):
             _ask(server, "exprange")
-            told = _states(_ask(server, "status"))
+            told = _states(_ask(server, f"status {self.nodes}" if self.nodes else "status"))
         if not told:
             raise TransientError(f"{server.peer} tells of no node")
         return [OutletReading(node, state=state) for node, state in told.items() if re.fullmatch(_NODE, node, re.ASCII)]

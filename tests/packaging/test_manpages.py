@@ -137,7 +137,9 @@ def test_what_is_shown_letter_for_letter_can_be_copied(page: Path) -> None:
 
 
 def test_the_page_of_the_daemon_has_its_options() -> None:
-    assert options(DAEMON, "OPTIONS", "Questions", "New devices", "Tokens", "Without a daemon") == helped("pdudaemon")
+    assert options(
+        DAEMON, "OPTIONS", "Questions", "New devices", "From another program", "Tokens", "Without a daemon"
+    ) == helped("pdudaemon")
     assert options(DAEMON, *sections(DAEMON)) == helped("pdudaemon")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,11 +57,35 @@ class Powermand(NamedTuple):
 
 
 @contextmanager
-def powermand(folder: Path) -> Iterator[Powermand]:
-    """Run a server with four nodes, all off."""
+def served(conf: Path, port: int) -> Iterator[None]:
+    """Run a server by a configuration file that has it listen on a port."""
+    with listening([_program(), "-f", "-c", str(conf)], port):
+        yield
+
+
+def states(port: int) -> dict[str, str]:
+    """Return what powerman's own client says of all nodes of a server."""
+    asked = ["powerman", "-h", f"127.0.0.1:{port}", "-x", "-q"]
+    said = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout
+    return dict(line.split(": ") for line in said.splitlines())
+
+
+def switch(port: int, action: str, nodes: str) -> None:
+    """Have powerman's own client switch nodes."""
+    subprocess.run(["powerman", "-h", f"127.0.0.1:{port}", f"--{action}", nodes], timeout=30, check=True)
+
+
+def _program() -> str:
     program = shutil.which("powermand", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if program is None:
         pytest.skip("powermand is not installed (Debian: powerman)")
+    return program
+
+
+@contextmanager
+def powermand(folder: Path) -> Iterator[Powermand]:
+    """Run a server with four nodes, all off."""
+    program = _program()
     folder.mkdir()
     for plug in range(4):
         (folder / f"plug.{plug}").write_text("off\n")
