@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.bench import (
     badclients,
+    cluster,
     cost,
     history,
     hung,
@@ -57,6 +58,7 @@ PARTS = {
         hung,
         instantnodes,
         ipmi,
+        cluster,
         nodes,
         start,
         memory,

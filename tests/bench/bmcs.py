@@ -8,16 +8,35 @@ from __future__ import annotations
 
 import select
 import socket
+import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from tests.bench.peers import Crashed
 from tests.devices.ipmi import BMC
+from tests.support.process import ROOT
 
 
 def addresses(count: int) -> list[str]:
     """Return the addresses of so many BMCs, all on loopback."""
     return [f"127.16.{number // 250}.{number % 250 + 1}" for number in range(count)]
+
+
+@contextmanager
+def simulated(port: int, count: int, delay: float) -> Iterator[None]:
+    """Run the process. Raises: Crashed."""
+    command = [sys.executable, "-m", "tests.bench.bmcs", str(port), str(count), str(delay)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            if process.stdout.readline() != b"ready\n":
+                raise Crashed("the simulated BMCs do not listen")
+            yield
+        finally:
+            process.kill()
 
 
 def serve(port: int, count: int, delay: float) -> None:

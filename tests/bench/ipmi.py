@@ -10,20 +10,16 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench import peers
-from tests.bench.bmcs import addresses
+from tests.bench.bmcs import addresses, simulated
 from tests.bench.nodes import asked
 from tests.bench.report import Bench
 from tests.devices.ipmi import PASSWORD, USER
 from tests.support.ports import free_ports
-from tests.support.process import ROOT
 
 COUNT = 2000
 FEWER = 200  # for ipmitool, whose time is then multiplied
@@ -41,7 +37,7 @@ def measure(bench: Bench) -> None:
     nodes = {name: {"feeds": [{"hostname": name, "port": 1}]} for name in names}
     rows = [*WHEN, "ipmipower", "ipmitool, forked"]
     for round_ in range(bench.rounds):
-        with _bmcs(port), peers.ours(bench.folder / f"ipmi-{round_}", pdus, nodes=nodes) as server:
+        with simulated(port, COUNT, DELAY), peers.ours(bench.folder / f"ipmi-{round_}", pdus, nodes=nodes) as server:
             for row in WHEN:
                 begin = time.monotonic()
                 entries = asked(server, f"/?nodes=node[0000-{COUNT - 1}]")
@@ -61,19 +57,6 @@ def measure(bench: Bench) -> None:
     ratios = bench.between(WHEN[1], "ipmipower", "status", "s")
     print(f"  again, per ipmipower, a program in C: {' '.join(f'{each:.2f}' for each in ratios) or 'not measured'}")
     bench.judge("again, per ipmitool, forked", bench.between(WHEN[1], "ipmitool, forked", "status", "s"), most=1)
-
-
-@contextmanager
-def _bmcs(port: int) -> Iterator[None]:
-    command = [sys.executable, "-m", "tests.bench.bmcs", str(port), str(COUNT), str(DELAY)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        try:
-            if process.stdout.readline() != b"ready\n":
-                raise peers.Crashed("the simulated BMCs do not listen")
-            yield
-        finally:
-            process.kill()
 
 
 def _ipmipower(bench: Bench, port: int) -> float | None:

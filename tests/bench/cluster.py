@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: MIT
+"""Status, on and off of a cluster of 10,000 nodes, all named at once, by OpenFlight's route; and a reload of it.
+
+`scripts`: each action is a script of 100 ms, 50 at a time, so 20 s is the ideal. `BMCs`: machines whose answers take
+20 ms each, simulated by another process. Their ideal is what the same conversations take in a process that does nothing
+else (`bare`), since the cryptography of 10,000 sessions costs more than the wire. powerman, which has ipmipower speak
+with them, has 2,000 of the same; so have we, beside it.
+
+While the daemon reloads, a client asks for one node after the other; how long each waits is told.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.bench import load, peers
+from tests.bench.bmcs import addresses, simulated
+from tests.bench.report import Bench
+from tests.devices.ipmi import PASSWORD, USER
+from tests.support.ports import free_ports
+
+COUNT = 10_000
+FEWER = 2_000
+DELAY = 0.02
+PARALLEL = 50
+SCRIPT = "sleep 0.1"
+IDEAL = COUNT / PARALLEL * 0.1
+METHODS = {"status": "GET", "on": "PATCH", "off": "DELETE"}
+PATIENCE = 600.0
+
+
+def measure(bench: Bench) -> None:
+    """Switch both clusters, and reload."""
+    for round_ in range(bench.rounds):
+        _scripts(bench, round_)
+        _bmcs(bench, round_)
+    bench.table(["scripts", "BMCs", "BMCs, bare", "2000 BMCs", "2000 BMCs, powerman"], [*METHODS], ("s", "cpu_s"))
+    bench.table(["scripts", "BMCs"], ["memory", "reload"], ("MiB", "s", "p99", "most"))
+    for action in METHODS:
+        bench.judge(f"{action}, scripts, per ideal", bench.values["scripts", action, "ratio"], most=1.3)
+        bench.judge(f"{action}, BMCs, per bare", bench.between("BMCs", "BMCs, bare", action, "s"), most=1.3)
+        ratios = bench.between("2000 BMCs", "2000 BMCs, powerman", action, "s")
+        print(f"  {action}, 2000 BMCs, per powerman: {' '.join(f'{each:.2f}' for each in ratios) or 'not measured'}")
+    for row in ("scripts", "BMCs"):
+        bench.judge(f"{row}: memory at most, MiB", bench.values[row, "memory", "MiB"], most=250)
+        bench.judge(f"{row}: reload, s", bench.values[row, "reload", "s"], most=5)
+        bench.judge(f"{row}: p99 of others while it reloads, ms", bench.values[row, "reload", "p99"], most=100)
+
+
+def _names(count: int) -> list[str]:
+    return [f"node{number:05}" for number in range(count)]
+
+
+def _scripts(bench: Bench, round_: int) -> None:
+    commands = dict.fromkeys(("power_on", "power_off", "status"), SCRIPT)
+    topology = {
+        "static_nodes": {f"node[00000-{COUNT - 1:05}]": {"platform": "slow"}},
+        "platforms": {"slow": {**commands, "parallel": str(PARALLEL)}},
+    }
+    folder = bench.folder / f"cluster-scripts-{round_}"
+    with peers.ours(folder, {"other": {"driver": "dummy"}}, topology=json.dumps(topology)) as our:
+        for action in METHODS:
+            took = _switch(bench, "scripts", our, action, COUNT)
+            bench.add("scripts", action, ratio=took / IDEAL)
+        _reload(bench, "scripts", our, folder)
+
+
+def _bmcs(bench: Bench, round_: int) -> None:
+    (port,) = free_ports(1, socket.SOCK_DGRAM)
+    login = {"driver": "ipmi", "port": port, "username": USER, "password": PASSWORD}
+    every = dict(zip(_names(COUNT), addresses(COUNT), strict=True))
+    pdus = {name: {**login, "ip": address} for name, address in every.items()}
+    nodes = {f"node[00000-{COUNT - 1:05}]": {"hostname": f"node[00000-{COUNT - 1:05}]", "port": 1}}
+    folder = bench.folder / f"cluster-bmcs-{round_}"
+    with simulated(port, COUNT, DELAY):
+        with peers.ours(folder, {**pdus, "other": {"driver": "dummy"}}, nodes=nodes) as our:
+            for action in METHODS:
+                _switch(bench, "BMCs", our, action, COUNT)
+            _reload(bench, "BMCs", our, folder)
+        for action in METHODS:
+            seconds, cpu = _bare(port, action)
+            bench.add("BMCs, bare", action, s=seconds, cpu_s=cpu)
+        fewer = f"node[00000-{FEWER - 1:05}]"
+        some, named = dict(itertools.islice(pdus.items(), FEWER)), {fewer: {"hostname": fewer, "port": 1}}
+        with peers.ours(bench.folder / f"cluster-fewer-{round_}", some, nodes=named) as our:
+            for action in METHODS:
+                _switch(bench, "2000 BMCs", our, action, FEWER)
+        _powerman(bench, port)
+
+
+def _switch(bench: Bench, row: str, our: peers.Server, action: str, count: int) -> float:
+    """Have nodes switched, or asked; return the time it took. All of them have to be done."""
+    names = f"node[00000-{count - 1:05}]"
+    path = f"/?nodes={names}&wait=500"
+    cpu, begin = our.cpu, time.monotonic()
+    with socket.create_connection(("127.0.0.1", our.port), timeout=PATIENCE) as connection:
+        connection.settimeout(PATIENCE)
+        answer = load.ask(connection, load.http_get(path).replace(b"GET", METHODS[action].encode(), 1))
+    took = time.monotonic() - begin
+    entries = json.loads(answer.partition(b"\r\n\r\n")[2])["data"]
+    good = [entry["id"] for entry in entries if entry["attributes"]["success"]]
+    if good != _names(count):
+        odd = next((entry for entry in entries if not entry["attributes"]["success"]), None)
+        bench.fail(f"{row}, {action}: {len(good)} of {count} nodes did it; {odd}")
+    bench.add(row, action, s=took, cpu_s=our.cpu - cpu)
+    most = Path(f"/proc/{our.pid}/status").read_text()
+    if action == "off":
+        bench.add(row, "memory", MiB=int(most.partition("VmHWM:")[2].split()[0]) / 1024)
+    return took
+
+
+def _reload(bench: Bench, row: str, our: peers.Server, folder: Path) -> None:
+    """Reload with one PDU more, while somebody asks."""
+    path = folder / "pdudaemon.conf"
+    whole = json.loads(path.read_text())
+    whole["pdus"]["another"] = {"driver": "dummy"}
+    path.write_text(json.dumps(whole))
+    log = folder / "log"
+    told = log.read_text().count("has been taken over")
+    press = load.Press(our.port, [itertools.repeat(load.http_text("other"))] * 4, keep=True, every=0.01)
+    pressing = threading.Thread(target=press.run, args=(8.0,))
+    pressing.start()
+    time.sleep(0.5)
+    begin = time.monotonic()
+    os.kill(our.pid, signal.SIGHUP)
+    while log.read_text().count("has been taken over") == told:
+        if time.monotonic() > begin + 60:
+            bench.fail(f"{row}: the configuration has not been taken over within a minute")
+            break
+        time.sleep(0.02)
+    took = time.monotonic() - begin
+    pressing.join()
+    # Of all that was asked within the eight seconds those in the reload waited longest: p99 is of these.
+    slowest = sorted(press.times)[-max(1, int(len(press.times) * min(1.0, took / 8))) :]
+    p99 = statistics.quantiles(slowest, n=100)[98] if len(slowest) > 1 else slowest[0]
+    bench.add(row, "reload", s=took, p99=p99 * 1000, most=slowest[-1] * 1000)
+
+
+def _bare(port: int, action: str) -> tuple[float, float]:
+    """Return the time, and the time of a processor, that the same conversations take by themselves."""
+    command = [sys.executable, "-m", "tests.bench.barebmcs", str(port), str(COUNT), action]
+    done = subprocess.run(command, cwd=peers.ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    seconds, cpu = map(float, done.stdout.split())
+    return seconds, cpu
+
+
+def _powerman(bench: Bench, port: int) -> None:
+    if shutil.which("powerman") is None or shutil.which("ipmipower", path=_PATH) is None:
+        print("powerman or ipmipower (Debian: powerman, freeipmi-tools) is not installed")
+        return
+    with _powermand(bench.folder, port) as where:
+        for action in METHODS:
+            words = ["-q"] if action == "status" else [f"--{action}", f"node[00000-{FEWER - 1:05}]"]
+            begin = time.monotonic()
+            said = subprocess.run(["powerman", "-h", where, *words], capture_output=True, text=True)
+            took = time.monotonic() - begin
+            if said.returncode:
+                print(f"powerman {' '.join(words)}: {said.stdout[:200]!r} {said.stderr[:200]!r}")
+                return
+            bench.add("2000 BMCs, powerman", action, s=took)
+
+
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+@contextmanager
+def _powermand(folder: Path, port: int) -> Iterator[str]:
+    """Run a powermand for the first of the BMCs, as its documentation has it; yield its host and port."""
+    (listening,) = free_ports()
+    login = folder / "ipmipower.conf"
+    login.write_text(f"username {USER}\npassword {PASSWORD}\n")
+    login.chmod(0o600)
+    hosts = [f"{address}:{port}" for address in addresses(FEWER)]
+    (folder / "ipmipower").write_text(
+        f"#!/bin/sh\nexec /usr/sbin/ipmipower --config-file {login} -D LAN_2_0 -I 17 -l OPERATOR"
+        f' --wait-until-on --wait-until-off -h "{",".join(hosts)}"\n'
+    )
+    (folder / "ipmipower").chmod(0o700)
+    lines = ['include "/etc/powerman/ipmipower.dev"', f'listen "127.0.0.1:{listening}"']
+    lines += [f'device "bmcs" "ipmipower" "{folder}/ipmipower |&"']
+    lines += [f'node "{name}" "bmcs" "{host}"' for name, host in zip(_names(FEWER), hosts, strict=True)]
+    conf = folder / "powerman.conf"
+    conf.write_text("\n".join(lines) + "\n")
+    program = shutil.which("powermand", path=_PATH)
+    assert program is not None
+    with subprocess.Popen([program, "-f", "-c", str(conf)], stderr=subprocess.DEVNULL) as process:
+        try:
+            for _ in range(600):
+                with socket.socket() as sock:
+                    if sock.connect_ex(("127.0.0.1", listening)) == 0:
+                        break
+                time.sleep(0.05)
+            yield f"127.0.0.1:{listening}"
+        finally:
+            process.kill()
