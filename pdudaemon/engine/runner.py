@@ -185,7 +185,7 @@ class PDURunner:
                     if begun and error is None:
                         state = self._act(job, lock)
             except DeviceError as told:
-                error = told
+                error = _without_frames(told)
             except BaseException as fault:  # of ours: the job must end all the same
                 begun, error = True, self._as_device_error(fault)
                 raise
@@ -254,6 +254,12 @@ class PDURunner:
             text = f"{type(error).__name__}: {error}"
         text = " ".join(without(self.pdu.secrets, text).split()) or type(error).__name__
         return _clean(text), _clean(private)
+
+
+def _without_frames(error: DeviceError) -> DeviceError:
+    """Return an error that may be kept on record: with its frames it would keep the driver, and what that holds."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _clean(text: str) -> str:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -97,6 +99,33 @@ def test_whatever_a_driver_raises_is_the_end_of_that_action_alone(
             awaited(one, submitted(one, action, target), 30)
     assert awaited(one, submitted(one, Action.ON, target), 30)
     assert one.snapshot()[0]["state"] == "ready" and one.pulse(10) == ("", "")
+
+
+@pytest.mark.parametrize("asked", ["on", "status"])
+def test_what_failed_keeps_no_driver_once_the_pdu_is_another(
+    switching: tuple[Dispatcher, list[BaseException]], asked: str
+) -> None:
+    """It would keep what that holds, too: a line, a file."""
+    one, raised = switching
+    target = one.config.target("pdu", "1")
+    raised.append(ValueError("x"))
+    gc.disable()
+    try:
+        if asked == "on":
+            kept: object = submitted(one, Action.ON, target)
+            with pytest.raises(DeviceError):
+                awaited(one, kept, 30)
+        else:
+            with pytest.raises(DeviceError) as kept:
+                one.look(target)
+        former = weakref.ref(one._fleet.runners["pdu"]._driver)
+        assert former() is not None
+        pdu = replace(one.config.pdus["pdu"], settings={"driver": "dummy", "outlets": 4})
+        one.reload(replace(one.config, pdus={"pdu": pdu}))
+        assert awaited(one, submitted(one, Action.ON, target), 30)
+        assert former() is None and kept
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("where", ["_begin", "_act", "_as_device_error"])
