@@ -46,8 +46,8 @@ test-cuts: .venv/test  ## cut the power under a loaded daemon, CUTS times, on a 
 	@CUTS=$(or $(CUTS),200) CUTS_REPORT=$$(mktemp) sh -c '$(VENV)/python -m pytest -q -n 4 tests/engine/test_powercut.py; \
 		failed=$$?; cat "$$CUTS_REPORT"; rm -f "$$CUTS_REPORT"; exit $$failed'
 
-test-usb:  ## test with USB devices, in a virtual machine with Debian's kernel (as root; see tests/vm/machine.py)
-	$(BOOT) python3 -m pytest -v -p no:cacheprovider tests/vm/test_usb.py
+test-usb:  ## test with USB devices and GPIO chips, in a virtual machine with Debian's kernel (as root; see tests/vm/machine.py)
+	$(BOOT) --gpio-sim python3 -m pytest -v -p no:cacheprovider tests/vm/test_usb.py tests/vm/test_gpio.py
 
 test-container: .venv/test  ## build the container's image and try it (as root; needs buildah, podman, crun, catatonit, mmdebstrap)
 	$(VENV)/python -m pytest -v -p no:cacheprovider tests/vm/test_container.py

@@ -4,23 +4,26 @@
 A port is the number of a line on its chip, from 0, as ``gpioinfo`` shows it.
 
 Source: the kernel's header for programs.
-Tested: against a fake of the kernel's calls only; untried on a board.
+Tested: with chips that a kernel 6.1 simulates (gpio-sim); untried on a board.
 Quirks: a line is held from its first action on, as the kernel keeps the level of no line that nobody holds: what it
-does when the daemon ends is up to the chip. Reading a line that we have not switched leaves it as it is, an input too.
-Linux 5.10 and later.
+does when the daemon ends is up to the chip. A start leaves all lines as they are, and so does reading one that was not
+switched, an input too. Linux 5.10 and later.
 
     "shelf": {"driver": "gpio", "chip": "/dev/gpiochip0", "active_low": true}
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, text
+from pdudaemon.transports import gpio
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.gpio import Line
 
 
@@ -32,6 +35,12 @@ class GPIO(PDUDriver):
 
     chip = Setting(text, "/dev/gpiochip0", "GPIO chip: its path, or its label, which stays where numbers change")
     active_low = Setting(boolean, False, "on is the low level, as many relay boards have it")
+
+    @classmethod
+    def attached(cls, deadline: Deadline) -> Iterator[Attached]:
+        for chip in gpio.chips():
+            said = f"{Path(chip.path).name}, {chip.lines} lines" if chip.lines else "no access"
+            yield Attached({"chip": chip.label or chip.path}, said)
 
     def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
         super().__init__(hostname, settings)

@@ -16,6 +16,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from pdudaemon.errors import DeviceError, PermanentError, TransientError
 
@@ -100,17 +101,34 @@ def _opened(path: str, peer: str) -> Iterator[int]:
         os.close(descriptor)
 
 
+class Chip(NamedTuple):
+    """A chip of this machine; without a label, and of no lines, if we may not ask it."""
+
+    path: str
+    label: str
+    lines: int
+
+
+def chips() -> Iterator[Chip]:
+    """Yield the chips of this machine."""
+    for path in sorted(map(str, Path("/dev").glob("gpiochip*"))):
+        info = bytearray(_CHIP.size)
+        with contextlib.suppress(DeviceError, OSError), _opened(path, path) as opened:
+            fcntl.ioctl(opened, _GET_CHIP, info)
+        _, label, lines = _CHIP.unpack(info)
+        yield Chip(path, _text(label), lines)
+
+
 def _found(chip: str) -> str:
     """Return the path of a chip by its label, since chips are numbered anew at each start."""
     if "/" in chip:
         return chip
-    for path in sorted(Path("/dev").glob("gpiochip*")):
-        with contextlib.suppress(DeviceError, OSError), _opened(str(path), chip) as opened:
-            info = bytearray(_CHIP.size)
-            fcntl.ioctl(opened, _GET_CHIP, info)
-            if _text(_CHIP.unpack(info)[1]) == chip:
-                return str(path)
-    raise TransientError(f"there is no GPIO chip with the label {chip!r}, or none that we may ask")
+    there = [each for each in chips() if each.label]
+    for each in there:
+        if each.label == chip:
+            return each.path
+    labels = ", ".join(repr(each.label) for each in there) or "none that we may ask"
+    raise TransientError(f"there is no GPIO chip with the label {chip!r}, but {labels}"[:300])
 
 
 def _holder(chip: int, offset: int) -> str:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from tests.support.forkserver import Process, Program
 
 ROOT = Path(__file__).parent.parent.parent
-START_BOUND = 20.0
+START_BOUND = 60.0
 PDUDAEMON = Program("pdudaemon.cli", folder=ROOT)
 PDUCLIENT = Program(str(ROOT / "pduclient"), "-I", "-S")
 

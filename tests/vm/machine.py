@@ -34,6 +34,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from tests.vm import gpiosim
 from tests.vm.base import base, program
 
 ROOT = Path(__file__).parent.parent.parent
@@ -65,7 +66,12 @@ cd /srv/pdudaemon
 
 
 def run(
-    command: list[str], *, container: bool = False, debs: list[Path] | None = None, seconds: float = SECONDS
+    command: list[str],
+    *,
+    container: bool = False,
+    debs: list[Path] | None = None,
+    gpio_sim: bool = False,
+    seconds: float = SECONDS,
 ) -> int:
     """Boot, run a command, print what it prints as it comes, and return its exit code.
 
@@ -77,6 +83,8 @@ def run(
         host = work / "host"
         host.mkdir()
         _pack(host, command, debs or [])
+        if gpio_sim:
+            shutil.copy(gpiosim.module(), host / gpiosim.FROM_HOST.name)
         with (work / "console").open("wb") as console, _started(container, folder, work, console) as machine:
             _follow(host, machine, time.monotonic() + seconds)
         if code := (host / "code").read_text():
@@ -164,11 +172,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.vm.machine", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--container", action="store_true", help="a container instead of a virtual machine")
     parser.add_argument("--deb", type=Path, action="append", default=[], help="a Debian package to install before")
+    parser.add_argument(
+        "--gpio-sim", action="store_true", help="bring the module gpio-sim of its kernel (tests.vm.gpiosim)"
+    )
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long it may take in all (%(default)s)")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the machine is ended on the way out
-    return run(options.command, container=options.container, debs=options.deb, seconds=options.seconds)
+    return run(
+        options.command,
+        container=options.container,
+        debs=options.deb,
+        gpio_sim=options.gpio_sim,
+        seconds=options.seconds,
+    )
 
 
 if __name__ == "__main__":

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.devices import devantechusb, numato
-from tests.support.process import ROOT, Daemon, eventually
+from tests.support.process import Daemon, eventually
 from tests.vm import boards
 from tests.vm.gadgets import Cable, Gadget, load_modules
+from tests.vm.users import DaemonOf, let_in
 
 NAMES = ["NumatoUSB8", "devantech_USB-RLY08B", "vusbhid", "EG-PMS", "YKUSH", "ClewareUsbSwitch4"]
 ABSENT: dict[str, dict[str, Any]] = {
@@ -175,26 +173,8 @@ def test_attached_devices_are_listed_as_they_are_configured(running: Daemon, soc
         assert any(name in names and wanted <= settings.items() for names, settings in listed), said.out
 
 
-class DaemonOf(Daemon):
-    """A daemon that a user runs who is not root."""
-
-    def __init__(self, user: str, *groups: str, pdus: dict[str, Any]) -> None:
-        subprocess.run(["useradd", "--user-group", f"--groups={','.join(groups)}", user], check=True)
-        self.user = user
-        folder = Path("/srv", user)
-        folder.mkdir()
-        super().__init__(folder, pdus)
-        self.real = True
-        shutil.chown(folder, user, user)
-
-    def command(self, *arguments: str) -> list[str]:
-        become = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--init-groups"]
-        return [*become, *super().command(*arguments)]
-
-
 def test_the_rules_let_members_of_the_group_in(sockets: dict[str, Socket]) -> None:
     """As the head of their file says: a group, the rules, and udev made to look at them."""
-    subprocess.run(["groupadd", "--system", "pdudaemon"], check=True)
     member = DaemonOf("member", "pdudaemon", pdus=configured(sockets))
     stranger = DaemonOf("stranger", pdus=configured(sockets))
 
@@ -215,9 +195,7 @@ def test_the_rules_let_members_of_the_group_in(sockets: dict[str, Socket]) -> No
         member.start()
         stranger.start()
         denied(member)
-        shutil.copy(ROOT / "share" / "60-pdudaemon.rules", "/etc/udev/rules.d")
-        for command in ("control --reload", "trigger", "settle"):
-            subprocess.run(["udevadm", *command.split()], check=True)
+        let_in()
         allowed(member)
         denied(stranger)
         for name in NAMES:
