@@ -5,11 +5,14 @@ A port is the name that an outlet has in the app, or else its number, from 1; a 
 address and the account in its environment, and no argument but what to do.
 
 Source: python-kasa's program as it answers (0.12), and its documentation.
-Tested: with python-kasa 0.12 and tplink-smarthome-simulator, which speaks the older protocol; against a program that
-stands in for it, with what devices that speak KLAP are documented to say. On no hardware.
+Tested: with python-kasa 0.12, in front of fakes that speak KLAP (a plug, a strip, an older plug whose firmware was
+renewed) and of tplink-smarthome-simulator, which speaks the older protocol; against a program that stands in for it. On
+no hardware.
 Quirks: ``username`` and ``password`` are those of the TP-Link account, also where a device never meets the cloud; older
-devices have none. Without ``type`` the device is looked for first, which takes a second; ``smart`` means KLAP. The
-program is an extra of its own (``pip install 'pdudaemon[kasa]'``), under the GPL, and takes half a second each time.
+devices have none. Without ``type`` the device is looked for first, which takes a second; ``smart`` means KLAP. An older
+plug whose firmware was renewed, where it is not to be looked for, wants ``"device_family": "IOT.SMARTPLUGSWITCH",
+"encrypt_type": "KLAP", "login_version": 1``. The program is an extra of its own (``pip install 'pdudaemon[kasa]'``),
+under the GPL, and takes half a second each time.
 What the outlets of a strip draw is asked one by one, and only with ``meters``.
 
     "tapo": {"driver": "kasa", "ip": "192.0.2.71", "username": "me@example.org", "password": "secret"},
@@ -52,8 +55,9 @@ class Kasa(KasaDevice):
     username = Setting(text, "", "TP-Link account, an e-mail address")
     password = Setting(text, "", "password of the account", secret=True)
     type = Setting(choice("plug", "switch", "strip", "smart"), "", "kind of device, if it is not to be looked for")
-    device_family = Setting(text, "", "family of a `smart` device, such as `SMART.TAPOPLUG`")
-    encrypt_type = Setting(text, "", "how a `smart` device encrypts: `KLAP` or `AES`")
+    device_family = Setting(text, "", "family of the device, if it is not to be looked for, such as `SMART.TAPOPLUG`")
+    encrypt_type = Setting(text, "", "how it encrypts: `KLAP` or `AES`")
+    login_version = Setting(integer(0, 9), 0, "version of the login, if it is not the usual one (0: the usual one)")
     meters = Setting(boolean, False, "ask a strip for what each of its outlets draws as well")
 
     @hook
@@ -61,6 +65,8 @@ class Kasa(KasaDevice):
         words = {"device_family": self.device_family, "encrypt_type": self.encrypt_type}
         wrong = [key for key, word in words.items() if not _WORD.fullmatch(word)]
         found = {key: f"{words[key][:40]!r} is not a word of the program kasa" for key in wrong}
+        if self.type not in ("", "smart"):  # with which the program takes no notice of them
+            found |= {key: f"is not for the type {self.type!r}" for key, word in words.items() if word}
         if bool(self.username) != bool(self.password):
             found["password" if self.username else "username"] = "is missing: an account has both"
         return found
@@ -135,6 +141,7 @@ class Kasa(KasaDevice):
             "KASA_TYPE": self.type,
             "KASA_DEVICE_FAMILY": self.device_family,
             "KASA_ENCRYPT_TYPE": self.encrypt_type,
+            "KASA_LOGIN_VERSION": str(self.login_version or ""),
             "KASA_JSON": "true" if machine else "",
         }
         told = {name: value for name, value in given.items() if value}
@@ -188,6 +195,6 @@ def _drawn(said: Mapping[str, Any]) -> Mapping[str, Any]:
             return dict(said["emeter"]["get_realtime"])
         meter = dict(said.get("get_emeter_data") or {})
         power = meter.get("power_mw", said["get_energy_usage"]["current_power"])
-        return {"power_mw": power, **{key: meter[key] for key in ("voltage_mv", "current_ma") if key in meter}}
+        return {**meter, "power_mw": power}
     except (KeyError, TypeError, ValueError):
         return {}

@@ -110,7 +110,7 @@ def reading(outlet: Outlet, drawn: Mapping[str, Any]) -> OutletReading:
         watts=either("power_mw", _MILLI, "power"),
         volts=either("voltage_mv", _MILLI, "voltage"),
         amps=either("current_ma", _MILLI, "current"),
-        watt_hours=either("total_wh", 1.0, "total", _WH_PER_KWH),
+        watt_hours=either("energy_wh" if "energy_wh" in drawn else "total_wh", 1.0, "total", _WH_PER_KWH),
     )
 
 

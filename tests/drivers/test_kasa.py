@@ -118,6 +118,8 @@ def test_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     ("settings", "key"),
     [
         ({"username": "me"}, "password"),
+        ({"type": "plug", "device_family": "IOT.SMARTPLUGSWITCH"}, "device_family"),
+        ({"type": "strip", "encrypt_type": "KLAP"}, "encrypt_type"),
         ({"password": "me"}, "username"),
         ({"type": "toaster"}, "type"),
         ({"encrypt_type": "KLAP --host x"}, "encrypt_type"),

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""TP-Link Kasa: a single plug and a strip of tplink-smarthome-simulator, driven by the driver and looked at."""
+"""TP-Link Kasa and Tapo: devices of tplink-smarthome-simulator, and fakes that speak KLAP to the real program ``kasa``."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
+from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,18 @@ import pytest
 
 from pdudaemon.drivers import hooks
 from pdudaemon.drivers.kasa import Kasa
+from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.drivers.tplink import TPLink
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.pages import Pages
+from tests.devices import kasaklap
+from tests.devices.base.device import Mood
 from tests.devices.tplink import plain, scrambled
 from tests.peers.kasa import simulator
 from tests.support.action import begun
+from tests.support.process import Daemon
 
 
 def driver(port: int) -> TPLink:
@@ -126,3 +132,90 @@ def test_a_plug_by_the_program_kasa() -> None:
         assert plug.read_outlets()[0].watts is None  # it has no meter
     with pytest.raises(TransientError, match=r"^kasa at asking for the state of 127\.0\.0\.1: Unable to connect"):
         plug.port_on(1)
+
+
+ACCOUNT = {"username": kasaklap.USER, "password": kasaklap.PASSWORD}
+
+DRAWN = (11.7, 230.123, 0.051, 734.0)
+
+
+def rounded(reading: OutletReading) -> tuple[Any, ...]:
+    """Return a reading whose numbers have their thousandths."""
+    return tuple(round(each, 3) if isinstance(each, float) else each for each in astuple(reading))
+
+
+def of_today(device: kasaklap.KLAPDevice, **settings: Any) -> Kasa:
+    """Return the driver of a device that speaks KLAP."""
+    place = {"driver": "kasa", "ip": "127.0.0.1", "port": device.port}
+    return begun(Kasa("tapo", {**place, "type": "smart", **ACCOUNT, **settings}), 300)
+
+
+@pytest.mark.usefixtures("program")
+def test_a_plug_that_speaks_klap() -> None:
+    with kasaklap.Tapo() as device:
+        plug = of_today(device)
+        plug.port_on("Küche")
+        assert device.outlets == {"1": "on"} and plug.port_status(1) is State.ON
+        plug.port_off(1)
+        assert device.outlets == {"1": "off"}
+        assert [rounded(each) for each in plug.read_outlets()] == [("1", "Küche", State.OFF, *DRAWN)]
+        assert (plug.identify().model, plug.identify().serial) == ("P110", "801")
+        assert b"set_device_info" not in device.received and kasaklap.PASSWORD.encode() not in device.received
+
+
+@pytest.mark.usefixtures("program")
+def test_a_strip_that_speaks_klap() -> None:
+    with kasaklap.Tapo("Router", "Lampe", "board farm/3") as device:
+        strip = of_today(device, meters=True)
+        strip.port_on("Lampe")
+        strip.port_on(3)
+        strip.port_off("board farm/3")
+        assert device.outlets == {"1": "off", "2": "on", "3": "off"}
+        states = [State.OFF, State.ON, State.OFF]
+        told = [(port, name, state, *DRAWN) for (port, name), state in zip(device.names.items(), states, strict=True)]
+        assert [rounded(each) for each in strip.read_outlets()] == told
+        with pytest.raises(
+            PermanentError, match="has no outlet 'Keller': it has 1 'Router', 2 'Lampe', 3 'board farm/3'"
+        ):
+            strip.port_on("Keller")
+
+
+@pytest.mark.usefixtures("program")
+def test_an_older_plug_whose_firmware_speaks_klap() -> None:
+    with kasaklap.KasaKLAP() as device:
+        older = {"type": "", "device_family": "IOT.SMARTPLUGSWITCH", "encrypt_type": "KLAP"}
+        plug = of_today(device, **older, login_version=1)
+        plug.port_on("Mock")
+        assert device.outlets == {"1": "on"} and plug.port_status(1) is State.ON
+        assert plug.identify().model == "HS100(UK)"
+        with pytest.raises(LoginRefused, match="did not match our challenge"):
+            of_today(device, **older).port_off(1)
+        assert device.outlets == {"1": "on"}
+
+
+@pytest.mark.usefixtures("program")
+@pytest.mark.parametrize(
+    ("mood", "kind", "why"),
+    [
+        (Mood.WRONG_PASSWORD, LoginRefused, "did not match our challenge"),
+        (Mood.REFUSING, TransientError, r"DEVICE_ERROR\(-1301\)"),
+        (Mood.BUSY, TransientError, "responded with 503 to handshake1"),
+        (Mood.GARBLED, TransientError, "Unable to query the device"),
+    ],
+)
+def test_why_a_device_that_speaks_klap_was_not_switched(mood: Mood, kind: type[Exception], why: str) -> None:
+    with kasaklap.Tapo("A", "B", mood=mood) as device:
+        with pytest.raises(kind, match=rf"^kasa at .* of 127\.0\.0\.1: .*{why}") as told:
+            of_today(device).port_on(2)
+        assert device.outlets == {"1": "off", "2": "off"} and kasaklap.PASSWORD not in str(told.value)
+
+
+@pytest.mark.usefixtures("program")
+def test_klap_through_the_daemon(daemon: Callable[..., Daemon]) -> None:
+    with kasaklap.Tapo("A", "B", mood=Mood.SLOW) as device:
+        place = {"driver": "kasa", "ip": "127.0.0.1", "port": device.port, "type": "smart", "timeout": 60}
+        running = daemon({"strip": {**place, **ACCOUNT}})
+        assert running.power("reboot", "strip", "B", delay=0, wait=60).status == 200
+        assert device.outlets == {"1": "off", "2": "on"}
+        assert running.power("status", "strip", 2).text == "on\n"
+        assert kasaklap.PASSWORD not in running.log_text()
