@@ -97,7 +97,8 @@ class Acceptance:
         try:
             if target.found_in is not config:
                 target = config.current(target)
-            target = self._surveys.resolved(target, config)
+            if target.by_name or config.named_pdus:
+                target = self._surveys.resolved(target, config)
         except PDUDaemonError as error:
             return error
         if target.locked:

@@ -77,13 +77,9 @@ class Access:
     def __init__(self, *secrets: str, revoked: Iterable[str] = (), issuer: Issuer | None = None) -> None:
         self.issuer = issuer
         self._secrets = (*filter(None, secrets),)
+        self.by_token = bool(self._secrets) or issuer is not None  # whether tokens are asked for
         self._revoked = frozenset(revoked)
         self._verified_before: dict[str, tuple[Holder, float]] = {}  # of our own tokens, until when they are good
-
-    @property
-    def by_token(self) -> bool:
-        """Whether tokens are asked for."""
-        return bool(self._secrets) or self.issuer is not None
 
     def permit(
         self, address: str, allow: tuple[Network, ...], authorization: str | None, certified: Certified | None = None

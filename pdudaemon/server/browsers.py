@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from pdudaemon.errors import CrossSite
+from pdudaemon.server.messages import Head
 
 _PORTS = {"http": 80, "https": 443}
 _SHOWN = ("sec-fetch-site", "origin", "referer")
@@ -27,24 +28,17 @@ _AHEAD = ("sec-purpose", "purpose", "x-moz")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/?#@\[\]]+)(?::[0-9]{0,5})?", re.IGNORECASE)
 
 
-def concerns(headers: Mapping[str, str]) -> bool:
-    """Whether a request comes from a browser, so that it is to be checked."""
-    shown = headers.get("sec-fetch-site") or headers.get("origin") or headers.get("referer")
-    return bool(shown) or headers.get("user-agent", "").startswith("Mozilla/")
-
-
-def check(
-    headers: Mapping[str, str], switches: bool, origins: Iterable[str], name: str | None, secure: bool = False
-) -> None:
+def check(head: Head, switches: bool, origins: Iterable[str], name: str | None, secure: bool = False) -> None:
     """Refuse a request that a page of strangers may have made.
 
-    ``headers`` by their names in lower case; ``origins`` as the setting of that name holds them; ``name`` is what the
-    listener is called in the configuration, None where tokens are asked for; ``secure``: it came by https, so that a
-    page of this machine's did, too. May ask the name service, for the name of
-    this machine, if a browser came by a name that is not in the configuration. Raises: CrossSite.
+    ``origins`` as the setting of that name holds them; ``name`` is what the listener is called in the configuration,
+    None where tokens are asked for; ``secure``: it came by https, so that a page of this machine's did, too. May ask
+    the name service, for the name of this machine, if a browser came by a name that is not in the configuration.
+    Raises: CrossSite.
     """
-    if not concerns(headers):
+    if not head.of_browser:
         return
+    headers = head.headers
     shown = {each: headers[each] for each in _SHOWN if headers.get(each)}
     host = headers.get("host", "")
     if name is not None and host and not _known(host, origins, name):

@@ -45,7 +45,7 @@ class HTTPExchange(Exchange):
         self.orders = orders
         self.dispatcher: Dispatcher = orders.dispatcher
         self.head = head
-        self.path = head.target.partition("?")[0]
+        self.path = head.path
         self.json = self.path.startswith("/api/") or "json" in head.headers.get("accept", "")
         self.client: Client = connection.client
         self.stranger = False
@@ -138,7 +138,7 @@ class HTTPSpeech:
         except Unreadable as error:
             log.warning("from %s: %s", connection.client, error)
             connection.received.clear()
-            exchange = HTTPExchange(connection, self._reader.head, self._orders)
+            exchange = HTTPExchange(connection, error.head, self._orders)
             answer = problem(error, exchange.json, {}, {})
             connection.finish(rendered(answer, exchange.head.method, alive=False), close=True)
             return True

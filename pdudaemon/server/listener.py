@@ -99,6 +99,11 @@ class Listener(socketserver.TCPServer):
                 log.error("%s: %s", options.socket, error.strerror)
         self.options, self.access, self.context = options, access, context
 
+    @property
+    def open(self) -> bool:
+        """Whether everybody may ask here, and nobody is called by a name: so that nobody need be looked at."""
+        return not (self.access.by_token or self.options.allow or self.options.client_ca)
+
     def permit(self, client: Client, authorization: str | None, shown: Certified | None = None) -> Client:
         """Return a client, with what its token, or the certificate ``shown``, says of it.
 

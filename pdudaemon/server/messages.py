@@ -12,7 +12,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +24,8 @@ LONGEST_LINE = 65536
 LONGEST_HEAD = 4 * 65536
 LONGEST_BODY = 65536
 MOST_HEADERS = 100
+LONGEST_KNOWN = 1024  # bytes of a head that is kept, and how many are
+MOST_KNOWN = 512
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,10}")
@@ -47,36 +49,59 @@ class Misdirected(RequestError):
         self.field = field
 
 
-class Unreadable(Misdirected):
-    """Where the next request begins cannot be known: the connection is closed after the answer."""
-
-
 @dataclass
 class Head:
-    """The first line of a request and its headers, by their names in lower case."""
+    """The first line of a request and its headers, by their names in lower case.
+
+    One object serves all requests that begin with the same bytes: nothing of it changes, but that whoever serves it
+    leaves there what it means, ``found`` and ``words``: see `routes`.
+    """
 
     method: str = "GET"
     target: str = "/"
     version: str = "HTTP/1.1"
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    found: tuple[Any, str] | None = None
+    words: Mapping[str, str] | None = None
 
-    @property
+    @functools.cached_property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    @functools.cached_property
     def keeps_alive(self) -> bool:
         """Whether another request may follow on the connection."""
         return self.version != "HTTP/1.0" and "close" not in self.headers.get("connection", "").lower()
 
-    @property
+    @functools.cached_property
     def expects_continue(self) -> bool:
         """Whether the client sends its body only when it is asked for."""
         return self.headers.get("expect", "").lower() == "100-continue"
 
-    @property
+    @functools.cached_property
     def length(self) -> int:
         """The length of the body. Raises: Unreadable if it has none that is taken here."""
         length = self.headers.get("content-length", "0")
         if "transfer-encoding" in self.headers or not _LENGTH.fullmatch(length) or int(length) > LONGEST_BODY:
-            raise Unreadable(413, f"a body must have a Content-Length of at most {LONGEST_BODY}")
+            raise Unreadable(413, f"a body must have a Content-Length of at most {LONGEST_BODY}", self)
         return int(length)
+
+    @functools.cached_property
+    def of_browser(self) -> bool:
+        """Whether a browser sent it, perhaps because a page of strangers made it do so."""
+        shown = self.headers.get("sec-fetch-site") or self.headers.get("origin") or self.headers.get("referer")
+        return bool(shown) or self.headers.get("user-agent", "").startswith("Mozilla/")
+
+
+class Unreadable(Misdirected):
+    """Where the next request begins cannot be known: the connection is closed after the answer.
+
+    ``head`` is as much of it as was read.
+    """
+
+    def __init__(self, http_status: int, text: str, head: Head | None = None) -> None:
+        super().__init__(http_status, text)
+        self.head = head or Head()
 
 
 @dataclass
@@ -115,7 +140,7 @@ class Reader:
         length = self._length
         if len(received) < length:
             if ended:
-                raise Unreadable(400, "the body is shorter than its Content-Length")
+                raise Unreadable(400, "the body is shorter than its Content-Length", self.head)
             return None
         body = bytes(received[:length])
         del received[:length]
@@ -128,63 +153,72 @@ class Reader:
         return self._complete
 
     def _take_head(self, received: bytearray) -> bool:
-        self.head = Head()
         while received.startswith((b"\r", b"\n")):  # empty lines before a request are passed over: RFC 9112, 2.2
             del received[:1]
         end = _END_OF_HEAD.search(received, max(0, self._searched - 3))
         if end is None:
             self._searched = len(received)
-            self._check_beginning(received)
+            _check_beginning(received)
             return False
-        lines = received[: end.start()].split(b"\n")
+        text = bytes(received[: end.start()])
         del received[: end.end()]
         self._searched = 0
-        self._parse(lines)
-        headers = self.head.headers
-        self._length = self.head.length if "content-length" in headers or "transfer-encoding" in headers else 0
+        self.head = head = _known(text) if len(text) <= LONGEST_KNOWN else _head(text)
+        self._length = head.length
         self._complete = True
         return True
 
-    def _check_beginning(self, received: bytearray) -> None:
-        """Refuse what cannot become a head any more. Raises: Unreadable."""
-        first, newline, _ = received.partition(b"\n")
-        if len(first) > LONGEST_LINE:
-            raise Unreadable(414, "the first line is too long")
-        if newline:
-            self._first_line(first)
-            if received.count(b"\n") > MOST_HEADERS + 1:
-                raise Unreadable(431, f"there are more than {MOST_HEADERS} headers")
-            if len(received) > LONGEST_HEAD:
-                raise Unreadable(431, "the head is too long")
 
-    def _parse(self, lines: list[bytearray]) -> None:
-        self._first_line(lines[0])
-        if len(lines) > MOST_HEADERS + 1:
-            raise Unreadable(431, f"there are more than {MOST_HEADERS} headers")
-        if sum(map(len, lines)) > LONGEST_HEAD:
-            raise Unreadable(431, "the head is too long")
-        headers = self.head.headers
-        for line in lines[1:]:
-            name, colon, value = line.decode("latin-1").partition(":")
-            name, value = name.lower(), value.strip()
-            if len(line) > LONGEST_LINE or not colon or not name or name != name.strip():
-                raise Unreadable(431 if len(line) > LONGEST_LINE else 400, "a header is not one of HTTP")
-            if name == "content-length" and headers.get(name, value) != value:
-                raise Unreadable(400, "two lengths are given")
-            headers[name] = value
+def _check_beginning(received: bytearray) -> None:
+    """Refuse what cannot become a head any more. Raises: Unreadable."""
+    first, newline, _ = received.partition(b"\n")
+    if len(first) > LONGEST_LINE:
+        raise Unreadable(414, "the first line is too long")
+    if newline:
+        head = _of_line(bytes(first))
+        if received.count(b"\n") > MOST_HEADERS + 1:
+            raise Unreadable(431, f"there are more than {MOST_HEADERS} headers", head)
+        if len(received) > LONGEST_HEAD:
+            raise Unreadable(431, "the head is too long", head)
 
-    def _first_line(self, line: bytearray) -> None:
-        if len(line) > LONGEST_LINE:
-            raise Unreadable(414, "the first line is too long")
-        words = line.decode(errors="replace").split()
-        if len(words) != 3 or not words[2].startswith("HTTP/"):
-            raise Unreadable(400, "the first line is not one of HTTP")
-        method, target, version = words
-        if not version.startswith("HTTP/1."):
-            raise Unreadable(505, f"{version[:20]} is not spoken here")
-        absolute = _ORIGIN.match(target)  # the form for proxies, which servers must take too: RFC 9112, 3.2.2
-        self.head.method, self.head.version = method, version
-        self.head.target = f"/{target[absolute.end() :]}" if absolute else target
+
+def _head(text: bytes) -> Head:
+    """Return the head that a text is. Raises: Unreadable."""
+    first, *lines = text.split(b"\n")
+    head = _of_line(first)
+    if len(lines) > MOST_HEADERS:
+        raise Unreadable(431, f"there are more than {MOST_HEADERS} headers", head)
+    if len(text) > LONGEST_HEAD:
+        raise Unreadable(431, "the head is too long", head)
+    headers: dict[str, str] = {}
+    head = replace(head, headers=headers)
+    for line in lines:
+        name, colon, value = line.decode("latin-1").partition(":")
+        name, value = name.lower(), value.strip()
+        if len(line) > LONGEST_LINE or not colon or not name or name != name.strip():
+            raise Unreadable(431 if len(line) > LONGEST_LINE else 400, "a header is not one of HTTP", head)
+        if name == "content-length" and headers.get(name, value) != value:
+            raise Unreadable(400, "two lengths are given", head)
+        headers[name] = value
+    return head
+
+
+# Clients ask for the same again and again: so the head that they send is the one that they sent before.
+_known = functools.lru_cache(MOST_KNOWN)(_head)
+
+
+def _of_line(line: bytes) -> Head:
+    """Return a head by its first line. Raises: Unreadable."""
+    if len(line) > LONGEST_LINE:
+        raise Unreadable(414, "the first line is too long")
+    words = line.decode(errors="replace").split()
+    if len(words) != 3 or not words[2].startswith("HTTP/"):
+        raise Unreadable(400, "the first line is not one of HTTP")
+    method, target, version = words
+    if not version.startswith("HTTP/1."):
+        raise Unreadable(505, f"{version[:20]} is not spoken here")
+    absolute = _ORIGIN.match(target)  # the form for proxies, which servers must take too: RFC 9112, 3.2.2
+    return Head(method, f"/{target[absolute.end() :]}" if absolute else target, version)
 
 
 def rendered(answer: Answer, method: str, alive: bool) -> bytes:
@@ -203,9 +237,9 @@ def rendered(answer: Answer, method: str, alive: bool) -> bytes:
         "Cache-Control": "no-store",
         **({} if alive else {"Connection": "close"}),
     }
-    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + (b"" if method == "HEAD" else body)
+    lines = "".join(map("%s: %s\r\n".__mod__, headers.items()))
+    head = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n{lines}\r\n"
+    return head.encode("latin-1", "replace") + (b"" if method == "HEAD" else body)
 
 
 def chunk(line: bytes) -> bytes:

@@ -74,7 +74,9 @@ def order(config: Config, action: str, words: Mapping[str, str], *, numbers: boo
     usual = REBOOT_DELAY if wanted is Action.REBOOT else 0.0
     target = _target(config, words, numbers)
     given = key(words) if "key" in words else ""
-    soft, hard = softly(words, wanted, config.daemon.max_delay)
+    soft, hard = None, True
+    if "soft" in words or "hard" in words:
+        soft, hard = softly(words, wanted, config.daemon.max_delay)
     postponed = (delay or 0.0) + (soft or 0.0)
     return Order(wanted, target, usual if delay is None else delay, wait, postponed, given, soft, hard)
 
@@ -155,7 +157,8 @@ class Orders:
         """
         check_may(exchange, asked.action, asked.target)
         carry_out = partial(self._carry_out, asked, client, exchange, told)
-        if not read_first(self.dispatcher, exchange, [asked.target], carry_out):
+        named = asked.target.by_name or self.dispatcher.config.named_pdus
+        if not named or not read_first(self.dispatcher, exchange, [asked.target], carry_out):
             carry_out()
 
     def _carry_out(self, asked: Order, client: Client, exchange: Exchange, told: Told) -> None:
@@ -184,7 +187,8 @@ class Orders:
         """Have the state of a target asked for, and its client told. Raises: Forbidden."""
         check_may(exchange, asked.action, asked.target)
         look = partial(self._look, asked, exchange, told)
-        if not read_first(self.dispatcher, exchange, [asked.target], look):
+        named = asked.target.by_name or self.dispatcher.config.named_pdus
+        if not named or not read_first(self.dispatcher, exchange, [asked.target], look):
             look()
 
     def _look(self, asked: Order, exchange: Exchange, told: Callable[[Answer], None]) -> None:

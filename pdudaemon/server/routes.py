@@ -30,7 +30,7 @@ from pdudaemon.server import (
 from pdudaemon.server.access import within
 from pdudaemon.server.health import Health
 from pdudaemon.server.http import HTTPExchange, problem
-from pdudaemon.server.messages import Answer, Misdirected
+from pdudaemon.server.messages import Answer, Head, Misdirected
 from pdudaemon.settings import Proxies, near
 
 log = logging.getLogger("pdud.http")
@@ -125,28 +125,29 @@ def serve(exchange: HTTPExchange, body: bytes) -> None:
     """Have a request served. Called by the selector's thread."""
     head = exchange.head
     listener = exchange.connection.listener
-    authorization = head.headers.get("authorization", "")
     if proxies := exchange.dispatcher.config.daemon.trusted_proxies:
         try:
             _take_proxys_word(exchange, proxies)
         except PDUDaemonError as error:
             _refuse(exchange, error)
             return
+    if not listener.open:
+        authorization = head.headers.get("authorization", "")
+        try:
+            exchange.client = listener.permit(exchange.client, authorization, tls.certified(exchange.connection.socket))
+            exchange.rights = exchange.orders.rights(exchange.client)
+        except Denied as error:
+            if not _is_open(exchange, error):
+                _deny(exchange, error, bool(authorization))
+                return
+            exchange.stranger = True
     try:
-        exchange.client = listener.permit(exchange.client, authorization, tls.certified(exchange.connection.socket))
-        exchange.rights = exchange.orders.rights(exchange.client)
-    except Denied as error:
-        if not _is_open(exchange, error):
-            _deny(exchange, error, bool(authorization))
-            return
-        exchange.stranger = True
-    try:
-        route, word = (_PAGE, "") if exchange.path == "/" and pages.concerned(head) else _found(exchange)
+        route, word = head.found or _found(head)
     except PDUDaemonError as error:
         _refuse(exchange, error)
         return
     run = functools.partial(_run, exchange, route, word, body)
-    if browsers.concerns(head.headers):
+    if head.of_browser:
         name = None if listener.access.by_token else listener.options.hostname
         # It may have to ask the name service.
         exchange.connection.connections.later(functools.partial(_checked, exchange, route, name, run))
@@ -162,7 +163,7 @@ def _checked(exchange: HTTPExchange, route: Route, name: str | None, run: Callab
         secure = isinstance(connection.socket, tls.TLSSocket) or forwarded.is_secure(
             connection.client, exchange.head.headers, daemon.trusted_proxies
         )
-        browsers.check(exchange.head.headers, route.switches, daemon.origins, name, secure)
+        browsers.check(exchange.head, route.switches, daemon.origins, name, secure)
     except PDUDaemonError as error:
         _refuse(exchange, error)
         return
@@ -174,7 +175,10 @@ def _checked(exchange: HTTPExchange, route: Route, name: str | None, run: Callab
 
 def _run(exchange: HTTPExchange, route: Route, word: str, body: bytes) -> None:
     try:
-        exchange.words = _words(exchange, b"" if route.json else body, route.takes)
+        if body and not route.json:
+            exchange.words = _words(exchange.head, body, route.takes)
+        else:
+            exchange.words = exchange.head.words or _words(exchange.head, b"", route.takes)
         exchange.body = body
         answer = route.serve(exchange, word)
     except PDUDaemonError as error:
@@ -226,28 +230,31 @@ def _refuse(exchange: HTTPExchange, error: PDUDaemonError) -> None:
         exchange.refuse(error)
 
 
-def _found(exchange: HTTPExchange) -> tuple[Route, str]:
-    method, path = exchange.head.method, ALSO.get(exchange.path, exchange.path)
+def _found(head: Head) -> tuple[Route, str]:
+    if head.path == "/" and pages.concerned(head):
+        return _PAGE, ""
+    path = ALSO.get(head.path, head.path)
     for pattern, methods in ROUTES:
         match = pattern.fullmatch(path)
         if match is None:
             continue
-        if method in methods:
-            return methods[method], match[1]
+        if head.method in methods:
+            head.found = methods[head.method], match[1]
+            return head.found
         if path in openflight.PATHS:
             return Route(openflight.not_found, switches=False), ""
-        raise Misdirected(405, f"{method} is not for this path: nothing was done", {"Allow": ", ".join(methods)})
+        raise Misdirected(405, f"{head.method} is not for this path: nothing was done", {"Allow": ", ".join(methods)})
     raise Misdirected(404, f"there is nothing at {path!r}")
 
 
-def _words(exchange: HTTPExchange, body: bytes, takes: tuple[str, ...] | None) -> dict[str, str]:
+def _words(head: Head, body: bytes, takes: tuple[str, ...] | None) -> Mapping[str, str]:
     """Return the words of a query and a form.
 
     Of OpenFlight's, from any method, and the last counts. Of the legacy routes, as the existing daemon takes them: the
     first that is not blank. A POST, which that one has not, and the API take no word twice, and what says what it
     ``takes`` no other word.
     """
-    head, path = exchange.head, exchange.path
+    path = head.path
     openflights = path in openflight.PATHS
     pairs = parse_qsl(head.target.partition("?")[2], keep_blank_values=True)
     if body and (head.method in ("POST", "PATCH", "PUT") or openflights):
@@ -275,4 +282,6 @@ def _words(exchange: HTTPExchange, body: bytes, takes: tuple[str, ...] | None) -
         for word in words:
             if word not in takes:
                 raise Misdirected(400, f"unknown parameter {word[:50]!r}{near(word, takes)}")
+    if not body:
+        head.words = words
     return words

@@ -18,6 +18,7 @@ import pytest
 from pdudaemon.config import reader
 from pdudaemon.errors import ConfigError, CrossSite
 from pdudaemon.server import browsers
+from pdudaemon.server.messages import Head
 from pdudaemon.server.routes import ROUTES
 from tests.peers.chromium import Chromium, Site, chromium
 from tests.support.process import Daemon, eventually
@@ -31,7 +32,7 @@ def refusal(given: dict[str, str], switches: bool = True, host: str = "127.0.0.1
     """Return why a request with some headers is refused, nothing if it is not."""
     headers = {"host": host, **{key.lower().replace("_", "-"): value for key, value in given.items()}}
     try:
-        browsers.check(headers, switches, ORIGINS, name)
+        browsers.check(Head(headers=headers), switches, ORIGINS, name)
     except CrossSite as error:
         return str(error)
     return ""
