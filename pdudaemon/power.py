@@ -147,7 +147,7 @@ Waiter = Callable[["Request", PDUDaemonError | None], None]
 """Is told, once, what became of a request: why it failed, or that it goes on; None: it is done."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Submission:
     """What is to be accepted: ``delay`` in seconds before an on or off, or between the halves of a reboot.
 
@@ -236,7 +236,7 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Step:
     """One action on one outlet, on behalf of one request.
 
@@ -317,7 +317,7 @@ class Command:
     id: int = 0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Request:
     """One action on one target, from acceptance to its end.
 

@@ -117,7 +117,7 @@ class Config:
             raise RequestError(f"there is no PDU {hostname!r}{near(hostname, self.pdus)}")
         outlet = pdu.outlet(port)
         target = Target(str(outlet), (outlet,), self._lock((outlet,)), (hostname, port), self)
-        if port == outlet.port and outlet.given is None:
+        if str(port) == outlet.port:
             if len(self._found) >= MOST_FOUND:
                 self._found.clear()
             self._found[hostname, port] = target

@@ -116,7 +116,8 @@ class Dummy(PDUDriver):
         if self.deaf or self.slow > self.deadline.remaining():
             self.deadline.pause(math.inf)
             raise self.deadline.passed()
-        self.deadline.pause(self.slow)
+        if self.slow:
+            self.deadline.pause(self.slow)
         if self.refuse:
             raise PermanentError(self.refuse)
 

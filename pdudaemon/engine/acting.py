@@ -67,7 +67,7 @@ class Acting:
 
     def end(self, device: Device) -> None:
         """Note that the action of a device has come back."""
-        assert self._waiting.locked()
+        assert self._waiting.bare.locked()
         self.devices.discard(device)
         if device.stuck:
             log.warning("%s: the device came back, the PDU is not stuck any more", device.stuck)

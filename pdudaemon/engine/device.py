@@ -79,8 +79,13 @@ class Device:
             return None
         with self._guard:
             self._in_use = True
-        if self.kept and self._descriptor is not None and self._seen(self._descriptor, self._path):
-            return self._descriptor
+        if self.kept and self._descriptor is not None:
+            now = time.monotonic()
+            if now - self._looked <= LOOK_EVERY:  # to look costs two calls of the system
+                return self._descriptor
+            self._looked = now
+            if lockfile.is_current(self._descriptor, self._path):
+                return self._descriptor
         self._unlock()
         descriptor = self._taken(self._path, Deadline(seconds), stopping)
         self.kept = True
@@ -105,14 +110,6 @@ class Device:
             finally:
                 self.lock.release()
         return not self.kept
-
-    def _seen(self, descriptor: int, path: Path) -> bool:
-        """Whether the file, which we keep locked, was there just now: to look costs two calls of the system."""
-        now = time.monotonic()
-        if now - self._looked > LOOK_EVERY:
-            self._looked = now
-            return lockfile.is_current(descriptor, path)
-        return True
 
     def _unlock(self) -> None:
         if self.kept and self._descriptor is not None:

@@ -209,19 +209,18 @@ class Dispatcher:
 
     def _begin(self, runner: PDURunner, job: Step | Query | Survey) -> bool:
         """Say whether a job is still wanted; from then on it acts."""
-        with self._lock:
-            if isinstance(job, Survey):
-                wanted = self.surveys.begin(job, runner.device, runner.waiting)
+        with self._lock.bare:
+            if isinstance(job, Step):
+                wanted = job.stage is Stage.QUEUED and not (self._closed or (self._fleet.closing and not job.owed))
             elif isinstance(job, Query):
                 wanted = self._queries.begin(job) and not self._fleet.closing
             else:
-                wanted = job.stage is Stage.QUEUED and not (self._closed or (self._fleet.closing and not job.owed))
-            if not wanted:
-                return False
-            self._acting.begin(runner.device, runner.pdu.options.timeout)
-            if not isinstance(job, Step) or not self._lanes.begin(job):
-                return True
-        return self._promise(runner, job)
+                wanted = self.surveys.begin(job, runner.device, runner.waiting)
+            if wanted:
+                self._acting.begin(runner.device, runner.pdu.options.timeout)
+            to_promise = wanted and isinstance(job, Step) and self._lanes.begin(job)
+        self._lock.lead()
+        return self._promise(runner, job) if to_promise and isinstance(job, Step) else wanted
 
     def _promise(self, runner: PDURunner, step: Step) -> bool:
         """Put on the disk what a step is about to do; return whether it may.
@@ -261,15 +260,15 @@ class Dispatcher:
         """Take in what came of a job."""
         if isinstance(job, Survey) and job.found is not None:
             self.inventory.surveyed(job.outlet.pdu, job.known, job.found)
-        with self._lock:
+        with self._lock.bare:
             self._acting.end(runner.device)
             if isinstance(job, Survey):
                 self.surveys.end(job, runner.device, error)
-                return
-            self.inventory.heard(job.outlet, self._fleet.state(job.outlet.pdu), state, error)
+            else:
+                self.inventory.heard(job.outlet, self._fleet.state, state, error)
             if isinstance(job, Query):
                 self._queries.answer(job, error or Reading(state or State.UNKNOWN, "device", self._clock.wall()))
-            elif not self._closed:
+            elif isinstance(job, Step) and not self._closed:
                 if job.order == job.action:
                     self._lanes.attempt_ended(job, error)
                     self.inventory.told(job.outlet, *job.request.switched[job.outlet])
@@ -277,6 +276,7 @@ class Dispatcher:
                     self._softoff.attempt_ended(job, state, error)
                 if self._fleet.leaving:
                     self._let_go(job.outlet.pdu)
+        self._lock.lead()
 
     # Called with the lock held.
 

@@ -68,24 +68,6 @@ class Events:
 
     # For whoever publishes.
 
-    def accepted(self, request: Request) -> None:
-        """A request was accepted. The dispatcher's lock is held, as for the next three."""
-        self._of(request, "accepted", QUEUED)
-
-    def begun(self, request: Request) -> None:
-        """A device is about to be asked for the first time on behalf of a request."""
-        self._of(request, "begun", RUNNING)
-
-    def tried(self, step: Step, error: PDUDaemonError | None) -> None:
-        """A device was asked once, and did it, or did not."""
-        self.figures.tried(step, error)
-        self._of(step.request, "tried", RUNNING, error, step)
-
-    def ended(self, request: Request) -> None:
-        """A request has ended."""
-        self.figures.ended(request, self._clock.uptime() - request.accepted_uptime)
-        self._of(request, "ended", request.outcome.value if request.outcome else "", request.error)
-
     def outlet(self, outlet: Outlet, known: Known) -> None:
         """What is known of an outlet has changed."""
         self._publish("outlet", outlets=(outlet,), known=known)
@@ -98,7 +80,7 @@ class Events:
         """Another configuration was taken over."""
         self._publish("reload")
 
-    def _of(
+    def of_request(
         self,
         request: Request,
         kind: str,
@@ -106,6 +88,11 @@ class Events:
         error: PDUDaemonError | None = None,
         step: Step | None = None,
     ) -> None:
+        """A request has come further, or one ``step`` of it was tried: see `Event`. The dispatcher's lock is held."""
+        action, outlets = request.action.value, request.target.outlets
+        if step is not None:
+            action, outlets = step.action.value, (step.outlet,)
+            self.figures.tried(step, error)
         with self._lock:
             self.last = number = self.last + 1
             self._ring[number % len(self._ring)] = Event(
@@ -113,9 +100,9 @@ class Events:
                 self._clock.wall(),
                 kind,
                 request.id,
-                request.action.value if step is None else step.action.value,
+                action,
                 request.target.name,
-                request.target.outlets if step is None else (step.outlet,),
+                outlets,
                 request.names,
                 request.client,
                 request.command,

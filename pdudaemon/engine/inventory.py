@@ -168,12 +168,19 @@ class Inventory:
 
     # What is learned. Called by the PDU's worker, or with the dispatcher's lock held.
 
-    def heard(self, outlet: Outlet, pdu_state: str, state: State | None, error: DeviceError | None) -> None:
-        """A device was asked to switch an outlet, or for its ``state``, and did not answer if there is an error."""
+    def heard(
+        self, outlet: Outlet, pdu_state: Callable[[str], str], state: State | None, error: DeviceError | None
+    ) -> None:
+        """A device was asked to switch an outlet, or for its ``state``, and did not answer if there is an error.
+
+        ``pdu_state`` says how a PDU is now.
+        """
+        pdu = self._pdus.get(outlet.pdu)
         if error is not None:
-            self.failed(outlet.pdu, pdu_state, error)
+            self.failed(outlet.pdu, pdu_state(outlet.pdu), error)
             return
-        self.answered(outlet.pdu, pdu_state)
+        if pdu is not None and (pdu.gone or not pdu.reachable):
+            self.answered(outlet.pdu, pdu_state(outlet.pdu))
         if state is not None:
             self.told(outlet, state, self._clock.wall(), "device")
 

@@ -23,7 +23,7 @@ from pdudaemon.config.options import DaemonOptions
 from pdudaemon.engine import debts
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.debts import only_pay, take_over
-from pdudaemon.engine.events import Events
+from pdudaemon.engine.events import QUEUED, RUNNING, Events
 from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.stagger import Stagger
 from pdudaemon.engine.store import Store
@@ -86,7 +86,7 @@ class Lanes:
                 request.debts.discard(step.outlet)
                 self._store.note(request)
         for request in requests:
-            self._events.accepted(request)
+            self._events.of_request(request, "accepted", QUEUED)
             self.append(request)
         for step, request in debts.values():
             if step.backing_off:
@@ -159,18 +159,18 @@ class Lanes:
         else:
             step.timer = self._timetable.at(when, partial(self._hand_over, step))
 
-    def _hand_over(self, step: Step) -> None:
-        """Hand a step to its PDU's worker, an on when it may come: see `Stagger`."""
-        now = time.monotonic()
-        due = now if step.action is Action.OFF else self._stagger.place(step.outlet, now)
-        if due > now:
-            step.at, step.staggered = due, True
-            step.timer = self._timetable.at(due, partial(self._hand_over_now, step))
-        else:
-            self._hand_over_now(step)
+    def _hand_over(self, step: Step, placed: bool = False) -> None:
+        """Hand a step to its PDU's worker, an on that is not ``placed`` yet when it may come: see `Stagger`.
 
-    def _hand_over_now(self, step: Step) -> None:
-        """Hand a step over; what the request itself does there takes the place of a repair."""
+        What the request itself does there takes the place of a repair.
+        """
+        if self._stagger.is_set and step.action is not Action.OFF and not placed:
+            now = time.monotonic()
+            due = self._stagger.place(step.outlet, now)
+            if due > now:
+                step.at, step.staggered = due, True
+                step.timer = self._timetable.at(due, partial(self._hand_over, step, placed=True))
+                return
         if step.request.repairs and not step.repair:
             self.drop_repair(step.request, step.outlet)
         self._fleet.send(step)
@@ -184,7 +184,7 @@ class Lanes:
             return False
         first = request.started is None
         if first:
-            self._events.begun(request)
+            self._events.of_request(request, "begun", RUNNING)
             request.started = self._clock.wall()
         if step.action is Action.OFF and request.action is Action.OFF and step.outlet in request.debts:
             request.debts.discard(step.outlet)  # who asked wants it off
@@ -199,7 +199,7 @@ class Lanes:
         request = step.request
         state = State.UNKNOWN if error is not None else State.OFF if step.action is Action.OFF else State.ON
         self._store.switched(request, step.outlet, state, self._clock.wall())
-        self._events.tried(step, error)
+        self._events.of_request(request, "tried", RUNNING, error, step)
         if step.stage is Stage.ENDED:  # while it acted
             if state is State.ON:
                 request.debts.discard(step.outlet)
@@ -270,12 +270,13 @@ class Lanes:
                 step.drop()
         request.steps, request.repairs = [], []  # which know the request: so that it need not be looked for as garbage
         self._store.note(request)
-        self._events.ended(request)
+        took = self._clock.uptime() - request.accepted_uptime
+        self._events.figures.ended(request, took)
+        self._events.of_request(request, "ended", outcome.value, error)
         if level is None:
             level = logging.INFO if outcome is Outcome.DONE else logging.WARNING
         why = error or (request.soft and request.soft.said)
         because = f": {why}" if why else ""
-        took = self._clock.uptime() - request.accepted_uptime
         what = (request, request.client, outcome, took, because)
         log.log(level, "%s for %s %s after %.1f s%s", *what, extra={"request": request})
         if self.live.pop(request.id, None) is not None:

@@ -12,6 +12,7 @@ comes back leaves it, and its device, busy; the dispatcher calls that PDU stuck.
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import queue
 import threading
@@ -212,10 +213,11 @@ class PDURunner:
             if survey is not None:
                 survey.read(self._driver)
                 return None
-            said = self._driver.handle(job.order, port)
-            if self.pdu.options.verify and job.order in (Action.ON, Action.OFF):
-                self._driver.confirm(port, State(job.order))
-            return as_state(said) if job.order == Action.STATUS else None
+            order = job.order
+            said = self._driver.handle(order, port)
+            if self.pdu.options.verify and order in (Action.ON, Action.OFF):
+                self._driver.confirm(port, State(order))
+            return as_state(said) if order == Action.STATUS else None
         except BaseException as error:  # drivers may raise anything, and what they raise must not take the thread along
             self._bombout()
             raise self._as_device_error(error) from error
@@ -267,6 +269,7 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+@functools.lru_cache(4096)
 def _as_drivers_take_it(port: str) -> int | str:
     """Canonical digits as an int, since old drivers do arithmetic on the port; anything else as text."""
     return int(port) if port.isdecimal() and str(int(port)) == port else port

@@ -21,7 +21,7 @@ import time
 
 from pdudaemon.config.model import Config
 from pdudaemon.engine.clock import Clock
-from pdudaemon.engine.events import Events
+from pdudaemon.engine.events import RUNNING, Events
 from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.lanes import Lanes
 from pdudaemon.engine.store import Store
@@ -50,7 +50,7 @@ class SoftOff:
         asking = step.order == SHUTDOWN
         step.error = error
         if asking and error is not None:
-            self._events.tried(step, error)
+            self._events.of_request(step.request, "tried", RUNNING, error, step)
         if step.ended:  # while it acted
             self._store.note(step.request)
         elif asking:
@@ -88,7 +88,7 @@ class SoftOff:
         if error is None and state is State.OFF:
             self._store.switched(step.request, step.outlet, State.OFF, self._clock.wall())
             soft.became[step.outlet] = _how(asked)
-            self._events.tried(step, None)
+            self._events.of_request(step.request, "tried", RUNNING, None, step)
             self._lanes.end_step(step, None)
         elif asked is not None and _left(soft, asked, self._clock.uptime()) > 0:
             self._look_later(step, soft)

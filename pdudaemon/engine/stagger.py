@@ -26,6 +26,7 @@ class Stagger:
     def change(self, config: Config) -> None:
         """Go on with another configuration. What waits keeps its place."""
         self._pdus, self._groups = config.pdus, config.staggers
+        self.is_set = bool(config.staggers) or any(pdu.options.stagger for pdu in config.pdus.values())
 
     def place(self, outlet: Outlet, now: float) -> float:
         """Take a place for an on that is due; return when it may be: ``now``, or later."""

@@ -248,7 +248,12 @@ def check(row: sqlite3.Row) -> None:
 
 def names_of(row: Mapping[str, Any] | sqlite3.Row) -> tuple[str, ...]:
     """Return the names in a row, of a request or a command. Raises: one of `SENSELESS`."""
-    names = tuple(json.loads(row["names"]))
+    return names_in(row["names"])
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """Return the names that a text holds. Raises: one of `SENSELESS`."""
+    names = tuple(json.loads(text))
     if not all(isinstance(name, str) for name in names):
         raise ValueError("its names are none")
     return names

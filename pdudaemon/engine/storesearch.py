@@ -12,6 +12,7 @@ Both tables are made of what is in ``request`` alone, and could be emptied at an
 
 from __future__ import annotations
 
+import functools
 import heapq
 import json
 import sqlite3
@@ -122,18 +123,25 @@ def nodes_of(names: Iterable[str], target: str) -> Iterator[str]:
 
 def words_of(row: Row) -> frozenset[str]:
     """Return the words that a request is found by, as far as its row makes sense."""
-    found = {action(str(row["action"]))}
-    try:
-        for each in storerows.outlets_of(row["all_outlets"]):
-            found |= {pdu(each.pdu), outlet(each.pdu, each.port)}
-        found.update(map(node, nodes_of(storerows.names_of(row), str(row["target"]))))
-    except storerows.SENSELESS:
-        pass
+    named = _words_of_target(row["all_outlets"], row["names"], str(row["target"]))
     place, _, name = str(row["client"]).partition(" (")
-    found.add(client(place.rpartition(":")[0].strip("[]") or place))
+    found = {*named, action(str(row["action"])), client(place.rpartition(":")[0].strip("[]") or place)}
     if name:
         found.add(client(name.removesuffix(")")))
     return frozenset(word.encode("utf-8", "replace").decode() for word in found)
+
+
+@functools.lru_cache(1024)
+def _words_of_target(outlets: Any, names: Any, target: str) -> frozenset[str]:
+    """Return the words of what was switched: of the same things again and again."""
+    found: set[str] = set()
+    try:
+        for each in storerows.outlets_of(outlets):
+            found |= {pdu(each.pdu), outlet(each.pdu, each.port)}
+        found.update(map(node, nodes_of(storerows.names_in(names), target)))
+    except storerows.SENSELESS:
+        pass
+    return frozenset(found)
 
 
 def enter(database: sqlite3.Connection) -> int:

@@ -61,7 +61,11 @@ class Waiting:
             try:
                 due = len(self._calls)  # of what is written now
                 if self._store.noted and not self._refused:
-                    self._write()
+                    try:
+                        self._store.flush()
+                    except StoreError as error:
+                        self._refused = True
+                        self._unwritten(error)
                 for _ in range(due):
                     call, words = self._calls.popleft()
                     try:
@@ -97,13 +101,6 @@ class Waiting:
 
     def __enter__(self) -> None:
         self.bare.acquire()
-
-    def _write(self) -> None:
-        try:
-            self._store.flush()
-        except StoreError as error:
-            self._refused = True
-            self._unwritten(error)
 
     # Called with the lock held.
 
