@@ -24,7 +24,7 @@ registered: dict[str, type[Any]] = {}
 _legacy: set[type] = set()
 _HOOKS = ("canonical_port", "faults", "reads_state", "reads_outlets", "restarts", "shuts_down", "pool", "lacks")
 # attributes of every driver
-_NOT_SETTINGS = ("settings", "deadline", "lock_fd", "models", "usb_ids", "defaults", "stable_names")
+_NOT_SETTINGS = ("settings", "deadline", "lock_fd", "last_told", "models", "usb_ids", "defaults", "stable_names")
 _BASE = (f"{__package__}.driver", "builtins")  # where `PDUDriver` is defined, and object
 
 

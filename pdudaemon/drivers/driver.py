@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -114,6 +114,11 @@ class PDUDriver:
 
     deadline: Deadline
     lock_fd: int | None = None
+    last_told: Callable[[], Mapping[str, tuple[State, float]]] | None = None
+    """Says what each port was last told to be, and when (seconds since the epoch), as far as that is on record.
+
+    For a device that takes one order for all of its outlets and cannot be read. None: there is no record that lasts.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

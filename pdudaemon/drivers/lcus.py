@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""LCUS relay boards (LC Technology, NOYITO) with 2, 4 or 8 relays, behind a CH340 (1a86:7523) on USB.
+"""LCUS relay boards (LC Technology, NOYITO) with 1, 2, 4 or 8 relays, behind a CH340 (1a86:7523) on USB.
 
 Source: the seller's description; programs of their owners.
 Tested: against a fake on a real pty.
 Quirks: an order is not acknowledged, so the relays are read back, which only boards whose firmware tells states can do.
-LCUS-1 tells nothing, and is not driven: one could never know.
+LCUS-1 tells nothing: its relay is what it was last told to be, whether or not it has heard that.
 
     "bench": {"driver": "lcus-4", "device": "/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0"}
 """
@@ -26,20 +26,39 @@ _PATIENCE = 3.0  # seconds for a board to tell, which one without such firmware 
 _TOLD = re.compile(rb"CH(\d)\s*:\s*(ON|OFF)\s*\r?\n")
 
 
+_DEVICE = Setting(text, "/dev/ttyUSB0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
+
+
+def _switch(line: SerialPort, relay: int, wanted: State) -> None:
+    on = int(wanted is State.ON)
+    line.send(bytes([_START, relay, on, (_START + relay + on) & 0xFF]), f"switching relay {relay}")
+
+
+class LCUS1(PDUDriver):
+    """Four bytes are an order, and nothing is an answer."""
+
+    models = {"lcus-1": 1}
+    ports = Numbered(1)
+
+    device = _DEVICE
+
+    def port_interaction(self, command: str, port_number: int) -> None:
+        with SerialPort(self.device, self.deadline) as line:
+            _switch(line, port_number, State(command))
+
+
 class LCUS(PDUDriver):
-    """Four bytes are an order, one is the question for all states."""
+    """As that, and a byte is the question for all states."""
 
     models = {"lcus-2": 2, "lcus-4": 4, "lcus-8": 8}
     ports = Numbered(lambda row: row)
 
-    device = Setting(text, "/dev/ttyUSB0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
+    device = _DEVICE
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
-        on = int(wanted is State.ON)
         with SerialPort(self.device, self.deadline) as line:
-            order = bytes([_START, port_number, on, (_START + port_number + on) & 0xFF])
-            line.send(order, f"switching relay {port_number}")
+            _switch(line, port_number, wanted)
             if (found := self._states(line)[port_number]) is not wanted:
                 raise TransientError(f"{line.peer}: relay {port_number} is {found} after being switched {wanted}")
 

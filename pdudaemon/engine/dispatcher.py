@@ -29,7 +29,7 @@ from pdudaemon.engine.resumption import Resumption
 from pdudaemon.engine.runner import PDURunner
 from pdudaemon.engine.softoff import SoftOff
 from pdudaemon.engine.stagger import Stagger
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.engine.survey import Survey
 from pdudaemon.engine.surveys import Surveys
 from pdudaemon.engine.timetable import Timetable
@@ -55,7 +55,8 @@ class Dispatcher:
         self._store = store
         self._lock = lock = Waiting(store, self._not_written)
         self._timetable = Timetable(lock)
-        self._fleet = fleet = Fleet(config.pdus, locks, self._timetable, self._begin, self._end)
+        told = None if store.path == MEMORY else self._last_told
+        self._fleet = fleet = Fleet(config.pdus, locks, self._timetable, self._begin, self._end, told)
         self._stagger = stagger = Stagger(config)
         self._lanes = lanes = Lanes(config.daemon, fleet, store, self._timetable, lock, clock, events, stagger)
         self._softoff = SoftOff(lanes, fleet, store, clock, events)
@@ -253,6 +254,9 @@ class Dispatcher:
                 return False
             self._acting.begin(runner.device, runner.pdu.options.timeout)
         return True
+
+    def _last_told(self, name: str) -> dict[str, tuple[State, float]]:
+        return self.inventory.last_told(name)
 
     def _end(
         self, runner: PDURunner, job: Step | Query | Survey, state: State | None, error: DeviceError | None

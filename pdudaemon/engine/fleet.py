@@ -52,8 +52,8 @@ class Fleet:
     """``pdus`` and ``runners`` by name: those configured, and those not any more that have not ended what they have.
 
     A PDU that is disabled has no runner, and one that a reload disables is as before until it has ended what it has.
-    ``begin`` and ``end`` are what each runner calls; ``locks`` is the folder for the lock files of the devices, None
-    for none.
+    ``begin``, ``end`` and ``last_told`` are what each runner calls; ``locks`` is the folder for the lock files of the
+    devices, None for none.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Fleet:
         timetable: Timetable,
         begin: Callable[..., Any],
         end: Callable[..., Any],
+        last_told: Callable[[str], Any] | None = None,
     ) -> None:
         self.pdus: dict[str, PDUConfig] = {}
         self.runners: dict[str, PDURunner] = {}
@@ -75,6 +76,7 @@ class Fleet:
         self._locks = locks
         self._begin = begin
         self._end = end
+        self._last_told = last_told
         self._configured: Mapping[str, PDUConfig] = pdus
         self.change(pdus)
 
@@ -92,7 +94,8 @@ class Fleet:
             if former is not None:
                 self._part(former)
             if name not in self.runners:
-                self.runners[name] = PDURunner(pdu, self._device(pdu), self._pool(pdu), self._begin, self._end)
+                shared = self._device(pdu), self._pool(pdu)
+                self.runners[name] = PDURunner(pdu, *shared, self._begin, self._end, self._last_told)
             elif former != pdu:
                 self.runners[name].change(pdu, self._device(pdu), self._pool(pdu))
                 log.info("%s: its configuration has changed", name)

@@ -108,6 +108,12 @@ class Inventory:
         """Return what is known of a PDU; None if it is not configured."""
         return self._pdus.get(name)
 
+    def last_told(self, name: str) -> dict[str, tuple[State, float]]:
+        """Return what the ports of a PDU were last told to be, and when."""
+        pdu = self._pdus.get(name)
+        outlets = [] if pdu is None else [*pdu.outlets.items()]
+        return {port: (each.state, each.time or 0.0) for port, each in outlets if each.source == "commanded"}
+
     def outlet(self, outlet: Outlet) -> Known:
         """Return what is known of an outlet."""
         pdu = self._pdus.get(outlet.pdu)

@@ -18,8 +18,9 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol
 
 from pdudaemon.config.model import PDUConfig
@@ -54,6 +55,7 @@ class PDURunner:
     ``begin(runner, job)`` is asked once the device is ours, and says whether to act at all; ``end(runner, job, state,
     error)`` is told what came of it, whatever that was, just before the device is given back. Both belong to the
     dispatcher, as does ``pool``, which is held while the driver acts: it bounds how many of some PDUs do so at a time.
+    ``last_told`` says what each port of a PDU was last told to be, and when; None: that is on no record.
     """
 
     def __init__(
@@ -63,12 +65,14 @@ class PDURunner:
         pool: AbstractContextManager[Any],
         begin: Callable[[PDURunner, Any], bool],
         end: Callable[[PDURunner, Any, State | None, DeviceError | None], None],
+        last_told: Callable[[str], Mapping[str, tuple[State, float]]] | None = None,
     ) -> None:
         self.pdu = pdu
         self.device = device
         self._begin = begin
         self._pool = pool
         self._end = end
+        self._last_told = last_told
         self._driver: PDUDriver | None = None
         self._changes: list[tuple[PDUConfig, Device, AbstractContextManager[Any]]] = []
         self._queue: queue.Queue[Job | None] | None = None  # made with the first job, as are the next two
@@ -208,6 +212,8 @@ class PDURunner:
         try:
             if self._driver is None:  # with settings of its own, of which it may do what it likes
                 self._driver = kind(self.pdu.name, copy.deepcopy(dict(self.pdu.settings)))
+                if self._last_told is not None and not self.pdu.traits.legacy:
+                    self._driver.last_told = partial(self._last_told, self.pdu.name)
             self._driver.deadline = deadline
             self._driver.lock_fd = lock
             if survey is not None:

@@ -17,6 +17,7 @@ import errno
 import fnmatch
 import importlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -100,6 +101,16 @@ def attached(ids: Iterable[str]) -> Iterator[Line]:
                     node = _DEV / entry.parent.name
                     yield Line(str(lasting.get(node.resolve(), node)), _said(folder, "product"))
                 break
+
+
+def plugged_in(path: str) -> float | None:
+    """Return when the USB device behind a line was plugged in (seconds since the epoch); None if that is not known."""
+    interface = (_TTYS / os.path.basename(os.path.realpath(path)) / "device").resolve()
+    for folder in (interface, *interface.parents):
+        if (folder / "idVendor").exists():
+            told = _said(folder / "power", "connected_duration")  # in milliseconds
+            return time.time() - int(told) / 1000 if told.isdecimal() else None
+    return None
 
 
 def _said(folder: Path, name: str) -> str:

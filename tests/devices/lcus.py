@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from tests.devices.base.device import Case, Mood
 from tests.devices.base.pty import PtyDevice
 
-NAMES = ["lcus-2", "lcus-4", "lcus-8"]
+NAMES = ["lcus-1", "lcus-2", "lcus-4", "lcus-8"]
 MOODS = [Mood.WELL, Mood.DEAF, Mood.GARBLED, Mood.SLOW, Mood.BUSY]
+MOODS_OF = {"lcus-1": [Mood.WELL, Mood.BUSY]}  # which never says anything
 
 
 class Board(PtyDevice):
@@ -19,7 +20,7 @@ class Board(PtyDevice):
     def __init__(self, relays: int, mood: Mood = Mood.WELL) -> None:
         super().__init__(mood)
         self.outlets = {str(number): "off" for number in range(1, relays + 1)}
-        self.tells = True
+        self.tells = relays > 1
         self.stuck = False
         self._heard = bytearray()
 

@@ -57,6 +57,8 @@ def test_what_a_switching_told_is_known_and_outlives_the_daemon(rack: Rack) -> N
     assert (known.state, known.source) == (State.ON, "commanded") and known.time is not None
     rack.restart()
     assert rack.dispatcher.inventory.outlet(outlet) == known
+    assert rack.dispatcher.inventory.last_told("b") == {"1": (State.ON, known.time)}
+    assert rack.dispatcher.inventory.last_told("a") == rack.dispatcher.inventory.last_told("nobody") == {}
 
 
 def test_a_status_that_was_read_is_known(rack: Rack) -> None:
