@@ -52,6 +52,10 @@ test-usb:  ## test with USB devices and GPIO chips, in a virtual machine with De
 test-container: .venv/test  ## build the container's image and try it (as root; needs buildah, podman, crun, catatonit, mmdebstrap)
 	$(VENV)/python -m pytest -v -p no:cacheprovider tests/vm/test_container.py
 
+test-ha: export DEB_BUILD_OPTIONS := nocheck
+test-ha: deb .venv/test  ## hurt two nodes under Pacemaker (as root; HA_ROUNDS=100 takes an hour; see tests/vm/test_ha.py)
+	$(VENV)/python -m pytest -v -s -p no:cacheprovider tests/vm/test_ha.py
+
 dist: .venv/test  ## build wheel and sdist, into dist/
 	$(VENV)/python -m build --no-isolation --outdir dist . >/dev/null
 
@@ -106,5 +110,5 @@ clean:  ## remove what the other targets made
 	$(INSTALL)
 	@touch $@
 
-.PHONY: help run test test-newest lock test-peers test-cuts test-usb test-boot test-container dist deb lint format docs mutation bench clean
+.PHONY: help run test test-newest lock test-peers test-cuts test-usb test-boot test-container test-ha dist deb lint format docs mutation bench clean
 .DEFAULT_GOAL := help

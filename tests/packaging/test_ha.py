@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+"""The agent for Pacemaker as a script: what it says of itself, and what it does with what systemd and the daemon say.
+
+systemctl, curl and pdudaemon are played by scripts here; `tests.vm.test_ha` has the real ones, and the real Pacemaker.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import ROOT
+
+HA = ROOT / "share" / "ha"
+AGENT = HA / "pdudaemon"
+
+SUCCESS, GENERIC, ARGS, UNIMPLEMENTED, INSTALLED, CONFIGURED, NOT_RUNNING = 0, 1, 2, 3, 5, 6, 7
+
+# Of ClusterLabs' functions those that are used, in their least form.
+FUNCTIONS = """\
+OCF_SUCCESS=0 OCF_ERR_GENERIC=1 OCF_ERR_ARGS=2 OCF_ERR_UNIMPLEMENTED=3 OCF_ERR_INSTALLED=5 OCF_ERR_CONFIGURED=6 OCF_NOT_RUNNING=7
+ocf_exit_reason() { echo "reason: $*" >&2; }
+ocf_log() { echo "log: $*" >&2; }
+ocf_is_decimal() { case "$1" in "" | *[!0-9]*) false ;; *) true ;; esac; }
+"""
+
+# A systemd whose unit's state is a file: systemctl changes it as the real one would.
+SYSTEMCTL = """\
+echo "$@" >>"$PLAY/calls"
+case "$*" in
+*--property=ActiveState*) cat "$PLAY/state" ;;
+*--property=ExecMainStatus*) cat "$PLAY/code" ;;
+is-enabled*) cat "$PLAY/enabled"; grep -q enabled "$PLAY/enabled" ;;
+cat*) test -e "$PLAY/unit" ;;
+start*)
+    read -r code rest <"$PLAY/starts"
+    echo "$rest" >"$PLAY/starts"
+    echo "${code:=0}" >"$PLAY/code"
+    if [ "$code" = 0 ]; then echo active >"$PLAY/state"; else echo failed >"$PLAY/state"; exit 1; fi ;;
+stop*) echo inactive >"$PLAY/state" ;;
+kill*) echo failed >"$PLAY/state" ;;
+esac
+"""
+
+
+class Play:
+    """A node of a cluster, as the agent sees it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        functions = folder / "lib" / "heartbeat"
+        functions.mkdir(parents=True)
+        (functions / "ocf-shellfuncs").write_text(FUNCTIONS)
+        for name, text in (
+            ("state", "inactive"),
+            ("code", "0"),
+            ("enabled", "disabled"),
+            ("unit", ""),
+            ("starts", "0"),
+        ):
+            self.write(name, text)
+        # The drop-in goes into the folder of the test, and the machine is one that systemd runs.
+        agent = AGENT.read_text().replace("/run/systemd/system", f"{folder}/run")
+        (folder / "run").mkdir()
+        (folder / "agent").write_text(agent)
+        self.program("systemctl", SYSTEMCTL)
+        self.program("pdudaemon", "exit 0")
+        self.program("sleep", "")
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(f"{text}\n")
+
+    def program(self, name: str, script: str) -> None:
+        path = self.folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def run(self, action: str, **more: str) -> tuple[int, str]:
+        """Run the agent; return its code and what it says."""
+        environment = {
+            "PATH": f"{self.folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "OCF_ROOT": str(self.folder),
+            "PLAY": str(self.folder),
+        }
+        done = subprocess.run(
+            ["sh", self.folder / "agent", action],
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def calls(self, word: str) -> list[str]:
+        """Return what systemctl was asked for that begins with a word."""
+        return [line for line in (self.folder / "calls").read_text().splitlines() if line.split()[0] == word]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    return Play(tmp_path)
+
+
+def test_shellcheck() -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("needs shellcheck (Debian: shellcheck)")
+    done = subprocess.run(["shellcheck", AGENT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_it_says_what_it_has(play: Play) -> None:
+    code, text = play.run("meta-data")
+    said = ElementTree.fromstring(text)
+    assert (code, said.get("name")) == (0, "pdudaemon")
+    defaults = dict(re.findall(r'^: "\$\{OCF_RESKEY_(\w+)=(.*)\}"$', AGENT.read_text(), re.MULTILINE))
+    told = {each.get("name", ""): each.find("content") for each in said.iter("parameter")}
+    assert {name: content is not None and content.get("default") for name, content in told.items()} == defaults
+    assert {each.get("name") for each in said.iter("action")} == {
+        "start",
+        "stop",
+        "monitor",
+        "meta-data",
+        "validate-all",
+    }
+    assert play.run("usage")[0] == SUCCESS and play.run("promote")[0] == UNIMPLEMENTED
+
+
+def test_the_example_gives_what_the_agent_takes(play: Play) -> None:
+    said = ElementTree.fromstring(play.run("meta-data")[1])
+    example = re.sub(r"\\\n", " ", (HA / "cluster.crm").read_text())
+    daemon = next(line for line in example.splitlines() if "ocf:pdudaemon:pdudaemon" in line)
+    given = re.search(r"params (.*?) op ", daemon)
+    assert given and {word.split("=")[0] for word in given[1].split()} < {
+        each.get("name") for each in said.iter("parameter")
+    }
+    least = {each.get("name"): int(str(each.get("timeout")).rstrip("s")) for each in said.iter("action")}
+    for action, seconds in re.findall(r"op (\w+)(?: interval=\d+s)? timeout=(\d+)s", daemon):
+        assert int(seconds) >= least[action]
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [("inactive", NOT_RUNNING), ("failed", NOT_RUNNING), ("active", SUCCESS), ("activating", GENERIC)],
+)
+def test_monitor(play: Play, state: str, code: int) -> None:
+    play.write("state", state)
+    assert play.run("monitor")[0] == code
+
+
+def test_a_deep_monitor_asks_the_daemon(play: Play) -> None:
+    play.write("state", "active")
+    deep = {"OCF_CHECK_LEVEL": "10"}
+    assert play.run("monitor", **deep)[0] == SUCCESS
+    play.program("pdudaemon", "echo 503: the timetable does not turn; exit 1")
+    code, text = play.run("monitor", **deep)
+    assert code == GENERIC and "the daemon is not well: 503: the timetable does not turn" in text
+    assert play.run("monitor")[0] == SUCCESS  # the other one looks at the unit alone
+    play.program("pdudaemon", "exec /bin/sleep 30")
+    code, text = play.run("monitor", OCF_RESKEY_patience="1", **deep)
+    assert code == GENERIC and "no answer within 1 s" in text
+
+
+def test_a_url_is_asked_by_curl(play: Play) -> None:
+    play.write("state", "active")
+    play.program("curl", 'echo "$@" >"$PLAY/asked"; exit "$(cat "$PLAY/curl")"')
+    url = {"OCF_RESKEY_health_url": "http://127.0.0.1:1/healthz", "OCF_CHECK_LEVEL": "10"}
+    for curl, code in (("0", SUCCESS), ("22", GENERIC), ("28", GENERIC)):
+        play.write("curl", curl)
+        assert play.run("monitor", **url)[0] == code
+    asked = (play.folder / "asked").read_text().split()
+    assert asked[-1] == url["OCF_RESKEY_health_url"] and asked[asked.index("--max-time") + 1] == "3"
+
+
+def test_start(play: Play) -> None:
+    assert play.run("start")[0] == SUCCESS
+    drop_in = play.folder / "run" / "pdudaemon.service.d" / "50-cluster.conf"
+    assert "Restart=no" in drop_in.read_text() and len(play.calls("daemon-reload")) == 1
+    assert play.run("start")[0] == SUCCESS and len(play.calls("start")) == 1  # it runs
+    play.write("state", "inactive")
+    assert play.run("start")[0] == SUCCESS and len(play.calls("daemon-reload")) == 1
+
+
+def test_what_may_pass_is_tried_again_and_what_does_not_is_said(play: Play) -> None:
+    play.write("starts", "75 75")
+    code, text = play.run("start")
+    assert code == SUCCESS and len(play.calls("start")) == 3 and text.count("does not start, exit code 75") == 1
+    play.write("state", "inactive")
+    play.write("starts", "2")
+    play.program("pdudaemon", "echo pdudaemon.conf: daemon.port: no number; exit 2")
+    code, text = play.run("start")
+    assert code == ARGS and "reason: pdudaemon.conf: daemon.port: no number" in text
+
+
+def test_without_its_file_system_it_does_not_start(play: Play) -> None:
+    """The daemon would begin an empty store below the mount point, and know of no debt."""
+    with pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run(
+            ["sh", play.folder / "agent", "start"],
+            env={
+                "PATH": f"{play.folder}/bin:/usr/bin:/bin",
+                "OCF_ROOT": str(play.folder),
+                "PLAY": str(play.folder),
+                "OCF_RESKEY_mount": str(play.folder),
+            },
+            capture_output=True,
+            timeout=2,
+        )
+    assert play.calls("start") == []
+    assert play.run("start", OCF_RESKEY_mount="/proc")[0] == SUCCESS
+
+
+def test_one_that_is_well_is_asked_to_end_and_one_that_is_not_is_killed(play: Play) -> None:
+    play.write("state", "active")
+    assert play.run("stop")[0] == SUCCESS
+    assert play.calls("kill") == [] and len(play.calls("stop")) == 1
+    assert play.run("stop")[0] == SUCCESS  # none is there
+    play.write("state", "active")
+    play.program("pdudaemon", "echo no; exit 1")
+    assert play.run("stop")[0] == SUCCESS
+    assert play.calls("kill") == ["kill --signal=SIGKILL pdudaemon.service"]
+
+
+def test_what_cannot_be(play: Play) -> None:
+    assert play.run("validate-all")[0] == SUCCESS
+    play.write("enabled", "enabled")
+    code, text = play.run("validate-all")
+    assert code == play.run("start")[0] == INSTALLED and "systemctl disable pdudaemon.service" in text
+    play.write("enabled", "disabled")
+    assert play.run("validate-all", OCF_RESKEY_patience="soon")[0] == CONFIGURED
+    play.program("pdudaemon", "echo the configuration has a fault; exit 2")
+    code, text = play.run("validate-all")
+    assert code == ARGS and "reason: the configuration has a fault" in text
+    (play.folder / "unit").unlink()
+    assert play.run("validate-all", OCF_RESKEY_unit="pdus")[0] == INSTALLED
+    assert play.calls("cat")[-1] == "cat pdus.service"

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""Labs that use the daemon of `tests.vm.cluster` while that is hurt, and a watch that measures for how long nobody answers.
+
+A lab asks again with the same key until it is told something, and remembers what it was told.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import random
+import threading
+import time
+from typing import Any, NamedTuple
+
+from tests.vm.cluster import ADDRESS
+
+PORT = 16421
+WAIT = 20.0  # seconds that a lab waits for what it has asked for
+AGAIN = 0.2  # seconds after which it asks again
+_SILENCE = 0.5  # seconds after which the watch takes no answer for none
+
+
+class Told(NamedTuple):
+    """What the daemon said of a request that it has accepted."""
+
+    number: int
+    action: str
+    port: str
+    status: int
+
+
+class Outage(NamedTuple):
+    """When nobody answered, in monotonic seconds."""
+
+    begun: float
+    ended: float
+
+
+def ask(method: str, path: str, body: object = None, seconds: float = WAIT + 10) -> tuple[int, Any]:
+    """Ask the daemon, at the address that moves. Raises: OSError, HTTPException, if nobody answers."""
+    connection = http.client.HTTPConnection(ADDRESS, PORT, timeout=seconds)
+    try:
+        headers = {"Content-Type": "application/json"}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        return answer.status, json.loads(text) if text.startswith((b"{", b"[")) else text
+    finally:
+        connection.close()
+
+
+def insist(key: str, action: str, port: str, wait: float, **more: float) -> Told:
+    """Ask for something until the daemon has accepted it, with one key."""
+    order = {"action": action, "hostname": "rack", "port": port, "key": key, "wait": wait, **more}
+    while True:
+        try:
+            status, said = ask("POST", "/api/v1/requests", order)
+        except (OSError, http.client.HTTPException):
+            time.sleep(AGAIN)
+            continue
+        number = said.get("id") or said.get("request") if isinstance(said, dict) else None
+        if number:
+            return Told(number, action, port, status)
+        assert status in (409, 503), (status, said)
+        time.sleep(AGAIN)
+
+
+class Labs:
+    """Some labs, each with an outlet of its own, which all the time want something."""
+
+    def __init__(self, ports: list[str], seed: int) -> None:
+        self.told: list[Told] = []
+        self._over = threading.Event()
+        self._failed: list[BaseException] = []
+        self._threads = [threading.Thread(target=self._work, args=(port, seed)) for port in ports]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        """Have all come to their end. Raises: what one of them did not expect."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+        if self._failed:
+            raise self._failed[0]
+
+    def _work(self, port: str, seed: int) -> None:
+        dice = random.Random(f"{seed} {port}")
+        try:
+            for number in itertools.count():
+                if self._over.wait(dice.uniform(0.0, 0.5)):
+                    return
+                action = dice.choice(("on", "off", "reboot"))
+                more = {"delay": 1.0} if action == "reboot" else {}
+                self.told.append(insist(f"{seed}-{port}-{number}", action, port, WAIT, **more))
+        except BaseException as error:
+            self._failed.append(error)
+
+
+class Watch:
+    """Asks ``/healthz`` all the time."""
+
+    def __init__(self) -> None:
+        self.outages: list[Outage] = []
+        self.since: float | None = None  # when nobody answered any more; None: somebody does
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop watching."""
+        self._over.set()
+        self._thread.join()
+
+    def longest(self, since: float) -> float:
+        """Return how long the longest outage took of those that began at some time or later."""
+        return max(
+            (outage.ended - outage.begun for outage in self.outages if outage.begun >= since - _SILENCE), default=0.0
+        )
+
+    def _work(self) -> None:
+        while not self._over.wait(0.05):
+            begun = time.monotonic()
+            try:
+                well = ask("GET", "/healthz", seconds=_SILENCE)[0] == 200
+            except (OSError, http.client.HTTPException):
+                well = False
+            if not well and self.since is None:
+                self.since = begun
+            elif well and self.since is not None:
+                self.outages.append(Outage(self.since, time.monotonic()))
+                self.since = None
