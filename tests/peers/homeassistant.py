@@ -78,10 +78,11 @@ class HomeAssistant(NamedTuple):
         """Have something done with an entity, as a button of its web pages has: ``switch/turn_on``."""
         self._asked(f"/api/services/{service}", {"entity_id": entity})
 
-    def add_broker(self, port: int) -> None:
-        """Have it use an MQTT broker, as its web pages do when one is added."""
+    def add_broker(self, port: int, **login: str) -> None:
+        """Have it use an MQTT broker, as its web pages do when one is added; with a username and a password."""
         flow = self._asked("/api/config/config_entries/flow", {"handler": "mqtt", "show_advanced_options": False})
-        told = self._asked(f"/api/config/config_entries/flow/{flow['flow_id']}", {"broker": "127.0.0.1", "port": port})
+        entered = {"broker": "127.0.0.1", "port": port, **login}
+        told = self._asked(f"/api/config/config_entries/flow/{flow['flow_id']}", entered)
         assert told["type"] == "create_entry", told
 
     def switch(self, state: str) -> None:

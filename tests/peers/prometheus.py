@@ -37,12 +37,12 @@ def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 class Prometheus:
     """A running server, asked by its HTTP API."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, where: str) -> None:
+        self.where = where
 
     def ask(self, what: str, **words: str) -> Any:
         """Return the data of an answer. Raises: HTTPError for a question that it does not understand."""
-        url = f"http://127.0.0.1:{self.port}/api/v1/{what}?{urllib.parse.urlencode(words)}"
+        url = f"http://{self.where}/api/v1/{what}?{urllib.parse.urlencode(words)}"
         with urllib.request.urlopen(url, timeout=10) as answer:
             said = json.load(answer)
         assert said["status"] == "success", said
@@ -57,19 +57,25 @@ class Prometheus:
 @contextmanager
 def prometheus(folder: Path, daemon: int, rules: Path) -> Iterator[Prometheus]:
     """Run a server that scrapes a daemon at its port each second, and evaluates rules."""
-    program = _needed("prometheus")
     (port,) = free_ports(1)
     configuration = folder / "prometheus.yml"
     configuration.write_text(CONFIGURATION.format(port=daemon, rules=rules))
-    command = [program, f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'data'}"]
-    with listening([*command, f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"], port):
-        eventually(lambda: _is_ready(port), 30)
-        yield Prometheus(port)
+    with configured(folder / "data", configuration, f"127.0.0.1:{port}") as server:
+        yield server
 
 
-def _is_ready(port: int) -> bool:
+@contextmanager
+def configured(folder: Path, configuration: Path, where: str) -> Iterator[Prometheus]:
+    """Run a server by a configuration, with its data in a folder, at an address with a port."""
+    command = [_needed("prometheus"), f"--config.file={configuration}", f"--storage.tsdb.path={folder}"]
+    with listening([*command, f"--web.listen-address={where}", "--log.level=warn"], int(where.rpartition(":")[2])):
+        eventually(lambda: _is_ready(where), 30)
+        yield Prometheus(where)
+
+
+def _is_ready(where: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{where}/-/ready", timeout=10) as answer:
             return answer.status == 200
     except OSError:  # it listens before it answers
         return False

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -51,18 +52,24 @@ def _program(name: str) -> str:
 @contextmanager
 def nginx(folder: Path, port: int, socket: Path, certificate: Path, key: Path) -> Iterator[None]:
     """Run nginx in front of a UNIX socket."""
-    program = _program("nginx")
-    folder.mkdir()
     places = {
         "unix:/run/pdudaemon-http/socket;": f"unix:{socket};",
         "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
         "/etc/ssl/certs/pdu.pem": str(certificate),
         "/etc/ssl/private/pdu.key": str(key),
     }
-    (folder / "pdudaemon.conf").write_text(_placed("nginx.conf", places))
-    (folder / "nginx.conf").write_text(
-        _NGINX.format(folder=folder) + ("user root;\n" if socket.owner() == "root" else "")
-    )
+    with nginx_with(folder, port, _placed("nginx.conf", places)):
+        yield
+
+
+@contextmanager
+def nginx_with(folder: Path, port: int, site: str) -> Iterator[None]:
+    """Run nginx with one site, the text of a file in ``conf.d``, that has it listen on a port."""
+    program = _program("nginx")
+    folder.mkdir()
+    (folder / "pdudaemon.conf").write_text(site)
+    user = "user root;\n" if os.geteuid() == 0 else ""  # whose socket it is
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder) + user)
     with listening([program, "-p", str(folder), "-c", str(folder / "nginx.conf")], port):
         yield
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import Action, State
 from pdudaemon.probing import ask
+from tests.devices.rack import Rack
 from tests.peers.homeassistant import HomeAssistant, homeassistant
-from tests.peers.mosquitto import mosquitto
+from tests.peers.mosquitto import PASSWORD, USER, mosquitto
+from tests.support.guides import Guide
 from tests.support.process import Daemon, eventually
 from tests.support.rack import awaited, submitted
 
@@ -115,3 +118,29 @@ def test_it_shows_the_outlets_as_switches_with_their_watts(
         assert eventually(lambda: server.state(switch) == "off", 60)
         lab.kill()
         assert eventually(lambda: server.state(switch) == "unavailable", 60)
+
+
+def watts(server: HomeAssistant, name: str) -> list[float]:
+    """Return what the sensor of an outlet tells."""
+    return [float(state) for each, state in server.entities().items() if each.endswith(f"{name}_watts")]
+
+
+def test_the_guide(tmp_path: Path) -> None:
+    """With a server of its own: it has one broker."""
+    with ExitStack() as ends:
+        rack = ends.enter_context(Rack())
+        port = ends.enter_context(mosquitto(tmp_path / "broker", login=True))
+        server = ends.enter_context(homeassistant(tmp_path / "ha"))
+        broker = f'"host": "127.0.0.1", "port": {port}'
+        places = {**rack.places, '"host": "homeassistant.local"': broker, "secret of pdu": PASSWORD}
+        guide = ends.enter_context(Guide("homeassistant", tmp_path / "guide", places))
+        guide.follow()
+        assert rack.acts == ["3 on"]
+        server.add_broker(port, username=USER, password=PASSWORD)
+        switch = eventually(lambda: next((each for each in server.entities() if each.endswith("printer")), ""), 60)
+        assert eventually(lambda: server.state(switch) == "on", 60)
+        server.call("switch/turn_off", switch)
+        assert eventually(lambda: not rack.on, 60)
+        assert eventually(lambda: server.state(switch) == "off", 60)
+        assert eventually(lambda: watts(server, "rack1_3") == [12], 60), server.entities()
+        assert {each.split(".")[0] for each in server.entities() if each.endswith("rack1_1")} == {"binary_sensor"}

@@ -115,7 +115,7 @@ class Guide:
     def here(self, text: str) -> str:
         """Return a text of the guide with the places that it has here."""
         known = "|".join(re.escape(each) for each in sorted(self.places, key=len, reverse=True))
-        pattern = rf"(?P<path>{_ABSOLUTE})|(?P<home>(?<![\w.])~(?=/))|(?P<known>{known})"
+        pattern = rf"(?P<known>{known})|(?P<path>{_ABSOLUTE})|(?P<home>(?<![\w.])~(?=/))"
         return re.sub(pattern, self._place, text)
 
     def _place(self, found: re.Match[str]) -> str:
@@ -124,18 +124,21 @@ class Guide:
         return str(self.home) if found["home"] else self.places[found["known"]]
 
     def follow(self, between: Mapping[str, Callable[[], None]] | None = None) -> None:
-        """Do all that the guide says, in order. ``between`` has what a test does right after a command, by its words."""
+        """Do all that the guide says, in order.
+
+        ``between`` has what a test does right after a command, by its words, or after a file, by its place.
+        """
         after = dict(between or {})
         for block in blocks(self.page):
             where = f"{self.page.name}:{block.line}"
             if block.place:
                 self._write(block)
+                after.pop(block.place, _nothing)()
                 continue
             assert block.language == "console", f"{where}: neither a file nor a console"
             for command in commands(block.text):
                 self._carry_out(command, where)
-                if command.words in after:
-                    after.pop(command.words)()
+                after.pop(command.words, _nothing)()
         assert not after, f"{self.page.name} has no {[*after]}"
 
     def run(self, words: str) -> tuple[int, str]:
@@ -166,7 +169,8 @@ class Guide:
         while words[0] == "sudo":
             words.pop(0)
         if words[0] == "systemctl":
-            self.services[words[-1].removesuffix(".service")](words[1])
+            if words[1] != "daemon-reload":
+                self.services[words[-1].removesuffix(".service")](words[1])
             return
         status, printed = self.run(command.words)
         told = f"{where}: $ {command.words}\n{printed}\n[exit status {status}]"
@@ -241,6 +245,10 @@ class Service:
         self._process = None
         if number == signal.SIGKILL:
             self._told.close()
+
+
+def _nothing() -> None:
+    """Do what a test does that has nothing to do here."""
 
 
 def _stripped(text: str) -> str:
