@@ -72,6 +72,13 @@ class Busy(RequestError):
     retry_after = 10
 
 
+class SiteUnreachable(Busy):
+    """A site cannot be asked for anything just now, or does not let us in: nothing was done there."""
+
+    kind = "site-unreachable"
+    retry_after = 5
+
+
 class NoSuchRequest(RequestError):
     """No request of that id is known (any more)."""
 
@@ -152,6 +159,13 @@ class Stopping(NotDone):
     http_status = 503
 
 
+class Unanswered(PDUDaemonError):
+    """A site was asked for something, and it is not known whether it has accepted that."""
+
+    kind = "unanswered"
+    http_status = 504
+
+
 class DeviceError(PDUDaemonError):
     """The device, or what stands between us and it, did not do what was asked. Raised as one of the two below."""
 
@@ -204,7 +218,7 @@ _CLOSER = (FailedRequestException, UnknownCommandException, LoginRefused, Connec
 
 def of_kind(kind: str | None, text: str) -> PDUDaemonError:
     """Return an error as it was on record, of the type that its kind had, as far as that is made of a text."""
-    left: list[type[PDUDaemonError]] = [RequestError, RequestEnded, StoreError, DeviceError, NotDone]
+    left: list[type[PDUDaemonError]] = [RequestError, RequestEnded, StoreError, DeviceError, NotDone, Unanswered]
     while left:
         found = left.pop()
         if found.kind == kind and found not in _CLOSER:

@@ -371,6 +371,11 @@ class Request:
     waiters: list[Waiter] = field(default_factory=list)
 
     @property
+    def number(self) -> int | str:
+        """The id as clients know it."""
+        return self.id
+
+    @property
     def must_switch_on(self) -> bool:
         """Whether an off of ours may have reached the device, which this request has to make good."""
         return bool(self.debts)

@@ -26,13 +26,28 @@ MOST_PATTERNS = 100
 _OPERATORS = (",", "!", "&", "^")
 _ITEM = re.compile(r"[,!&^]|(?:[^,!&^\[]|\[[^\]]*\]?)+")
 _PART = re.compile(r"[^\[\]]+|\[[^\[\]]*\]")
-_LITERAL = re.compile(r"[\w.-]+")
+_NAME = re.compile(r"[\w.-]+")
+_LITERAL = re.compile(r"[\w./-]+")  # of names behind those of sites
 _PATTERN = re.compile(r"[\w.*?-]+")
+_SITE_PATTERN = re.compile(r"[\w./*?-]+")
+_LITERALS = {
+    (False, False): _NAME,
+    (False, True): _PATTERN,
+    (True, False): _LITERAL,
+    (True, True): _SITE_PATTERN,
+}
+"""What may stand outside brackets: behind sites or not, patterns or names only."""
+_NUMBER = re.compile(r"(.*?)([0-9]{1,9})([^0-9]*)", re.ASCII | re.DOTALL)
 _RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9})(?:/([0-9]{1,9}))?)?", re.ASCII)
 
 
 def is_name(text: str) -> bool:
     """Whether a text can be the name of a node or a group: letters, digits and ``_ . -``."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_literal(text: str) -> bool:
+    """Whether a text is one name, and no pattern: perhaps behind those of sites, ``berlin/board7``."""
     return _LITERAL.fullmatch(text) is not None
 
 
@@ -42,12 +57,16 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
 
 
 def expanded(
-    text: str, members: Callable[[str], Iterable[str]] | None = None, nodes: Collection[str] | None = None
+    text: str,
+    members: Callable[[str], Iterable[str]] | None = None,
+    nodes: Collection[str] | None = None,
+    sites: bool = False,
 ) -> list[str]:
     """Return the names that a text stands for, in its order, each once; an empty text stands for none.
 
     ``members`` returns the names in an ``@group``, or in all groups of a pattern; ``nodes`` are the names among which
-    patterns choose. Without these there are no groups, and no patterns.
+    patterns choose. Without these there are no groups, and no patterns. With ``sites`` names may stand behind those of
+    sites: ``berlin/board[1-9]``.
 
     Raises: ValueError, quoting what is wrong, also for more names than `MOST`.
     """
@@ -56,12 +75,13 @@ def expanded(
     for operator, item in _operands(text):
         group = members if item.startswith("@") else None
         found: list[str] = []
-        for name in _expanded_item(item[1:] if group else item, patterns=bool(group) or nodes is not None):
-            patterns += not is_name(name)
+        patterned = bool(group) or nodes is not None
+        for name in _expanded_item(item[1:] if group else item, _LITERALS[sites, patterned]):
+            patterns += not is_literal(name)
             if group:
                 found += group(name)
             else:
-                found += [name] if is_name(name) else matching(name, nodes or ())
+                found += [name] if is_literal(name) else matching(name, nodes or ())
             if patterns > MOST_PATTERNS:
                 raise ValueError(f"{text[:40]!r} has more than {MOST_PATTERNS} patterns")
             if counted + len(found) > MOST_IN_ALL:
@@ -71,6 +91,25 @@ def expanded(
         if len(names) > MOST:
             raise ValueError(f"{text[:40]!r} stands for more than {MOST} names")
     return list(names)
+
+
+def folded(names: Iterable[str]) -> str:
+    """Return a text that stands for names, in their order: ``board[1-3],gateway``."""
+    items: list[tuple[str, str, str, int]] = []  # what is before the number and behind it, its digits, how many more
+    for name in names:
+        found = _NUMBER.fullmatch(name)
+        before, digits, after = (found[1], found[2], found[3]) if found else (name, "", "")
+        if digits and items:
+            *same, first, more = items[-1]
+            follows = int(first or -1) + more + 1
+            if same == [before, after] and first and digits == f"{follows:0{len(first)}}":
+                items[-1] = (before, after, first, more + 1)
+                continue
+        items.append((before, after, digits, 0))
+    return ",".join(
+        f"{before}[{first}-{int(first) + more:0{len(first)}}]{after}" if more else f"{before}{first}{after}"
+        for before, after, first, more in items
+    )
 
 
 def _combined(names: dict[str, None], operator: str, others: dict[str, None]) -> dict[str, None]:
@@ -99,7 +138,7 @@ def _operands(text: str) -> Iterator[tuple[str, str]]:
         yield operator, item
 
 
-def _expanded_item(item: str, patterns: bool) -> Iterator[str]:
+def _expanded_item(item: str, literal: re.Pattern[str]) -> Iterator[str]:
     """Return the names, or patterns, that stand for a text without operators."""
     parts = _PART.findall(item)
     if "".join(parts) != item:
@@ -107,7 +146,7 @@ def _expanded_item(item: str, patterns: bool) -> Iterator[str]:
     choices: list[list[str]] = []
     number = 1
     for part in parts:
-        choices.append(_choices(part, item, _PATTERN if patterns else _LITERAL))
+        choices.append(_choices(part, item, literal))
         number *= len(choices[-1])
         if number > MOST:
             raise ValueError(f"{item[:40]!r} stands for more than {MOST} names")

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from pdudaemon.config.broker import BrokerOptions
+from pdudaemon.config.jsonfile import Object
 from pdudaemon.config.nodes import Node, Staggers
 from pdudaemon.config.options import DaemonOptions, ListenerOptions
 from pdudaemon.config.roles import Role
+from pdudaemon.config.sites import SiteOptions
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions
 from pdudaemon.drivers.hooks import Traits
 from pdudaemon.errors import RequestError
 from pdudaemon.power import BY_NAME, Outlet, Target
-from pdudaemon.ranges import expanded, is_name, matching
+from pdudaemon.ranges import expanded, is_literal, matching
 from pdudaemon.settings import Lock, locked_ports, near, without
 
 MOST_FOUND = 4096  # targets that are remembered
@@ -74,13 +76,26 @@ class PDUConfig:
 
 
 @dataclass(frozen=True)
+class Sections:
+    """Sections as they are written, of which it is said anew what they stand for when more names are known.
+
+    Groups in ``duplicates`` are there more than once.
+    """
+
+    groups: Mapping[str, Any] = field(default_factory=dict)
+    duplicates: frozenset[str] = frozenset()
+    roles: Object = field(default_factory=Object)
+
+
+@dataclass(frozen=True)
 class Config:
     """All of a configuration. ``faults`` and ``warnings`` are lines for people, of what did not prevent it.
 
     ``device_names`` is what the devices of `named_pdus` call their outlets: the running daemon keeps it up.
 
     ``nodes`` holds the aliases as well. ``locked`` are single outlets, with the reason; a PDU can be locked as a whole
-    besides. ``broker``: the section ``mqtt``.
+    besides. ``broker``: the section ``mqtt``. ``sites`` are other daemons: what they have is not in here, but in what
+    `pdudaemon.config.front` makes of this.
     """
 
     path: str
@@ -93,6 +108,8 @@ class Config:
     staggers: Staggers = field(default_factory=dict)
     locked: Mapping[Outlet, str] = field(default_factory=dict)
     broker: BrokerOptions | None = None
+    sites: Mapping[str, SiteOptions] = field(default_factory=dict)
+    sections: Sections = field(default_factory=Sections, repr=False, compare=False)
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     device_names: dict[Outlet, str] = field(default_factory=dict, repr=False, compare=False)
@@ -160,13 +177,14 @@ class Config:
         def members(group: str) -> Iterable[str]:
             if group == "*":
                 return self.nodes
-            if group not in self.groups and is_name(group):
+            if group not in self.groups and is_literal(group):
                 missing.append(group)
-            named = [group] if is_name(group) else matching(group, self.groups)
+            named = [group] if is_literal(group) else matching(group, self.groups)
             return itertools.chain.from_iterable(self.groups.get(name, ()) for name in named)
 
-        found = expanded(names, members, self.nodes)
-        for group in expanded(groups, nodes=self.groups):
+        sites = bool(self.sites)
+        found = expanded(names, members, self.nodes, sites)
+        for group in expanded(groups, nodes=self.groups, sites=sites):
             found += members(group)
         return list(dict.fromkeys(found)), missing
 

@@ -120,34 +120,45 @@ def groups(
     nodes: Collection[str],
     location: Callable[[str], Location],
     faults: Faults,
+    elsewhere: Callable[[str], bool] = lambda _: False,
+    ready: Mapping[str, tuple[str, ...]] | None = None,
 ) -> dict[str, tuple[str, ...]]:
     """Return the names in each group: a text of names and ranges, or a list of such; ``@other`` stands for a group.
 
     ``location`` says where a group is: there may be several files. One of which it cannot be said what is in it, or in
-    a group that it names, is left out. One with a node that there is not stays.
+    a group that it names, is left out. One with a node that there is not stays. Names of nodes and groups may be
+    ``elsewhere``, at a site; those of its groups that are known are ``ready``.
     """
     found: dict[str, tuple[str, ...]] = {}
     for name in section:
         try:
             if not is_name(name):
                 raise ValueError(f"not a valid group name: {_ONLY}")
-            found[name] = tuple(_members(name, section, duplicates, nodes, ()))
+            found[name] = tuple(_members(name, section, duplicates, nodes, (), elsewhere, ready or {}))
         except ValueError as error:
             faults.add(location(name), "", str(error))
             continue
-        unknown = next((member for member in found[name] if member not in nodes), None)
+        unknown = next((each for each in found[name] if each not in nodes and not elsewhere(each)), None)
         if unknown is not None:
             faults.add(location(name), "", f"there is no node {unknown!r}{near(unknown, nodes)}")
     return found
 
 
 def _members(
-    name: str, section: Mapping[str, Any], duplicates: Collection[str], nodes: Collection[str], way: tuple[str, ...]
+    name: str,
+    section: Mapping[str, Any],
+    duplicates: Collection[str],
+    nodes: Collection[str],
+    way: tuple[str, ...],
+    elsewhere: Callable[[str], bool],
+    ready: Mapping[str, tuple[str, ...]],
 ) -> list[str]:
     if name in way:
         raise ValueError(f"is a part of itself: {' -> '.join((*way, name))}")
     if len(way) > DEEPEST:
         raise ValueError(f"has more than {DEEPEST} groups within each other")
+    if name not in section and (name in ready or (way and elsewhere(name))):
+        return [*ready.get(name, ())]
     if name not in section:
         raise ValueError(f"there is no group {name!r}{near(name, section)}")
     if name in duplicates:
@@ -159,9 +170,9 @@ def _members(
         raise ValueError("must be a text of names and ranges, a list of such, or an object that has them as nodes")
 
     def members(other: str) -> list[str]:
-        return _members(other, section, duplicates, nodes, (*way, name))
+        return _members(other, section, duplicates, nodes, (*way, name), elsewhere, ready)
 
-    found = itertools.chain.from_iterable(expanded(text, members, nodes) for text in texts)
+    found = itertools.chain.from_iterable(expanded(text, members, nodes, sites=True) for text in texts)
     return list(dict.fromkeys(found))
 
 

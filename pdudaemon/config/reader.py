@@ -14,14 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pdudaemon.config import credentials, jsonfile, nodes, roles, rows, topology
+from pdudaemon.config import credentials, jsonfile, nodes, roles, rows, sites, topology
 from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.config.faults import Faults, Location
 from pdudaemon.config.jsonfile import Object
-from pdudaemon.config.model import Config, PDUConfig, locked
+from pdudaemon.config.model import Config, PDUConfig, Sections, locked
 from pdudaemon.config.nodes import Node
 from pdudaemon.config.options import LEVELS, DaemonOptions, ListenerOptions
 from pdudaemon.config.pdus import pdu
+from pdudaemon.config.sites import SiteOptions
 from pdudaemon.config.topology import Topology
 from pdudaemon.errors import ConfigError, RequestError
 from pdudaemon.power import Outlet
@@ -49,6 +50,7 @@ class _Reader:
         self.file = Location(path)
         self.checking = checking
         self.faults = Faults()
+        self._sites: Mapping[str, SiteOptions] = {}
         self._files: dict[tuple[str, str], str] = {}  # of what the folder beside the file has
 
     def config(self, overrides: Mapping[str, object]) -> Config:
@@ -58,20 +60,25 @@ class _Reader:
         daemon = self._daemon(given, overrides)
         listeners = self._listeners(given, daemon)
         added = self._topology(daemon.topology)
-        pdus = self._pdus(self._section(whole, "pdus", required=not daemon.topology), added)
+        known = self._section(whole, "sites", required=False)
+        self._sites = sites.sites(known, functools.partial(self._location, "sites"), self.faults, self.checking)
+        pdus = self._pdus(self._section(whole, "pdus", required=not (daemon.topology or known)), added)
         found: dict[str, Node] = {}
         for name in ("aliases", "nodes"):
             self._add_nodes(name, self._section(whole, name, required=False), found, pdus)
         self._add_topology_nodes(added, found, pdus)
-        groups, staggers = self._groups(self._section(whole, "groups", required=False), added, found)
+        every = self._section(whole, "groups", required=False)
+        groups, staggers = self._groups(every, added, found)
         section = self._section(whole, "roles", required=False)
         location = functools.partial(self._location, "roles")
-        granted = roles.roles(section, section.duplicates, found, groups, pdus, _outlets(pdus), location, self.faults)
+        granted = roles.roles(
+            section, section.duplicates, found, groups, pdus, _outlets(pdus), location, self.faults, self._elsewhere
+        )
         broker = self._broker(self._section(whole, "mqtt")) if "mqtt" in whole else None
         for name in broker.roles if broker is not None else ():
             if name not in granted:
                 self.faults.add(self.file.within("mqtt"), "roles", f"there is no role {name!r}{near(name, granted)}")
-        self.faults.check_keys(self.file, whole, {}, ("daemon", "mqtt", *jsonfile.SECTIONS))
+        self.faults.check_keys(self.file, whole, {}, ("daemon", "mqtt", "sites", *jsonfile.SECTIONS))
         if self.faults.any_fatal:
             raise self.faults.error()
         return Config(
@@ -85,9 +92,15 @@ class _Reader:
             staggers,
             dict(locked(pdus, found)),
             broker,
+            self._sites,
+            Sections({**every, **added.groups}, frozenset(every.duplicates | (every.keys() & added.groups)), section),
             faults=self.faults.lines,
             warnings=self.faults.warnings,
         )
+
+    def _elsewhere(self, name: str) -> bool:
+        """Whether a name may be that of something at a site, which nobody knows yet."""
+        return bool(sites.owner(name, self._sites)) or not all(each.prefix for each in self._sites.values())
 
     def _location(self, section: str, name: str) -> Location:
         return Location(self._files.get((section, name), self.file.file)).within(section).within(name)
@@ -234,7 +247,7 @@ class _Reader:
 
         duplicates = section.duplicates | (section.keys() & added.groups.keys())
         every = {**section, **added.groups}
-        groups = nodes.groups(every, duplicates, found, location, self.faults)
+        groups = nodes.groups(every, duplicates, found, location, self.faults, self._elsewhere)
         return groups, nodes.staggers(every, groups, found, location, self.faults)
 
 

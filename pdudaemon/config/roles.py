@@ -17,7 +17,7 @@ from pdudaemon.config.jsonfile import Object
 from pdudaemon.config.nodes import Node, Outlets
 from pdudaemon.errors import RequestError
 from pdudaemon.power import Action, Outlet
-from pdudaemon.ranges import expanded, is_name, matching
+from pdudaemon.ranges import expanded, is_literal, is_name, matching
 from pdudaemon.settings import near
 
 EVERY = "*"
@@ -60,8 +60,12 @@ def roles(
     outlet: Outlets,
     location: Callable[[str], Location],
     faults: Faults,
+    elsewhere: Callable[[str], bool] = lambda _: False,
 ) -> dict[str, Role]:
-    """Return the roles by their names. ``outlet`` returns that of a PDU and a port; ``pdus`` are the PDUs' names."""
+    """Return the roles by their names. ``outlet`` returns that of a PDU and a port; ``pdus`` are the PDUs' names.
+
+    Of a name that may be ``elsewhere``, at a site, it is no fault that there is none.
+    """
     found = {}
     for name, entry in section.items():
         where = location(name)
@@ -70,7 +74,7 @@ def roles(
                 raise ValueError("not a valid role name: letters, digits and _ . - only")
             if name in duplicates:
                 raise ValueError("duplicate key")
-            found[name] = _Reader(nodes, groups, pdus, outlet, where, faults).role(entry)
+            found[name] = _Reader(nodes, groups, pdus, outlet, where, faults, elsewhere).role(entry)
         except ValueError as error:
             faults.add(where, "", str(error))
             found[name] = Role()
@@ -88,7 +92,10 @@ class _Reader:
         outlet: Outlets,
         location: Location,
         faults: Faults,
+        elsewhere: Callable[[str], bool],
     ) -> None:
+        self._elsewhere = elsewhere
+        self._named_elsewhere = False
         self._nodes = nodes
         self._groups = groups
         self._pdus = pdus
@@ -111,8 +118,8 @@ class _Reader:
         items = _texts("pdus", entry.get("pdus"))
         for item in items:
             self._add(item, pdus, ports)
-        if not (nodes or pdus or ports or EVERY in items):
-            self._missing("", "names no node and no PDU that there is")
+        if not (nodes or pdus or ports or EVERY in items or self._named_elsewhere):
+            self._missing("", "", "names no node and no PDU that there is")
         return Role(
             frozenset(nodes),
             frozenset(feeds),
@@ -124,9 +131,9 @@ class _Reader:
 
     def _node_names(self, texts: Iterable[str]) -> list[str]:
         def members(group: str) -> Iterable[str]:
-            named = [group] if is_name(group) else matching(group, self._groups)
+            named = [group] if is_literal(group) else matching(group, self._groups)
             if not named or named[0] not in self._groups:
-                self._missing("nodes", f"there is no group {group!r}{near(group, self._groups)}")
+                self._missing(group, "nodes", f"there is no group {group!r}{near(group, self._groups)}")
             return [name for each in named for name in self._groups.get(each, ())]
 
         found: list[str] = []
@@ -135,12 +142,12 @@ class _Reader:
                 if text == EVERY or text in self._nodes:
                     found += self._nodes if text == EVERY else [text]
                 else:
-                    found += expanded(text, members, self._nodes)
+                    found += expanded(text, members, self._nodes, sites=True)
             except ValueError as error:
                 raise ValueError(f"nodes: {error}") from None
         for name in dict.fromkeys(found):
             if name not in self._nodes:
-                self._missing("nodes", f"there is no node {name!r}{near(name, self._nodes)}")
+                self._missing(name, "nodes", f"there is no node {name!r}{near(name, self._nodes)}")
         return [name for name in dict.fromkeys(found) if name in self._nodes]
 
     def _add(self, item: str, pdus: set[str], ports: set[Outlet]) -> None:
@@ -157,13 +164,13 @@ class _Reader:
             colons[-1] if colons else len(item),
         )
         try:
-            names = [item[:at]] if item[:at] in self._pdus else expanded(item[:at])
+            names = [item[:at]] if item[:at] in self._pdus else expanded(item[:at], sites=True)
             wanted = _ports(item[at + 1 :])
         except ValueError as error:
             raise ValueError(f"pdus: {error}") from None
         for name in names:
             if name not in self._pdus:
-                self._missing("pdus", f"there is no PDU {name!r}{near(name, self._pdus)}")
+                self._missing(name, "pdus", f"there is no PDU {name!r}{near(name, self._pdus)}")
             elif at == len(item):
                 pdus.add(name)
             else:
@@ -174,9 +181,12 @@ class _Reader:
             try:
                 ports.add(self._outlet(pdu, port))
             except RequestError as error:
-                self._missing("pdus", str(error))
+                self._missing("", "pdus", str(error))
 
-    def _missing(self, key: str, text: str) -> None:
+    def _missing(self, name: str, key: str, text: str) -> None:
+        if name and self._elsewhere(name):
+            self._named_elsewhere = True
+            return
         self._faults.add(self._location, key, text)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.config.options import DaemonOptions, ListenerOptions
+from pdudaemon.config.sites import SiteOptions
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
 from pdudaemon.power import Action
@@ -64,6 +65,7 @@ def schema() -> dict[str, Any]:
             "nodes": {"type": "object", "additionalProperties": _NODE},
             "groups": {"type": "object", "additionalProperties": {"type": ["string", "array", "object"]}},
             "roles": {"type": "object", "additionalProperties": _ROLE},
+            "sites": {"type": "object", "additionalProperties": _object(SiteOptions)},
             "mqtt": _object(BrokerOptions),
         },
         "$defs": {

@@ -27,6 +27,7 @@ from pdudaemon.engine.queries import Queries, Query
 from pdudaemon.engine.records import LiveRecords
 from pdudaemon.engine.resumption import Resumption
 from pdudaemon.engine.runner import PDURunner
+from pdudaemon.engine.sites import Sites
 from pdudaemon.engine.softoff import SoftOff
 from pdudaemon.engine.stagger import Stagger
 from pdudaemon.engine.store import MEMORY, Store
@@ -48,7 +49,10 @@ class Dispatcher:
     """The heart of the daemon. Public methods may be called by any thread and raise `pdudaemon.errors` only."""
 
     def __init__(self, config: Config, store: Store, locks: Path | None = None, clock: Clock | None = None) -> None:
-        """Switch nothing yet. ``locks`` is the folder for the lock files of the devices, None for none."""
+        """Switch nothing yet. ``locks`` is the folder for the lock files of the devices, None for none.
+
+        `config` becomes one with what the sites have, if there are any.
+        """
         self.config = config
         self._clock = clock = clock or Clock()
         self.events = events = Events(clock)
@@ -69,6 +73,7 @@ class Dispatcher:
             config, clock, store, lock, lanes, fleet, queries, surveys, interventions
         )
         self._acting = Acting(lock, self._timetable, fleet, queries, surveys, interventions, inventory, events)
+        self.sites = Sites(config, events, inventory, clock, partial(setattr, self, "config"))
         self._closed = False
 
         # What has a room of its own.
@@ -77,6 +82,7 @@ class Dispatcher:
         self.ask, self.give_up, self.look, self.patience = queries.ask, queries.give_up, queries.look, queries.patience
         self.record, self.records, self.live_figures = records.request, records.requests, records.figures
         self.command, self.snapshot, self.each_pdu = records.command, records.pdus, records.each_pdu
+        self.every_pdu = partial(self.sites.every_pdu, records.each_pdu)
         self.pulse = partial(pulse.felt, lock, self._timetable, store, fleet.runners.values())
 
     # Called without the lock.
@@ -89,6 +95,7 @@ class Dispatcher:
             self.inventory.remember(self._store.all_told())
             self.surveys.change(self.config)
         self._timetable.start()
+        self.sites.start()
 
     def reload(self, config: Config) -> None:
         """Go on with another configuration, which has no faults. Switches nothing.
@@ -98,7 +105,7 @@ class Dispatcher:
         """
         with self._acceptance.entering, self._lock.bare:
             self._fleet.change(config.pdus)
-            self.config = self._acceptance.config = self._queries.config = config
+            self._acceptance.config = self._queries.config = config
             self._lanes.daemon = config.daemon
             self._stagger.change(config)
             self._store.history, self._store.history_days = config.daemon.history, config.daemon.history_days
@@ -108,8 +115,9 @@ class Dispatcher:
                 self._fleet.let_go(name, self._lanes.load[name])
             self.inventory.change(config, self._fleet.state)
             self.surveys.change(config)
-            self.events.reload()
         self._lock.lead()
+        self.sites.change(config)
+        self.events.reload()
 
     def join(self, request: Request, waiter: Waiter) -> None:
         """Have a waiter told of a request that was accepted before, at once if that is settled."""
@@ -189,6 +197,7 @@ class Dispatcher:
             runner.stop()
         until = time.monotonic() + LEAVE_GRACE
         absent = [str(worker) for worker in workers if not worker.join(max(0.0, until - time.monotonic()))]
+        absent += self.sites.close()
         for device in self._fleet.devices.values():
             if not device.lock.locked():
                 device.close()

@@ -32,20 +32,20 @@ class Event(NamedTuple):
 
     ``accepted``, ``begun``, ``tried`` and ``ended`` are of a request: its number, what was asked for, and ``state`` and
     ``error`` as of then, and the outlets which it ``owed`` an on. ``tried``: one try of ``action`` at the first of
-    ``outlets``. ``outlet``: what is ``known`` of
-    the one of ``outlets``. ``pdu``: how a PDU is, ``reachable`` None if nobody knows. ``reload``: nothing more.
+    ``outlets``. ``outlet``: what is ``known`` of the one of ``outlets``. ``pdu``: how a PDU is, ``reachable`` None if
+    nobody knows. ``reload``: look anew, perhaps with a ``reason``. Requests and commands of a site are called by texts.
     """
 
     id: int
     time: float
     kind: str
-    request: int | None = None
+    request: int | str | None = None
     action: str = ""
     target: str = ""
     outlets: tuple[Outlet, ...] = ()
     names: tuple[str, ...] = ()
     client: str = ""
-    command: int | None = None
+    command: int | str | None = None
     state: str = ""
     error: PDUDaemonError | None = None
     owed: tuple[Outlet, ...] = ()
@@ -76,9 +76,14 @@ class Events:
         """A PDU is not as it was: ``ready``, ``stuck``, ``leaving`` or ``disabled``, answers or does not."""
         self._publish("pdu", pdu=name, state=state, reason=reason, reachable=reachable)
 
-    def reload(self) -> None:
-        """Another configuration was taken over."""
-        self._publish("reload")
+    def reload(self, reason: str = "") -> None:
+        """Another configuration was taken over, or a site is not as it was: look anew."""
+        self._publish("reload", reason=reason)
+
+    def at_site(self, kind: str, **more: Any) -> None:
+        """Something happened at a site: the fields of an `Event`, but for its number and time."""
+        self.figures.at_site(kind, **more)
+        self._publish(kind, **more)
 
     def of_request(
         self,
@@ -202,6 +207,7 @@ def record(event: Event, config: Config, now: float) -> dict[str, Any]:
             "client": event.client,
             "state": event.state,
             "reason": None if event.error is None else event.error.told,
+            "error": None if event.error is None else event.error.kind,
             "command": event.command,
             "owed": [f"{outlet.pdu}:{outlet.port}" for outlet in event.owed],
         }
@@ -214,4 +220,6 @@ def record(event: Event, config: Config, now: float) -> dict[str, Any]:
             "reason": event.reason or None,
             "reachable": event.reachable,
         }
+    elif event.reason:
+        told["reason"] = event.reason
     return told

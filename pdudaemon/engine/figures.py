@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from pdudaemon.errors import PDUDaemonError
-from pdudaemon.power import Action, Request, Step
+from pdudaemon.power import Action, Outlet, Request, Step
 
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 3600.0)
 """Of the buckets in which durations are counted, in seconds; a last one takes what is longer."""
@@ -48,6 +48,16 @@ class Figures:
     def tried(self, step: Step, error: PDUDaemonError | None) -> None:
         """Count a try."""
         self.tries[step.outlet.pdu, step.action.value, "done" if error is None else "failed"] += 1
+
+    def at_site(
+        self, kind: str, outlets: Iterable[Outlet], action: str, state: str, error: object, **_: object
+    ) -> None:
+        """Count what is heard to have happened at a site, as far as that is a request that ended, or a try."""
+        for pdu in {outlet.pdu for outlet in outlets}:
+            if kind == "ended":
+                self.requests[pdu, action, state.replace(" ", "_")] += 1
+            elif kind == "tried":
+                self.tries[pdu, action, "done" if error is None else "failed"] += 1
 
     def keep(self, names: Collection[str]) -> None:
         """Forget what is of other PDUs than these."""

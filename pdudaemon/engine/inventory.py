@@ -47,6 +47,7 @@ class Inventory:
         self._events = events
         self._clock = clock
         self._pdus: dict[str, KnownPDU] = {}
+        self.elsewhere: Mapping[str, KnownPDU] = {}  # at sites, whose mirrors these are; replaced whole
         self._configured: Mapping[str, PDUConfig] = {}
         self._take_over(config, {})
 
@@ -90,7 +91,7 @@ class Inventory:
                 known.outlets.setdefault(port, NOTHING)
             self._name(config, name, known)
         self._configured, self._config = config.pdus, config
-        self._events.figures.keep(config.pdus)
+        self._events.figures.keep({*config.pdus, *self.elsewhere})
 
     @staticmethod
     def _name(config: Config, name: str, pdu: KnownPDU, former: Mapping[str, Known] | None = None) -> None:
@@ -105,8 +106,8 @@ class Inventory:
                 config.device_names.pop(Outlet(name, port), None)
 
     def pdu(self, name: str) -> KnownPDU | None:
-        """Return what is known of a PDU; None if it is not configured."""
-        return self._pdus.get(name)
+        """Return what is known of a PDU; None if it is not configured, nor at a site."""
+        return self._pdus.get(name) or self.elsewhere.get(name)
 
     def last_told(self, name: str) -> dict[str, tuple[State, float]]:
         """Return what the ports of a PDU were last told to be, and when."""
@@ -116,7 +117,7 @@ class Inventory:
 
     def outlet(self, outlet: Outlet) -> Known:
         """Return what is known of an outlet."""
-        pdu = self._pdus.get(outlet.pdu)
+        pdu = self.pdu(outlet.pdu)
         return NOTHING if pdu is None else pdu.outlets.get(outlet.port, NOTHING)
 
     def resolved(self, target: Target, config: Config, *, switching: bool = True) -> Target:

@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from pdudaemon.errors import Conflict, Forbidden, NoSuchRequest, PDUDaemonError
+from pdudaemon.server import sitehistory, siteviews
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
 from pdudaemon.server.requests import check_may_cancel
 
 
-def show(exchange: HTTPExchange, number: str) -> Answer:
+def show(exchange: HTTPExchange, number: str) -> Answer | None:
     """``GET``: the command, with an entry for each node."""
+    if siteviews.is_elsewhere(number):
+        sitehistory.command(exchange, number, partial(_seen, exchange))
+        return None
     return Answer(200, _seen(exchange, int(number)))
 
 
@@ -28,7 +33,7 @@ def _seen(exchange: HTTPExchange, number: int) -> dict[str, Any]:
     return command
 
 
-def cancel(exchange: HTTPExchange, number: str) -> Answer:
+def cancel(exchange: HTTPExchange, number: str) -> Answer | None:
     """``DELETE``: end the requests of a command that have not begun; ``half=on`` also the on halves that are owed.
 
     200 with the command as it is then; the entry of a node that goes on has ``kept``, which says why.
@@ -36,16 +41,24 @@ def cancel(exchange: HTTPExchange, number: str) -> Answer:
     half = exchange.words.get("half", "")
     if half not in ("", "on"):
         raise Misdirected(400, f"half: {half!r} is not on")
+    if siteviews.is_elsewhere(number):
+        sitehistory.command(exchange, number, partial(_cancelled, exchange, half=half), half)
+        return None
+    return Answer(200, _cancelled(exchange, int(number), half))
+
+
+def _cancelled(exchange: HTTPExchange, number: int, half: str) -> dict[str, Any]:
+    """Take back what has not begun of a command; return it as it is then."""
     kept: dict[int, PDUDaemonError] = {}
-    for node in _seen(exchange, int(number))["nodes"]:
+    for node in _seen(exchange, number)["nodes"]:
         if node["request"] not in kept and node["ended"] is None:
             try:
                 check_may_cancel(exchange, exchange.dispatcher.record(node["request"]), half)
                 exchange.dispatcher.cancel(node["request"], half)
             except (Conflict, Forbidden, NoSuchRequest) as error:
                 kept[node["request"]] = error
-    command = _seen(exchange, int(number))
+    command = _seen(exchange, number)
     for node in command["nodes"]:
         if node["request"] in kept and node["ended"] is None:
             node["kept"] = kept[node["request"]].told
-    return Answer(200, command)
+    return command

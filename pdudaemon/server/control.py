@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pdudaemon.engine.siterequests import SiteRequest
 from pdudaemon.errors import NoSuchRequest, PDUDaemonError, StoreError
 from pdudaemon.power import Outcome, Outlet, Reading, Request, State
 from pdudaemon.server.http import HTTPExchange, plain
@@ -22,15 +23,22 @@ def control(exchange: HTTPExchange, action: str) -> None:
     asked = order(exchange.config, action, exchange.words)
 
     def told(request: Request, trouble: PDUDaemonError | None) -> None:
-        headers = {"X-Request-Id": str(request.id), "Location": f"/api/v1/requests/{request.id}"}
+        headers = {"X-Request-Id": str(request.number), "Location": f"/api/v1/requests/{request.number}"}
         if trouble is not None:
-            exchange.refuse(trouble, headers, {"request": request.id, **feeds(request)})
+            exchange.refuse(trouble, headers, {"request": request.number, **feeds(request)})
         elif exchange.json:
-            exchange.answer(Answer(200, {**record(exchange, request.id, request.outcome), **feeds(request)}, headers))
+            exchange.answer(Answer(200, {**became(exchange, request), **feeds(request)}, headers))
         else:
             exchange.answer(plain(200, "OK - accepted request", headers))
 
     exchange.orders.carry_out(asked, exchange.client, exchange, told)
+
+
+def became(exchange: HTTPExchange, request: Request) -> dict[str, Any]:
+    """Return the record of a request of which all is well."""
+    if isinstance(request, SiteRequest):
+        return exchange.rights.shown(request.record) if "outlets" in request.record else request.record
+    return record(exchange, request.id, request.outcome)
 
 
 def record(exchange: HTTPExchange, number: int, outcome: Outcome | None) -> dict[str, Any]:
@@ -43,6 +51,8 @@ def record(exchange: HTTPExchange, number: int, outcome: Outcome | None) -> dict
 
 def feeds(request: Request) -> dict[str, Any]:
     """Return what became of each feed so far, if there are several."""
+    if isinstance(request, SiteRequest):
+        return {word: told for word, told in request.record.items() if word == "feeds"}
     if len(request.target.outlets) == 1:
         return {}
     told = []

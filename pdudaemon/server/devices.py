@@ -21,9 +21,11 @@ from pdudaemon.drivers.readings import Identity
 from pdudaemon.engine import outlets
 from pdudaemon.engine.inventory import NamesUnknown
 from pdudaemon.engine.outlets import KnownPDU, age
+from pdudaemon.engine.site import Site
 from pdudaemon.engine.survey import surveyable
 from pdudaemon.errors import PDUDaemonError, RequestError, StoreError
-from pdudaemon.power import Action, Outlet, Reading, together
+from pdudaemon.power import Action, Outlet, Reading, Target, together
+from pdudaemon.server import siteviews
 from pdudaemon.server.api import limit, linked
 from pdudaemon.server.fresh import looked
 from pdudaemon.server.http import HTTPExchange
@@ -40,11 +42,12 @@ Record = dict[str, Any]
 def pdus(exchange: HTTPExchange, _: str) -> Answer:
     """``/api/v1/pdus``: the configured PDUs in their order, ``limit`` of them at most, from the one ``after`` on."""
     most = limit(exchange)
-    found = exchange.dispatcher.each_pdu(exchange.words.get("after", ""), most, exchange.rights.sees_pdu)
+    found = exchange.dispatcher.every_pdu(exchange.words.get("after", ""), most, exchange.rights.sees_pdu)
     now = time.time()
     records = []
     for record in exchange.orders.pace.sliced(found):
         exchange.dispatcher.surveys.look([record["name"]])
+        exchange.dispatcher.sites.look([record["name"]])
         record.update(_summary(exchange, record, now))
         records.append(record)
     return linked(exchange, "/api/v1/pdus", records, most)
@@ -53,13 +56,26 @@ def pdus(exchange: HTTPExchange, _: str) -> Answer:
 def one_pdu(exchange: HTTPExchange, word: str) -> Answer | None:
     """``/api/v1/pdus/NAME``: one PDU with all that is known of it."""
     name = _pdu_name(exchange, unquote(word))
+    site = _site(exchange, name)
+    if site is not None and not site.trouble and exchange.words.get("fresh", "0") == "0":
+        siteviews.behind(exchange, site, name, functools.partial(_one_pdu, exchange, name))
+        return None
     every = [Outlet(name, "")] if surveyable(exchange.config.pdus[name]) else []
     return looked(exchange, every, functools.partial(_one_pdu, exchange, name))
 
 
-def watts(exchange: HTTPExchange, word: str) -> Answer:
+def _site(exchange: HTTPExchange, pdu: str) -> Site | None:
+    """Return the site of a PDU, None for here."""
+    return exchange.dispatcher.sites.of(Target("", (Outlet(pdu, ""),)), exchange.dispatcher.config)
+
+
+def watts(exchange: HTTPExchange, word: str) -> Answer | None:
     """``/api/v1/pdus/NAME/watts``: what it and its outlets drew within the last hour: [time, watts] for each minute."""
     name = _pdu_name(exchange, unquote(word))
+    site = _site(exchange, name)
+    if site is not None and not site.trouble:
+        siteviews.watts(exchange, site, name)
+        return None
     known = exchange.dispatcher.inventory.pdu(name)
     trails = {} if known is None else {**known.trails}
     now = time.time()
@@ -108,6 +124,7 @@ def every_outlet(exchange: HTTPExchange, _: str) -> Answer:
         if len(records) >= most:
             break
     exchange.dispatcher.surveys.look(looked)
+    exchange.dispatcher.sites.look(looked)
     last = looked[-1] if len(records) >= most else ""
     headers = {"Link": f'</api/v1/outlets?after={quote(last, safe="")}&limit={most}>; rel="next"'} if last else {}
     return Answer(200, records, headers)
@@ -123,7 +140,9 @@ def nodes(exchange: HTTPExchange, _: str) -> Answer:
         names = names[names.index(after) + 1 :]
     most = limit(exchange)
     found = [config.nodes[name] for name in names[:most]]
-    exchange.dispatcher.surveys.look({feed.pdu for node in found for feed in node.feeds})
+    fed = {feed.pdu for node in found for feed in node.feeds}
+    exchange.dispatcher.surveys.look(fed)
+    exchange.dispatcher.sites.look(fed)
     last = _last_requests(exchange, found)
     now = time.time()
     paced = exchange.orders.pace.sliced(found)
@@ -170,7 +189,7 @@ def _named(exchange: HTTPExchange, names: str, groups: str, plain: bool = False)
 
 
 def _one_pdu(exchange: HTTPExchange, name: str) -> Answer:
-    (record,) = exchange.dispatcher.snapshot("", 1, lambda other: other == name) or ({},)
+    record = next(exchange.dispatcher.every_pdu("", 1, lambda other: other == name), {})
     if not record:
         raise Misdirected(404, f"{name} is not configured any more")
     known, now = exchange.dispatcher.inventory.pdu(name) or KnownPDU({}), time.time()
@@ -260,6 +279,7 @@ def _last_requests(exchange: HTTPExchange, found: Sequence[Node]) -> dict[str, R
     for node in found:
         of_feeds = [by_outlet.get(inventory.place(feed, config)) for feed in node.feeds]
         newest = max((each for each in of_feeds if each is not None), key=lambda each: each["id"], default=None)
+        newest = newest or exchange.dispatcher.sites.last(node.name)
         if newest is not None and rights.sees_record(newest):
             last[node.name] = rights.shown(newest)
     return last

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
+from pdudaemon.config.front import SitePDU
 from pdudaemon.engine.queries import Look
+from pdudaemon.engine.site import Site
 from pdudaemon.engine.survey import surveyable
 from pdudaemon.errors import DeviceTimeout, PDUDaemonError, both
 from pdudaemon.power import Outlet, Reading
+from pdudaemon.server import siteviews
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
 
@@ -27,16 +30,22 @@ def looked(exchange: HTTPExchange, every: Iterable[Outlet], made: Callable[[], A
         raise Misdirected(400, f"fresh: {fresh[:20]!r} is neither 0 nor 1")
     configured = exchange.dispatcher.config.pdus
     whole: set[str] = set()
+    there: dict[str, Site] = {}
     single: list[Outlet] = []
     for outlet in every:
-        if (pdu := configured.get(outlet.pdu)) is not None and surveyable(pdu):
+        pdu = configured.get(outlet.pdu)
+        if isinstance(pdu, SitePDU):
+            if (site := exchange.dispatcher.sites.named(pdu.site)) is not None:
+                there[pdu.name] = site
+        elif pdu is not None and surveyable(pdu):
             whole.add(outlet.pdu)
         elif pdu is not None and pdu.readable:
             single.append(outlet)
     if fresh == "0":
         exchange.dispatcher.surveys.look(whole)
+        exchange.dispatcher.sites.look(there)
         return made()
-    _Fresh(exchange, made).ask(whole, single)
+    _Fresh(exchange, made).ask(whole, single, there)
     return None
 
 
@@ -50,13 +59,18 @@ class _Fresh:
         self._left = 0
         self._error: PDUDaemonError | None = None
 
-    def ask(self, whole: Collection[str], single: Collection[Outlet]) -> None:
-        """Ask all of them."""
+    def ask(self, whole: Collection[str], single: Collection[Outlet], there: Mapping[str, Site]) -> None:
+        """Ask all of them; ``there`` are PDUs at sites."""
         dispatcher = self._exchange.dispatcher
-        self._left = len(whole) + len(single) + 1
+        self._left = len(whole) + len(single) + len(there) + 1
         names = {*whole, *(outlet.pdu for outlet in single)}
         seconds = max((dispatcher.config.pdus[name].options.timeout for name in names), default=0.0) + GRACE
+        if there:
+            seconds = max(seconds, siteviews.FRESH + GRACE)
+        names |= {*there}
         self._exchange.within(seconds, functools.partial(self._late, names, seconds - GRACE))
+        for name, site in there.items():
+            siteviews.read(site, name, self._told, fresh=True)
         for name in whole:
             try:
                 dispatcher.surveys.ask(name, self._told)

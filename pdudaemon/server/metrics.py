@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from pdudaemon import __version__
+from pdudaemon.config.front import SitePDU
 from pdudaemon.config.model import Config
 from pdudaemon.engine.figures import BOUNDS
 from pdudaemon.engine.outlets import KnownPDU, age
@@ -75,7 +76,10 @@ class _Family:
 
 def metrics(exchange: HTTPExchange, _: str) -> Answer:
     """``/metrics``: of the PDUs and outlets that may be seen."""
-    families = itertools.chain(_daemon(exchange), _pdus(exchange), _requests(exchange), _outlets(exchange))
+    exchange.dispatcher.sites.look(exchange.dispatcher.inventory.elsewhere)
+    families = itertools.chain(
+        _daemon(exchange), _sites(exchange), _pdus(exchange), _requests(exchange), _outlets(exchange)
+    )
     started = f"# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds {_STARTED}\n"
     pieces = itertools.chain.from_iterable(family.pieces() for family in families)
     return Answer(200, b"".join([started.encode(), *pieces]), {}, CONTENT_TYPE)
@@ -116,6 +120,13 @@ def _daemon(exchange: HTTPExchange) -> Iterator[_Family]:
     yield lines
 
 
+def _sites(exchange: HTTPExchange) -> Iterator[_Family]:
+    up = _Family("site_up", "gauge", "Whether a site can be asked.")
+    for site in exchange.dispatcher.sites if exchange.rights.everything else ():
+        up.add(labelled(site=site.name), int(not site.trouble))
+    yield up
+
+
 def _pdus(exchange: HTTPExchange) -> Iterator[_Family]:
     rights, inventory, now = exchange.rights, exchange.dispatcher.inventory, time.time()
     up = _Family("pdu_up", "gauge", "Whether a PDU can be used: configured well, not stuck, and answering.")
@@ -124,7 +135,7 @@ def _pdus(exchange: HTTPExchange) -> Iterator[_Family]:
     reachable = _Family("pdu_reachable", "gauge", "Whether a PDU answered the last time that it was asked anything.")
     queue = _Family("queue_length", "gauge", "Requests of a PDU that have not ended.")
     read = _Family("pdu_reading_age_seconds", "gauge", "Age of what a PDU last told of all its outlets.")
-    for record in exchange.orders.pace.sliced(exchange.dispatcher.each_pdu(wanted=rights.sees_whole)):
+    for record in exchange.orders.pace.sliced(exchange.dispatcher.every_pdu(wanted=rights.sees_whole)):
         known, labels = inventory.pdu(record["name"]), labelled(pdu=record["name"])
         answers = None if known is None else known.reachable
         up.add(labels, int(record["state"] in ("ready", "leaving") and answers is not False))
@@ -149,9 +160,9 @@ def _requests(exchange: HTTPExchange) -> Iterator[_Family]:
         yield family
     live = exchange.dispatcher.live_figures()
     owed = _Family("owed_ons", "gauge", "Outlets of a PDU that may be off, and have yet to be switched on again.")
-    for pdu in exchange.dispatcher.config.pdus:
-        if rights.sees_whole(pdu):
-            owed.add(labelled(pdu=pdu), live.owed[pdu])
+    for name, configured in exchange.dispatcher.config.pdus.items():
+        if rights.sees_whole(name) and not isinstance(configured, SitePDU):  # sites say themselves what they owe
+            owed.add(labelled(pdu=name), live.owed[name])
     yield owed
     if not rights.everything:
         return

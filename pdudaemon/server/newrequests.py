@@ -16,12 +16,13 @@ from pdudaemon.config.options import LONGEST_WAIT
 from pdudaemon.errors import PDUDaemonError, RequestError
 from pdudaemon.power import Action, Outcome, Reading, Request
 from pdudaemon.server import orders
-from pdudaemon.server.control import feeds, record
+from pdudaemon.server.control import became, feeds
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.jsonbody import BadField, Fields
 from pdudaemon.server.messages import Answer
 from pdudaemon.server.naming import read_first
-from pdudaemon.server.switching import Entry, Telling, carry_out
+from pdudaemon.server.sitecommands import carry_out
+from pdudaemon.server.switching import Entry, Telling
 from pdudaemon.settings import near
 
 FIELDS = ("action", "hostname", "port", "alias", "nodes", "groups", "delay", "wait", "key", "soft", "hard")
@@ -55,12 +56,12 @@ def create(exchange: HTTPExchange, _: str) -> None:
         asked = replace(asked, delay=delay)
 
     def told(request: Request, trouble: PDUDaemonError | None) -> None:
-        headers = {"X-Request-Id": str(request.id), "Location": f"/api/v1/requests/{request.id}"}
+        headers = {"X-Request-Id": str(request.number), "Location": f"/api/v1/requests/{request.number}"}
         if trouble is not None:
-            exchange.refuse(trouble, headers, {"request": request.id, **feeds(request)})
+            exchange.refuse(trouble, headers, {"request": request.number, **feeds(request)})
             return
         status = 200 if key and request.accepted < began else 202 if request.ended is None else 201
-        exchange.answer(Answer(status, {**record(exchange, request.id, request.outcome), **feeds(request)}, headers))
+        exchange.answer(Answer(status, {**became(exchange, request), **feeds(request)}, headers))
 
     exchange.orders.carry_out(asked, exchange.client, exchange, told)
 
@@ -179,7 +180,7 @@ class _Telling(Telling):
             state = "accepted" if request.ended is None or request.outcome is None else request.outcome.value
         return {
             "name": name,
-            "request": None if request is None else request.id,
+            "request": None if request is None else request.number,
             "state": state,
             "ended": None if request is None else request.ended,
             "reason": _reason(request) if error is None else error.told.removeprefix(f"{name}: "),

@@ -26,11 +26,14 @@ from pdudaemon.config.options import LONGEST_WAIT
 from pdudaemon.engine.queries import Look
 from pdudaemon.errors import Denied, NotDone, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Reading, Request, State, Target
+from pdudaemon.server import sitecommands
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer
 from pdudaemon.server.naming import read_first
 from pdudaemon.server.orders import REBOOT_DELAY, duration, key, softly
-from pdudaemon.server.switching import Entry, Telling, carry_out
+from pdudaemon.server.sitecommands import carry_out
+from pdudaemon.server.siteorders import Passed
+from pdudaemon.server.switching import Entry, Telling
 
 log = logging.getLogger("pdud.openflight")
 
@@ -150,8 +153,9 @@ class _Telling(Telling):
 
 def _look(telling: _Telling, targets: Mapping[str, Target], wait: float) -> None:
     """Have the states of nodes asked for, and tell each."""
-    looks = [Look(target.outlets, functools.partial(telling.entry, name)) for name, target in targets.items()]
     telling.begin()
+    targets = sitecommands.look(telling, targets, wait)
+    looks = [Look(target.outlets, functools.partial(telling.entry, name)) for name, target in targets.items()]
     telling.exchange.dispatcher.ask(looks)
 
     def late() -> None:
@@ -168,6 +172,8 @@ def _entry(
     request: Request | None = None,
 ) -> Entry:
     """Return what is told of a node; ``answer`` None: done."""
+    if isinstance(answer, Passed):
+        return {"type": "commands", "id": name, "attributes": dict(answer.attributes)}
     node = config.nodes.get(name)
     pdu = config.pdus.get(node.feeds[0].pdu if node.feeds else name) if node else None
     error = answer.told.removeprefix(f"{name}: ") if isinstance(answer, PDUDaemonError) else None
@@ -196,7 +202,7 @@ def _entry(
         "success": success,
         **told,
         "error": error,
-        **({"request": request.id} if request else {}),
+        **({"request": request.number} if request else {}),
         **({"pending": True} if request and (isinstance(answer, NotDone) or request.ended is None) else {}),
     }
     return {"type": "commands", "id": name, "attributes": attributes}

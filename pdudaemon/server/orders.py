@@ -19,6 +19,7 @@ from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Answer, Look
 from pdudaemon.errors import Forbidden, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Request, Submission, Target
+from pdudaemon.server import siteorders
 from pdudaemon.server.client import Client
 from pdudaemon.server.connection import Exchange
 from pdudaemon.server.naming import read_first
@@ -156,6 +157,10 @@ class Orders:
         Raises: Forbidden.
         """
         check_may(exchange, asked.action, asked.target)
+        if (site := self.dispatcher.sites.of(asked.target, self.dispatcher.config)) is not None:
+            wait = self.dispatcher.config.daemon.wait if asked.wait is None else asked.wait
+            siteorders.carry_out(site, asked, wait + asked.postponed if wait else 0.0, client, exchange, told)
+            return
         carry_out = partial(self._carry_out, asked, client, exchange, told)
         named = asked.target.by_name or self.dispatcher.config.named_pdus
         if not named or not read_first(self.dispatcher, exchange, [asked.target], carry_out):
@@ -186,6 +191,9 @@ class Orders:
     def look(self, asked: Order, exchange: Exchange, told: Callable[[Answer], None]) -> None:
         """Have the state of a target asked for, and its client told. Raises: Forbidden."""
         check_may(exchange, asked.action, asked.target)
+        if (site := self.dispatcher.sites.of(asked.target, self.dispatcher.config)) is not None:
+            siteorders.look(site, asked, exchange, told)
+            return
         look = partial(self._look, asked, exchange, told)
         named = asked.target.by_name or self.dispatcher.config.named_pdus
         if not named or not read_first(self.dispatcher, exchange, [asked.target], look):

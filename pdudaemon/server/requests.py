@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,7 +19,7 @@ from pdudaemon.engine import storesearch
 from pdudaemon.engine.storesearch import Search
 from pdudaemon.errors import Forbidden, NoSuchRequest
 from pdudaemon.power import Action, Outcome, Outlet
-from pdudaemon.server import control
+from pdudaemon.server import control, sitehistory, siteviews
 from pdudaemon.server.api import limit
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
@@ -38,10 +39,13 @@ _RFC_3339 = re.compile(
 )
 
 
-def show(exchange: HTTPExchange, _: str) -> Answer:
+def show(exchange: HTTPExchange, _: str) -> Answer | None:
     """``GET``: the newest requests that are asked for, ``limit`` of them at most, behind the one ``after``."""
     words = exchange.words
     number = words.get("after", "")
+    if exchange.dispatcher.sites:
+        places = sitehistory.places(number)
+        number = places.pop("", "0" if places else "")
     if number and not re.fullmatch("[0-9]{1,18}", number):
         raise Misdirected(400, f"after: {number[:20]!r} is not the number of a request")
     search = Search(
@@ -54,6 +58,11 @@ def show(exchange: HTTPExchange, _: str) -> Answer:
     most = limit(exchange, USUAL)
     rights = exchange.rights
     records = exchange.dispatcher.records(most, search, None if rights.everything else rights.sees_record)
+    if exchange.dispatcher.sites:
+        nodes = named_nodes(exchange) if "node" in words else None
+        pdus = named_pdus(exchange) if "pdu" in words else None
+        sitehistory.show(exchange, [*map(rights.shown, records)], most, places, nodes, pdus)
+        return None
     headers = {}
     if len(records) == most:
         more = urlencode({**words, "after": records[-1]["id"]})
@@ -85,12 +94,16 @@ def named_nodes(exchange: HTTPExchange) -> list[str]:
 
 
 def _pdus(exchange: HTTPExchange) -> tuple[str, ...]:
-    return _some("pdu", map(storesearch.pdu, named_pdus(exchange)))
+    here = [name for name in named_pdus(exchange) if not sitehistory.is_at_site(exchange, name)]
+    if not here and exchange.words.get("pdu", "").strip():
+        return (storesearch.pdu(""),)  # which finds nothing
+    return _some("pdu", map(storesearch.pdu, here))
 
 
 def _nodes(exchange: HTTPExchange) -> tuple[str, ...]:
     """Return words for requests that named a node, or switched an outlet that feeds it today."""
-    names, nodes = named_nodes(exchange), exchange.config.nodes
+    nodes = exchange.config.nodes
+    names = [name for name in named_nodes(exchange) if not sitehistory.is_at_site(exchange, name)]
     if not names and exchange.words.get("node", "").strip():
         return (storesearch.node(""),)  # which finds nothing
     place, config = exchange.dispatcher.inventory.place, exchange.dispatcher.config
@@ -100,7 +113,7 @@ def _nodes(exchange: HTTPExchange) -> tuple[str, ...]:
 
 def _names(word: str, text: str) -> list[str]:
     try:
-        return ranges.expanded(text)
+        return ranges.expanded(text, sites=True)
     except ValueError as error:
         raise Misdirected(400, f"{word}: {error}") from None
 
@@ -161,8 +174,11 @@ def moment(text: str) -> float:
     raise ValueError(f"{text[:40]!r} is neither seconds since the epoch nor a time such as 2026-11-30T08:00:00Z")
 
 
-def one(exchange: HTTPExchange, number: str) -> Answer:
+def one(exchange: HTTPExchange, number: str) -> Answer | None:
     """``/api/v1/requests/ID``: what became of a request."""
+    if siteviews.is_elsewhere(number):
+        siteviews.one_request(exchange, number)
+        return None
     return Answer(200, exchange.rights.shown(_seen(exchange, int(number))))
 
 
@@ -174,11 +190,15 @@ def _seen(exchange: HTTPExchange, number: int) -> dict[str, Any]:
     return record
 
 
-def cancel(exchange: HTTPExchange, number: str) -> Answer:
+def cancel(exchange: HTTPExchange, number: str) -> Answer | None:
     """``DELETE /api/v1/requests/ID``: end what has not started; ``half=on`` for the on half of a reboot."""
     half = exchange.words.get("half", "")
     if half not in ("", "on"):
         raise Misdirected(400, f"half: {half!r} is not on")
+    if siteviews.is_elsewhere(number):
+        check = partial(check_may_cancel, exchange, half=half)
+        siteviews.cancel_request(exchange, number, half, check)
+        return None
     record = _seen(exchange, int(number))
     check_may_cancel(exchange, record, half)
     exchange.dispatcher.cancel(int(number), half)

@@ -25,6 +25,7 @@ from pdudaemon.server import (
     openflight,
     pages,
     requests,
+    siteviews,
     tls,
 )
 from pdudaemon.server.access import within
@@ -97,19 +98,20 @@ ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
             },
         ),
         (
-            r"/api/v1/requests/([0-9]{1,18})",
+            r"/api/v1/requests/([\w./-]*[0-9]{1,18})",
             {
                 **_reading(requests.one, slow=True, takes=()),
                 "DELETE": Route(requests.cancel, slow=True, takes=("half",)),
             },
         ),
         (
-            r"/api/v1/commands/([0-9]{1,18})",
+            r"/api/v1/commands/([\w./,-]*[0-9]{1,18})",
             {
                 **_reading(commands.show, slow=True, takes=()),
                 "DELETE": Route(commands.cancel, slow=True, takes=("half",)),
             },
         ),
+        (r"/api/v1/(sites)", _reading(siteviews.sites, slow=True, takes=())),
         (r"/(metrics)", _reading(metrics.metrics, slow=True, takes=())),
         (r"/(healthz)", _reading(_HEALTH.healthy, slow=True)),
         (r"/(readyz)", _reading(_HEALTH.ready, slow=True)),

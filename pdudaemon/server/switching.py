@@ -43,7 +43,7 @@ class Telling:
         self.config = exchange.config
         self.action = action
         self.names = names
-        self.command: int | None = None
+        self.command: int | str | None = None
         self._entries: dict[str, Entry] = {}
         self._begun = False
         self._ended = False
@@ -97,7 +97,7 @@ class Telling:
             log.warning("%s %s from %s: %s", self.action, name, self.exchange.client, error)
         self.entry(name, error)
 
-    def begin(self, command: int | None = None) -> None:
+    def begin(self, command: int | str | None = None) -> None:
         """Everything that is wanted has been accepted, or refused: begin to tell. ``command`` is the id of it."""
         with self._lock:
             self.command = command

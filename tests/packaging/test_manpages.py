@@ -18,6 +18,7 @@ import pytest
 from pdudaemon.config import reader, topology
 from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.config.options import LEVELS, PROTOCOLS, DaemonOptions, ListenerOptions
+from pdudaemon.config.sites import SiteOptions
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUOptions, registered
 from pdudaemon.drivers.snmpoutlet import SNMPDriver
@@ -172,10 +173,11 @@ def test_the_page_of_the_client_has_its_variables() -> None:
 
 def test_every_key_stands_in_the_page_of_the_configuration() -> None:
     found = {heading: items(text, "Cm") for heading, text in sections(CONF).items()}
-    assert found["DESCRIPTION"] == {"daemon", "pdus", "aliases", "nodes", "groups", "roles", "mqtt"}
+    assert found["DESCRIPTION"] == {"daemon", "pdus", "aliases", "nodes", "groups", "roles", "sites", "mqtt"}
     assert found["DAEMON"] == {*declared(DaemonOptions), "listeners"}
     assert found["Listeners"] == {*declared(ListenerOptions)}
     assert found["PDUS"] == {*declared(PDUOptions)}
+    assert found["SITES"] == {*declared(SiteOptions)}
     assert found["MQTT"] == {*declared(BrokerOptions)}
     assert found["NODES AND ALIASES"] == {"hostname", "port", "feeds", "locked"}
     assert found["TOPOLOGY"] == {*topology.SECTIONS, *topology._PLATFORM_KEYS}

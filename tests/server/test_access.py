@@ -500,6 +500,8 @@ def paths() -> list[str]:
         text = (
             re.sub(r"\(\?:([^()|]*)\)\?", r"(|\1)", pattern.pattern)
             .replace("[0-9]{1,18}", "1")
+            .replace("[\\w./-]*", "")
+            .replace("[\\w./,-]*", "")
             .replace("[a-z.]*", "page.js")
         )
         for kind, name in (("pdus", "pdu"), ("nodes", "board"), ("outlets", "1")):

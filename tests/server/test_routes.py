@@ -157,6 +157,8 @@ def table() -> list[Row]:
         Row("HEAD", "/?nodes=board", 200, 200, 200, 200, 200),
         Row("GET", "/metrics", (200, "pdudaemon_"), 200, 200, 200, 200),
         Row("HEAD", "/metrics", 200, 200, 200, 200, 200),
+        Row("GET", "/api/v1/sites", *[(200, '"sites": []')] * 5),
+        Row("HEAD", "/api/v1/sites", 200, 200, 200, 200, 200),
     ]  # fmt: skip
     for method, doing in (("PATCH", "switch on"), ("DELETE", "switch off"), ("PUT", "reboot")):
         gone = entry(False, NO_NODE[1])

@@ -14,6 +14,7 @@ from typing import Any
 from pdudaemon import catalogue
 from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.config.options import DaemonOptions, ListenerOptions
+from pdudaemon.config.sites import SiteOptions
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, registered
 from pdudaemon.drivers.network import NetworkDevice, SecureWebDevice
@@ -288,6 +289,7 @@ TABLES = {
         "daemon": lambda: settings_table(DaemonOptions),
         "listeners": lambda: settings_table(ListenerOptions),
         "pdus": lambda: settings_table(PDUOptions),
+        "sites": lambda: settings_table(SiteOptions),
         "mqtt": lambda: settings_table(BrokerOptions),
     },
     "share/drivers.md": {"index": index, "drivers": families},
@@ -295,6 +297,7 @@ TABLES = {
         "daemon": lambda: roff_settings(DaemonOptions),
         "listeners": lambda: roff_settings(ListenerOptions),
         "pdus": lambda: roff_settings(PDUOptions),
+        "sites": lambda: roff_settings(SiteOptions),
         "mqtt": lambda: roff_settings(BrokerOptions),
         "drivers": roff_families,
     },

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""Commands over nodes of which some are at sites: each site gets its part, as one command, and all are told as one.
+
+A command over several sites is accepted by each of them for itself: there is no all or nothing between sites. Its id
+is that of its parts, ``berlin/7,munich/12``, so that nobody has to remember what it is made of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from urllib.parse import urlencode
+
+from pdudaemon.engine.site import Site
+from pdudaemon.engine.siterequests import SiteRequest, Wanted, refusal
+from pdudaemon.errors import DeviceTimeout, PDUDaemonError, RequestError, SiteUnreachable, Unanswered
+from pdudaemon.power import State, Target
+from pdudaemon.ranges import folded
+from pdudaemon.server import switching
+from pdudaemon.server.siteorders import LATE, LOOKING, Passed, wanted
+from pdudaemon.server.switching import Telling
+from pdudaemon.transports.asking import Lost, Reply, Unsent
+
+LONGEST = 50_000  # characters of names that a site takes in one command
+LONGEST_QUERY = 8000  # and in one question
+BEGINNING = 3.0  # seconds for all sites to accept their parts, after which those that have are told of
+
+
+class _Beginning:
+    """Has a telling begin when each part has been accepted or refused, or some of them let everybody wait."""
+
+    def __init__(self, telling: Telling, parts: int) -> None:
+        self._telling = telling
+        self._left = parts
+        self._numbers: list[str] = []
+        self._lock = threading.Lock()
+        self._begun = False
+
+    def began(self, site: str, number: str | None) -> None:
+        """A part has been accepted, by the number that its site gave it, or refused. Any thread."""
+        with self._lock:
+            self._left -= 1
+            if number is not None:
+                self._numbers.append(f"{site}/{number}" if site else number)
+            if self._left:
+                return
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin, once."""
+        with self._lock:
+            if self._begun:
+                return
+            self._begun = True
+            number = ",".join(sorted(self._numbers, key=lambda each: "/" in each)) or None
+        self._telling.begin(number)
+
+
+class _LocalPart(Telling):
+    """The nodes of a command that are here."""
+
+    def __init__(self, whole: Telling, names: list[str], beginning: _Beginning) -> None:
+        super().__init__(whole.exchange, whole.action, names)
+        self._whole = whole
+        self._beginning = beginning
+        self.entry = whole.entry  # type: ignore[method-assign]
+
+    def begin(self, command: int | str | None = None) -> None:
+        self._beginning.began("", None if command is None else str(command))
+
+    def left(self) -> list[str]:
+        names = {*self.names}
+        return [name for name in self._whole.left() if name in names]
+
+
+def carry_out(
+    telling: Telling,
+    targets: Mapping[str, Target],
+    delay: float,
+    wait: float,
+    seconds: float,
+    idempotency_key: str,
+    soft: float | None = None,
+    hard: bool = True,
+) -> None:
+    """Have nodes switched, wherever they are, and tell what becomes of each: see `switching.carry_out`."""
+    exchange = telling.exchange
+    dispatcher = exchange.dispatcher
+    parts = dispatcher.sites.parts(targets, dispatcher.config)
+    here = parts.pop(None, {})
+    if not parts:
+        switching.carry_out(telling, targets, delay, wait, seconds, idempotency_key, soft, hard)
+        return
+    beginning = _Beginning(telling, len(parts) + bool(here))
+    patience = (seconds if wait else LOOKING) + LATE
+
+    def late() -> None:
+        for name in telling.left():
+            telling.entry(name, Unanswered(f"{name}: there is no answer from the thread of its site"))
+        beginning.begin()
+
+    exchange.within(patience, late)
+    order = wanted(
+        exchange.client, telling.action.value, {}, idempotency_key, seconds if wait else 0.0, delay, soft, hard
+    )
+    for site, some in parts.items():
+        if site is not None:
+            _part(telling, site, some, order, beginning)
+    if here:
+        part = _LocalPart(telling, [*here], beginning)
+        switching.carry_out(part, here, delay, wait, seconds, idempotency_key, soft, hard)
+    connections = exchange.connection.connections
+    connections.call(lambda: connections.at(time.monotonic() + BEGINNING, partial(connections.later, beginning.begin)))
+
+
+def _part(telling: Telling, site: Site, targets: Mapping[str, Target], order: Wanted, beginning: _Beginning) -> None:
+    ours = {site.translation.theirs(name): name for name in targets}
+    text = folded(ours)
+    try:
+        if len(text) > LONGEST:
+            raise RequestError(f"{site.name}: these are too many names for one command")
+
+        def told(name: str, error: PDUDaemonError | None, request: SiteRequest | None) -> None:
+            if request is None and error is not None:
+                telling.refuse(ours[name], error)
+            else:
+                telling.entry(ours[name], error, request)
+
+        part = replace(order, body={**order.body, "nodes": text}, moments=False)
+        theirs = {name: targets[our] for name, our in ours.items()}
+        site.have(
+            lambda: site.requests.command(part, telling.action, theirs, partial(beginning.began, site.name), told)
+        )
+    except PDUDaemonError as error:
+        for name in targets:
+            telling.refuse(name, error)
+        beginning.began(site.name, None)
+
+
+def look(telling: Telling, targets: Mapping[str, Target], wait: float) -> dict[str, Target]:
+    """Have sites asked for the states of their nodes, and tell each; return the targets that are here."""
+    dispatcher = telling.exchange.dispatcher
+    parts = dispatcher.sites.parts(targets, dispatcher.config)
+    here = parts.pop(None, {})
+    for site, some in parts.items():
+        if site is None:
+            continue
+        for names in _pieces(site, [*some]):
+            try:
+                site.have(partial(_look, telling, site, names, wait))
+            except SiteUnreachable as error:
+                for name in names:
+                    telling.entry(name, error)
+    return here
+
+
+def _pieces(site: Site, names: list[str]) -> Iterator[list[str]]:
+    """Yield names, as many at a time as fit into a question."""
+    while names:
+        most = len(names)
+        while most > 1 and len(folded(map(site.translation.theirs, names[:most]))) > LONGEST_QUERY:
+            most //= 2
+        yield names[:most]
+        names = names[most:]
+
+
+async def _look(telling: Telling, site: Site, names: list[str], wait: float) -> None:
+    left = {site.translation.theirs(name): name for name in names}
+    query = urlencode({"nodes": folded(left), "wait": f"{wait:g}"})
+    error: PDUDaemonError
+    try:
+        async with asyncio.timeout(wait + LATE / 2):
+            headers = {"Accept": "application/x-ndjson"}
+            async with site.asker.stream("GET", f"/?{query}", headers=headers) as (status, told, lines):
+                if status != 200:
+                    raise refusal(site.name, Reply(status, told, b""))
+                async for line in lines:
+                    said = json.loads(line)
+                    if (name := left.pop(str(said.get("id")), None)) is not None:
+                        _tell(telling, name, said["attributes"])
+        error = Unanswered(f"{site.name}: it says nothing of it")
+    except PDUDaemonError as refused:
+        error = refused
+    except Unsent as lost:
+        error = SiteUnreachable(f"{site.name} cannot be asked: {lost}")
+    except (Lost, LookupError, TypeError, ValueError, AttributeError) as lost:
+        error = DeviceTimeout(f"{site.name}: {lost if isinstance(lost, Lost) else 'what it says is not understood'}")
+    except TimeoutError:
+        error = DeviceTimeout(f"{site.name}: no answer within {wait:g} s")
+    for name in left.values():
+        telling.entry(name, error)
+
+
+def _tell(telling: Telling, name: str, attributes: Mapping[str, object]) -> None:
+    running = attributes.get("running")
+    state = State.ON if running is True else State.OFF if running is False else State.UNKNOWN
+    telling.entry(name, Passed(state, "device", None, (), {**attributes, "node-name": name}))

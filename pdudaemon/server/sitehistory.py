@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: MIT
+"""Requests and commands of all sites and of our own, as one: the newest first, in pages.
+
+Where a page ends is said for each place, ``12,berlin/17``, so that nobody has to remember it. A site that cannot be
+asked is named in a header, and holds up the others no longer than sites have to tell what they know.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from pdudaemon.config.front import FrontConfig, SitePDU
+from pdudaemon.config.sites import owner
+from pdudaemon.engine.site import Site
+from pdudaemon.errors import Forbidden, NoSuchRequest, PDUDaemonError, RequestError
+from pdudaemon.ranges import folded
+from pdudaemon.server.http import HTTPExchange
+from pdudaemon.server.messages import Answer, Misdirected
+from pdudaemon.server.siteviews import ANSWER, Several, is_elsewhere
+
+Record = dict[str, Any]
+
+MISSING = "X-Unreachable-Sites"
+_PLACE = re.compile(r"((?:[\w.-]+/)*)([0-9]{1,18})")
+_PASSED = ("action", "state", "client", "since", "until")
+_LONGEST = 30_000  # characters of names that a site is asked for
+
+
+def places(text: str) -> dict[str, str]:
+    """Return where each site's part ends that is spelled in a text, by the site; our own by an empty text.
+
+    Raises: Misdirected.
+    """
+    found: dict[str, str] = {}
+    for each in filter(None, text.split(",")):
+        if not _PLACE.fullmatch(each):
+            raise Misdirected(400, f"after: {each[:20]!r} is not the number of a request")
+        site, slash, number = each.partition("/")
+        found[site if slash else ""] = number if slash else each
+    return found
+
+
+def is_at_site(exchange: HTTPExchange, name: str) -> bool:
+    """Whether the name of a node or a PDU is that of one at a site, of today or of former days."""
+    return bool(_site_of(exchange, name))
+
+
+def _site_of(exchange: HTTPExchange, name: str) -> str:
+    config = exchange.dispatcher.config
+    if not isinstance(config, FrontConfig):
+        return ""
+    node = config.nodes.get(name)
+    pdu = config.pdus.get(node.feeds[0].pdu if node is not None and node.feeds else name)
+    return pdu.site if isinstance(pdu, SitePDU) else owner(name, config.sites)
+
+
+def show(
+    exchange: HTTPExchange,
+    here: list[Record],
+    most: int,
+    after: Mapping[str, str],
+    nodes: Collection[str] | None,
+    pdus: Collection[str] | None,
+) -> None:
+    """Answer with the newest of what is ``here`` and what the sites have, ``most`` of it behind some places."""
+    sites = {site.name: site for site in exchange.dispatcher.sites}
+    first = not after and "after" not in exchange.words
+    questions = {}
+    for name, site in sites.items():
+        words = {word: exchange.words[word] for word in _PASSED if word in exchange.words} | {"limit": str(most)}
+        for word, names in (("node", nodes), ("pdu", pdus)):
+            if names is not None:
+                words[word] = folded(
+                    site.translation.theirs(each) for each in names if _site_of(exchange, each) == name
+                )
+        if any(words.get(word) == "" for word in ("node", "pdu")) or not (first or name in after):
+            continue
+        if sum(map(len, words.values())) > _LONGEST:
+            raise RequestError(f"{name}: these are too many names for one question")
+        if after.get(name):
+            words["after"] = after[name]
+        questions[name] = (site, "GET", f"/api/v1/requests?{urlencode(words)}")
+
+    def made(found: dict[str, list[Record]], errors: dict[str, PDUDaemonError]) -> Answer:
+        return _page(exchange, here, most, after, sites, found, errors)
+
+    Several(exchange, made).ask(questions)
+
+
+def _page(
+    exchange: HTTPExchange,
+    here: list[Record],
+    most: int,
+    after: Mapping[str, str],
+    sites: Mapping[str, Site],
+    found: Mapping[str, list[Record]],
+    errors: Mapping[str, PDUDaemonError],
+) -> Answer:
+    rights = exchange.rights
+    every: list[tuple[str, Record]] = [("", record) for record in here]
+    for name, records in found.items():
+        every += [(name, sites[name].translation.request(record)) for record in records]
+    every.sort(key=lambda each: -(each[1]["accepted"] or 0.0))
+    full = len(every) > most or len(here) == most or any(len(records) == most for records in found.values())
+    page = every[:most]
+    ends = {name: after.get(name, "") for name in found}
+    if here or not after or "" in after:
+        ends[""] = after.get("", "")
+    for name, record in page:
+        ends[name] = str(record["id"]).removeprefix(f"{name}/") if name else str(record["id"])
+    headers = {}
+    if full and page:
+        begun = ",".join(f"{name}/{number}" if name else number for name, number in sorted(ends.items()) if number)
+        untouched = [name for name, number in ends.items() if not number]
+        most_number = 10**18 - 1  # behind which a place begins anew
+        begun = ",".join(
+            filter(None, [begun, *(f"{name}/{most_number}" if name else str(most_number) for name in untouched)])
+        )
+        headers["Link"] = f'</api/v1/requests?{urlencode({**exchange.words, "after": begun})}>; rel="next"'
+    if errors:
+        headers[MISSING] = ", ".join(sorted(errors))
+    return Answer(200, [rights.shown(record) for _, record in page if rights.sees_record(record)], headers)
+
+
+# Commands
+
+
+def command(exchange: HTTPExchange, number: str, here: Callable[[int], Record], half: str | None = None) -> None:
+    """Show a command whose parts are at sites, or here; ``half`` not None: take it back.
+
+    ``here`` shows, or takes back, the part that is here. A part of a site that cannot be asked is not shown.
+    """
+    parts = [part for part in number.split(",") if part]
+    theirs = {part: exchange.dispatcher.sites.numbered(part) for part in parts if is_elsewhere(part)}
+    if half is None or exchange.rights.everything:
+        method = "GET" if half is None else "DELETE"
+        query = f"?half={half}" if half else ""
+        questions = {
+            part: (site, method, f"/api/v1/commands/{quote(there)}{query}") for part, (site, there) in theirs.items()
+        }
+    else:
+        raise Forbidden("a command at several sites is taken back by who may do everything; take back its requests")
+
+    def made(found: dict[str, Record], errors: dict[str, PDUDaemonError]) -> Answer:
+        own = [here(int(part)) for part in parts if part not in theirs]
+        told = [*own, *(_told(theirs[part][0], found[part]) for part in parts if part in found)]
+        nodes = [node for record in told for node in record["nodes"] if exchange.rights.sees_node(node["name"])]
+        if not nodes:
+            raise next(iter(errors.values()), NoSuchRequest(f"there is no command {number}"))
+        first = told[0]
+        running = any(node["ended"] is None for node in nodes)
+        headers = {MISSING: ", ".join(sorted(theirs[part][0].name for part in errors))} if errors else {}
+        record = {"id": number, **{word: first[word] for word in ("action", "client", "accepted")}}
+        return Answer(200, {**record, "state": "running" if running or errors else "ended", "nodes": nodes}, headers)
+
+    Several(exchange, made).ask(questions, ANSWER)
+
+
+def _told(site: Site, record: Record) -> Record:
+    translation = site.translation
+    nodes = [
+        {
+            **node,
+            "name": translation.name(node["name"]),
+            "request": translation.number(node["request"]),
+            "ended": translation.time(node["ended"]),
+        }
+        for node in record["nodes"]
+    ]
+    return {**record, "accepted": translation.time(record["accepted"]), "nodes": nodes}

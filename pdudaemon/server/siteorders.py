@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""Orders for what is at a site: passed on to it, whichever way they came in, and its answers passed back.
+
+The site says whether it accepts something, and what became of it. What a client may do here has been seen to by then;
+what this front may do there is for the site to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from pdudaemon.engine.queries import Answer
+from pdudaemon.engine.site import Site
+from pdudaemon.engine.siterequests import SiteRequest, Wanted, refusal
+from pdudaemon.errors import DeviceTimeout, PDUDaemonError, SiteUnreachable, Unanswered, of_kind
+from pdudaemon.power import Outlet, Reading, Request, State, Target
+from pdudaemon.server.client import Client
+from pdudaemon.server.connection import Exchange
+from pdudaemon.transports.asking import Lost, Unsent
+
+log = logging.getLogger("pdud.sites")
+
+LATE = 3.0  # seconds beyond the time of whoever asks, after which he is told that something is wrong here
+LOOKING = 60.0  # seconds for a status, if whoever asks does not say
+
+Told = Callable[[Request, PDUDaemonError | None], None]
+
+
+@dataclass(frozen=True)
+class Passed(Reading):
+    """The state of a node as a site tells it to OpenFlight's clients."""
+
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def wanted(
+    client: Client,
+    action: str,
+    place: Mapping[str, str],
+    key: str,
+    seconds: float,
+    delay: float,
+    soft: float | None,
+    hard: bool,
+) -> Wanted:
+    """Return what a site is to be asked for."""
+    body: dict[str, Any] = {"action": action, **place, "delay": delay}
+    if soft is not None:
+        body |= {"soft": soft, "hard": hard}
+    headers = {"X-Forwarded-For": client.address} if client.address and ":" not in client.address[:1] else {}
+    return Wanted(body, key or str(uuid.uuid4()), seconds, not (delay or soft), headers)
+
+
+def place(site: Site, target: Target) -> dict[str, str]:
+    """Return the words by which a site knows a target."""
+    theirs = site.translation.theirs
+    if len(target.words) == 1:
+        return {"alias": theirs(str(target.words[0]))}
+    outlet = target.outlets[0]
+    return {"hostname": theirs(outlet.pdu), "port": outlet.port}
+
+
+def carry_out(site: Site, asked: Any, seconds: float, client: Client, exchange: Exchange, told: Told) -> None:
+    """Have an order carried out at a site; within some ``seconds``, 0: accepted is enough. Raises: SiteUnreachable.
+
+    Called by the selector's thread.
+    """
+    action, target = asked.action, asked.target
+    order = wanted(client, action.value, place(site, target), asked.key, seconds, asked.delay, asked.soft, asked.hard)
+
+    def tell(request: SiteRequest | None, error: PDUDaemonError | None) -> None:
+        if not exchange.claim():
+            return
+        if request is not None:
+            told(request, error)
+        elif error is not None:
+            exchange.refuse(error)
+
+    site.have(lambda: site.requests.switch(order, action, target, tell))
+    _give(exchange, seconds or LOOKING, site)
+
+
+def _give(exchange: Exchange, seconds: float, site: Site) -> None:
+    """Give a client some time, beyond that which the site's thread sees to."""
+
+    def late() -> None:
+        if exchange.claim():
+            exchange.refuse(Unanswered(f"{site.name}: there is no answer from its thread"))
+
+    exchange.late = late
+    exchange.connection.connections.give(exchange.connection, seconds + LATE)
+
+
+def look(site: Site, asked: Any, exchange: Exchange, told: Callable[[Answer], None]) -> None:
+    """Have a site asked for a state. Raises: SiteUnreachable. Called by the selector's thread."""
+    seconds = LOOKING if asked.wait is None else asked.wait
+
+    def tell(answer: Answer) -> None:
+        if exchange.claim():
+            told(answer)
+
+    site.have(lambda: _look(site, asked.target, seconds, asked.wait, tell))
+    _give(exchange, seconds, site)
+
+
+async def _look(site: Site, target: Target, seconds: float, wait: float | None, tell: Callable[[Answer], None]) -> None:
+    words = {**place(site, target), **({} if wait is None else {"wait": str(wait)})}
+    try:
+        async with asyncio.timeout(seconds + LATE / 2):
+            reply = await site.asker.ask("GET", f"/power/control/status?{urlencode(words)}")
+        if reply.status >= 300:
+            raise refusal(site.name, reply)
+        tell(_reading(site, target, reply.json()))
+    except PDUDaemonError as error:
+        tell(error)
+    except Unsent as error:
+        tell(SiteUnreachable(f"{site.name} cannot be asked: {error}"))
+    except (Lost, LookupError, TypeError, ValueError) as error:
+        tell(DeviceTimeout(f"{site.name}: {error if isinstance(error, Lost) else 'what it says is not understood'}"))
+    except TimeoutError:
+        tell(DeviceTimeout(f"{site.name}: no answer within {seconds:g} s"))
+
+
+def _reading(site: Site, target: Target, said: Mapping[str, Any]) -> Reading:
+    feeds: list[tuple[Outlet, Reading | PDUDaemonError]] = []
+    for each in said.get("feeds") or ():
+        outlet = site.translation.outlet(each)
+        if each.get("reason"):
+            feeds.append((outlet, of_kind("device-failed", f"{site.name}: {each['reason']}")))
+        else:
+            feeds.append((outlet, _one(site, each)))
+    return Reading(*_state(site, said), tuple(feeds))
+
+
+def _one(site: Site, said: Mapping[str, Any]) -> Reading:
+    return Reading(*_state(site, said))
+
+
+def _state(site: Site, said: Mapping[str, Any]) -> tuple[State, str, float | None]:
+    return (State(said["state"]), str(said.get("source") or "none"), site.translation.time(said.get("time")))

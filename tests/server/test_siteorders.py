@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: MIT
+"""A front passes orders on to its sites, each once, whatever happens to the connection in between."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.cutting import Cutting
+from tests.support.process import Daemon, Reply, eventually
+
+JSON = {"Content_Type": "application/json"}
+
+
+def order(daemon: Daemon, action: str = "on", key: str = "", **words: Any) -> Reply:
+    """Have something switched by ``POST /api/v1/requests``."""
+    headers = {**JSON, **({"Idempotency_Key": key} if key else {})}
+    return daemon.http("/api/v1/requests", "POST", json.dumps({"action": action, **words}), **headers)
+
+
+class Front:
+    """Some sites, each behind a proxy, and a front of them. The PDU ``p1`` of a site keeps its outlets in a file."""
+
+    def __init__(self, daemon: Callable[..., Daemon]) -> None:
+        self._daemon = daemon
+        self.sites: dict[str, Daemon] = {}
+        self.links: dict[str, Cutting] = {}
+        self.front: Daemon
+
+    def add(self, name: str, pdus: dict[str, Any] | None = None, **more: Any) -> Daemon:
+        site = self._daemon({}, start=False)
+        site.settings["pdus"] = {
+            "p1": {"driver": "dummy", "outlets": 4, "file": str(site.folder / "outlets"), "retries": 1},
+            **(pdus or {}),
+        }
+        site.settings |= {"nodes": {"board[1-4]": {"hostname": "p1", "port": "[1-4]"}, **more.pop("nodes", {})}}
+        site.settings["groups"] = {"rack1": "board[1-2]", **more.pop("groups", {})}
+        site.settings |= more
+        site.configure(site.settings)
+        site.start()
+        self.sites[name], self.links[name] = site, Cutting(site.port)
+        return site
+
+    def begin(self, pdus: dict[str, Any] | None = None, sites: dict[str, Any] | None = None, **more: Any) -> Daemon:
+        self.front = front = self._daemon(pdus or {}, start=False)
+        configured = {name: {"url": link.url} for name, link in self.links.items()}
+        for name, options in (sites or {}).items():
+            configured[name] = {**configured.get(name, {}), **options}
+        daemon = front.settings["daemon"] | more.pop("daemon", {})
+        front.configure({**front.settings, "daemon": daemon, "sites": configured, **more})
+        front.start()
+        for name in self.links:
+            self.reached(name)
+        return front
+
+    def site(self, name: str) -> dict[str, Any]:
+        found = {each["name"]: each for each in self.front.http("/api/v1/sites").json["sites"]}
+        return dict(found[name])
+
+    def reached(self, name: str) -> None:
+        eventually(lambda: self.site(name)["reachable"])
+
+    def restart(self, name: str) -> None:
+        """Have a site begin anew, on its store, at another port."""
+        self.sites[name].start()
+        self.links[name].target = self.sites[name].port
+
+    def tries(self, name: str) -> int:
+        """Return how often a site has asked its device for something to be switched."""
+        lines = self.sites[name].http("/metrics").text.splitlines()
+        return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith("pdudaemon_tries_total"))
+
+    def tried(self, name: str, times: int) -> None:
+        """Wait until a site has asked its device so often."""
+        eventually(lambda: self.tries(name) >= times)
+
+    def close(self) -> None:
+        for link in self.links.values():
+            link.__exit__()
+
+
+@pytest.fixture
+def lab(daemon: Callable[..., Daemon]) -> Iterator[Front]:
+    made = Front(daemon)
+    yield made
+    made.close()
+
+
+def test_a_node_and_a_port_are_switched_at_their_site_by_every_way_in(lab: Front) -> None:
+    berlin = lab.add("berlin")
+    front = lab.begin({"own": {"driver": "dummy"}}, nodes={"mine": {"hostname": "own", "port": 1}})
+    reply = order(front, alias="berlin/board1")
+    assert reply.status == 201 and reply.json["id"] == "berlin/1" and reply.json["state"] == "done"
+    assert reply.json["target"] == "berlin/board1 (berlin/p1 port 1)"
+    assert reply.json["outlets"] == [{"pdu": "berlin/p1", "port": "1"}]
+    assert reply.headers["Location"] == "/api/v1/requests/berlin/1"
+    assert front.http("/api/v1/requests/berlin/1").json == reply.json
+    assert front.power("on", "berlin/p1", "02").text == "OK - accepted request\n"
+    assert front.http("/power/control/on?alias=berlin/board3").headers["X-Request-Id"] == "berlin/3"
+    assert front.tcp("berlin/board4 on\n") == "ack\n"
+    assert berlin.outlets() == dict.fromkeys("1234", "on")
+    assert front.tcp("berlin/p1 03 off\nberlin/board3 status\nberlin/p1 4 status\n") == "ack\noff\non\n"
+    assert front.power("status", "berlin/p1", 3).text == "off\n"
+    assert order(front, alias="mine").json["id"] == 1  # its own PDUs are as ever
+    assert "berlin" not in front.http("/api/v1/requests/1").text
+
+
+def test_what_a_site_says_is_passed_on(lab: Front) -> None:
+    lab.add(
+        "berlin",
+        {"no": {"driver": "dummy", "refuse": "relay welded", "retries": 1}, "deaf": {"driver": "dummy", "deaf": True}},
+        nodes={"core": {"hostname": "p1", "port": 4, "locked": {"reason": "core switch"}}},
+    )
+    front = lab.begin()
+    reply = front.power("on", "berlin/no", 1)
+    assert reply.status == 502 and reply.text == "berlin: no: relay welded\n" and reply.headers["X-Request-Id"]
+    locked = order(front, alias="berlin/core")
+    assert locked.status == 403 and locked.json["type"] == "urn:pdudaemon:locked" and "core switch" in locked.text
+    assert front.tcp("berlin/p1 4 on\n") == "nack: berlin: p1 port 4 is locked by the configuration: core switch\n"
+    assert "'9' is not a port" in front.power("on", "berlin/p1", 9).text
+    late = order(front, hostname="berlin/deaf", port=1, wait=0.5)
+    assert late.status == 504 and late.json["type"] == "urn:pdudaemon:not-done", late.text
+    assert late.json["request"].startswith("berlin/")
+    accepted = order(front, hostname="berlin/deaf", port=2, wait=0)
+    assert accepted.status == 202 and accepted.json["ended"] is None
+    unknown = front.http("/power/control/on?alias=berlin/board7")
+    assert unknown.status == 503 and "did you mean 'berlin/board" in unknown.text
+
+
+def test_the_result_of_what_takes_long_comes_when_it_is_there(lab: Front) -> None:
+    lab.add(
+        "berlin",
+        {
+            "slow": {"driver": "dummy", "slow": 3},
+            "bad": {"driver": "localcmdline", "cmd_on": "sleep 3; false", "cmd_off": "true", "retries": 1},
+        },
+    )
+    front = lab.begin()
+    began = time.monotonic()
+    assert order(front, hostname="berlin/slow", port=1).json["state"] == "done"
+    assert time.monotonic() - began > 3
+    failed = order(front, hostname="berlin/bad", port=1)
+    assert failed.status == 502 and failed.json["type"] == "urn:pdudaemon:device-failed", failed.text
+    rebooted = order(front, "reboot", alias="berlin/board1", delay=1, wait=1)
+    assert rebooted.status == 201 and lab.sites["berlin"].outlets()["1"] == "on"
+
+
+def test_a_key_is_the_clients_own(lab: Front) -> None:
+    lab.add("berlin")
+    front = lab.begin()
+    first, second = order(front, key="k1", alias="berlin/board1"), order(front, key="k1", alias="berlin/board1")
+    assert (first.status, second.status) == (201, 200) and first.json["id"] == second.json["id"]
+    other = order(front, key="k1", alias="berlin/board2")
+    assert other.status == 422 and other.json["type"] == "urn:pdudaemon:key-used"
+    assert lab.tries("berlin") == 1
+
+
+@pytest.mark.parametrize(
+    "words", [{}, {"wait": 0}, {"action": "reboot", "delay": 0.1}], ids=["on", "accepted", "reboot"]
+)
+def test_an_order_is_done_once_wherever_the_connection_is_cut(lab: Front, words: dict[str, Any]) -> None:
+    berlin = lab.add("berlin")
+    front, link = lab.begin(), lab.links["berlin"]
+    words = {"action": "on", **words}
+    assert order(front, alias="berlin/board1", **words).status in (201, 202)
+    sizes, each = dict(link.sizes), 1 if words["action"] == "on" else 2
+    assert sizes["up"] > 200 and sizes["down"] > 200
+    expected = each
+    lab.tried("berlin", expected)
+    for way, size in sizes.items():
+        for count in sorted({0, 1, 20, *range(50, size, 61), size - 2, size - 1, size}):
+            setattr(link, way, count)
+            cuts = link.cuts
+            reply = order(front, alias="berlin/board1", **words)
+            assert reply.status in (201, 202), f"{way} {count}: {reply.text}"
+            link.cut_since(cuts)
+            expected += each
+            lab.tried("berlin", expected)
+            assert lab.tries("berlin") == expected, f"{way} {count}"
+            assert berlin.outlets()["1"] == "on"
+            lab.reached("berlin")
+
+
+def test_a_command_is_done_once_wherever_the_connection_is_cut(lab: Front) -> None:
+    berlin = lab.add("berlin")
+    front, link = lab.begin(), lab.links["berlin"]
+    assert front.http("/?nodes=berlin/board[1-4]", "PATCH").status == 200
+    sizes, expected = dict(link.sizes), 4
+    for way, size in sizes.items():
+        for count in sorted({0, 1, *range(60, size, 173), size - 1, size}):
+            setattr(link, way, count)
+            action = "DELETE" if expected % 8 else "PATCH"
+            reply = front.http("/?nodes=berlin/board[1-4]", action)
+            assert [each["attributes"]["error"] for each in reply.json["data"]] == [None] * 4, f"{way} {count}"
+            expected += 4
+            assert lab.tries("berlin") == expected, f"{way} {count}"
+            assert berlin.outlets() == dict.fromkeys("1234", "on" if action == "PATCH" else "off")
+            lab.reached("berlin")
+
+
+def test_a_site_that_hangs_holds_up_its_own_alone(lab: Front) -> None:
+    lab.add("berlin")
+    lab.add("munich")
+    front = lab.begin()
+    lab.links["berlin"].hang()
+    told: list[Reply] = []
+    waiting = threading.Thread(target=lambda: told.append(order(front, alias="berlin/board1", wait=3)))
+    waiting.start()
+    began = time.monotonic()
+    for _ in range(20):
+        assert order(front, alias="munich/board1").status == 201
+        assert front.http("/api/v1/nodes").status == 200
+    assert time.monotonic() - began < 3 or not waiting.is_alive()
+    both = front.http("/?nodes=berlin/board2,munich/board2&wait=1", "PATCH").json["data"]
+    assert [each["attributes"]["success"] for each in both] == [False, True]
+    waiting.join(30)
+    assert told[0].status == 504 and told[0].json["type"] == "urn:pdudaemon:unanswered", told[0].text
+    lab.links["berlin"].flow()
+
+
+def test_a_site_that_is_away_is_told_and_comes_back(lab: Front) -> None:
+    lab.add("berlin")
+    lab.add("munich")
+    front = lab.begin()
+    assert order(front, alias="berlin/board1").status == 201
+    eventually(lambda: front.http("/api/v1/nodes/berlin%2Fboard1").json["state"] == "on")
+    lab.sites["berlin"].stop()
+    eventually(lambda: not lab.site("berlin")["reachable"])
+    node = front.http("/api/v1/nodes/berlin%2Fboard1").json
+    assert (node["state"], node["source"], node["feeds"][0]["watts"]) == ("unknown", "none", None)
+    pdu = front.http("/api/v1/pdus/berlin%2Fp1").json
+    assert pdu["reachable"] is False and pdu["reason"].startswith("berlin cannot be asked: ")
+    refused = order(front, alias="berlin/board1")
+    assert (
+        refused.status == 503
+        and refused.json["type"] == "urn:pdudaemon:site-unreachable"
+        and refused.headers["Retry-After"]
+    )
+    assert front.tcp("berlin/board1 on\n").startswith("nack: berlin cannot be asked: ")
+    assert front.http("/power/control/status?alias=berlin/board1").status == 503
+    mixed = front.http("/?nodes=berlin/board2,munich/board2", "PATCH").json["data"]
+    assert [each["attributes"]["success"] for each in mixed] == [False, True]
+    lab.restart("berlin")
+    lab.reached("berlin")
+    assert order(front, "off", alias="berlin/board1").status == 201
+    assert order(front, alias="munich/board1").status == 201
+
+
+def test_a_request_under_way_is_told_although_its_site_is_started_anew(lab: Front) -> None:
+    berlin = lab.add("berlin")
+    front = lab.begin()
+    told: list[Reply] = []
+    waiting = threading.Thread(target=lambda: told.append(order(front, "reboot", alias="berlin/board1", delay=4)))
+    waiting.start()
+    eventually(lambda: berlin.http("/api/v1/requests").json)
+    berlin.kill()
+    lab.restart("berlin")
+    waiting.join(60)
+    assert told[0].status == 201 and told[0].json["state"] == "done", told[0].text
+    assert berlin.outlets()["1"] == "on"
