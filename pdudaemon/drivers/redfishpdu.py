@@ -2,9 +2,11 @@
 """Rack PDUs that speak Redfish: Raritan, Legrand and Server Technology (Xerus), Vertiv Geist, Eaton G4, APC NMC3.
 
 Source: DMTF schemas (PowerDistribution, Outlet, Circuit) and the mock-up of a rack PDU; a published exporter.
-Tested: against a fake in the form of the mock-up. Which makers and firmware have it is from documentation, untried.
+Tested: against a fake in the form of DMTF's and OCP's examples of a rack PDU. Which makers and firmware have it is from
+documentation, untried.
 Quirks: ports are the ids of outlets, ``A1`` or ``1``. A service with several PDUs wants ``pdu``, the id of one of them.
-Names are the labels that users gave. An outlet on its way on or off is in no state that counts.
+Names are the labels that users gave. Outlets that cannot be switched are told of as well. An outlet on its way on or
+off is in no state that counts.
 
     "rack5": {"driver": "redfish_pdu", "ip": "192.0.2.88", "username": "admin", "password": "secret",
               "ca_file": "/etc/ssl/certs/lab.pem"}
@@ -24,6 +26,7 @@ from pdudaemon.transports.pages import Pages
 from pdudaemon.transports.redfish import Resource, Service, linked, named, part
 
 _STATES = {"On": State.ON, "Off": State.OFF}
+_LINES = ("Line1", "Line2", "Line3")
 _NEXT_LOOK = 0.5  # seconds
 
 
@@ -79,29 +82,23 @@ class RedfishPDU(RedfishDevice):
                 named(linked(outlet)),
                 label(outlet.get("UserLabel")),
                 _state(outlet),
-                watts=reading(outlet, "PowerWatts"),
-                volts=reading(outlet, "Voltage"),
-                amps=reading(outlet, "CurrentAmps"),
-                watt_hours=reading(outlet, "EnergykWh", 1000),
+                **_drawn(outlet),
             )
             for outlet in outlets
         ]
 
     def read_inlets(self) -> list[InletReading]:
         with self.service() as service:
-            mains = linked(self._pdu(service).get("Mains"))
+            pdu = self._pdu(service)
+            mains, metrics = linked(pdu.get("Mains")), linked(pdu.get("Metrics"))
+            summary = service.get(metrics) if metrics else {}
             circuits = service.members(mains, whole=True) if mains else []
-        return [
-            InletReading(
-                label(circuit.get("UserLabel")) or named(linked(circuit)),
-                watts=reading(circuit, "PowerWatts"),
-                volts=reading(circuit, "Voltage"),
-                amps=reading(circuit, "CurrentAmps"),
-                watt_hours=reading(circuit, "EnergykWh", 1000),
-                kind="inlet",
-            )
-            for circuit in circuits
-        ]
+        whole = reading(summary, "PowerWatts"), reading(summary, "EnergykWh", 1000)
+        found = [] if whole == (None, None) else [InletReading("total", watts=whole[0], watt_hours=whole[1])]
+        for circuit in circuits:
+            name = label(circuit.get("UserLabel")) or named(linked(circuit))
+            found += [InletReading(name, kind="inlet", **_drawn(circuit)), *_phases(name, circuit)]
+        return found
 
     def identify(self) -> Identity:
         with self.service() as service:
@@ -136,6 +133,40 @@ class RedfishPDU(RedfishDevice):
         if str(port) not in self._outlets:
             raise PermanentError(f"{service.peer} has no outlet {str(port)!r}, but {', '.join(self._outlets)}"[:300])
         return self._outlets[str(port)]
+
+
+def _drawn(circuit: Resource) -> dict[str, float | None]:
+    """Return what an outlet or a circuit of one phase reads; one of several may tell nothing as a whole."""
+    phases = [line for line in _LINES if part(circuit, "PolyPhaseCurrentAmps").get(line)]
+    one = phases[0] if len(phases) == 1 else ""
+    return {
+        "watts": _either(circuit, "PowerWatts", f"{one}ToNeutral"),
+        "volts": _either(circuit, "Voltage", f"{one}ToNeutral"),
+        "amps": _either(circuit, "CurrentAmps", one),
+        "watt_hours": reading(circuit, "EnergykWh", 1000),
+    }
+
+
+def _either(circuit: Resource, name: str, line: str) -> float | None:
+    found = reading(circuit, name)
+    return reading(part(circuit, f"PolyPhase{name}"), line) if found is None else found
+
+
+def _phases(name: str, circuit: Resource) -> list[InletReading]:
+    """Return what each phase of a circuit of several reads."""
+    watts, volts, amps = (part(circuit, f"PolyPhase{kind}") for kind in ("PowerWatts", "Voltage", "CurrentAmps"))
+    phases = [
+        InletReading(
+            f"{name} {line}",
+            watts=reading(watts, f"{line}ToNeutral"),
+            volts=reading(volts, f"{line}ToNeutral"),
+            amps=reading(amps, line),
+            kind="phase",
+        )
+        for line in _LINES
+        if amps.get(line)
+    ]
+    return phases if len(phases) > 1 else []
 
 
 def _state(outlet: Resource) -> State:

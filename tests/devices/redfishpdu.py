@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A rack PDU with Redfish, in the form of DMTF's mock-up of one."""
+"""A rack PDU with Redfish, in the form of DMTF's mock-up of one, and of the examples in OCP's guide to rack PDUs.
+
+``three_phases`` has what those have of mains with three phases, which tell nothing as a whole, and an outlet that can
+neither be switched nor measured, but is there for whoever follows the wires.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,29 @@ NAMES = ["redfish_pdu"]
 MOODS = [*Mood]
 PDU = "/redfish/v1/PowerEquipment/RackPDUs"
 
+THREE_PHASES: dict[str, Any] = {
+    "PolyPhaseVoltage": {
+        "Line1ToLine2": {"Reading": 202.8},
+        "Line2ToLine3": {"Reading": 203.8},
+        "Line3ToLine1": {"Reading": 205.3},
+        "Line1ToNeutral": {"Reading": 117.8},
+        "Line2ToNeutral": {"Reading": 116.6},
+        "Line3ToNeutral": {"Reading": 118.5},
+    },
+    "PolyPhaseCurrentAmps": {
+        "Line1": {"Reading": 8.02},
+        "Line2": {"Reading": 8.66},
+        "Line3": {"Reading": 6.91},
+        "Neutral": {"Reading": 2.74},
+    },
+    "PolyPhasePowerWatts": {
+        "Line1ToLine2": {"Reading": 738.9},
+        "Line1ToNeutral": {"Reading": 198.4},
+        "Line2ToNeutral": {"Reading": 231.5},
+        "Line3ToNeutral": {"Reading": 58.1},
+    },
+}
+
 
 class RackPDU(RedfishService):
     """Some outlets. ``expands``: tells them all at once. ``short``: targets without ``Actions``, as the mock-up has them."""
@@ -30,6 +57,7 @@ class RackPDU(RedfishService):
         self.locked: set[str] = set()
         self.moving: set[str] = set()
         self.obeys = True
+        self.three_phases = False
 
     def resources(self) -> dict[str, dict[str, Any]]:
         there: dict[str, dict[str, Any]] = {
@@ -51,6 +79,12 @@ class RackPDU(RedfishService):
                 "FirmwareVersion": "4.3.0",
                 "Outlets": link(f"{here}/Outlets"),
                 "Mains": link(f"{here}/Mains"),
+                "Metrics": link(f"{here}/Metrics"),
+            }
+            there[f"{here}/Metrics"] = {
+                "Id": "Metrics",
+                "PowerWatts": {"Reading": 6438},
+                "EnergykWh": {"Reading": 56438},
             }
             there[f"{here}/Mains"] = {"Members": [link(f"{here}/Mains/AC1")]}
             there[f"{here}/Mains/AC1"] = {
@@ -61,9 +95,14 @@ class RackPDU(RedfishService):
                 "PowerWatts": {"Reading": 937.4, "PowerFactor": 0.93},
                 "EnergykWh": {"Reading": 325.675},
             }
+            if self.three_phases:
+                there[f"{here}/Mains/AC1"] = {**link(f"{here}/Mains/AC1"), "Id": "AC1", **THREE_PHASES}
             there[f"{here}/Outlets"] = {"Members": [link(f"{here}/Outlets/{each}") for each in self.outlets]}
             for port in self.outlets:
                 there[f"{here}/Outlets/{port}"] = self.outlet(f"{here}/Outlets/{port}", port)
+            if self.three_phases:
+                there[f"{here}/Outlets"]["Members"].append(link(f"{here}/Outlets/C1"))
+                there[f"{here}/Outlets/C1"] = {**link(f"{here}/Outlets/C1"), "Id": "C1", "Name": "Outlet C1"}
         return there
 
     def outlet(self, path: str, port: str) -> dict[str, Any]:
@@ -117,6 +156,9 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
             [PASSWORD],
             names=device.names,
             readings=readings,
-            inlets={"AC1": {"watts": 937.4, "volts": 202.4, "amps": 5.19, "watt_hours": 325675}},
+            inlets={
+                "total": {"watts": 6438, "watt_hours": 56438000},
+                "AC1": {"watts": 937.4, "volts": 202.4, "amps": 5.19, "watt_hours": 325675},
+            },
             identity=("Contoso", "ZAP4000", "29347ZT536", "4.3.0"),
         )

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from pdudaemon.drivers import redfishpdu as module
+from pdudaemon.drivers.readings import InletReading, OutletReading
 from pdudaemon.drivers.redfishpdu import RedfishPDU
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.redfish import PASSWORD, USER
 from tests.devices.redfishpdu import RackPDU
 from tests.support.action import begun
+
+NUMBERS = ("Voltage", "CurrentAmps", "PowerWatts", "EnergykWh")
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +67,32 @@ def test_outlets_that_cannot_be_switched() -> None:
         with pytest.raises(PermanentError, match=r"has no outlet 'A9', but A1, A2, A3, B1$"):
             driver(device).port_on("A9")
         assert {*device.outlets.values()} == {"off"}
+
+
+def test_mains_of_three_phases_and_an_outlet_that_is_only_there() -> None:
+    with RackPDU() as device:
+        device.three_phases = True
+        assert driver(device).read_inlets() == [
+            InletReading("total", watts=6438.0, watt_hours=56438000.0),
+            InletReading("AC1", kind="inlet"),
+            InletReading("AC1 Line1", 198.4, 117.8, 8.02, kind="phase"),
+            InletReading("AC1 Line2", 231.5, 116.6, 8.66, kind="phase"),
+            InletReading("AC1 Line3", 58.1, 118.5, 6.91, kind="phase"),
+        ]
+        assert driver(device).read_outlets()[-1] == OutletReading("C1", None, State.UNKNOWN)
+        with pytest.raises(PermanentError, match=r"^outlet C1 cannot be switched: it has no such action$"):
+            driver(device).port_on("C1")
+
+
+def test_an_outlet_that_tells_its_one_phase_alone() -> None:
+    class Bare(RackPDU):
+        def outlet(self, path: str, port: str) -> dict[str, Any]:
+            said = {key: value for key, value in super().outlet(path, port).items() if key not in NUMBERS}
+            phase = {"PolyPhaseVoltage": {"Line1ToNeutral": {"Reading": 117.5}}}
+            return {**said, **phase, "PolyPhaseCurrentAmps": {"Line1": {"Reading": 1.68}, "Neutral": None}}
+
+    with Bare() as device:
+        assert driver(device).read_outlets()[0] == OutletReading("A1", "web server", State.OFF, volts=117.5, amps=1.68)
 
 
 def test_several_pdus() -> None:
