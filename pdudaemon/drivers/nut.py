@@ -5,8 +5,10 @@ Source: Network UPS Tools' documentation of its protocol (RFC 9271) and of its v
 Tested: with upsd 2.8.0 in front of a driver of ours with outlets and of ``dummy-ups``, with and without TLS; against a
 fake.
 Quirks: a port is the number of an outlet, ``2.5`` is outlet 5 of the second device in a chain; ``0``, which is all of
-them, is refused. To read needs no login; to switch, a user with ``instcmds = ALL`` in ``upsd.users``. An order is
-tracked to its end where the server can do that; else its OK means that it is on its way, and the state is read back.
+them, is refused. ``group.1`` is a group of outlets, as some UPSes have nothing else; requests for it are not kept in
+order with those for its outlets. To read needs no login; to switch, a user with ``instcmds = ALL`` in ``upsd.users``.
+An order is tracked to its end where the server can do that; else its OK means that it is on its way, and the state is
+read back.
 
     "epdu": {"driver": "nut", "ip": "192.0.2.84", "username": "pdu", "password": "secret", "starttls": true},
     "row2": {"driver": "nut", "ip": "192.0.2.84", "ups": "epdu2"}
@@ -29,8 +31,8 @@ from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.pages import Pages
 from pdudaemon.transports.tcp import Connection
 
-_OUTLET = re.compile(r"(?:device\.([1-9][0-9]{0,2})\.)?outlet\.([1-9][0-9]{0,2})\.status")
-_PORT = r"(?:[1-9][0-9]{0,2}\.)?[1-9][0-9]{0,2}"
+_OUTLET = re.compile(r"(?:device\.([1-9][0-9]{0,2})\.)?outlet\.((?:group\.)?[1-9][0-9]{0,2})\.(?:status|id)")
+_PORT = r"(?:[1-9][0-9]{0,2}\.)?(?:group\.)?[1-9][0-9]{0,2}"
 _NAME = re.compile(r"[\w.:@-]{1,100}", re.ASCII)
 _VARIABLE = re.compile(r'VAR \S+ (\S+) "((?:[^"\\]|\\.)*)"')
 _STATES = {"on": State.ON, "yes": State.ON, "off": State.OFF, "no": State.OFF}
@@ -46,7 +48,7 @@ class NUT(NetworkDevice, TLSDevice):
     models = {"nut": None}
     ports = Named(
         _PORT,
-        "the number of an outlet, or that of a device in a chain, a dot and that of its outlet",
+        "the number of an outlet, or that of a device in a chain, a dot and that of its outlet; or group.1",
         lambda port: ".".join(part.lstrip("0") or part for part in port.split(".")),
     )
     stable_names = True
@@ -81,22 +83,24 @@ class NUT(NetworkDevice, TLSDevice):
         self.confirm(port_number, State(command))
 
     def port_status(self, port_number: str | int) -> State:
-        name = f"{_outlet(port_number)}.status"
+        outlet = _outlet(port_number)
+        if ".group." in outlet:
+            return _state(outlet, self._all())
         with self._session() as server:
-            said = _ask(server, f"GET VAR {self._ups} {name}", "reading a state")
-        return _STATES.get(_variables([said]).get(name, "").lower(), State.UNKNOWN)
+            said = _ask(server, f"GET VAR {self._ups} {outlet}.status", "reading a state")
+        return _state(outlet, _variables([said]))
 
     def read_outlets(self) -> list[OutletReading]:
         said = self._all()
-        found = [
-            _reading(f"{device}.{number}" if device else number, name.removesuffix(".status"), said)
+        places = {
+            f"{device}.{number}" if device else number: name.rpartition(".")[0]
             for name in said
-            if (match := _OUTLET.fullmatch(name))
+            if (match := _OUTLET.fullmatch(name)) and (name.endswith(".status") or "group." in name)
             for device, number in [match.groups()]
-        ]
-        if not found:
+        }
+        if not places:
             raise PermanentError(f"{self._ups!r} of {self.host} has no outlets with a state")
-        return found
+        return [_reading(port, outlet, said) for port, outlet in places.items()]
 
     def read_inlets(self) -> list[InletReading]:
         said = self._all()
@@ -180,8 +184,22 @@ class NUT(NetworkDevice, TLSDevice):
 
 def _outlet(port: str | int) -> str:
     """Return how the variables and commands of an outlet begin."""
-    device, _, number = str(port).rpartition(".")
-    return f"device.{device}.outlet.{number}" if device else f"outlet.{number}"
+    words = str(port).split(".")
+    device = f"device.{words.pop(0)}." if len(words) > 1 and words[0] != "group" else ""
+    return f"{device}outlet.{'.'.join(words)}"
+
+
+def _state(outlet: str, said: Mapping[str, str]) -> State:
+    """Return the state of an outlet, or of a group, which is that of its outlets if it has none and they agree."""
+    if (own := said.get(f"{outlet}.status")) is not None or ".group." not in outlet:
+        return _STATES.get((own or "").lower(), State.UNKNOWN)
+    ours = outlet.partition("outlet.")[0]
+    of_it = [
+        _state(name.removesuffix(".groupid"), said)
+        for name, group in said.items()
+        if name.startswith(f"{ours}outlet.") and name.endswith(".groupid") and group == said.get(f"{outlet}.id")
+    ]
+    return of_it[0] if len({*of_it}) == 1 else State.UNKNOWN
 
 
 def _reading(port: str, prefix: str, said: Mapping[str, str]) -> OutletReading:
@@ -191,7 +209,7 @@ def _reading(port: str, prefix: str, said: Mapping[str, str]) -> OutletReading:
     return OutletReading(
         port,
         label(of("desc") or of("name")),
-        _STATES.get((of("status") or "").lower(), State.UNKNOWN),
+        _state(prefix, said),
         watts=quantity(of("realpower")),
         volts=quantity(of("voltage")),
         amps=quantity(of("current")),

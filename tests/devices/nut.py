@@ -36,6 +36,7 @@ class Upsd(Device):
             "outlet.2.name": "Web",
             "outlet.2.energy": "1234",
         }
+        self.group: tuple[str, ...] = ()  # the outlets of its group
         self.tracks = True
         self.late = 1  # how often an order is said to be pending
         self.outcome = "SUCCESS"
@@ -93,6 +94,13 @@ class Upsd(Device):
         password = "changed" if self.mood is Mood.WRONG_PASSWORD else PASSWORD
         if (session["USERNAME"], session.get("PASSWORD")) != ("pdu", password) or self.mood is Mood.REFUSING:
             return "ERR ACCESS-DENIED"
+        if (
+            self.group
+            and (whole := re.fullmatch(r"outlet\.group\.1\.load\.(on|off)", command))
+            and self.outcome == "SUCCESS"
+        ):
+            self.outlets |= dict.fromkeys(self.group, whole[1])
+            return "OK TRACKING 2DDC5036-F665-4D29-BE4C-0374D091D263" if self.tracks else "OK"
         found = re.fullmatch(r"(?:device\.(\d+)\.)?outlet\.(\d+)\.load\.(on|off)", command)
         port = found and (f"{found[1]}.{found[2]}" if found[1] else found[2])
         if not found or port not in self.outlets:
@@ -108,7 +116,9 @@ class Upsd(Device):
         for port, state in self.outlets.items():
             device, _, number = port.rpartition(".")
             states[f"device.{device}.outlet.{number}.status" if device else f"outlet.{number}.status"] = state
-        return {**self.variables, **states, "outlet.status": "on"}
+        groups = {f"outlet.{port}.groupid": "7" for port in self.group}
+        groups |= {"outlet.group.1.id": "7", "outlet.group.1.name": "Storage"} if self.group else {}
+        return {**self.variables, **groups, **states, "outlet.status": "on"}
 
     @staticmethod
     def quoted(value: str) -> str:

@@ -57,7 +57,8 @@ def test_real_readings(server: tuple[int, EPDU]) -> None:
     port, epdu = server
     epdu.outlets["2"] = "off"
     driver(port, **LOGIN).port_off(2)  # after which the server knows
-    assert driver(port).read_outlets()[0] == OutletReading("1", 'The "router"', State.OFF, watts=12.5, amps=0.11)
+    told = {each.port: each for each in driver(port).read_outlets()}
+    assert told["1"] == OutletReading("1", 'The "router"', State.OFF, watts=12.5, amps=0.11)
     assert [each.volts for each in driver(port).read_inlets()] == [230.1]
     assert driver(port).identify().model == "ePDU"
     assert driver(port, "any", ups="dummy").read_outlets() == [
@@ -106,6 +107,32 @@ def test_tls(tmp_path: Path) -> None:
         with pytest.raises(PermanentError, match=r"^the certificate of \S+ is not trusted"):
             driver(port, starttls=True).port_status(1)
         assert driver(port, starttls=True, insecure=True).port_status(1) is State.ON
+
+
+def test_real_groups_of_outlets(server: tuple[int, EPDU]) -> None:
+    port, epdu = server
+    made = driver(port, **LOGIN)
+    for group, state in (("group.1", "on"), ("group.2", "on"), ("group.1", "off")):
+        made.port_interaction(state, group)
+        assert {epdu.outlets[each] for each in EPDU.groups[group.removeprefix("group.")]} == {state}
+        assert made.port_status(group) is State(state)
+    assert epdu.commands[-1].startswith("INSTCMD outlet.group.1.load.off TRACKING ")
+    told = {each.port: (each.name, each.state) for each in made.read_outlets()}
+    assert told["group.1"] == ("Servers", State.OFF) and told["group.2"] == (None, State.ON)
+    with pytest.raises(PermanentError, match=r"refuses the order: CMD-NOT-SUPPORTED$"):
+        made.port_on("group.9")
+
+
+def test_a_group_that_has_no_state_has_that_of_its_outlets() -> None:
+    with Upsd() as device:
+        device.group = ("2", "3")
+        made = driver(device.port, username="pdu", password=fake.PASSWORD)
+        made.port_on("group.1")
+        assert device.outlets == {"1": "off", "2": "on", "3": "on", "2.1": "off"}
+        assert made.port_status("group.1") is State.ON
+        device.outlets["3"] = "off"
+        assert made.port_status("group.1") is State.UNKNOWN
+        assert made.read_outlets()[0] == OutletReading("group.1", "Storage", State.UNKNOWN)
 
 
 def test_a_server_that_does_not_track() -> None:

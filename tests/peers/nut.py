@@ -31,7 +31,9 @@ HANDLED, UNKNOWN, FAILED = 0, 1, 3
 
 
 class EPDU:
-    """A driver's side of its socket: three outlets, the first one with a name and meters."""
+    """A driver's side of its socket: three outlets, the first one with a name and meters, and two groups of them."""
+
+    groups = {"1": ("1", "2"), "2": ("3",)}
 
     def __init__(self, path: Path) -> None:
         self.outlets = {"1": "off", "2": "off", "3": "off"}
@@ -70,23 +72,27 @@ class EPDU:
             return [*self._told(), *self._offered(), "DATAOK", "DUMPDONE"]
         if line == "PING":
             return ["PONG"]
-        found = re.fullmatch(r"INSTCMD outlet\.(\d)\.load\.(on|off)(?: TRACKING (\S+))?", line)
+        found = re.fullmatch(r"INSTCMD outlet\.(group\.)?(\d)\.load\.(on|off)(?: TRACKING (\S+))?", line)
         if not found:
             return []
         self.commands.append(line)
         if self.status == HANDLED:
-            self.outlets[found[1]] = found[2]
-        tracked = [f"TRACKING {found[3]} {self.status}"] if found[3] else []
+            self.outlets |= dict.fromkeys(self.groups[found[2]] if found[1] else (found[2],), found[3])
+        tracked = [f"TRACKING {found[4]} {self.status}"] if found[4] else []
         return [*tracked, *self._told()]
 
     def _told(self) -> list[str]:
         states = {f"outlet.{port}.status": state for port, state in self.outlets.items()}
         about = {"ups.status": "OL", "device.mfr": "Fake", "device.model": "ePDU", "outlet.1.desc": 'The \\"router\\"'}
         drawn = {"outlet.1.realpower": "12.5", "outlet.1.current": "0.11", "input.voltage": "230.1"}
-        return [f'SETINFO {name} "{value}"' for name, value in {**about, **drawn, **states}.items()]
+        groups = {"outlet.group.1.id": "1", "outlet.group.1.name": "Servers", "outlet.group.2.id": "2"}
+        groups["outlet.group.1.status"] = self.outlets["1"]
+        groups |= {f"outlet.{port}.groupid": group for group, ports in self.groups.items() for port in ports}
+        return [f'SETINFO {name} "{value}"' for name, value in {**about, **drawn, **states, **groups}.items()]
 
     def _offered(self) -> list[str]:
-        return [f"ADDCMD outlet.{port}.load.{word}" for port in self.outlets for word in ("on", "off")]
+        places = [*self.outlets, *(f"group.{group}" for group in self.groups)]
+        return [f"ADDCMD outlet.{place}.load.{word}" for place in places for word in ("on", "off")]
 
 
 @contextmanager
