@@ -45,7 +45,8 @@ class Korad(PDUDriver):
         with self._line() as line:
             self._say(line, "OUT1" if wanted is State.ON else "OUT0")
             if (found := self._state(line)) is not wanted:
-                raise TransientError(f"{line.peer}: the output is {found} after being switched {wanted}")
+                why = "" if wanted is State.OFF else ", as when its protection trips"
+                raise TransientError(f"{line.peer}: the output is {found} after being switched {wanted}{why}")
 
     def port_status(self, port_number: int) -> State:
         with self._line() as line:

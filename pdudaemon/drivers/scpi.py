@@ -4,10 +4,12 @@
 A port is a channel, counted from 1.
 
 Source: the makers' programming guides.
-Tested: against a fake only; from documentation, untried on a supply.
+Tested: against a fake with loads and protections only, of Rigol and Siglent in the words of a program that simulates
+them; from documentation, untried on a supply.
 Quirks: each maker has words of its own for channels; ``scpi`` is a supply with one. The queue of errors is emptied
-before a channel is switched, and read after that. Channel 3 of an SPD3303X has no state, and is not driven. What a
-channel is set to is left as it is.
+before a channel is switched, and read after that. A channel that does not stay on is asked whether a protection has
+tripped: that is told, and not tried again, and to clear it is up to people. Channel 3 of an SPD3303X has no state, and
+is not driven. What a channel is set to is left as it is.
 
     "bench": {"driver": "scpi-rigol", "ip": "192.0.2.119"},
     "soak": {"driver": "scpi", "ip": "192.0.2.120", "tcpport": 5025}
@@ -15,6 +17,7 @@ channel is set to is left as it is.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,12 +26,14 @@ from dataclasses import dataclass
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice
 from pdudaemon.drivers.readings import Identity, OutletReading, quantity
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer
 from pdudaemon.transports.tcp import Connection
 
 _WORDS = {"1": State.ON, "ON": State.ON, "0": State.OFF, "OFF": State.OFF}
+_YES = ("1", "YES", "ON")
+_PATIENCE = 2.0  # seconds for questions that not every supply knows
 _MOST_ERRORS = 32  # that a queue holds
 _SOCKET = 5025
 
@@ -49,8 +54,13 @@ class Row:
     measured: tuple[str, ...] = ("MEAS:VOLT?", "MEAS:CURR?")
     port: int = _SOCKET
     rest: float = 0.0  # seconds before each line
+    tripped: tuple[str, ...] = ()  # the questions whether over-voltage, and over-current, has switched it off
 
 
+_PROTECTIONS = ("over-voltage", "over-current")
+_RIGOL_TRIPPED = (":OUTP:OVP:QUES? CH{n}", ":OUTP:OCP:QUES? CH{n}")
+_KEYSIGHT_TRIPPED = ("VOLT:PROT:TRIP? (@{n})", "CURR:PROT:TRIP? (@{n})")
+_ROHDE_TRIPPED = ("VOLT:PROT:TRIP?", "FUSE:TRIP?")
 _LISTED = ("MEAS:VOLT? (@{n})", "MEAS:CURR? (@{n})")
 _TOGETHER = (":MEAS:ALL? CH{n}",)
 _SIGLENT = ("MEASure:VOLTage? CH{n}", "MEASure:CURRent? CH{n}", "MEASure:POWEr? CH{n}")
@@ -62,10 +72,14 @@ class SCPI(NetworkDevice):
     row: Row
     models = {
         "scpi": Row(),
-        "scpi-keysight": Row(3, switch="OUTP {s},(@{n})", state="OUTP? (@{n})", measured=_LISTED),
-        "scpi-rigol": Row(3, switch=":OUTP CH{n},{s}", state=":OUTP? CH{n}", measured=_TOGETHER, port=5555),
-        "scpi-rohde-nge": Row(3, select="INST OUT{n}"),
-        "scpi-rohde-hmp": Row(4, select="INST OUT{n}"),
+        "scpi-keysight": Row(
+            3, switch="OUTP {s},(@{n})", state="OUTP? (@{n})", measured=_LISTED, tripped=_KEYSIGHT_TRIPPED
+        ),
+        "scpi-rigol": Row(
+            3, switch=":OUTP CH{n},{s}", state=":OUTP? CH{n}", measured=_TOGETHER, port=5555, tripped=_RIGOL_TRIPPED
+        ),
+        "scpi-rohde-nge": Row(3, select="INST OUT{n}", tripped=_ROHDE_TRIPPED),
+        "scpi-rohde-hmp": Row(4, select="INST OUT{n}", tripped=_ROHDE_TRIPPED),
         "scpi-siglent": Row(2, switch="OUTPUT CH{n},{s}", state="SYSTEM:STATUS?", bit=3, measured=_SIGLENT, rest=0.05),
     }
     ports = Numbered(lambda row: row.channels)
@@ -81,7 +95,10 @@ class SCPI(NetworkDevice):
             if refused := supply.error():
                 raise PermanentError(f"{supply.peer} refuses to switch channel {port_number} {wanted}: {refused}")
             if (found := supply.state(port_number)) is not wanted:
-                raise TransientError(f"{supply.peer}: channel {port_number} is {found} after being switched {wanted}")
+                told = f"{supply.peer}: channel {port_number} is {found} after being switched {wanted}"
+                if wanted is State.ON and (why := supply.tripped(port_number)):
+                    raise PermanentError(f"{told}: its {why} protection has tripped")
+                raise TransientError(told)
 
     def port_status(self, port_number: int) -> State:
         with self._session() as supply:
@@ -153,6 +170,15 @@ class _Supply:
             found += [number for number in told if number is not None]
         volts, amps = found[:2]
         return OutletReading(str(channel), None, state, found[2] if len(found) > 2 else volts * amps, volts, amps)
+
+    def tripped(self, channel: int) -> str:
+        """Return which protection has switched a channel off; empty if none, or if the supply does not say."""
+        self._connection.deadline = self._connection.deadline.within(_PATIENCE)
+        with contextlib.suppress(TransientError, DeviceTimeout):
+            for question, protection in zip(self._row.tripped, _PROTECTIONS, strict=False):
+                if self.ask(question.format(n=channel)).upper() in _YES:
+                    return protection
+        return ""
 
     def forget_errors(self) -> None:
         """Empty the queue of errors, which are those of others."""

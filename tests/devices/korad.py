@@ -16,13 +16,14 @@ VOLTS, AMPS = ("12.00", "05.00"), ("0.123", "1.500")
 
 
 class Supply(PtyDevice):
-    """A supply whose meters stand still. ``stuck``: its outputs are locked."""
+    """A supply whose meters stand still. ``stuck``: its outputs are locked; ``trips``: they draw more than they may."""
 
     def __init__(self, channels: int = 1, mood: Mood = Mood.WELL) -> None:
         super().__init__(mood)
         self.channels = channels
         self.outlets = {"1": "off"}
         self.stuck = False
+        self.trips = False
         self.typed = ""
 
     def heard(self, data: bytes) -> None:
@@ -39,7 +40,7 @@ class Supply(PtyDevice):
             return b"KORADKA3005PV2.0"
         if command in ("OUT0", "OUT1"):
             if not self.stuck:
-                self.outlets["1"] = "on" if command == "OUT1" else "off"
+                self.outlets["1"] = "on" if command == "OUT1" and not self.trips else "off"
             return b""
         if command == "STATUS?":
             self.sessions += 1

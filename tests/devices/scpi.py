@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Bench supplies that speak SCPI: one dialect for each maker, a queue of errors, and meters that stand still."""
+"""Bench supplies that speak SCPI: one dialect for each maker, a queue of errors, set points, loads and protections."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from tests.devices.base.device import Case, Device, Mood
 
@@ -41,6 +42,12 @@ SELECTED = {
     "volts": r"MEAS:VOLT\?",
     "amps": r"MEAS:CURR\?",
 }
+TRIPPED = {
+    "scpi-keysight": (r"VOLT:PROT:TRIP\? \(@(?P<n>\d)\)", r"CURR:PROT:TRIP\? \(@(?P<n>\d)\)"),
+    "scpi-rigol": (r":OUTP:OVP:QUES\? CH(?P<n>\d)", r":OUTP:OCP:QUES\? CH(?P<n>\d)"),
+    "scpi-rohde-nge": (r"VOLT:PROT:TRIP\?", r"FUSE:TRIP\?"),
+    "scpi-rohde-hmp": (r"VOLT:PROT:TRIP\?", r"FUSE:TRIP\?"),
+}
 SIGLENT = {
     "switch": r"OUTP(?:UT)? CH(?P<n>\d),(?P<state>ON|OFF)",
     "bits": r"SYST(?:EM)?:STAT(?:US)?\?",
@@ -51,8 +58,28 @@ SIGLENT = {
 DIALECTS = {"scpi-keysight": LISTED, "scpi-rigol": NAMED, "scpi-siglent": SIGLENT}
 
 
+@dataclass
+class Channel:
+    """What a channel is set to, and what is behind it. ``protected``: above its amps it switches off, and stays so."""
+
+    volts: float = 5.0
+    amps: float = 1.0
+    ohms: float = 50.0
+    protected: bool = False
+    tripped: bool = False
+
+    @property
+    def drawn(self) -> tuple[float, float]:
+        """The volts and amps at the load: those that were set, whichever is reached first."""
+        amps = min(self.amps, self.volts / self.ohms)
+        return amps * self.ohms, amps
+
+
 class Supply(Device):
-    """A supply. Channel n gives n + 4 volts and n tenths of an amp, also when it is off. ``stuck``: does not obey."""
+    """A supply. ``stuck``: does not obey.
+
+    Without ``channels`` its meters stand still: n + 4 volts and n tenths of an amp, also when it is off.
+    """
 
     def __init__(self, model: str, mood: Mood = Mood.WELL) -> None:
         super().__init__(mood)
@@ -60,6 +87,15 @@ class Supply(Device):
         self.outlets = {str(number): "off" for number in range(1, CHANNELS[model] + 1)}
         self.errors: list[str] = []
         self.stuck = False
+        self.channels: dict[str, Channel] = {}
+
+    def switch(self, port: str, state: str) -> None:
+        """Switch a channel; one that a protection has switched off wants that cleared first, by hand."""
+        channel = self.channels.get(port)
+        if channel and state == "on":
+            channel.tripped |= channel.protected and channel.volts / channel.ohms > channel.amps
+            state = "off" if channel.tripped else "on"
+        self.outlets[port] = state
 
     def converse(self, connection: socket.socket) -> None:
         if self.mood is Mood.BUSY:
@@ -80,7 +116,8 @@ class Supply(Device):
         if line == "*IDN?":
             return f"Maker,{self.model},SN123,1.02", chosen
         if line == "SYST:ERR?":
-            return self.errors.pop(0) if self.errors else '+0,"No error"', chosen
+            none = "0  No Error" if self.model == "scpi-siglent" else '+0,"No error"'
+            return self.errors.pop(0) if self.errors else none, chosen
         for what, pattern in DIALECTS.get(self.model, SELECTED).items():
             found = re.fullmatch(pattern, line, re.IGNORECASE)
             port = found.groupdict().get("n", chosen) if found else ""
@@ -90,15 +127,22 @@ class Supply(Device):
                 if what == "switch" and self.mood is Mood.REFUSING:
                     self.errors.append(CONFLICT)
                 elif what == "switch" and not self.stuck:
-                    self.outlets[port] = found["state"].lower()
+                    self.switch(port, found["state"].lower())
                 return self.told(what, port), chosen
+        for over, pattern in zip(("volts", "amps"), TRIPPED.get(self.model, ()), strict=False):
+            if found := re.fullmatch(pattern, line, re.IGNORECASE):
+                channel = self.channels.get(found.groupdict().get("n", chosen))
+                said = bool(channel and channel.tripped and over == "amps")
+                return ("YES" if said else "NO") if self.model == "scpi-rigol" else str(int(said)), chosen
         self.errors.append('-113,"Undefined header"')
         return "", chosen
 
     def told(self, what: str, port: str) -> str:
         """Return the answer to a question."""
-        volts, amps = int(port) + 4, int(port) / 10
         on = self.outlets[port] == "on"
+        volts, amps = float(int(port) + 4), int(port) / 10
+        if self.channels:
+            volts, amps = self.channels[port].drawn if on else (0.0, 0.0)
         bits = sum(1 << int(each) + 3 for each, state in self.outlets.items() if state == "on")
         return {
             "state": ("ON" if on else "OFF") if self.model == "scpi-rigol" else str(int(on)),
