@@ -90,9 +90,12 @@ class LogWriter(logging.Handler):
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
-    def createLock(self) -> None:
-        """Have no lock: what `emit` does is one operation of a deque."""
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Take a record without the lock of a handler: what `emit` does is one operation of a deque."""
+        wanted = self.filter(record)
+        if wanted:
+            self.emit(wanted if isinstance(wanted, logging.LogRecord) else record)
+        return bool(wanted)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record; what it is made of is turned into text now, since it may change."""
