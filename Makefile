@@ -12,8 +12,8 @@ INSTALL = $(PIP) install --quiet --require-hashes --requirement $< && \
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 UV := uv==0.13.9
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
-BOOT := $(PYTHON) -m tests.vm.machine
-DEBS = $$(printf -- '--deb %s ' dist/pdudaemon*_all.deb)
+BOOT := $(PYTHON) -m tests.vm.machine $(addprefix --release ,$(RELEASE))
+DEBS = $$(printf -- '--deb %s ' $(addsuffix /,dist$(addprefix /,$(RELEASE)))pdudaemon*_all.deb)
 
 help:  ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,15 +59,22 @@ test-ha: deb .venv/test  ## hurt two nodes under Pacemaker (as root; HA_ROUNDS=1
 dist: .venv/test  ## build wheel and sdist, into dist/
 	$(VENV)/python -m build --no-isolation --outdir dist . >/dev/null
 
-deb:  ## build the Debian packages from the tracked files, into dist/ (needs what debian/control says)
+deb:  ## build the Debian packages from the tracked files, into dist/; RELEASE=trixie: those of another Debian, in a container (as root)
+ifdef RELEASE
+	rm -rf dist/$(RELEASE)
+	$(BOOT) --idle --fetch dist/$(RELEASE) tests/vm/build '$(DEB_BUILD_OPTIONS)'
+else
 	@set -e; copy=$$(mktemp --directory); trap 'rm -rf "$$copy"' EXIT; mkdir -p dist "$$copy/pdudaemon"; \
 	git ls-files -z | tar --create --null --files-from=- | tar --extract --directory="$$copy/pdudaemon"; \
 	(cd "$$copy/pdudaemon" && PATH=/usr/sbin:/usr/bin:/sbin:/bin dpkg-buildpackage --no-sign); \
 	rm -f dist/pdudaemon_* dist/pdudaemon-client_*; cp "$$copy"/pdudaemon*_* dist/
+endif
 
-test-boot: deb  ## try the packages in a booted Debian, a container and a virtual machine (as root)
+test-boot: deb  ## try the packages in a booted Debian, container and virtual machine (as root); RELEASE=trixie, MACHINES=container
 	$(BOOT) --container $(DEBS) python3 -m pytest -v -p no:cacheprovider tests/vm/test_boot.py
+ifneq ($(MACHINES),container)
 	$(BOOT) $(DEBS) python3 -m pytest -v -p no:cacheprovider tests/vm/test_hardened.py
+endif
 
 lint: .venv/test  ## check style and types
 	$(VENV)/ruff check $(STYLE) $(RULES) $(SOURCE)

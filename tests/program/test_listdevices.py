@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -180,6 +181,18 @@ def test_each_rule_is_well_formed() -> None:
     udevadm = shutil.which("udevadm")
     if udevadm and "verify" in subprocess.run([udevadm, "--help"], capture_output=True, text=True).stdout:
         subprocess.run([udevadm, "verify", str(ROOT / "share" / "60-pdudaemon.rules")], check=True)
+
+
+def test_desktops_know_the_devices_of_the_rules() -> None:
+    """By aliases of modules, as lintian asks for."""
+    found = set()
+    for rule in RULES:
+        ids = {name: value.upper() for name, value in re.findall(r'ATTRS?\{(id\w+)\}=="(\w+)"', rule)}
+        found.add(f"usb:v{ids['idVendor']}p{ids.get('idProduct', '*')}d*")
+    aliases = ElementTree.parse(ROOT / "share" / "invalid.pdudaemon.pdudaemon.metainfo.xml").findall(
+        "provides/modalias"
+    )
+    assert sorted(str(each.text) for each in aliases) == sorted(found)
 
 
 @pytest.mark.parametrize("driver", sorted((each for each in DRIVERS if each.usb_ids), key=lambda each: each.__name__))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The Debian that the machines of `tests.vm.machine` boot: a tree for containers, a disk for virtual machines.
 
-It is the release of this machine, from this machine's own package sources, and has everything that a test inside may
-want, since inside there is no network: Debian's kernel, systemd, and the Python packages that the daemon uses. It is
-built at first use, and again when this file has changed; nothing that a machine does changes it.
+It is of any release, from this machine's own package sources with that release's name in them, and has everything that
+a test inside may want, since inside there is no network: Debian's kernel, systemd, the Python packages that the daemon
+uses, and what our packages are built with. It is built at first use, and again when this file or what is needed to
+build has changed; nothing that a machine does changes it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -20,13 +22,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+HERE = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
 FOLDER = Path(os.environ.get("PDUDAEMON_VM") or Path.home() / ".cache" / "pdudaemon-vm")
 SOURCES = [Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")]
 
 SYSTEM = "systemd systemd-sysv udev kmod dbus login passwd adduser linux-image-amd64 initramfs-tools netbase iproute2"
-TOOLS = "procps curl openssh-client openssh-server ipmitool openipmi snmp usbutils libnss-systemd"
+TOOLS = "lintian procps curl openssh-client openssh-server ipmitool openipmi snmp usbutils libnss-systemd"
 PYTHON = "python3 python3-pytest python3-serial python3-hid python3-usb python3-pexpect python3-pysnmp4"
 PYTHON += " python3-cryptography python3-yaml python3-jwt python3-setuptools python3-pkg-resources"
+CONTROL = Path(__file__).parent.parent.parent / "debian" / "control"
+
+# What pysnmp 4.4.12 wants of a Python that has no `imp` any more, as debian/control recommends it; and what the former
+# package of that release depends on besides.
+OF_RELEASE = {"trixie": "python3-zombie-imp python3-pymodbus"}
 
 # Debian's own packages of a pdudaemon, to upgrade from, lie in a folder; what they depend on is installed.
 FORMER = "/opt/former"
@@ -50,20 +58,26 @@ TimeoutStartSec=infinity
 """
 
 
-def base() -> Path:
-    """Return the folder that has ``tree``, ``disk``, ``kernel`` and ``initrd``; build them if need be."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-    stamp = FOLDER / "recipe"
-    with _alone():
+def base(release: str = HERE, *, disk: bool = False) -> Path:
+    """Return the folder of a release, which has ``tree``, ``kernel``, ``initrd`` and, if asked for, ``disk``.
+
+    They are built if need be.
+    """
+    folder = FOLDER / release
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = hashlib.sha256(Path(__file__).read_bytes() + " ".join(_build_depends()).encode()).hexdigest()
+    stamp = folder / "recipe"
+    with _alone(folder):
         if not stamp.exists() or stamp.read_text() != recipe:
             stamp.unlink(missing_ok=True)
             begin = time.monotonic()
-            print(f"building the Debian for machines in {FOLDER} ...", file=sys.stderr, flush=True)
-            _build()
+            print(f"building the Debian {release} for machines in {folder} ...", file=sys.stderr, flush=True)
+            _build(release, folder)
             stamp.write_text(recipe)
             print(f"... built in {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
-    return FOLDER
+        if disk and not (folder / "disk").exists():
+            _format(folder)
+    return folder
 
 
 def program(name: str, package: str) -> str:
@@ -75,33 +89,61 @@ def program(name: str, package: str) -> str:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    with (FOLDER / "lock").open("w") as lock:
+def _alone(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _build() -> None:
+def _build(release: str, folder: Path) -> None:
     if os.geteuid() != 0:
-        raise SystemExit(f"only root can build the Debian for machines (in {FOLDER})")
-    tree, disk = FOLDER / "tree", FOLDER / "disk"
+        raise SystemExit(f"only root can build the Debian for machines (in {folder})")
+    tree, disk = folder / "tree", folder / "disk"
     shutil.rmtree(tree, ignore_errors=True)
     disk.unlink(missing_ok=True)
-    release = platform.freedesktop_os_release()["VERSION_CODENAME"]
-    sources = next((str(path) for path in SOURCES if path.exists()), "")
     command = [program("mmdebstrap", "mmdebstrap"), "--quiet", "--mode=root", "--variant=apt"]
-    command += ["--aptopt=Acquire::Check-Valid-Until false"]  # for sources that stand still at a date
-    command += [f"--include={','.join(f'{SYSTEM} {TOOLS} {PYTHON}'.split())}"]
+    command += ['--aptopt=Acquire::Check-Valid-Until "false"']  # for sources that stand still at a date
+    packages = f"{SYSTEM} {TOOLS} {PYTHON} {OF_RELEASE.get(release, '')}".split() + _build_depends()
+    command += [f"--include={','.join(packages)}"]
     command += [f"--essential-hook={_write('etc/initramfs-tools/conf.d/small', 'MODULES=list')}"]
     command += [f"--essential-hook={_write('etc/initramfs-tools/modules', *INITRD_MODULES.split())}"]
     download = 'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download -qq pdudaemon pdudaemon-client'
     command += [f'--customize-hook=mkdir -p "$1{FORMER}" && cd "$1{FORMER}" && {download}']
-    subprocess.run([*command, release, tree, sources], check=True, stdin=subprocess.DEVNULL)
+    subprocess.run([*command, release, tree, _sources(release, folder)], check=True, stdin=subprocess.DEVNULL)
     _furnish(tree)
     for name, found in (("kernel", "vmlinuz-*"), ("initrd", "initrd.img-*")):
-        shutil.copy(next((tree / "boot").glob(found)), FOLDER / name)
-    subprocess.run(["truncate", "--size=3G", disk], check=True)
-    subprocess.run([program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-d", tree, disk], check=True)
+        shutil.copy(next((tree / "boot").glob(found)), folder / name)
+
+
+def _format(folder: Path) -> None:
+    """Make a disk of a tree."""
+    disk, half = folder / "disk", folder / "disk.new"
+    half.unlink(missing_ok=True)
+    subprocess.run(["truncate", "--size=4G", half], check=True)
+    subprocess.run([program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-d", folder / "tree", half], check=True)
+    half.rename(disk)
+
+
+def _sources(release: str, folder: Path) -> Path:
+    """Return a file with this machine's sources of packages, of another release. sid has no updates of its own."""
+    found = next((path for path in SOURCES if path.exists()), None)
+    if found is None:
+        raise SystemExit(f"there are no sources of packages for Debian {release}: {SOURCES[0]}")
+    text = found.read_text()
+    if release == "sid":
+        entries = text.split("\n\n") if found.suffix == ".sources" else text.splitlines()
+        text = "\n\n".join(entry for entry in entries if "-security" not in entry)
+        text = re.sub(rf" {HERE}-updates\b", "", text)
+    mine = folder / f"debian{found.suffix}"
+    mine.write_text(re.sub(rf"\b{HERE}\b", release, text))
+    return mine
+
+
+def _build_depends() -> list[str]:
+    """Return the packages that ours are built with, whatever their versions."""
+    found = re.search(r"^Build-Depends:((?:.*\n)(?: .*\n)*)", CONTROL.read_text(), re.MULTILINE)
+    words = found[1].split(",") if found else []
+    return sorted(word.split()[0] for word in words if word.strip())
 
 
 def _write(path: str, *lines: str) -> str:

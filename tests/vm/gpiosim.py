@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.vm.base import FOLDER, program
+from tests.vm.base import FOLDER, HERE, program
 
 FROM_HOST = Path("/mnt/host/gpio-sim.ko")
 _CHIPS = Path("/sys/kernel/config/gpio-sim")
@@ -39,8 +39,8 @@ make --silent -C /usr/src/linux-headers-{release} M=$PWD/module modules
 
 def module() -> Path:
     """Return the module for the kernel of the base, which must have been built; build it at first use."""
-    (release,) = (folder.name for folder in (FOLDER / "tree" / "lib" / "modules").iterdir())
-    installed = (FOLDER / "tree" / "var" / "lib" / "dpkg" / "status").read_text()
+    (release,) = (folder.name for folder in (FOLDER / HERE / "tree" / "lib" / "modules").iterdir())
+    installed = (FOLDER / HERE / "tree" / "var" / "lib" / "dpkg" / "status").read_text()
     version = re.search(rf"^Package: linux-image-{re.escape(release)}\n(?:.+\n)*?Version: (.+)", installed, re.M)
     assert version, f"the base has no package linux-image-{release}"
     built = FOLDER / f"gpio-sim-{version[1]}.ko"

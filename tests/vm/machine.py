@@ -3,17 +3,19 @@
 
     python -m tests.vm.machine python3 -m pytest tests/vm/test_usb.py                  (which is ``make test-usb``)
     python -m tests.vm.machine --container --deb PACKAGE.deb systemctl status pdudaemon
+    python -m tests.vm.machine --release trixie --idle --fetch dist tests/vm/build           (``make deb RELEASE=trixie``)
 
 The command runs as root in a copy of the project, ``/srv/pdudaemon``; Debian packages are installed before, without a
 network, so all that they depend on is in the base (`tests.vm.base`) or a further ``--deb``. It sees loopback only.
 
 A virtual machine has Debian's own kernel, which is what USB devices are made with, and an emulated CPU: it needs no
 KVM, boots in about 20 s and is ten times slower than its host; the tests of USB devices take two to three minutes in
-all. A container (``--container``) boots in a second and has the kernel of its host.
+all. A container (``--container``) boots in a second and has the kernel of its host; with ``--idle`` nothing is booted in
+it, so that it may be of a release whose systemd cannot live with that kernel's control groups.
 
 On Debian, as root: ``apt-get install --no-install-recommends mmdebstrap e2fsprogs qemu-system-x86 systemd-container``
 (the last for containers, qemu for virtual machines). The base is built at first use, in about a minute, from the
-sources of apt of this machine, and takes 1.6 GB in ``~/.cache/pdudaemon-vm`` (``PDUDAEMON_VM`` names another folder).
+sources of apt of this machine, and takes 2 GB in ``~/.cache/pdudaemon-vm`` (``PDUDAEMON_VM`` names another folder).
 A virtual machine takes 1 GB of memory, and what it writes goes to ``/var/tmp`` until it ends.
 """
 
@@ -31,14 +33,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from tests.vm import gpiosim
-from tests.vm.base import base, program
+from tests.vm.base import HERE, base, program
 
 ROOT = Path(__file__).parent.parent.parent
-PROJECT = ["debian", "pdudaemon", "pduclient", "share", "tests", "setup.cfg", "pyproject.toml"]
+PROJECT = ["debian", "pdudaemon", "pduclient", "share", "tests", "setup.cfg", "pyproject.toml", "Makefile"]
+PROJECT += ["README.md", "CHANGELOG.md", "LICENSE", "MANIFEST.in"]
 CGROUPS = Path("/sys/fs/cgroup")
 SECONDS = 1800.0
 STOP_BOUND = 30.0
@@ -53,6 +57,9 @@ mount -t tmpfs tmpfs /run/systemd
 exec "$@"
 """
 
+UNBOOTED = "sh /mnt/host/job >/mnt/host/output 2>&1; echo $? >/mnt/host/code"
+LEGACY = "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"  # systemd 256 and 257 leave control groups of version 1 otherwise
+
 JOB = """\
 set -e
 mkdir /srv/pdudaemon /srv/debs
@@ -65,32 +72,44 @@ cd /srv/pdudaemon
 """
 
 
-def run(
-    command: list[str],
-    *,
-    container: bool = False,
-    debs: list[Path] | None = None,
-    gpio_sim: bool = False,
-    seconds: float = SECONDS,
-) -> int:
-    """Boot, run a command, print what it prints as it comes, and return its exit code.
+@dataclass
+class Machine:
+    """What is to be booted: of which release, with what installed, and how long it may take, in seconds.
 
-    Raises: SystemExit if the machine cannot run here, or has not ended the job within ``seconds``.
+    ``fetch`` is where to what the job leaves in ``/mnt/host/out`` goes; with ``online`` it sees the network of its host,
+    with ``gpio_sim`` it has that module.
     """
-    folder = base()
-    with tempfile.TemporaryDirectory(prefix="pdudaemon-vm-") as name:
-        work = Path(name)
-        host = work / "host"
-        host.mkdir()
-        _pack(host, command, debs or [])
-        if gpio_sim:
-            shutil.copy(gpiosim.module(), host / gpiosim.FROM_HOST.name)
-        with (work / "console").open("wb") as console, _started(container, folder, work, console) as machine:
-            _follow(host, machine, time.monotonic() + seconds)
-        if code := (host / "code").read_text():
-            return int(code)
-        said = (work / "console").read_text(errors="replace").splitlines()[-40:]
-        raise SystemExit("\n".join(["the machine did not end its job; its console said:", *said]))
+
+    release: str = HERE
+    container: bool = False
+    idle: bool = False
+    online: bool = False
+    gpio_sim: bool = False
+    debs: list[Path] = field(default_factory=list)
+    fetch: Path | None = None
+    seconds: float = SECONDS
+
+    def run(self, command: list[str]) -> int:
+        """Boot, run a command, print what it prints as it comes, and return its exit code.
+
+        Raises: SystemExit if the machine cannot run here, or has not ended the job within its time.
+        """
+        folder = base(self.release, disk=not (self.container or self.idle))
+        with tempfile.TemporaryDirectory(prefix="pdudaemon-vm-") as name:
+            work = Path(name)
+            host = work / "host"
+            (host / "out").mkdir(parents=True)
+            _pack(host, command, self.debs)
+            if self.gpio_sim:
+                shutil.copy(gpiosim.module(), host / gpiosim.FROM_HOST.name)
+            with (work / "console").open("wb") as console, _started(self, folder, work, console) as machine:
+                _follow(host, machine, time.monotonic() + self.seconds)
+            if code := (host / "code").read_text():
+                if self.fetch is not None:
+                    shutil.copytree(host / "out", self.fetch, dirs_exist_ok=True)
+                return int(code)
+            said = (work / "console").read_text(errors="replace").splitlines()[-40:]
+            raise SystemExit("\n".join(["the machine did not end its job; its console said:", *said]))
 
 
 def _pack(host: Path, command: list[str], debs: list[Path]) -> None:
@@ -113,9 +132,9 @@ def _of_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 @contextmanager
-def _started(container: bool, folder: Path, work: Path, console: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
+def _started(what: Machine, folder: Path, work: Path, console: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
     """Start a machine; at the end of the block see it end, or kill it."""
-    arguments = _container(folder, work) if container else _virtual(folder, work)
+    arguments = _container(what, folder, work) if what.container or what.idle else _virtual(folder, work)
     machine = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT)
     try:
         yield machine
@@ -144,10 +163,15 @@ def _virtual(folder: Path, work: Path) -> list[str]:
     ]
 
 
-def _container(folder: Path, work: Path) -> list[str]:
+def _container(what: Machine, folder: Path, work: Path) -> list[str]:
     nspawn = program("systemd-nspawn", "systemd-container")
     options = ["--quiet", f"--directory={folder / 'tree'}", "--volatile=overlay", f"--machine=pdudaemon-{os.getpid()}"]
-    options += [f"--bind={work / 'host'}:/mnt/host", "--private-network", "--console=pipe", "--boot"]
+    options += [f"--bind={work / 'host'}:/mnt/host", "--console=pipe"]
+    options += ["--bind-ro=/etc/resolv.conf"] if what.online else ["--private-network"]
+    if what.idle:
+        options += ["--as-pid2", "--setenv=LC_ALL=C.UTF-8", "--setenv=HOME=/root", "sh", "-c", UNBOOTED]
+    else:
+        options += ["--boot", *([] if (CGROUPS / "cgroup.controllers").exists() else [LEGACY])]
     if Path("/run/systemd/system").exists():
         return [nspawn, *options]
     apart = ["unshare", "--mount", "--propagation=private", "sh", "-c", APART, work.name]
@@ -170,22 +194,25 @@ def _follow(host: Path, machine: subprocess.Popen[bytes], until: float) -> None:
 def main() -> int:
     """Run as the command line says."""
     parser = argparse.ArgumentParser(prog="python -m tests.vm.machine", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--container", action="store_true", help="a container instead of a virtual machine")
-    parser.add_argument("--deb", type=Path, action="append", default=[], help="a Debian package to install before")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--container", action="store_true", help="a container instead of a virtual machine")
+    kind.add_argument("--idle", action="store_true", help="a container in which nothing is booted")
     parser.add_argument(
         "--gpio-sim", action="store_true", help="bring the module gpio-sim of its kernel (tests.vm.gpiosim)"
     )
+    parser.add_argument("--release", default=HERE, help="which Debian, such as trixie (%(default)s)")
+    parser.add_argument("--online", action="store_true", help="a container with the network of its host")
+    parser.add_argument("--deb", type=Path, action="append", default=[], help="a Debian package to install before")
+    parser.add_argument("--fetch", type=Path, help="a folder for what the command leaves in /mnt/host/out")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long it may take in all (%(default)s)")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run")
-    options = parser.parse_args()
+    options = vars(parser.parse_args())
+    if options["gpio_sim"] and options["release"] != HERE:
+        parser.error(f"--gpio-sim is built for the kernel of {HERE}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the machine is ended on the way out
-    return run(
-        options.command,
-        container=options.container,
-        debs=options.deb,
-        gpio_sim=options.gpio_sim,
-        seconds=options.seconds,
-    )
+    options["debs"] = options.pop("deb")
+    command = options.pop("command")
+    return Machine(**options).run(command)
 
 
 if __name__ == "__main__":
