@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered, PDUDriver, hook
 from pdudaemon.errors import DeviceTimeout, PermanentError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
@@ -49,6 +49,10 @@ class ICStation(PDUDriver):
     ports = Numbered(lambda row: row.relays)
 
     device = Setting(text, "/dev/ttyUSB0", "serial line of the board")
+
+    @hook
+    def lacks(self) -> str | None:
+        return serialport.missing(self.device)
 
     def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
         super().__init__(hostname, settings)

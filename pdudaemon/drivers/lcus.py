@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import re
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers.driver import Numbered, PDUDriver, hook
 from pdudaemon.drivers.readings import OutletReading, stated
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
+from pdudaemon.transports import serialport
 from pdudaemon.transports.serialport import SerialPort
 
 _QUERY = b"\xff"
@@ -41,6 +42,10 @@ class LCUS1(PDUDriver):
     ports = Numbered(1)
 
     device = _DEVICE
+
+    @hook
+    def lacks(self) -> str | None:
+        return serialport.missing(self.device)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         with SerialPort(self.device, self.deadline) as line:

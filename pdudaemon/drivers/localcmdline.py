@@ -26,10 +26,8 @@ from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
 from pdudaemon.transports import command
-from pdudaemon.transports.deadline import Deadline
 
 _FIELD = re.compile(r"%(?:(%)|([-+#0]*[0-9]*(?:\.[0-9]*)?)([diuoxXrsa]))")
-_LOOK = 5.0  # seconds to find a command
 _CANNOT_START = (126, 127)  # what a shell answers for a command that is not executable, or not found
 
 
@@ -54,9 +52,7 @@ class LocalCmdLine(PDUDriver):
 
     @hook
     def lacks(self) -> str:
-        texts = [(name, getattr(self, name)) for name in ("cmd_on", "cmd_off", "cmd_status")]
-        found = (f"{name}: {why}" for name, text in texts if (why := command.unknown_to_shell(text, Deadline(_LOOK))))
-        return next(found, "")
+        return command.unknown_to_shell({name: getattr(self, name) for name in ("cmd_on", "cmd_off", "cmd_status")})
 
     def port_interaction(self, command: str, port_number: Any) -> None:
         self._run(f"cmd_{command}", port_number)

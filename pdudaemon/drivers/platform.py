@@ -48,6 +48,7 @@ PORT = "1"
 
 _QUANTITIES = ("watts", "volts", "amps", "watt_hours")
 _TOLD = ", ".join(f"`{name}`" for name in _QUANTITIES)
+_SCRIPTS = ("power_on", "power_off", "power_soft", "restart", "status", "read")
 _LONGEST_COMPLAINT = 500
 _NEXT_LOOK = 1.0  # seconds until a status that could not be told is asked for again
 
@@ -96,7 +97,10 @@ class Platform(PDUDriver):
 
     @hook
     def lacks(self) -> str:
-        return "" if not self.folder or os.path.isdir(self.folder) else f"there is no folder {self.folder!r}"
+        if self.folder and not os.path.isdir(self.folder):
+            return f"there is no folder {self.folder!r}"
+        scripts = {name: getattr(self, name) for name in _SCRIPTS}
+        return command.unknown_to_shell(scripts, folder=self.folder or None, environment=self.values)
 
     @hook
     def restarts(self) -> bool:

@@ -18,11 +18,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pdudaemon.drivers.driver import Named, PDUDriver
+from pdudaemon.drivers.driver import Named, PDUDriver, hook
 from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.errors import DeviceError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, choice, text
+from pdudaemon.transports import serialport
 from pdudaemon.transports.modemlines import LINES, ModemLines
 
 
@@ -34,6 +35,10 @@ class ResetCable(PDUDriver):
 
     device = Setting(text, "/dev/ttyUSB0", "serial port: its path")
     raised = Setting(choice("off", "on"), "off", "what a board or relay is while its line is raised")
+
+    @hook
+    def lacks(self) -> str | None:
+        return serialport.missing(self.device)
 
     def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
         super().__init__(hostname, settings)

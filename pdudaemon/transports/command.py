@@ -13,6 +13,7 @@ ends it when its time is over (see `pdudaemon.transports.lockfile`).
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import select
@@ -33,6 +34,7 @@ from pdudaemon.transports.deadline import Deadline
 OUTPUT_LIMIT = 65536
 _DISK_LIMIT = 64 * OUTPUT_LIMIT
 _TERMINATE_GRACE = 1.0
+_LOOK = 5.0  # seconds to find a command
 _PLAIN_WORD = re.compile(r"[\w./-]+")
 _SLICE = 0.1  # seconds between two looks at how much was printed
 
@@ -129,16 +131,27 @@ def missing(program: str, folders: Iterable[str] = ()) -> str:
     return "" if found else f"the program {program}, which this driver needs, is not installed"
 
 
-def unknown_to_shell(text: str, deadline: Deadline) -> str:
-    """Say that the shell knows no command of the name with which a text of it begins; empty if it does, or may.
+def unknown_to_shell(
+    texts: Mapping[str, str], *, folder: str | None = None, environment: Mapping[str, str] | None = None
+) -> str:
+    """Say that the shell knows no command of the name with which one of some texts begins; empty if it does, or may.
 
-    Only a plain word is asked for: what the shell would have to expand first is not looked at. Raises: as `run`.
+    The texts are by name. Only a plain word is asked for: what the shell would have to expand first is not looked at.
+    Raises: as `run`.
     """
-    word = next(iter(text.split()), "")
-    if not _PLAIN_WORD.fullmatch(word):
-        return ""
-    ended = run(["/bin/sh", "-c", 'command -v -- "$1"', "sh", word], deadline)
-    return "" if ended.status == 0 else f"the shell knows no command {word}"
+    path = (environment or {}).get("PATH", os.environ.get("PATH", os.defpath))
+    for name, text in texts.items():
+        word = next(iter(text.split()), "")
+        if _PLAIN_WORD.fullmatch(word) and not _known_to_shell(word, folder, path):
+            return f"{name}: the shell knows no command {word}"
+    return ""
+
+
+@functools.lru_cache(maxsize=256)
+def _known_to_shell(word: str, folder: str | None, path: str) -> bool:
+    """Whether a word is a command there; asked once for the thousands of nodes of a platform."""
+    question = ["/bin/sh", "-c", 'command -v -- "$1"', "sh", word]
+    return run(question, Deadline(_LOOK), folder=folder, environment={"PATH": path}).status == 0
 
 
 @contextlib.contextmanager

@@ -103,6 +103,13 @@ def attached(ids: Iterable[str]) -> Iterator[Line]:
                 break
 
 
+def missing(url: str) -> str | None:
+    """Say that there is no such serial line at this machine, empty if there is; None: it is elsewhere."""
+    if "://" in url:
+        return None
+    return "" if os.path.exists(url) else f"there is no serial line {url}"
+
+
 def plugged_in(path: str) -> float | None:
     """Return when the USB device behind a line was plugged in (seconds since the epoch); None if that is not known."""
     interface = (_TTYS / os.path.basename(os.path.realpath(path)) / "device").resolve()

@@ -117,6 +117,7 @@ def test_a_driver_that_acts_through_a_program(
             "shell": {"driver": "localcmdline", "cmd_on": "cd /; true", "cmd_off": "$X y", "cmd_status": "echo on"},
             "bcu": {"driver": "bcu", "bcu_exe": str(tmp_path / "bcu")},
             "node": {"driver": "platform", "power_on": "true", "folder": str(tmp_path / "gone")},
+            "script": {"driver": "platform", "power_on": "true", "power_off": "no-such-tool --off $ip"},
         },
         {"board": "shell:1"},
     )
@@ -126,6 +127,7 @@ def test_a_driver_that_acts_through_a_program(
     assert said["shell"] == "answers"
     assert said["bcu"].startswith("cannot act: the program ") and "is not installed" in said["bcu"]
     assert said["node"].startswith("cannot act: there is no folder")
+    assert said["script"] == "cannot act: power_off: the shell knows no command no-such-tool"
     monkeypatch.setenv("PATH", str(tmp_path))
     assert checked({"mfi": {"driver": "ubntmfi3port"}})[1]["mfi"].startswith("cannot act: the program ssh")
 
