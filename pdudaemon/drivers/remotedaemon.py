@@ -4,7 +4,7 @@
 The other daemon waits for its device as this one waits for it, and what it says of a failure is said on. An order has
 an ``Idempotency-Key``, so that one whose answer was lost is asked for again, and is not done twice.
 
-Source: this daemon's own API (README); the existing PDUDaemon's requests.
+Source: this daemon's own API (share/api.md); the existing PDUDaemon's requests.
 Tested: against this daemon, and a fake of it with tokens; by hand, against PDUDaemon 1.1.1.
 Quirks: the port is what the other daemon calls it; with ``pdudaemon_nodes`` it is one of its nodes. What it does not
 read from its device is unknown here. The ``existing`` daemon answers when it has accepted an order, whatever comes of

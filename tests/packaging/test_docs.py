@@ -14,6 +14,8 @@ from pdudaemon.drivers.driver import registered
 from tests.devices import snmprows
 from tests.support.docs import ROOT, TABLES, on_what, rewritten
 
+PAGES = sorted(str(each.relative_to(ROOT)) for each in (ROOT / "share").glob("**/*.md"))
+
 
 @pytest.mark.parametrize("page", TABLES)
 def test_the_tables_are_those_of_the_declarations(page: str) -> None:
@@ -40,6 +42,20 @@ def test_the_configurations_of_the_readme_have_no_faults(tmp_path: Path) -> None
 def test_the_make_targets_of_the_readme_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text())) <= targets
+
+
+@pytest.mark.parametrize("page", ["README.md", *PAGES])
+def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    headings = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in re.findall(r"^#+ (.*)", text, re.M)}
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        file, _, heading = link.partition("#")
+        assert (ROOT / page).parent.joinpath(file).exists(), link
+        assert file or heading in headings, link
+
+
+def test_the_readme_is_a_front_page() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 250, "details belong into manual pages and guides"
 
 
 PLAYED_BY_ANOTHER: set[str] = set()

@@ -285,13 +285,6 @@ _UNBROKEN = r"\%"  # a word that begins so is not hyphenated
 ROFF = {"\\": r"\e", "-": r"\-", '"': r"\(dq", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti"}
 
 TABLES = {
-    "README.md": {
-        "daemon": lambda: settings_table(DaemonOptions),
-        "listeners": lambda: settings_table(ListenerOptions),
-        "pdus": lambda: settings_table(PDUOptions),
-        "sites": lambda: settings_table(SiteOptions),
-        "mqtt": lambda: settings_table(BrokerOptions),
-    },
     "share/drivers.md": {"index": index, "drivers": families},
     "share/man/pdudaemon.conf.5": {
         "daemon": lambda: roff_settings(DaemonOptions),
