@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import http.client
 import json
 import os
@@ -74,8 +75,14 @@ class Daemon:
                 (folder / name).chmod(0o600)
                 settings[key] = name
         section = {"hostname": "127.0.0.1", "port": 0, "listener": "both", "logging_level": "DEBUG", **settings}
-        self.settings = {"daemon": section, "pdus": pdus, "aliases": aliases or {}}
-        self.settings |= {"nodes": nodes or {}, "groups": groups or {}}
+        settings = {
+            "daemon": section,
+            "pdus": pdus,
+            "aliases": aliases or {},
+            "nodes": nodes or {},
+            "groups": groups or {},
+        }
+        self.settings = copy.deepcopy(settings)  # a test changes its own, and no other's
         self.configure(self.settings)
 
     def configure(self, whole: Any) -> None:
