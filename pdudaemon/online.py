@@ -11,10 +11,9 @@ import copy
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pdudaemon.config.credentials import placeholders
 from pdudaemon.config.model import Config, PDUConfig
@@ -54,7 +53,7 @@ def check_online(conf: Config, locks: Path) -> int:
     for pdu in conf.pdus.values():
         if pdu.driver is not None:
             devices.setdefault(device_path(pdu, locks), []).append(pdu)
-    pools: dict[tuple[str, int], AbstractContextManager[Any]] = {}
+    pools: dict[tuple[str, int], Pool] = {}
     for pdu in conf.pdus.values():
         if pdu.traits.pool is not None:
             pools.setdefault(pdu.traits.pool, Pool(pdu.traits.pool[1]))
@@ -77,9 +76,7 @@ def check_online(conf: Config, locks: Path) -> int:
     return 0 if all_well else 1
 
 
-def _asked(
-    pdu: PDUConfig, used: Used, device: Device, pools: Mapping[tuple[str, int], AbstractContextManager[Any]]
-) -> Finding:
+def _asked(pdu: PDUConfig, used: Used, device: Device, pools: Mapping[tuple[str, int], Pool]) -> Finding:
     """Ask a PDU, or say why it is not asked."""
     assert pdu.driver is not None, "a disabled PDU is not asked"
     if hidden := placeholders(pdu.settings):
@@ -93,9 +90,9 @@ def _asked(
     there = "" if lacks is None else "; what it acts through is there"
     if not (pdu.traits.reads_state or pdu.traits.reads_outlets):
         return Finding(True, f"not asked: nothing can be read from it{there}")
-    pool = nullcontext() if pdu.traits.pool is None else pools[pdu.traits.pool]
+    place = nullcontext() if pdu.traits.pool is None else pools[pdu.traits.pool].place()
     try:
-        with device.lock, pool:
+        with device.lock, place:
             lock = device.take(_SECONDS, threading.Event())
             try:
                 return _read(pdu, pdu.driver, used, lock)

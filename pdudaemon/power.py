@@ -73,7 +73,7 @@ class Target:
     """What a request names: ``name`` for people (``pdu01 port 3``, or a node), and the outlets behind it.
 
     ``locked`` says what of it may not be switched. ``words`` are those that were looked up, a node or a PDU and a port,
-    in the configuration ``found_in``; none of both for a target of the store.
+    in the configuration whose mark ``found_in`` is; none of both for a target of the store.
     """
 
     name: str
@@ -270,6 +270,11 @@ class Step:
         if soft is None or self.action is not Action.OFF or self.outlet in soft.became:
             return self.action.value
         return SHUTDOWN if self.looked and self.outlet not in soft.asked else Action.STATUS.value
+
+    @property
+    def crowd(self) -> int | None:
+        """The command that it is for, of many requests perhaps."""
+        return self.request.command
 
     @property
     def owed(self) -> bool:

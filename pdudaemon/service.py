@@ -156,13 +156,28 @@ class Service:
         self._notifier.alive("; ".join(filter(None, (pulse.store, self._dispatcher.summary()))))
 
     def _reload(self, reread: Callable[[], Config], signals: SignalPipe) -> None:
+        """Take over the configuration as it stands now.
+
+        Nobody searches for garbage then, which would keep everybody waiting, the longer the more PDUs there are. What
+        the configuration was before goes without that.
+        """
+        gc.collect()
+        gc.disable()
+        try:
+            if self._take_over(reread, signals):
+                gc.freeze()
+        finally:
+            gc.enable()
+
+    def _take_over(self, reread: Callable[[], Config], signals: SignalPipe) -> bool:
+        """Return whether there is another configuration now."""
         log.info("SIGHUP: reading the configuration again")
         self._notifier.reloading()
         try:
             conf = reread()
             if signals.pressing:
                 log.info("nothing was changed: the daemon is told to stop")
-                return
+                return False
             may = permitted(conf, self._issuer)
             new = self._exchanged(_places(conf.listeners), may)
         except PDUDaemonError as error:
@@ -172,11 +187,11 @@ class Service:
                 log.warning("%s", line)
             log.error("nothing was changed: the configuration has faults that would prevent a start")
             self._notifier.ready(f"not reloaded: {str(error).splitlines()[0]}; {self._dispatcher.summary()}")
-            return
+            return False
         except Exception as error:  # a fault of ours must not end what works; beyond this point there is no way back
             log.exception("nothing was changed: the configuration cannot be taken over")
             self._notifier.ready(f"not reloaded: {type(error).__name__}; {self._dispatcher.summary()}")
-            return
+            return False
         self._take_issuer(may.issuer)
         new_faults = tell_faults(conf, self._conf)
         if conf.daemon.dbname != self._conf.daemon.dbname:
@@ -189,11 +204,9 @@ class Service:
         for listener in new:
             self._connections.add(listener)
         log.info("the configuration has been taken over: %d PDUs", len(conf.pdus))
-        gc.unfreeze()
-        gc.collect()  # the configuration before
-        gc.freeze()
         told = f"reloaded with a new fault: {new_faults[0]}; " if new_faults else ""
         self._notifier.ready(told + self._dispatcher.summary())
+        return True
 
     def _take_issuer(self, issuer: Issuer | None) -> None:
         """Have the keys of an issuer kept up to date, in place of those of the one before."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +102,7 @@ class Config:
     path: str
     daemon: DaemonOptions
     listeners: tuple[ListenerOptions, ...]
-    pdus: Mapping[str, PDUConfig]
+    pdus: dict[str, PDUConfig]
     nodes: Mapping[str, Node]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     roles: Mapping[str, Role] = field(default_factory=dict)
@@ -112,8 +113,22 @@ class Config:
     sections: Sections = field(default_factory=Sections, repr=False, compare=False)
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    mark: object = field(default_factory=object, init=False, repr=False, compare=False)
+    """What targets know it by, that it is not kept alive by those that it remembers itself."""
     device_names: dict[Outlet, str] = field(default_factory=dict, repr=False, compare=False)
     _found: dict[tuple[str, str | int], Target] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def reusing(self, before: Config) -> Config:
+        """Return this configuration, with those PDUs of another one that are the same, and with all that is derived.
+
+        So what is to be done for all PDUs is done before everybody has to wait, and little is left for the others.
+        """
+        for name, pdu in before.pdus.items():
+            if self.pdus.get(name) == pdu:
+                self.pdus[name] = pdu
+            time.sleep(0)  # an answer must not wait for all of them
+        _ = self.nodes_at, self.named_pdus, self.named_locks
+        return self
 
     @property
     def secret_file(self) -> Path | None:
@@ -133,7 +148,7 @@ class Config:
         if pdu is None:
             raise RequestError(f"there is no PDU {hostname!r}{near(hostname, self.pdus)}")
         outlet = pdu.outlet(port)
-        target = Target(str(outlet), (outlet,), self._lock((outlet,)), (hostname, port), self)
+        target = Target(str(outlet), (outlet,), self._lock((outlet,)), (hostname, port), self.mark)
         if str(port) == outlet.port:
             if len(self._found) >= MOST_FOUND:
                 self._found.clear()
@@ -148,13 +163,13 @@ class Config:
             raise RequestError(f"there is no alias or node {name!r}{group or near(name, self.nodes)}")
         if found.fault:
             raise RequestError(f"{name!r} is disabled by its configuration: {found.fault}")
-        return Target(str(found), found.feeds, self._lock(found.feeds), (name,), self)
+        return Target(str(found), found.feeds, self._lock(found.feeds), (name,), self.mark)
 
     def current(self, target: Target) -> Target:
         """Return a target as it is here, wherever it was found. Raises: RequestError if there is none any more."""
         if target.parts:
             return Target.joined([self.current(part) for part in target.parts])
-        if target.found_in is self or not target.words:
+        if target.found_in is self.mark or not target.words:
             return target
         return self.target(*target.words) if len(target.words) == 2 else self.node(*target.words)
 

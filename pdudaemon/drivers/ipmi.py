@@ -42,6 +42,7 @@ _STATUS, _CONTROL, _POWER_READING, _DEVICE_ID = 0x01, 0x02, 0x02, 0x01
 _DCMI = 0xDC
 _DOWN, _UP, _CYCLE, _RESET, _SOFT = 0, 1, 2, 3, 5
 _NEXT_LOOK = 1.0  # seconds
+_AT_A_TIME = 256  # more of them would keep our own answers waiting, which BMCs take for lost
 _OFF_AT_MOST = 15.0  # of a cycle, by the BMC's own doing
 _MAKERS = {2: "IBM", 11: "HP", 343: "Intel", 674: "Dell", 10876: "Supermicro", 19046: "Lenovo", 47196: "HPE"}
 _PRIVILEGES = {"user": rmcp.USER, "operator": rmcp.OPERATOR, "administrator": rmcp.ADMINISTRATOR}
@@ -84,6 +85,10 @@ class IPMI(NetworkDevice):
             return None
         settings: dict[str, Any] = {"driver": "ipmi", **port_of(pages)}
         return Recognised(settings if pages.port is None else {**settings, "ip": pages.host}, wants=LOGIN)
+
+    @hook
+    def pool(self) -> tuple[str, int] | None:
+        return "BMCs", _AT_A_TIME
 
     @hook
     def restarts(self) -> bool:

@@ -95,7 +95,7 @@ class Acceptance:
         """Return the request that is wanted, or why there can be none. Without the lock."""
         target = wanted.target
         try:
-            if target.found_in is not config:
+            if target.found_in is not config.mark:
                 target = config.current(target)
             if target.by_name or config.named_pdus:
                 target = self._surveys.resolved(target, config)

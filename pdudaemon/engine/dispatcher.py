@@ -103,6 +103,7 @@ class Dispatcher:
         A PDU that has changed gets its new driver before its next action; one that is not configured any more ends what
         was accepted, and goes. A request for a port that there is not any more is ended.
         """
+        config = config.reusing(self.config)
         with self._acceptance.entering, self._lock.bare:
             self._fleet.change(config.pdus)
             self._acceptance.config = self._queries.config = config

@@ -12,7 +12,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -85,7 +84,7 @@ class Fleet:
         self._configured = pdus
         self.leaving = {name for name in self.pdus if name not in pdus or pdus[name].driver is None}
         for name, pdu in pdus.items():
-            if pdu.driver is None and name in self.runners:
+            if (pdu.driver is None and name in self.runners) or self.pdus.get(name) is pdu:
                 continue
             former, self.pdus[name] = self.pdus.get(name), pdu
             if pdu.driver is None:
@@ -180,6 +179,8 @@ class Fleet:
             if device is not None:
                 device.forget()
 
-    def _pool(self, pdu: PDUConfig) -> AbstractContextManager[Any]:
+    def _pool(self, pdu: PDUConfig) -> Pool | None:
         pool = pdu.traits.pool
-        return nullcontext() if pool is None else self._pools.setdefault(pool, Pool(pool[1]))
+        if pool is not None and pool not in self._pools:
+            self._pools[pool] = Pool(pool[1])
+        return None if pool is None else self._pools[pool]

@@ -1,41 +1,144 @@
 # SPDX-License-Identifier: MIT
-"""`Pool`: how many of some PDUs may act at a time, so that a thousand nodes do not start a thousand programs at once.
+"""`Pool`: how many of some PDUs may act at a time, so that a cluster that is switched at once does not start thousands
+of programs, or threads, at once.
 
 What costs is the start of a program, not the wait for a machine that does not answer. Whoever has been at it for
 `PATIENCE` seconds has therefore lost the place, and the next one begins: a few dead machines hold up nobody else, and
 no more than ``places`` actions begin within any such time.
+
+Who has to wait does so without a thread: it is called when its turn has come. Turns go round among the crowds that wait
+(the requests of a command, the questions of a look at many; all others are one), so that whoever switches one machine
+does not stand behind ten thousand others.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+log = logging.getLogger("pdud.dispatcher")
 
 PATIENCE = 3.0
 """Seconds after which somebody else may have a place, whether it has been given back or not."""
 
+THREAD_PAUSE = 1.0  # seconds before asking again for a thread that the machine would not give
+
+
+@dataclass(eq=False)
+class Place:
+    """A place, or the wish for one. ``begin`` is called, once, by any thread when it is had, and must not take long.
+
+    It returns whether somebody makes use of the place now; if not, it is called again later.
+    """
+
+    begin: Callable[[], bool]
+    crowd: Hashable = None
+
 
 class Pool:
-    """``places`` for threads, each of which has one within ``with``."""
+    """``places``, and who stands in line for them. Any thread."""
 
     def __init__(self, places: int) -> None:
         self._places = places
-        self._first_in_line = threading.Lock()  # one thread watches the clock; the others queue up behind it
         self._changed = threading.Condition()
-        self._since: dict[int, float] = {}  # by thread, the longest there first
+        self._since: dict[Place, float] = {}  # who has a place, the longest there first
+        self._line: dict[Hashable, deque[Place]] = {}  # by crowd; the one whose turn is next comes first
+        self._rest_until = 0.0  # there are no threads to be had
+        self._watched = False
 
-    def __enter__(self) -> None:
-        with self._first_in_line, self._changed:
-            while len(self._since) >= self._places:
-                longest, since = next(iter(self._since.items()))
-                left = since + PATIENCE - time.monotonic()
-                if left > 0:
-                    self._changed.wait(left)
-                else:
-                    del self._since[longest]
-            self._since[threading.get_ident()] = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
+    def ask(self, place: Place) -> None:
+        """Stand in line for a place; what begins then may do so before this returns."""
         with self._changed:
-            self._since.pop(threading.get_ident(), None)
-            self._changed.notify()
+            self._line.setdefault(place.crowd, deque()).append(place)
+        self._hand_out()
+
+    def leave(self, place: Place) -> None:
+        """Give a place back, if it has not been lost by now."""
+        with self._changed:
+            self._since.pop(place, None)
+            waiting = bool(self._line)
+        if waiting:
+            self._hand_out()
+
+    @contextmanager
+    def place(self, crowd: Hashable = None) -> Iterator[None]:
+        """Have a place meanwhile; for a thread that waits for it."""
+        had = threading.Event()
+
+        def begin() -> bool:
+            had.set()
+            return True
+
+        mine = Place(begin, crowd)
+        self.ask(mine)
+        had.wait()
+        try:
+            yield
+        finally:
+            self.leave(mine)
+
+    def _hand_out(self) -> None:
+        """Give the places that are free to those whose turn it is; see to it that somebody looks at the others."""
+        while True:
+            with self._changed:
+                place = self._next()
+            if place is None:
+                return
+            if not place.begin():
+                with self._changed:
+                    self._since.pop(place, None)
+                    self._line.setdefault(place.crowd, deque()).appendleft(place)
+                    self._rest_until = time.monotonic() + THREAD_PAUSE
+                    self._watch()
+                return
+
+    def _next(self) -> Place | None:
+        """Return who has got a place just now, if somebody has."""
+        if not self._line:
+            return None
+        now = time.monotonic()
+        if now < self._rest_until or (len(self._since) >= self._places and not self._lost(now)):
+            self._watch()
+            return None
+        crowd, line = next(iter(self._line.items()))
+        place = line.popleft()
+        del self._line[crowd]
+        if line:
+            self._line[crowd] = line
+        self._since[place] = now
+        return place
+
+    def _lost(self, now: float) -> bool:
+        """Take a place from who has been there for too long; return whether that was so."""
+        longest, since = next(iter(self._since.items()))
+        if since + PATIENCE > now:
+            return False
+        del self._since[longest]
+        return True
+
+    def _watch(self) -> None:
+        """Have a thread look after the line for as long as there is one."""
+        if self._watched:
+            return
+        try:
+            threading.Thread(target=self._look_after, name="pool", daemon=True).start()
+            self._watched = True
+        except RuntimeError as error:  # whoever leaves or comes looks as well
+            log.error("no thread to look after who waits: %s", error)
+
+    def _look_after(self) -> None:
+        while True:
+            with self._changed:
+                if not self._line:
+                    self._watched = False
+                    return
+                oldest = next(iter(self._since.values()), 0.0) if len(self._since) >= self._places else 0.0
+                until = max(self._rest_until, oldest + PATIENCE if oldest else 0.0)
+                if (left := until - time.monotonic()) > 0:
+                    self._changed.wait(left)
+            self._hand_out()

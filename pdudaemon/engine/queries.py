@@ -32,8 +32,9 @@ class Query:
 
     order = Action.STATUS.value
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, crowd: object = None) -> None:
         self.outlet = outlet
+        self.crowd = crowd
         self.askers: list[Asker] = []
 
 
@@ -56,6 +57,7 @@ class Queries:
 
         A state that cannot be read is what the outlet was last told to be.
         """
+        crowd = object() if len(looks) > 1 else None
         for look in looks:
             try:
                 target = Target("", tuple(look.outlets))
@@ -68,7 +70,7 @@ class Queries:
                     try:
                         if self._configured(outlet).traits.reads_state:
                             self._fleet.check(outlet.pdu, DeviceTimeout)
-                            look.queries.append(self._ask(outlet, look.heard))
+                            look.queries.append(self._ask(outlet, look.heard, crowd))
                         else:
                             self._lock.tell(look.heard, outlet, self._last_told(outlet))
                     except PDUDaemonError as error:
@@ -119,7 +121,7 @@ class Queries:
         told = self._store.last_told(outlet)
         return Reading(told[0], "commanded", told[1]) if told else Reading(State.UNKNOWN, "none", None)
 
-    def _ask(self, outlet: Outlet, asker: Asker) -> Query:
+    def _ask(self, outlet: Outlet, asker: Asker, crowd: object) -> Query:
         """Return the pending question for an outlet, with the asker among those who are told.
 
         Raises: Busy if there are too many.
@@ -129,7 +131,7 @@ class Queries:
             if self.queued[outlet.pdu] >= self.config.daemon.max_queue:
                 raise Busy(f"{outlet.pdu}: its queue is full: {self.queued[outlet.pdu]} questions for a status")
             self.queued[outlet.pdu] += 1
-            query = self._pending[outlet] = Query(outlet)
+            query = self._pending[outlet] = Query(outlet, crowd)
             self._fleet.send(query)
         query.askers.append(asker)
         return query

@@ -5,8 +5,9 @@ It takes a job, takes the device, asks whether the job is still wanted, lets the
 next is the dispatcher's to decide: nothing is tried again, put off or remembered here.
 
 Thread and queue begin with the first job and end when there has been none for a while, so ten thousand idle PDUs cost
-neither. The thread cannot be killed: a driver that never
-comes back leaves it, and its device, busy; the dispatcher calls that PDU stuck.
+neither. Where a pool bounds how many PDUs act at a time, the thread begins when there is a place, and ends with the
+job: so ten thousand PDUs that are to act at once cost no more threads than there are places. A thread cannot be killed:
+a driver that never comes back leaves it, and its device, busy; the dispatcher calls that PDU stuck.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
 from pdudaemon.config.model import PDUConfig
 from pdudaemon.drivers.driver import PDUDriver, as_state
 from pdudaemon.engine.device import KEPT, Device
+from pdudaemon.engine.pool import Place, Pool
 from pdudaemon.engine.survey import Survey
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
@@ -48,13 +49,17 @@ class Job(Protocol):
     def order(self) -> str:
         """What the driver is told to do."""
 
+    @property
+    def crowd(self) -> Hashable:
+        """What it is one of many of, see `Pool`; None: it is alone."""
+
 
 class PDURunner:
     """The worker of one PDU.
 
     ``begin(runner, job)`` is asked once the device is ours, and says whether to act at all; ``end(runner, job, state,
     error)`` is told what came of it, whatever that was, just before the device is given back. Both belong to the
-    dispatcher, as does ``pool``, which is held while the driver acts: it bounds how many of some PDUs do so at a time.
+    dispatcher, as does ``pool``, of which there is a place while the driver acts; None: it may do so at any time.
     ``last_told`` says what each port of a PDU was last told to be, and when; None: that is on no record.
     """
 
@@ -62,7 +67,7 @@ class PDURunner:
         self,
         pdu: PDUConfig,
         device: Device,
-        pool: AbstractContextManager[Any],
+        pool: Pool | None,
         begin: Callable[[PDURunner, Any], bool],
         end: Callable[[PDURunner, Any, State | None, DeviceError | None], None],
         last_told: Callable[[str], Mapping[str, tuple[State, float]]] | None = None,
@@ -74,7 +79,8 @@ class PDURunner:
         self._end = end
         self._last_told = last_told
         self._driver: PDUDriver | None = None
-        self._changes: list[tuple[PDUConfig, Device, AbstractContextManager[Any]]] = []
+        self._place: Place | None = None  # that the thread has, or that it waits for to begin
+        self._changes: list[tuple[PDUConfig, Device, Pool | None]] = []
         self._queue: queue.Queue[Job | None] | None = None  # made with the first job, as are the next two
         self._thread: threading.Thread | None = None
         self._stopping = _NEVER
@@ -89,7 +95,7 @@ class PDURunner:
         """Whether the thread has ended though nobody told it to."""
         return self._thread is not None and not self._thread.is_alive() and not self._stopped
 
-    def change(self, pdu: PDUConfig, device: Device, pool: AbstractContextManager[Any]) -> None:
+    def change(self, pdu: PDUConfig, device: Device, pool: Pool | None) -> None:
         """Have the PDU be another from its next action on. Any thread."""
         self._changes.append((pdu, device, pool))
 
@@ -104,9 +110,20 @@ class PDURunner:
                 if self._stopped:
                     self._stopping.set()
             self._queue.put(job)
-            if self._thread is not None:
+            if self._thread is not None or self._place is not None:
                 return True
-        return self.start()
+            pool, place = self._pool, self._wish(job.crowd)
+        if pool is None:
+            return self.start()
+        pool.ask(place)
+        return True
+
+    def _wish(self, crowd: Hashable = None) -> Place:
+        """Return the place with which the thread begins, to be asked for if there is a pool."""
+        place = Place(self.start, crowd)
+        if self._pool is not None:
+            self._place = place
+        return place
 
     @property
     def waiting(self) -> int:
@@ -154,12 +171,16 @@ class PDURunner:
                     return
                 continue
             if job is None:
+                self._give_place_back()
                 return
             idle = AFTER_SURVEY if isinstance(job, Survey) else IDLE
             try:
                 self._work(job)
             except BaseException:  # a fault of ours must not take the PDU with it
                 log.exception("%s: internal error", self)
+            if self._pool is not None:
+                self._make_room()
+                return
 
     def _retired(self) -> bool:
         """Whether the thread is not needed any more, nor its queue: the next job makes others."""
@@ -168,36 +189,68 @@ class PDURunner:
                 self._thread, self._queue = None, None
             return self._thread is None
 
+    def _make_room(self) -> None:
+        """End the thread with its job, and ask for a place for the next one."""
+        self._give_place_back()
+        with self._starting:
+            self._thread = None
+            if self._queue is None or self._queue.empty():
+                self._queue = None
+                return
+            pool, place = self._pool, self._wish()
+        assert pool is not None, "else the thread stays"
+        pool.ask(place)
+
+    def _give_place_back(self) -> None:
+        place, self._place = self._place, None
+        if place is not None and self._pool is not None:
+            self._pool.leave(place)
+
     def _work(self, job: Job) -> None:
-        state: State | None = None
-        error: DeviceError | None = None
         while self._changes:
-            self.pdu, self.device, self._pool = self._changes.pop(0)
-            self._driver = None
-        with self.device.lock:
+            pdu, device, pool = self._changes.pop(0)
+            if pool is not self._pool:
+                self._give_place_back()
+            self.pdu, self.device, self._pool, self._driver = pdu, device, pool, None
+        if not self.device.lock.acquire(blocking=False):
+            self._give_place_back()  # who waits for the device makes no use of it
+            self.device.lock.acquire()
+        try:
             rest = self.device.last_action + self.pdu.options.min_interval - time.monotonic()
             if rest > 0:
+                self._give_place_back()
                 self._stopping.wait(rest)
-            begun = False
+            if self._pool is None or self._place is not None:
+                self._carry_out(job)
+            else:
+                with self._pool.place(job.crowd):
+                    self._carry_out(job)
+        finally:
+            self.device.lock.release()
+
+    def _carry_out(self, job: Job) -> None:
+        state: State | None = None
+        error: DeviceError | None = None
+        begun = False
+        try:
+            # A command that outlived a killed daemon is waited for before the time of this action begins.
             try:
-                with self._pool:
-                    # A command that outlived a killed daemon is waited for before the time of this action begins.
-                    try:
-                        lock = self.device.take(self.pdu.options.timeout, self._stopping)
-                    except (DeviceError, OSError, ValueError) as busy:
-                        lock, error = None, self._as_device_error(busy)
-                    begun = self._begin(self, job)
-                    if begun and error is None:
-                        state = self._act(job, lock)
-            except DeviceError as told:
-                error = _without_frames(told)
-            except BaseException as fault:  # of ours: the job must end all the same
-                begun, error = True, self._as_device_error(fault)
-                raise
-            finally:
-                self.device.release(keep=begun and error is None and not isinstance(job, Survey))
-                if begun:
-                    self._end(self, job, state, error)
+                lock = self.device.take(self.pdu.options.timeout, self._stopping)
+            except (DeviceError, OSError, ValueError) as busy:
+                lock, error = None, self._as_device_error(busy)
+            begun = self._begin(self, job)
+            if begun and error is None:
+                state = self._act(job, lock)
+        except DeviceError as told:
+            error = _without_frames(told)
+        except BaseException as fault:  # of ours: the job must end all the same
+            begun, error = True, self._as_device_error(fault)
+            raise
+        finally:
+            keep = begun and error is None and self._pool is None and not isinstance(job, Survey)
+            self.device.release(keep)
+            if begun:
+                self._end(self, job, state, error)
 
     def _act(self, job: Job, lock: int | None) -> State | None:
         """Let the driver act. Raises: DeviceError, in one line that names the PDU and shows no secret."""

@@ -36,6 +36,7 @@ class Survey:
     """One reading of a PDU. Fields belong to the dispatcher but for what `read` says."""
 
     order = Action.STATUS.value
+    crowd = "surveys"
 
     def __init__(self, name: str, identified: bool, patience: float | None) -> None:
         self.outlet = Outlet(name, "")

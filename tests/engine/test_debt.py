@@ -11,7 +11,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -331,7 +330,7 @@ class Worker:
         (folder / "conf").write_text(json.dumps({"pdus": {"pdu": {"driver": "dummy", "timeout": timeout}}}))
         pdu = replace(reader.load(str(folder / "conf")).pdus["pdu"], driver=Noting)
         self.seen = seen
-        self.runner = PDURunner(pdu, Device(folder / "lock"), nullcontext(), self.begin, self.end)
+        self.runner = PDURunner(pdu, Device(folder / "lock"), None, self.begin, self.end)
         self.runner.put(Query(Outlet("pdu", "1")))
         self.runner.start()
 

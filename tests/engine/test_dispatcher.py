@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -103,3 +105,26 @@ def test_a_node_is_what_it_is_when_the_request_is_accepted(rack: Rack) -> None:
     rack.dispatcher.reload(with_node(rack))
     with pytest.raises(RequestError, match="there is no alias or node 'web'"):
         submitted(rack.dispatcher, Action.ON, target)
+
+
+def test_the_configuration_before_a_reload_goes_by_itself(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, {"left": {}, "right": {}})
+    before = weakref.ref(rack.dispatcher.config)
+    target = rack.dispatcher.config.target("left", "1")
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, target), 30)
+    rack.pdus["third"] = {"driver": "dummy"}
+    same = rack.dispatcher.config.pdus["left"]
+    gc.collect()
+    gc.disable()
+    try:
+        read = rack.config()
+        read.pdus["left"] = replace(same)
+        rack.dispatcher.reload(read)
+        del read
+        assert before() is None
+    finally:
+        gc.enable()
+    assert rack.dispatcher.config.pdus["left"] is same
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.OFF, target), 30)
+    assert rack.seen["left"] == "of"
+    rack.stop()

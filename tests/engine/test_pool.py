@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from pdudaemon.engine import pool
-from pdudaemon.engine.pool import Pool
+from pdudaemon.engine.pool import Place, Pool
 from tests.support.process import eventually
 
 
@@ -26,7 +26,7 @@ class Work:
         self._lock = threading.Lock()
 
     def act(self, release: threading.Event) -> None:
-        with self.pool:
+        with self.pool.place():
             with self._lock:
                 self.began.append(time.monotonic())
                 self._acting += 1
@@ -87,3 +87,39 @@ def test_a_place_that_was_lost_is_not_given_back_twice(monkeypatch: pytest.Monke
     with work.done_by(8):
         eventually(lambda: len(work.began) > 4)
     assert (len(work.began), work.most) == (12, 1)
+
+
+def test_turns_go_round_among_the_crowds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "PATIENCE", 600)
+    one, began = Pool(1), []
+
+    def place(word: str, crowd: str | None) -> Place:
+        def begin() -> bool:
+            began.append(word)
+            return True
+
+        return Place(begin, crowd)
+
+    places = {
+        word: place(word, word[0] if len(word) > 1 else None) for word in ["a1", "a2", "a3", "a4", "b1", "b2", "x"]
+    }
+    for each in places.values():
+        one.ask(each)
+    while len(began) < len(places):
+        one.leave(places[began[-1]])
+    assert began == ["a1", "a2", "b1", "x", "a3", "b2", "a4"]
+
+
+def test_who_can_make_no_use_of_a_place_gets_it_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "THREAD_PAUSE", 0.01)
+    one, tries = Pool(1), []
+
+    def begin() -> bool:
+        tries.append(time.monotonic())
+        return len(tries) > 3
+
+    one.ask(Place(begin))
+    eventually(lambda: len(tries) == 4)
+    behind = threading.Event()
+    one.ask(Place(lambda: behind.set() or True))
+    assert not behind.is_set()

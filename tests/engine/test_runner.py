@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.config import reader
+from pdudaemon.config.model import Config
 from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.engine import fleet, runner
 from pdudaemon.engine.dispatcher import Dispatcher
@@ -227,6 +228,34 @@ def test_without_threads_one_pdu_waits_and_the_others_go_on(tmp_path: Path, monk
         assert awaited(rack.dispatcher, request, 30)
     assert rack.seen["left"] == "of"
     rack.stop()
+
+
+class Pooled(Rack):
+    """All PDUs are in one pool of three."""
+
+    def config(self) -> Config:
+        found = super().config()
+        pdus = {name: replace(pdu, traits=replace(pdu.traits, pool=("all", 3))) for name, pdu in found.pdus.items()}
+        return replace(found, pdus=pdus)
+
+
+def test_who_waits_for_a_place_in_a_pool_has_no_thread(tmp_path: Path) -> None:
+    names = [f"pdu{number}" for number in range(40)]
+    rack = Pooled(tmp_path, {name: {} for name in names})
+    for name in names[:3]:
+        rack.hold(name)
+    requests = [
+        submitted(rack.dispatcher, action, rack.target(name)) for action in (Action.OFF, Action.ON) for name in names
+    ]
+    eventually(lambda: len(workers()) == 3)
+    for name in names[:3]:
+        rack.let_go(name)
+    for request in requests:
+        assert awaited(rack.dispatcher, request, 60)
+    assert all(rack.seen[name][-2:] == "fo" for name in names)
+    assert not rack.dispatcher.pulse(10).hangs
+    rack.stop()
+    eventually(lambda: not workers())
 
 
 def test_the_device_rests_for_what_is_left_of_its_interval(tmp_path: Path) -> None:
