@@ -27,9 +27,9 @@ _OPERATORS = (",", "!", "&", "^")
 _ITEM = re.compile(r"[,!&^]|(?:[^,!&^\[]|\[[^\]]*\]?)+")
 _PART = re.compile(r"[^\[\]]+|\[[^\[\]]*\]")
 _NAME = re.compile(r"[\w.-]+")
-_LITERAL = re.compile(r"[\w./-]+")  # of names behind those of sites
-_PATTERN = re.compile(r"[\w.*?-]+")
-_SITE_PATTERN = re.compile(r"[\w./*?-]+")
+_LITERAL = re.compile(r"[\w./:-]+")  # of names behind those of sites, and of groups behind their sources
+_PATTERN = re.compile(r"[\w.:*?-]+")
+_SITE_PATTERN = re.compile(r"[\w./:*?-]+")
 _LITERALS = {
     (False, False): _NAME,
     (False, True): _PATTERN,
@@ -47,7 +47,7 @@ def is_name(text: str) -> bool:
 
 
 def is_literal(text: str) -> bool:
-    """Whether a text is one name, and no pattern: perhaps behind those of sites, ``berlin/board7``."""
+    """Whether a text is one name, no pattern; perhaps behind a site or source: ``berlin/board7``, ``racks:rack1``."""
     return _LITERAL.fullmatch(text) is not None
 
 

@@ -67,6 +67,9 @@ class DaemonOptions(Options):
         integer(0, 36500), 0, "days for which ended requests are remembered; 0: as long as `history` has room"
     )
     topology = Setting(text, "", "an OpenFlight Power `topology.yaml`, whose nodes, platforms and groups are added")
+    groups_file = Setting(
+        text, "", "groups of ClusterShell: a `cluster.yaml`, or a `groups.conf` with the files in its `autodir`"
+    )
     jwt_secret_file = Setting(
         text, "", "with it every request needs a token signed with the secret in this file, which is made if missing"
     )

@@ -14,16 +14,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pdudaemon.config import credentials, jsonfile, nodes, roles, rows, sites, topology
+from pdudaemon.config import credentials, groupsfile, jsonfile, nodes, roles, rows, sites, topology
 from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.config.faults import Faults, Location
+from pdudaemon.config.groupsfile import GroupsFile
 from pdudaemon.config.jsonfile import Object
 from pdudaemon.config.model import Config, PDUConfig, Sections, locked
 from pdudaemon.config.nodes import Node
 from pdudaemon.config.options import LEVELS, DaemonOptions, ListenerOptions
 from pdudaemon.config.pdus import pdu
 from pdudaemon.config.sites import SiteOptions
-from pdudaemon.config.topology import Topology
+from pdudaemon.config.topology import Topology, give_way
 from pdudaemon.errors import ConfigError, RequestError
 from pdudaemon.power import Outlet
 from pdudaemon.settings import Options, declared, near, read
@@ -68,7 +69,8 @@ class _Reader:
             self._add_nodes(name, self._section(whole, name, required=False), found, pdus)
         self._add_topology_nodes(added, found, pdus)
         every = self._section(whole, "groups", required=False)
-        groups, staggers = self._groups(every, added, found)
+        shell = self._groups_file(daemon.groups_file)
+        groups, staggers = self._groups(every, added, shell, found)
         section = self._section(whole, "roles", required=False)
         location = functools.partial(self._location, "roles")
         granted = roles.roles(
@@ -198,12 +200,14 @@ class _Reader:
             if name in section.duplicates:
                 self.faults.add(location, "", "duplicate key")
             pdus[name] = pdu(name, entry, location, self.faults, self.checking)
+            give_way()
         for name, settings in added.pdus.items():
             location = added.location(name)
             if name in pdus:
                 self.faults.add(location, "", "there is a PDU of this name already")
             else:
                 pdus[name] = pdu(name, Object(settings.items()), location, self.faults, self.checking)
+            give_way()
         return pdus
 
     def _add_nodes(self, kind: str, section: Object, found: dict[str, Node], pdus: Mapping[str, PDUConfig]) -> None:
@@ -219,6 +223,7 @@ class _Reader:
                 elif kind == "nodes" and not self.faults.at(location) and (fault := nodes.check_name(name)):
                     self.faults.add(location, "", fault)
                 found[name] = nodes.node(name, entry, location, _outlets(pdus), self.faults)
+                give_way()
 
     def _rows(self, location: Location, name: str, entry: object) -> list[tuple[str, Any]]:
         """Return the nodes that an entry stands for, with theirs; as it is if that cannot be said."""
@@ -234,21 +239,36 @@ class _Reader:
             if name in found and not self.faults.at(location):
                 self.faults.add(location, "", "there is an alias or node of this name already")
             found[name] = nodes.node(name, entry, location, _outlets(pdus), self.faults)
+            give_way()
+
+    def _groups_file(self, path: str) -> GroupsFile:
+        if not path:
+            return GroupsFile()
+        path = str(Path(self.file.file).parent / path)
+        try:
+            return groupsfile.load(path, self.faults)
+        except ConfigError:  # as above
+            return GroupsFile()
 
     def _groups(
-        self, section: Object, added: Topology, found: Mapping[str, Node]
+        self, section: Object, added: Topology, shell: GroupsFile, found: Mapping[str, Node]
     ) -> tuple[dict[str, tuple[str, ...]], nodes.Staggers]:
         """Return the groups, and whose ons are staggered."""
+        shared = shell.groups(found, self.faults)
 
         def location(name: str) -> Location:
             if name in added.groups:
                 return Location(added.path).within("groups").within(name)
             return self._location("groups", name)
 
-        duplicates = section.duplicates | (section.keys() & added.groups.keys())
         every = {**section, **added.groups}
-        groups = nodes.groups(every, duplicates, found, location, self.faults, self._elsewhere)
-        return groups, nodes.staggers(every, groups, found, location, self.faults)
+        twice = shared.keys() & every.keys()
+        for name in twice:
+            self.faults.add(shell.location(name), "", f"duplicate key: it is in {location(name).file} as well")
+        ready = {name: members for name, members in shared.items() if name not in twice}
+        duplicates = section.duplicates | (section.keys() & added.groups.keys()) | twice
+        groups = nodes.groups(every, duplicates, found, location, self.faults, self._elsewhere, ready)
+        return {**ready, **groups}, nodes.staggers(every, groups, found, location, self.faults)
 
 
 def _outlets(pdus: Mapping[str, PDUConfig]) -> nodes.Outlets:

@@ -19,8 +19,8 @@ MOST_WRITTEN_OUT = 5_000_000
 """Keys and values that a file may amount to once its aliases and merges are written out: far more than a site has."""
 
 
-def read(path: str, faults: Faults) -> dict[str, Any]:
-    """Return the map that a file holds. Raises: ConfigError."""
+def read(path: str, faults: Faults, keys: str) -> dict[str, Any]:
+    """Return the map that a file holds; ``keys`` says, for people, what of. Raises: ConfigError."""
     try:
         import yaml
     except ImportError:
@@ -101,7 +101,7 @@ def read(path: str, faults: Faults) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError) as error:
         faults.stop(Location(path), f"not valid YAML: {' '.join(str(error).split())}")
     if not isinstance(whole, dict):
-        faults.stop(Location(path), "must be a map with the keys static_nodes and platforms")
+        faults.stop(Location(path), f"must be a map of {keys}")
     faults.read(path, lambda: _lines(yaml.compose(text, yaml.SafeLoader)))
     return whole
 
