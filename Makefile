@@ -39,7 +39,7 @@ test: .venv/test  ## run every test; or some, at once and in one process: make t
 test-newest: .venv/test  ## test a part on the newest release of everything, and say which one broke what
 	$(VENV)/python -m tests.support.newest
 
-test-peers: .venv/test  ## test against Home Assistant, a Kasa simulator, AWS and Redfish (downloads about 1 GB once)
+test-peers: .venv/test  ## test against labgrid, Slurm, Ansible, Ruby, Home Assistant, Kasa, AWS and Redfish (downloads about 1 GB once)
 	$(VENV)/python -m tests.peers_slow
 
 test-cuts: .venv/test  ## cut the power under a loaded daemon, CUTS times, on a disk that loses what was not synced
