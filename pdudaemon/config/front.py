@@ -100,6 +100,10 @@ def combined(config: Config, behind: Mapping[str, Names]) -> tuple[Config, list[
     pdus |= _merged("PDU", config.pdus, {site: each.pdus for site, each in behind.items()}, faults)
     found = dict(config.nodes)
     found |= _merged("node", config.nodes, {site: each.nodes for site, each in behind.items()}, faults)
+    for site, names in behind.items():
+        for name, node in names.nodes.items():
+            if found.get(name) is node and not all(_is_of(site, pdus.get(feed.pdu)) for feed in node.feeds):
+                found[name] = Node(name, fault=f"a PDU of it has the name of one that is not at {site}")
     here = config.sections.groups
     theirs = _merged("group", here, {site: each.groups for site, each in behind.items()}, faults)
     nobody, nowhere = Faults(), Location("")
@@ -116,6 +120,10 @@ def combined(config: Config, behind: Mapping[str, Names]) -> tuple[Config, list[
     whole = {each.name: getattr(config, each.name) for each in fields(config) if each.init}
     whole |= {"pdus": pdus, "nodes": found, "groups": groups, "roles": granted}
     return FrontConfig(**whole, behind=behind), faults
+
+
+def _is_of(site: str, pdu: PDUConfig | None) -> bool:
+    return isinstance(pdu, SitePDU) and pdu.site == site
 
 
 def _merged(kind: str, here: Collection[str], there: Mapping[str, Mapping[str, T]], faults: list[str]) -> dict[str, T]:

@@ -34,6 +34,7 @@ LOADING = 120.0  # seconds for all that a site has
 SILENCE = 25.0  # seconds without a line of events, heartbeats included, after which a connection counts as dead
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between two tries to reach a site
 REFRESH = 30.0  # seconds after which a look has states and readings asked for anew, behind the look
+SOON = 3.0  # seconds after which the site has read what was too old when all was loaded
 GRACE = 2.0  # seconds for the thread to end
 PAGE = 1000
 
@@ -62,6 +63,7 @@ class Site:
         self._changed = changed
         self._last: int | None = None  # the number of the last event
         self._loaded = 0.0
+        self._stale = True  # whether it must be loaded anew
         self.requests = SiteRequests(self)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -156,7 +158,7 @@ class Site:
 
     async def _session(self) -> None:
         """Follow the site's events until they end. Raises: many errors."""
-        headers = {"Accept": "application/x-ndjson"}
+        headers = {"Accept": "text/event-stream"}  # which says at once where it begins
         if self._last is not None:
             headers["Last-Event-ID"] = str(self._last)
         async with asyncio.timeout(ANSWER) as bound:
@@ -166,7 +168,7 @@ class Site:
                     raise Lost(f"it does not tell what happens ({status})")
                 bound.reschedule(asyncio.get_running_loop().time() + LOADING)
                 self._skew(told.get("date", ""))
-                if self._last is None:
+                if self._stale:
                     await self._load()
                 self._find()
                 await self._hear(lines, bound)
@@ -183,6 +185,7 @@ class Site:
                 if isinstance(event.get("id"), int):
                     self._last = event["id"]
                 if event["kind"] in ("reload", "gap"):
+                    self._stale = True  # also for the next connection, if this one is lost meanwhile
                     await self._load()
                     self._changed(f"site {self.name}: {event.get('reason') or 'its configuration was reloaded'}")
                     if event["kind"] == "gap":
@@ -191,11 +194,13 @@ class Site:
                     self._take(event)
             bound.reschedule(loop.time() + SILENCE)
 
-    @staticmethod
-    def _parsed(line: bytes) -> Record | None:
-        if not line.strip():
+    def _parsed(self, line: bytes) -> Record | None:
+        word, _, rest = line.partition(b": ")
+        if word == b"id" and self._last is None:
+            self._last = int(rest)
+        if word != b"data":
             return None
-        event = Reply(200, {}, line).json()
+        event = Reply(200, {}, rest).json()
         if not isinstance(event, dict) or not isinstance(event.get("kind"), str):
             raise Lost("what it says is not understood")
         return event
@@ -242,7 +247,8 @@ class Site:
         pdus, outlets, nodes = [await self._pages(f"/api/v1/{kind}") for kind in ("pdus", "outlets", "nodes")]
         groups = (await self.told("GET", "/api/v1/groups")).json()
         mirror.load(pdus, outlets, nodes, groups, self._clock.wall(), self.mirror)
-        self.mirror, self._loaded = mirror, time.monotonic()
+        self.mirror, self._stale = mirror, False
+        self._loaded = time.monotonic() - REFRESH + SOON
 
     async def _refresh(self) -> None:
         """Ask anew for states and readings."""

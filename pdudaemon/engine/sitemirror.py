@@ -162,6 +162,7 @@ class Mirror:
             read=_since(told.get("readings_age"), now),
         )
         pdu.outlets[outlet.port] = known
+        pdu.read = max(filter(None, (pdu.read, known.read)), default=None)
         if known.watts is not None and known.read is not None:
             pdu.trails.setdefault(outlet.port, Trail()).put(known.read, known.watts)
         if told.get("locked"):

@@ -45,7 +45,7 @@ def show(exchange: HTTPExchange, _: str) -> Answer | None:
     number = words.get("after", "")
     if exchange.dispatcher.sites:
         places = sitehistory.places(number)
-        number = places.pop("", "0" if places else "")
+        number = places.get("", "0" if places else "")
     if number and not re.fullmatch("[0-9]{1,18}", number):
         raise Misdirected(400, f"after: {number[:20]!r} is not the number of a request")
     search = Search(

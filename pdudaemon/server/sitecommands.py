@@ -34,10 +34,11 @@ BEGINNING = 3.0  # seconds for all sites to accept their parts, after which thos
 class _Beginning:
     """Has a telling begin when each part has been accepted or refused, or some of them let everybody wait."""
 
-    def __init__(self, telling: Telling, parts: int) -> None:
+    def __init__(self, telling: Telling, places: list[str]) -> None:
+        """``places`` are the sites, in order, and an empty text for here."""
         self._telling = telling
-        self._left = parts
-        self._numbers: list[str] = []
+        self._left = len(places)
+        self._numbers = dict.fromkeys(places, "")
         self._lock = threading.Lock()
         self._begun = False
 
@@ -46,7 +47,7 @@ class _Beginning:
         with self._lock:
             self._left -= 1
             if number is not None:
-                self._numbers.append(f"{site}/{number}" if site else number)
+                self._numbers[site] = f"{site}/{number}" if site else number
             if self._left:
                 return
         self.begin()
@@ -57,7 +58,7 @@ class _Beginning:
             if self._begun:
                 return
             self._begun = True
-            number = ",".join(sorted(self._numbers, key=lambda each: "/" in each)) or None
+            number = ",".join(filter(None, self._numbers.values())) or None
         self._telling.begin(number)
 
 
@@ -96,7 +97,8 @@ def carry_out(
     if not parts:
         switching.carry_out(telling, targets, delay, wait, seconds, idempotency_key, soft, hard)
         return
-    beginning = _Beginning(telling, len(parts) + bool(here))
+    places = [""] if here else []
+    beginning = _Beginning(telling, [*places, *(site.name for site in dispatcher.sites if site in parts)])
     patience = (seconds if wait else LOOKING) + LATE
 
     def late() -> None:

@@ -43,7 +43,7 @@ def sites(exchange: HTTPExchange, _: str) -> Answer:
             {
                 "name": site.name,
                 "reachable": not site.trouble,
-                "reason": site.trouble or "; ".join(faults[:5]) or None,
+                "reason": site.trouble or "; ".join(faults[:20]) or None,
                 "prefix": site.options.prefix,
                 "pdus": len(site.mirror.pdus),
                 "nodes": len(site.mirror.nodes),

@@ -14,6 +14,7 @@ import pytest
 from pdudaemon.server import pages
 from pdudaemon.server.messages import Head
 from tests.peers.chromium import KEYS, Chromium, chromium
+from tests.support.fronts import Front
 from tests.support.process import Daemon, eventually
 
 PDUS: dict[str, Any] = {
@@ -272,3 +273,27 @@ def test_what_is_for_the_page_and_what_for_openflight(target: str, accept: str, 
 def test_openflights_own_path_stays_as_it_is(lab: Daemon) -> None:
     assert json.loads(lab.http("/?nodes=board7", Accept="text/html").text)["data"][0]["id"] == "board7"
     assert lab.http("/").json["data"] == []
+
+
+def test_the_page_of_a_front_shows_its_sites(browser: Chromium, daemon: Callable[..., Daemon]) -> None:
+    labs = Front(daemon)
+    labs.add("berlin")
+    labs.add("munich")
+    front = labs.begin({"own": {"driver": "dummy"}})
+    look(browser, front)
+    assert seen(browser, "3 PDUs, 16 outlets") and "berlin/board1" in browser.text()
+    browser.click(f'{row("berlin/p1", "1")} [aria-label^="on "]')
+    assert "berlin/p1 port 1: berlin/board1" in confirm(browser)
+    assert eventually(lambda: state(browser, "berlin/p1", "1") == "on", BOUND), browser.text()
+    assert labs.sites["berlin"].outlets()["1"] == "on"
+    for number in range(60):
+        assert front.http(f"/power/control/on?alias={('berlin', 'munich')[number % 2]}/board2").status == 200
+    browser.click('[data-view="requests"]')
+    assert seen(browser, "#munich/30") and "#berlin/1" not in browser.text().split()
+    browser.click("#older")
+    assert eventually(lambda: "#berlin/1" in browser.text().split(), BOUND)
+    browser.click('[data-view="outlets"]')
+    labs.sites["munich"].stop()
+    assert seen(browser, "not reachable: munich cannot be asked")
+    assert state(browser, "munich/p1", "2") == "unknown"
+    labs.close()

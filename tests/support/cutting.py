@@ -56,9 +56,11 @@ class Cutting:
         """Pass on everything again."""
         self.flows.set()
 
-    def cut_since(self, cuts: int) -> None:
-        """Wait until a connection has been cut since there were so many cuts."""
-        eventually(lambda: self.cuts > cuts)
+    def cut_since(self, cuts: int, way: str, count: int) -> None:
+        """Wait until a connection has been cut, since there were so many cuts, unless less than ``count`` was said."""
+        eventually(lambda: self.cuts > cuts or self.sizes[way] < count)
+        if self.cuts == cuts:
+            setattr(self, way, None)
 
     def end(self) -> None:
         """End all connections, rudely."""

@@ -36,13 +36,18 @@ export class Link {
 
   async get(path) { return (await this.#fetch(path)).json(); }
 
+  /** Returns a page of a list, the path of the next one if there is one, and the sites of which nothing is known. */
+  async page(path) {
+    const response = await this.#fetch(path), next = following(response);
+    return { found: await response.json(), next, away: response.headers.get("X-Unreachable-Sites") || "" };
+  }
+
   /** Returns all pages of a list, one after the other. */
   async *pages(path) {
     for (let next = path; next;) {
       const response = await this.#fetch(next);
       yield await response.json();
-      const found = /<([^>]*)>; *rel="?next/.exec(response.headers.get("Link") || "");
-      next = found && new URL(found[1].replace(/^\//, ""), ROOT).href;
+      next = following(response);
     }
   }
 
@@ -88,4 +93,10 @@ export class Link {
       await new Promise((done) => setTimeout(done, PAUSES[Math.min(failures, PAUSES.length - 1)]));
     }
   }
+}
+
+/** Returns the address of the next page of a list, or nothing. */
+function following(response) {
+  const found = /<([^>]*)>; *rel="?next/.exec(response.headers.get("Link") || "");
+  return found && new URL(found[1].replace(/^\//, ""), ROOT).href;
 }

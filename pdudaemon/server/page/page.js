@@ -203,7 +203,7 @@ function requestRow(each) {
 }
 
 function showRequests() {
-  const live = [...state.live.values()].sort((one, other) => one.id - other.id).slice(0, shown);
+  const live = [...state.live.values()].sort((one, other) => one.accepted - other.accepted).slice(0, shown);
   $("live").replaceChildren(make("div", { class: "card" }, ...(live.length ? live.map(requestRow) : [make("p", { class: "dim empty" }, "Nothing.")])));
   const failed = state.recent.filter((each) => each.state !== "done");
   $("count").textContent = `${plural(state.live.size, "request")} under way${failed.length ? `, ${failed.length} failed since this page was opened` : ""}`;
@@ -328,13 +328,13 @@ async function search(more) {
   paged = more;
   const form = new FormData($("search")), query = new URLSearchParams({ limit: "50" });
   for (const [word, value] of form) if (value) query.set(word, word === "since" ? new Date(value).toISOString() : value);
-  if (more) query.set("after", older);
   try {
-    const found = await link.get(`api/v1/requests?${query}`);
+    const { found, next, away } = await link.page(more ? older : `api/v1/requests?${query}`);
+    if (away) note(`Nothing is known of what was asked of ${away}, which cannot be reached.`, true);
     const rows = found.map(requestRow), card = make("div", { class: "card" }, ...(rows.length || more ? rows : [make("p", { class: "dim empty" }, "Nothing found.")]));
     more ? $("history").append(card) : $("history").replaceChildren(card);
-    older = found.length ? String(found.at(-1).id) : older;
-    $("older").hidden = found.length < 50;
+    older = next || "";
+    $("older").hidden = !next;
   } catch (error) { note(error.message, true); }
 }
 
