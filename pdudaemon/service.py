@@ -124,6 +124,7 @@ class Service:
     def run(self, signals: SignalPipe, reread: Callable[[], Config]) -> None:
         """Serve until a signal ends it; ``reread`` returns the configuration as it stands now."""
         self._dispatcher.start()
+        self._dispatcher.sites.start()
         self._connections.start()
         if self._issuer is not None:
             self._issuer.start()

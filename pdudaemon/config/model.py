@@ -218,6 +218,15 @@ class Config:
         return {outlet: tuple(names) for outlet, names in found.items()}
 
     @functools.cached_property
+    def groups_of(self) -> Mapping[str, list[str]]:
+        """The groups that a node is in, by node."""
+        found: dict[str, list[str]] = {}
+        for group, members in self.groups.items():
+            for name in members:
+                found.setdefault(name, []).append(group)
+        return found
+
+    @functools.cached_property
     def named_pdus(self) -> frozenset[str]:
         """The PDUs of which a node, a lock or a role spells an outlet by its name on the device."""
         roles = (role.feeds | role.ports for role in self.roles.values())

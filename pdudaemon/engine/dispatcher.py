@@ -95,7 +95,6 @@ class Dispatcher:
             self.inventory.remember(self._store.all_told())
             self.surveys.change(self.config)
         self._timetable.start()
-        self.sites.start()
 
     def reload(self, config: Config) -> None:
         """Go on with another configuration, which has no faults. Switches nothing.
@@ -176,6 +175,7 @@ class Dispatcher:
         until = time.monotonic() + bound
         with self._acceptance.entering, self._lock.bare:
             self._fleet.closing = True
+        absent = self.sites.close()
         with self._lock:
             self._queries.refuse(Busy("the daemon is stopping"))
             self.surveys.refuse(Busy("the daemon is stopping"))
@@ -197,8 +197,7 @@ class Dispatcher:
         for runner in self._fleet.runners.values():
             runner.stop()
         until = time.monotonic() + LEAVE_GRACE
-        absent = [str(worker) for worker in workers if not worker.join(max(0.0, until - time.monotonic()))]
-        absent += self.sites.close()
+        absent += [str(worker) for worker in workers if not worker.join(max(0.0, until - time.monotonic()))]
         for device in self._fleet.devices.values():
             if not device.lock.locked():
                 device.close()

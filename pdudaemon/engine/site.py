@@ -35,7 +35,6 @@ SILENCE = 25.0  # seconds without a line of events, heartbeats included, after w
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between two tries to reach a site
 REFRESH = 30.0  # seconds after which a look has states and readings asked for anew, behind the look
 SOON = 3.0  # seconds after which the site has read what was too old when all was loaded
-GRACE = 2.0  # seconds for the thread to end
 PAGE = 1000
 
 _NEXT = re.compile(r'<[^>?]*\?([^>]*)>; *rel="next"')
@@ -80,11 +79,18 @@ class Site:
         """Begin to follow the site."""
         self._thread.start()
 
-    def close(self) -> bool:
-        """Let go of the site; return whether the thread has ended."""
+    def take_over(self, before: Site) -> None:
+        """Begin with what is known of the site already: its names, and no states until it says so itself."""
+        self.mirror = before.mirror
+
+    def stop(self) -> None:
+        """Let go of the site. Whoever waits for it is told so."""
         self._call(lambda: self._main.cancel() if self._main is not None else None)
+
+    def ended(self, seconds: float) -> bool:
+        """Return whether the thread has ended, within some seconds."""
         if self._thread.ident is not None:
-            self._thread.join(GRACE)
+            self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def have(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -93,7 +99,7 @@ class Site:
             self._call(self._hurry.set)
             raise SiteUnreachable(f"{self.name} cannot be asked: {self.trouble}")
         if not self._call(lambda: self._begin(work())):
-            raise SiteUnreachable(f"{self.name} cannot be asked: it is not a site any more")
+            raise SiteUnreachable(f"{self.name} cannot be asked: this daemon has let go of it")
 
     def look(self) -> None:
         """Somebody looks at what is known of the site: have it be asked for anew, if that is too old."""

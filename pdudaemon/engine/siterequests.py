@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pdudaemon.engine.sitemirror import Translation
-from pdudaemon.errors import NotDone, PDUDaemonError, RequestError, SiteUnreachable, Unanswered, of_kind
+from pdudaemon.errors import NotDone, PDUDaemonError, RequestError, SiteUnreachable, Stopping, Unanswered, of_kind
 from pdudaemon.power import Action, Outcome, Phase, Request, Target
 from pdudaemon.transports.asking import Asker, Lost, Reply, Unsent
 
@@ -61,12 +61,14 @@ class SiteRequest(Request):
 class Wanted:
     """What a site is asked for: the ``body`` of a ``POST``, and the ``key`` that it goes by.
 
-    ``seconds`` is the time for it, 0: it is enough that it is accepted. ``moments``: it may be done in no time.
+    ``seconds`` is the time for it, ``wait`` that without the delays which were asked for; 0: it is enough that it is
+    accepted. ``moments``: it may be done in no time.
     """
 
     body: Mapping[str, Any]
     key: str
     seconds: float
+    wait: float
     moments: bool
     headers: Mapping[str, str]
 
@@ -92,7 +94,7 @@ class SiteRequests:
         number = error = None
         record: Record = {}
         try:
-            reply, new = await self._accepted(wanted, until)
+            reply, new = await self.accepted(wanted, until)
             document = reply.json()
             if reply.status >= 300:
                 error, number = refusal(self._site.name, reply), document.get("request")
@@ -110,88 +112,25 @@ class SiteRequests:
             told(self._request(action, target, record, new), error)
         except PDUDaemonError as refused:
             told(None, refused)
+        except asyncio.CancelledError:
+            gone = self.let_go(number)
+            told(None if number is None else self._request(action, target, {"id": number, **record}, True), gone)
+            raise
         except Exception:
             log.exception("%s: a request was lost", self._site.name)
             told(None, Unanswered(f"internal error with {self._site.name}: see the log of the daemon"))
 
-    async def command(
-        self,
-        wanted: Wanted,
-        action: Action,
-        targets: Mapping[str, Target],
-        began: Callable[[str | None], None],
-        told: Callable[[str, PDUDaemonError | None, SiteRequest | None], None],
-    ) -> None:
-        """Have a command accepted, and tell what becomes of each node, by the site's name for it.
-
-        ``began`` is told its number as soon as it is accepted, None if nothing is.
-        """
-        before = asyncio.get_running_loop().time()
-        until = before + (wanted.seconds or ANSWER)
-        try:
-            reply, new = await self._accepted(wanted, until)
-            document = reply.json()
-            if not isinstance(document.get("nodes"), list):
-                raise refusal(self._site.name, reply)
-            number = document.get("command")
-            entries = {str(each["name"]): each for each in document["nodes"]}
-        except (Lost, LookupError, TypeError, AttributeError):
-            self._none(targets, began, told, Unanswered(f"{self._site.name}: what it says is not understood"))
-            return
-        except PDUDaemonError as error:
-            self._none(targets, began, told, error)
-            return
-        began(None if number is None else str(number))
-        shared: dict[str, list[str]] = {}
-        for name in targets:
-            entry = entries.get(name, {"reason": "the site says nothing of it"})
-            if entry.get("request") is None:
-                told(name, RequestError(str(entry.get("reason"))), None)
-            else:
-                shared.setdefault(str(entry["request"]), []).append(name)
-        await asyncio.gather(
-            *(
-                self._tell(each, names, entries, wanted, new, before, until, action, targets, told)
-                for each, names in shared.items()
+    def let_go(self, number: object) -> PDUDaemonError:
+        """Return what those are told who wait when nobody asks the site any more."""
+        name = self._site.name
+        if number is None:
+            return Unanswered(
+                f"it is not known whether {name} has accepted this: this daemon stops, or has let go of it"
             )
-        )
+        told = self._site.translation.number(number)
+        return Stopping(f"accepted as request {told}; this daemon stops, or has let go of {name}, where it goes on")
 
-    @staticmethod
-    def _none(
-        targets: Mapping[str, Target],
-        began: Callable[[str | None], None],
-        told: Callable[[str, PDUDaemonError | None, SiteRequest | None], None],
-        error: PDUDaemonError,
-    ) -> None:
-        for name in targets:
-            told(name, error, None)
-        began(None)
-
-    async def _tell(
-        self,
-        number: str,
-        names: list[str],
-        entries: Mapping[str, Record],
-        wanted: Wanted,
-        new: bool,
-        began: float,
-        until: float,
-        action: Action,
-        targets: Mapping[str, Target],
-        told: Callable[[str, PDUDaemonError | None, SiteRequest | None], None],
-    ) -> None:
-        """Tell of the nodes of a command that are one request."""
-        entry = entries[names[0]]
-        record: Record = {"id": number, **{word: entry.get(word) for word in ("state", "ended", "reason")}}
-        error: PDUDaemonError | None = None
-        if wanted.seconds and record["ended"] is None:
-            error, record = await self._became(number, began, until, wanted.seconds, whole=False)
-        elif record["ended"] is not None and record["state"] != Outcome.DONE:
-            error = self._failure(record)
-        for name in names:
-            told(name, error, self._request(action, targets[name], record, new))
-
-    async def _accepted(self, wanted: Wanted, until: float) -> tuple[Reply, bool]:
+    async def accepted(self, wanted: Wanted, until: float) -> tuple[Reply, bool]:
         """Return what a site answers, and whether that was not accepted before we asked.
 
         Raises: SiteUnreachable: it has got nothing; Unanswered.
@@ -229,7 +168,7 @@ class SiteRequests:
         )
 
     async def _became(
-        self, number: object, began: float, until: float, seconds: float, whole: bool = True
+        self, number: object, began: float, until: float, seconds: float
     ) -> tuple[PDUDaemonError | None, Record]:
         """Return what became of an accepted request, and its record, as soon as that is known, or time is over.
 
@@ -242,7 +181,7 @@ class SiteRequests:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     event = await asyncio.shield(future)
-        record = await self._record(name) if whole else None
+        record = await self._record(name)
         known: Record = record or {"id": number, "state": "accepted"}
         if event is not None and record is None:
             known |= {

@@ -24,6 +24,8 @@ from pdudaemon.power import Target
 
 log = logging.getLogger("pdud.sites")
 
+GRACE = 2.0  # seconds for the thread of a site to end
+
 
 class Sites:
     """All sites. Any thread, but for `start`, `change` and `close`.
@@ -49,10 +51,13 @@ class Sites:
         self.change(self._local)
 
     def change(self, config: Config) -> None:
-        """Go on with another configuration."""
+        """Go on with another configuration, once begun."""
         before = self._sites
         kept = {name: site for name, site in before.items() if config.sites.get(name) == site.options}
         new = {name: self._site(name, config) for name in config.sites if name not in kept}
+        for name, site in new.items():
+            if name in before and before[name].options.prefix == site.options.prefix:
+                site.take_over(before[name])
         with self._lock:
             self._local = config
             self._sites = {name: kept.get(name) or new[name] for name in config.sites}
@@ -62,15 +67,11 @@ class Sites:
                 site.start()
             except RuntimeError as error:
                 log.error("%s: the machine has no thread for that: %s", site.name, error)
-        for name, site in before.items():
-            if name not in kept:
-                site.close()
+        _closed([site for name, site in before.items() if name not in kept])
 
     def close(self) -> list[str]:
         """Let go of all sites; return the names of the threads that still run."""
-        with self._lock:
-            sites, self._sites = self._sites, {}
-        return [str(site) for site in sites.values() if not site.close()]
+        return _closed([*self])
 
     def _site(self, name: str, config: Config) -> Site:
         return Site(name, config.sites[name], self.daemon, self._events, self._clock, self._changed)
@@ -167,6 +168,13 @@ class Sites:
     def faults(self, site: str) -> list[str]:
         """Return what of a site collides, in words."""
         return [each for each in self._faults if each.startswith(f"{site}: ")]
+
+
+def _closed(sites: list[Site]) -> list[str]:
+    """Let go of sites; return the names of the threads that still run."""
+    for site in sites:
+        site.stop()
+    return [str(site) for site in sites if not site.ended(GRACE)]
 
 
 def _away(site: Site) -> str:

@@ -251,7 +251,7 @@ def _node(exchange: HTTPExchange, node: Node, last: Record | None, now: float) -
     return {
         **may,
         "name": node.name,
-        "groups": [group for group, members in exchange.config.groups.items() if node.name in members],
+        "groups": exchange.config.groups_of.get(node.name, []),
         "feeds": feeds,
         "state": whole.state.value if isinstance(whole, Reading) else "unknown",
         "source": whole.source if isinstance(whole, Reading) else "none",

@@ -203,7 +203,7 @@ def _entry(
         **told,
         "error": error,
         **({"request": request.number} if request else {}),
-        **({"pending": True} if request and (isinstance(answer, NotDone) or request.ended is None) else {}),
+        **({"pending": True} if isinstance(answer, NotDone) or (request and request.ended is None) else {}),
     }
     return {"type": "commands", "id": name, "attributes": attributes}
 

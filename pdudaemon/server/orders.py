@@ -159,7 +159,7 @@ class Orders:
         check_may(exchange, asked.action, asked.target)
         if (site := self.dispatcher.sites.of(asked.target, self.dispatcher.config)) is not None:
             wait = self.dispatcher.config.daemon.wait if asked.wait is None else asked.wait
-            siteorders.carry_out(site, asked, wait + asked.postponed if wait else 0.0, client, exchange, told)
+            siteorders.carry_out(site, asked, wait, client, exchange, told)
             return
         carry_out = partial(self._carry_out, asked, client, exchange, told)
         named = asked.target.by_name or self.dispatcher.config.named_pdus

@@ -12,17 +12,17 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from urllib.parse import urlencode
 
 from pdudaemon.engine.site import Site
+from pdudaemon.engine.sitecommands import SiteCommand
 from pdudaemon.engine.siterequests import SiteRequest, Wanted, refusal
-from pdudaemon.errors import DeviceTimeout, PDUDaemonError, RequestError, SiteUnreachable, Unanswered
+from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, RequestError, SiteUnreachable, Unanswered
 from pdudaemon.power import State, Target
 from pdudaemon.ranges import folded
 from pdudaemon.server import switching
-from pdudaemon.server.siteorders import LATE, LOOKING, Passed, wanted
+from pdudaemon.server.siteorders import LATE, LOOKING, Passed, note, wanted
 from pdudaemon.server.switching import Telling
 from pdudaemon.transports.asking import Lost, Reply, Unsent
 
@@ -107,9 +107,7 @@ def carry_out(
         beginning.begin()
 
     exchange.within(patience, late)
-    order = wanted(
-        exchange.client, telling.action.value, {}, idempotency_key, seconds if wait else 0.0, delay, soft, hard
-    )
+    order = wanted(exchange.client, telling.action.value, {}, idempotency_key, wait, seconds, delay, soft, hard)
     for site, some in parts.items():
         if site is not None:
             _part(telling, site, some, order, beginning)
@@ -128,16 +126,17 @@ def _part(telling: Telling, site: Site, targets: Mapping[str, Target], order: Wa
             raise RequestError(f"{site.name}: these are too many names for one command")
 
         def told(name: str, error: PDUDaemonError | None, request: SiteRequest | None) -> None:
+            note(telling.exchange.client, telling.action, ours[name], request, error)
             if request is None and error is not None:
                 telling.refuse(ours[name], error)
             else:
                 telling.entry(ours[name], error, request)
 
-        part = replace(order, body={**order.body, "nodes": text}, moments=False)
         theirs = {name: targets[our] for name, our in ours.items()}
-        site.have(
-            lambda: site.requests.command(part, telling.action, theirs, partial(beginning.began, site.name), told)
-        )
+        lines = not telling.exchange.path.startswith("/api/")  # where each is told of as soon as it is known
+        began = partial(beginning.began, site.name)
+        command = SiteCommand(site, order, telling.action, text, theirs, lines, began, told)
+        site.have(command.carry_out)
     except PDUDaemonError as error:
         for name in targets:
             telling.refuse(name, error)
@@ -194,6 +193,10 @@ async def _look(telling: Telling, site: Site, names: list[str], wait: float) -> 
         error = DeviceTimeout(f"{site.name}: {lost if isinstance(lost, Lost) else 'what it says is not understood'}")
     except TimeoutError:
         error = DeviceTimeout(f"{site.name}: no answer within {wait:g} s")
+    except asyncio.CancelledError:
+        for name in left.values():
+            telling.entry(name, Busy(f"{site.name}: the daemon is stopping, or has let go of it"))
+        raise
     for name in left.values():
         telling.entry(name, error)
 

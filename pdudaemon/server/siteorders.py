@@ -18,8 +18,9 @@ from urllib.parse import urlencode
 from pdudaemon.engine.queries import Answer
 from pdudaemon.engine.site import Site
 from pdudaemon.engine.siterequests import SiteRequest, Wanted, refusal
-from pdudaemon.errors import DeviceTimeout, PDUDaemonError, SiteUnreachable, Unanswered, of_kind
+from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, SiteUnreachable, Unanswered, of_kind
 from pdudaemon.power import Outlet, Reading, Request, State, Target
+from pdudaemon.server.access import UNIX
 from pdudaemon.server.client import Client
 from pdudaemon.server.connection import Exchange
 from pdudaemon.transports.asking import Lost, Unsent
@@ -44,17 +45,18 @@ def wanted(
     action: str,
     place: Mapping[str, str],
     key: str,
+    wait: float,
     seconds: float,
     delay: float,
     soft: float | None,
     hard: bool,
 ) -> Wanted:
-    """Return what a site is to be asked for."""
+    """Return what a site is to be asked for: see `Wanted`."""
     body: dict[str, Any] = {"action": action, **place, "delay": delay}
     if soft is not None:
         body |= {"soft": soft, "hard": hard}
-    headers = {"X-Forwarded-For": client.address} if client.address and ":" not in client.address[:1] else {}
-    return Wanted(body, key or str(uuid.uuid4()), seconds, not (delay or soft), headers)
+    headers = {} if client.address in ("", UNIX) else {"X-Forwarded-For": client.address}
+    return Wanted(body, key or str(uuid.uuid4()), seconds if wait else 0.0, wait, not (delay or soft), headers)
 
 
 def place(site: Site, target: Target) -> dict[str, str]:
@@ -66,15 +68,18 @@ def place(site: Site, target: Target) -> dict[str, str]:
     return {"hostname": theirs(outlet.pdu), "port": outlet.port}
 
 
-def carry_out(site: Site, asked: Any, seconds: float, client: Client, exchange: Exchange, told: Told) -> None:
-    """Have an order carried out at a site; within some ``seconds``, 0: accepted is enough. Raises: SiteUnreachable.
+def carry_out(site: Site, asked: Any, wait: float, client: Client, exchange: Exchange, told: Told) -> None:
+    """Have an order carried out at a site; 0: accepted is enough. Raises: SiteUnreachable.
 
     Called by the selector's thread.
     """
     action, target = asked.action, asked.target
-    order = wanted(client, action.value, place(site, target), asked.key, seconds, asked.delay, asked.soft, asked.hard)
+    seconds = wait + asked.postponed if wait else 0.0
+    where = place(site, target)
+    order = wanted(client, action.value, where, asked.key, wait, seconds, asked.delay, asked.soft, asked.hard)
 
     def tell(request: SiteRequest | None, error: PDUDaemonError | None) -> None:
+        note(client, action, target.name, request, error)
         if not exchange.claim():
             return
         if request is not None:
@@ -84,6 +89,13 @@ def carry_out(site: Site, asked: Any, seconds: float, client: Client, exchange: 
 
     site.have(lambda: site.requests.switch(order, action, target, tell))
     _give(exchange, seconds or LOOKING, site)
+
+
+def note(client: Client, action: str, name: str, request: SiteRequest | None, error: PDUDaemonError | None) -> None:
+    """Write into the log what became of something that a site was asked for; refusals are told elsewhere."""
+    if request is not None:
+        became = f"failed: {error}" if error is not None else "done" if request.ended is not None else "accepted"
+        log.info("request %s: %s %s for %s %s", request.number, action, name, client, became)
 
 
 def _give(exchange: Exchange, seconds: float, site: Site) -> None:
@@ -121,6 +133,9 @@ async def _look(site: Site, target: Target, seconds: float, wait: float | None, 
         tell(error)
     except Unsent as error:
         tell(SiteUnreachable(f"{site.name} cannot be asked: {error}"))
+    except asyncio.CancelledError:
+        tell(Busy(f"{site.name}: the daemon is stopping, or has let go of it"))
+        raise
     except (Lost, LookupError, TypeError, ValueError) as error:
         tell(DeviceTimeout(f"{site.name}: {error if isinstance(error, Lost) else 'what it says is not understood'}"))
     except TimeoutError:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from pdudaemon.engine.site import Site
 from pdudaemon.engine.siterequests import refusal
-from pdudaemon.errors import DeviceTimeout, NoSuchRequest, PDUDaemonError, SiteUnreachable, Unanswered
+from pdudaemon.errors import Busy, DeviceTimeout, NoSuchRequest, PDUDaemonError, SiteUnreachable, Unanswered
 from pdudaemon.power import Outlet
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer
@@ -78,6 +78,9 @@ async def _ask(site: Site, method: str, target: str, seconds: float, heard: Hear
         error = Unanswered(f"{site.name}: {lost}")
     except TimeoutError:
         error = DeviceTimeout(f"{site.name}: no answer within {seconds:g} s")
+    except asyncio.CancelledError:
+        heard(None, Busy(f"{site.name}: the daemon is stopping, or has let go of it"))
+        raise
     except Exception:
         log.exception("%s: %s %s", site.name, method, target.partition("?")[0])
         error = Unanswered(f"{site.name}: what it says is not understood")

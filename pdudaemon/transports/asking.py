@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import ssl
+import urllib.parse
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -153,12 +154,20 @@ class Asker:
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, method: str, target: str, body: object = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        target: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        form: bool = False,
     ) -> AsyncIterator[tuple[int, Mapping[str, str], AsyncIterator[bytes]]]:
-        """Put a question on a connection of its own; yield status, headers and lines. Raises: Unsent, Lost."""
+        """Put a question on a connection of its own; yield status, headers and lines. Raises: Unsent, Lost.
+
+        ``form``: the body is one of a form, and not JSON.
+        """
         line = await self._connected()
         try:
-            self._put(line, method, target, body, {**(headers or {}), "Connection": "close"})
+            self._put(line, method, target, body, {**(headers or {}), "Connection": "close"}, form)
             await line.writer.drain()
             status, told = await line.head()
             yield status, told, _lines(line.pieces(told))
@@ -167,10 +176,15 @@ class Asker:
         finally:
             line.close()
 
-    def _put(self, line: _Line, method: str, target: str, body: object, headers: Mapping[str, str]) -> None:
-        content = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
-        sent = {**self._headers, **headers}
-        if body is not None:
+    def _put(
+        self, line: _Line, method: str, target: str, body: Any, headers: Mapping[str, str], form: bool = False
+    ) -> None:
+        sent, content = {**self._headers, **headers}, b""
+        if form:
+            content = urllib.parse.urlencode(body).encode()
+            sent |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(content))}
+        elif body is not None:
+            content = json.dumps(body, separators=(",", ":")).encode()
             sent |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
         lines = [f"{method} {self._path}{target} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
         line.writer.write("\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + content)
@@ -201,7 +215,7 @@ class Asker:
 
 
 async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the lines of a body, those that are empty among them."""
+    """Yield the lines of a body, those that are empty among them; also a last one that does not end."""
     rest = b""
     async for piece in pieces:
         *whole, rest = (rest + piece).split(b"\n")
@@ -209,6 +223,8 @@ async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             raise Lost(f"a line of the answer has more than {LONGEST_LINE} bytes")
         for each in whole:
             yield each
+    if rest:
+        yield rest
 
 
 def _why(error: BaseException) -> str:

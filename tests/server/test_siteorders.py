@@ -196,3 +196,45 @@ def test_a_request_under_way_is_told_although_its_site_is_started_anew(lab: Fron
     waiting.join(60)
     assert told[0].status == 201 and told[0].json["state"] == "done", told[0].text
     assert berlin.outlets()["1"] == "on"
+
+
+def test_who_waits_when_the_front_stops_hears_that_it_goes_on(lab: Front) -> None:
+    berlin = lab.add("berlin", {"slow": {"driver": "dummy", "slow": 4}}, nodes={"s1": {"hostname": "slow", "port": 1}})
+    front = lab.begin()
+    told: list[Reply] = []
+    calls = [
+        lambda: told.append(order(front, hostname="berlin/slow", port=2)),
+        lambda: told.append(front.http("/?nodes=berlin/s1", "PATCH")),
+    ]
+    threads = [threading.Thread(target=call) for call in calls]
+    for each in threads:
+        each.start()
+    eventually(lambda: len(berlin.http("/api/v1/requests").json) == 2)
+    time.sleep(0.2)  # for the answer that they are accepted
+    assert front.stop() == 0
+    for each in threads:
+        each.join(30)
+    replies = {reply.status == 200: reply for reply in told}
+    stopped = replies[False].json
+    assert stopped["type"] in ("urn:pdudaemon:stopping", "urn:pdudaemon:unanswered"), stopped
+    entry = replies[True].json["data"][0]["attributes"]
+    assert not entry["success"] and entry["pending"] and "accepted as command berlin/1" in entry["error"], entry
+    eventually(lambda: {each["state"] for each in berlin.http("/api/v1/requests").json} == {"done"})
+    assert "is still running at exit" not in front.log_text()
+
+
+def test_a_changed_token_leaves_the_names_known(lab: Front) -> None:
+    lab.add("berlin")
+    front = lab.begin()
+    settings = {**front.settings, "sites": {"berlin": {"url": lab.links["berlin"].url, "token": "x.y.z"}}}
+    front.configure(settings)
+    assert front.process is not None
+    front.process.send_signal(1)
+    eventually(lambda: "has been taken over" in front.log_text())
+    lab.reached("berlin")
+    assert "there is no" not in front.log_text()
+    assert order(front, alias="berlin/board1").status == 201
+    front.configure({**settings, "sites": {}})
+    front.process.send_signal(1)
+    eventually(lambda: front.http("/api/v1/sites").json["sites"] == [])
+    assert "there is no alias or node 'berlin/board1'" in order(front, alias="berlin/board1").text
