@@ -43,7 +43,7 @@ test-peers: .venv/test  ## test against labgrid, Slurm, Ansible, Ruby, Home Assi
 	$(VENV)/python -m tests.peers_slow
 
 test-cuts: .venv/test  ## cut the power under a loaded daemon, CUTS times, on a disk that loses what was not synced
-	@CUTS=$(or $(CUTS),200) CUTS_REPORT=$$(mktemp) sh -c '$(VENV)/python -m pytest -q -n 4 tests/engine/test_powercut.py; \
+	@CUTS=$(or $(CUTS),200) CUTS_REPORT=$$(mktemp) sh -c '$(VENV)/python -m pytest -q -n 2 tests/engine/test_powercut.py; \
 		failed=$$?; cat "$$CUTS_REPORT"; rm -f "$$CUTS_REPORT"; exit $$failed'
 
 test-usb:  ## test with USB devices and GPIO chips, in a virtual machine with Debian's kernel (as root; see tests/vm/machine.py)

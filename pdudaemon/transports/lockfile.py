@@ -5,6 +5,8 @@ The lock (`flock`) belongs to whoever has the file open: the process that took i
 which inherits the descriptor. So a command that outlives a killed daemon keeps the device locked, and the next one has
 to know whether it may end that command. The record says: the process that took the lock, when that was started and in
 which boot, and the process group of the command with the time of its start. A number alone may be another's by now.
+A daemon that is killed just after it has started a command has not written the last of that: then the kernel is asked
+who has the lock that the dead one took.
 
 The record has one length and is written over the last, which needs no room on the disk, so that a full one is no reason
 not to act. Whoever has got the lock looks whether the file is still the one of its name (`is_current`): it is taken
@@ -15,8 +17,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -29,6 +32,7 @@ _WORD = "pdudaemon"
 _UNKNOWN = "-"
 _DEAD = (b"Z", b"X", b"x")
 _HIGHEST = 2**31 - 1
+_LOCKED = re.compile(r"^lock:\s+\d+: FLOCK\s+\w+\s+WRITE (\d+) ", re.MULTILINE)  # in /proc/PID/fdinfo
 
 
 class Process(NamedTuple):
@@ -131,10 +135,22 @@ def end_orphan(descriptor: int) -> bool:
     For the next daemon, at the end of the time that a command of the last one could have had.
     """
     record = signed(descriptor)
-    if record is None or not record.gone or not record.group_lives(descriptor):
+    if record is None or not record.gone:
         return False
+    if record.group_lives(descriptor):
+        return _killed(os.killpg, record.group)
+    if record.boot != boot() and process(record.pid) is not None:  # another one, who has this number in this boot
+        return False
+    ended = False
+    for pid in _heirs(descriptor, record.pid):
+        leads = (found := process(pid)) is not None and found.group == pid != os.getpgrp()
+        ended = _killed(os.killpg if leads else os.kill, pid) or ended
+    return ended
+
+
+def _killed(kill: Callable[[int, int], None], number: int) -> bool:
     try:
-        os.killpg(record.group, signal.SIGKILL)
+        kill(number, signal.SIGKILL)
     except OSError:  # it has ended just now, or is not ours to end
         return False
     return True
@@ -187,10 +203,27 @@ def _members(group: int) -> Iterator[int]:
 
 
 def _has_open(pid: int, descriptor: int) -> bool:
+    return any(_open_on(pid, descriptor))
+
+
+def _open_on(pid: int, descriptor: int) -> Iterator[str]:
+    """Yield the descriptors of a process on the file, as far as they are for our eyes."""
     ours = os.fstat(descriptor)
     with suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):
             with suppress(OSError):
                 if os.path.samestat(ours, os.stat(f"/proc/{pid}/fd/{name}")):
-                    return True
-    return False
+                    yield name
+
+
+def _heirs(descriptor: int, taker: int) -> Iterator[int]:
+    """Yield the processes that have the lock which a process took that is no more, as the kernel tells."""
+    for name in os.listdir("/proc"):
+        if not name.isdecimal() or int(name) in (taker, os.getpid()):
+            continue
+        for number in _open_on(int(name), descriptor):
+            with suppress(OSError):
+                taken_by = _LOCKED.search(Path(f"/proc/{name}/fdinfo/{number}").read_text())
+                if taken_by is not None and int(taken_by[1]) == taker:
+                    yield int(name)
+                    break

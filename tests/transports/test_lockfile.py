@@ -103,9 +103,26 @@ def test_an_orphan_whose_leader_has_gone_is_ended_as_well(tmp_path: Path) -> Non
         assert held(lock, 0.2) == ""
 
 
-@pytest.mark.parametrize(
-    "changed", ["group started", "another group", "owner lives", "boot", "nonsense", "old", "wild"]
-)
+@pytest.mark.parametrize("said", ["nothing of it", "the one before"])
+@pytest.mark.parametrize("text", ["sleep 60 & sleep 60", "exec setsid sleep 60"])
+def test_an_orphan_that_was_not_put_on_record_is_ended(tmp_path: Path, said: str, text: str) -> None:
+    """Its daemon was killed just after it had started it."""
+    lock = tmp_path / "lock"
+    bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    with holder(lock, text) as other:
+        found = record(lock)
+        assert found is not None
+        other.kill()
+        other.wait()
+        group = {"nothing of it": "0 0", "the one before": f"{bystander.pid} 1"}[said]
+        lock.write_text(f"pdudaemon {found.pid} {found.started} {found.boot} {group}")
+        assert held(lock, 0.2) == ""
+        assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+
+
+@pytest.mark.parametrize("changed", ["another owner", "owner lives", "nonsense", "old", "wild"])
 def test_who_is_not_the_one_on_record_is_not_ended(tmp_path: Path, changed: str) -> None:
     """Numbers are given anew, and who may write the file may write anything into it."""
     lock = tmp_path / "lock"
@@ -120,10 +137,8 @@ def test_who_is_not_the_one_on_record_is_not_ended(tmp_path: Path, changed: str)
             me = lockfile.process(os.getpid())
             assert started is not None and me is not None
             text = {
-                "group started": f"pdudaemon {found.pid} {found.started} {found.boot} {found.group} 1",
-                "another group": f"pdudaemon {found.pid} {found.started} {found.boot} {bystander.pid} {started.started}",
+                "another owner": f"pdudaemon {found.pid - 1} 1 {found.boot} {bystander.pid} {started.started}",
                 "owner lives": f"pdudaemon {os.getpid()} {me.started} {found.boot} {found.group} {found.group_started}",
-                "boot": f"pdudaemon {found.pid} {found.started} another-boot {found.group} {found.group_started}",
                 "nonsense": "\0" * 60,
                 "old": f"{found.group}",
                 "wild": f"pdudaemon {10**30} 1 {found.boot} -1 {10**30}",
