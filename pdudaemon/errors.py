@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+LONGEST = 4000  # characters of a line
 _LONGEST = 500  # characters of what a stranger's exception says
 
 
@@ -244,3 +245,10 @@ def described(error: BaseException) -> str:
     except BaseException:  # of a third party's making: it may raise anything, as may all that is called on it
         return f"{name}, which cannot say why"
     return f"{name}: {text}" if text else name
+
+
+def printable(text: str, longest: int = LONGEST) -> str:
+    """Return a text as one bounded line: what is not printable is escaped, as Python spells it."""
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text) - longest} more characters)"

@@ -19,22 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from pdudaemon import journal, sharedfiles
+from pdudaemon.errors import printable
 
 GATHER = 0.01  # seconds for which lines gather before they are written
 PATIENCE = 1.0  # seconds for a log that takes nothing, at the end of the program
 MOST_WAITING = 20000  # lines that wait for a log that takes none; what comes then is counted and lost
-LONGEST = 4000  # characters of a message
 
 _FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _JOURNAL_FORM = "%(name)s: %(message)s"
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-
-
-def printable(text: str) -> str:
-    """Return a text as one bounded line: what is not printable is escaped, as Python spells it."""
-    if not text.isprintable():
-        text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text) - LONGEST} more characters)"
 
 
 def _shown(message: object) -> str:

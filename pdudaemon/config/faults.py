@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pdudaemon.errors import ConfigError
+from pdudaemon.errors import ConfigError, printable
 from pdudaemon.settings import Setting, near
 
 _LINE = re.compile(r":[0-9]+(?=: )")
+_LONGEST_PATH, _LONGEST_TEXT = 200, 1000  # characters that are told
 
 
 def unplaced(told: str) -> str:
@@ -46,9 +47,10 @@ class Fault:
 
     @property
     def without_file(self) -> str:
-        """The fault as it is told to who knows the file."""
-        path = self.location.within(self.key).path if self.key else self.location.path
-        return f"{path}: {self.text}" if path else self.text
+        """The fault as it is told to who knows the file: one line, whatever stands in there."""
+        path = printable(self.location.within(self.key).path if self.key else self.location.path, _LONGEST_PATH)
+        text = printable(self.text, _LONGEST_TEXT)
+        return f"{path}: {text}" if path else text
 
 
 class Faults:

@@ -44,7 +44,7 @@ def pdu(name: str, entry: object, location: Location, faults: Faults, checking: 
         options, wrong = read(PDUOptions, settings)
         if "driver" not in wrong:
             try:
-                driver = strategies.find(settings["driver"])
+                driver = strategies.find(options["driver"])
                 traits = _check_driver(driver, settings, options, wrong, location, faults)
             except ValueError as error:
                 wrong["driver"] = str(error)

@@ -345,3 +345,22 @@ def test_a_file_of_the_folder_with_faults_prevents_a_start(tmp_path: Path, text:
     (tmp_path / "conf.d" / "x.json").write_text(text)
     with pytest.raises(ConfigError, match=re.escape(f"conf.d/x.json{told}")):
         load(tmp_path, {"pdus": {}})
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "‮x", "A" * 70_000, "[1,3-5]Expect: 100-continue\r\n"])
+def test_whatever_stands_in_a_file_a_fault_is_one_bounded_line(tmp_path: Path, name: str) -> None:
+    whole = {
+        "pdus": {"pdu": {"driver": "dummy", name: 1}, name: {"driver": name}},
+        "nodes": {name: {"hostname": name, "port": name}},
+        "groups": {name: [name]},
+    }
+    conf = load(tmp_path, whole)
+    assert len(conf.faults) >= 3 and conf.warnings
+    for line in (*conf.faults, *conf.warnings, *(pdu.fault for pdu in conf.pdus.values())):
+        assert line.isprintable() and len(line) < 2000, line
+
+
+def test_a_driver_that_is_a_number_is_one_that_there_is_not(tmp_path: Path) -> None:
+    conf = load(tmp_path, {"pdus": {"pdu": {"driver": 5}, "other": {"driver": 1e300}, "well": {"driver": "dummy"}}})
+    assert conf.pdus["pdu"].fault == "pdus.pdu.driver: there is no driver '5'"
+    assert conf.pdus["other"].fault and not conf.pdus["well"].fault

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from pdudaemon import logs
-from pdudaemon.logs import LONGEST, LineFormatter, LogWriter
+from pdudaemon.errors import LONGEST
+from pdudaemon.logs import LineFormatter, LogWriter
 from pdudaemon.power import Action
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
