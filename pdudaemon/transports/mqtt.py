@@ -15,6 +15,7 @@ import os
 import select
 import socket
 import ssl
+import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ _LONGEST = 65535  # bytes of a topic
 _LARGEST = 4 * 1024 * 1024  # bytes of a message that is kept
 _LOGIN_REFUSED = (4, 5, 134, 135)  # of MQTT 3.1.1, and as the reasons of MQTT 5 by which releases 2 tell them
 _REFUSED = 128  # from which on an answer to a subscription is a no
+_SENSELESS = (ValueError, LookupError, TypeError, AttributeError, NameError, RuntimeError, struct.error)
+"""What the package raises of packets that are not as they should be: it does not look first."""
 _TURN = 0.5  # seconds between two looks at what keeps the session alive
 
 
@@ -153,7 +156,11 @@ class Session:
                 poll = select.poll()
                 poll.register(connection, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
                 poll.poll(seconds * 1000)
-            failed = self._client.loop_read() or self._client.loop_write() or self._client.loop_misc()
+            try:
+                failed = self._client.loop_read() or self._client.loop_write() or self._client.loop_misc()
+            except _SENSELESS as error:
+                told = f"{type(error).__name__}: {error}"
+                raise TransientError(f"{self.peer} says what is not MQTT at {step}: {told:.100}") from None
             if failed and not done() and "connected" not in self._answers:
                 raise self._lost(step)
 

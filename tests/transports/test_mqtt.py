@@ -120,6 +120,21 @@ def test_what_is_no_broker(act: Any, kind: type[Exception]) -> None:
     assert type(caught.value) is kind and "127.0.0.1" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "packet",
+    ["3000", "300100", "3003ffff61", "320500016100", "30030001ff", "4000", "400100", "5000", "9000", "90020001", "b000", "2000", "6201", "f000", "00"],
+)  # fmt: skip
+def test_packets_that_are_not_as_they_should_be(packet: str) -> None:
+    """The package looks into them as they come, and raises whatever that leads to."""
+    said = b"\x20\x02\x00\x00" + bytes.fromhex(packet)
+    with Puppet(lambda device, connection: connection.sendall(said)) as device:
+        try:
+            with session(device.port, seconds=0.5) as one:
+                one.receive("the state")
+        except TransientError as error:
+            assert "127.0.0.1" in str(error)
+
+
 def test_nobody_there() -> None:
     with pytest.raises(TransientError, match=r"^connection refused by the broker 127\.0\.0\.1:1$"):
         session(1).__enter__()
