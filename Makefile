@@ -96,7 +96,11 @@ lock:  ## pin the newest releases that setup.cfg allows, in share/requirements*.
 	echo setuptools | compile share/requirements-test.txt --extra all --extra test --extra dist --extra lint setup.cfg -; \
 	echo setuptools | compile share/requirements.txt --extra all --constraint share/requirements-test.txt setup.cfg -; \
 	echo snmpsim==1.2.2 pysmi cryptography | tr ' ' '\n' | compile share/requirements-snmpsim.txt -; \
-	echo schemathesis==4.32.5 | compile share/requirements-schemathesis.txt -
+	echo schemathesis==4.32.5 | compile share/requirements-schemathesis.txt -; \
+	echo hypothesis==6.170.17 | compile share/requirements-hypothesis.txt -
+
+nightly: .venv/fuzz  ## run all that CI has no time for, with a report: make nightly PARTS="soak cuts" SOAK=60 CUTS=20
+	$(VENV)/python -m tests.nightly $(PARTS)
 
 mutation: .venv/test  ## name the changes of a source that no test notices: make mutation FILES=pdudaemon/engine/lanes.py
 	$(VENV)/python -m tests.mutation $(FILES) $(if $(TESTS),--tests $(TESTS))
@@ -117,5 +121,9 @@ clean:  ## remove what the other targets made
 	$(INSTALL)
 	@touch $@
 
-.PHONY: help run test test-newest lock test-peers test-cuts test-usb test-boot test-container test-ha dist deb lint format docs mutation bench clean
+.venv/fuzz: share/requirements-hypothesis.txt .venv/test
+	$(PIP) install --quiet --require-hashes --requirement $<
+	@touch $@
+
+.PHONY: help run test test-newest lock test-peers test-cuts test-usb test-boot test-container test-ha dist deb lint format docs nightly mutation bench clean
 .DEFAULT_GOAL := help

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import os
 import random
 import signal
 import socket
@@ -192,14 +193,15 @@ def test_a_client_that_resets_its_connection_changes_nothing(daemon: Callable[..
 
 
 CHAINS = 10
-KILLS = 200
+KILLS = int(os.environ.get("KILLS", "200"))
+FIRST = int(os.environ.get("KILLS_SEED", "0")) * CHAINS
 PORTS = 3
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(CHAINS))
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + CHAINS))
 def test_killed_at_random_moments_under_load(daemon: Callable[..., Daemon], seed: int) -> None:
-    """The seeds' chains together are killed 200 times; SIGTERM takes its turn now and then."""
+    """The seeds' chains together are killed `KILLS` times; SIGTERM takes its turn now and then."""
     chance = random.Random(seed)
     started, plugin = recorded(daemon, {"pdu0": {"takes": 0.002}, "pdu1": {"takes": 0.02}}, max_queue=100000)
     record = started.folder / "commands"

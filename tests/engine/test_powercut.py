@@ -146,7 +146,9 @@ def _acked(started: Daemon, asked: dict[str, Any]) -> list[Acked]:
 
 def _on_disk(disk: LossyDisk, folder: Path) -> tuple[set[int], dict[tuple[str, str], str]]:
     """Return the numbers of all requests on the disk, and what each outlet is to be made yet, as words."""
-    shutil.copytree(disk.folder, folder)
+    for path in (folder, folder.with_name("image")):  # which stays, for who wants to know what was wrong
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(disk.folder, path)
     store = Store(str(folder / "store.db"))
     try:
         numbers = {row["id"] for row in store.rows(1_000_000)}
@@ -158,7 +160,6 @@ def _on_disk(disk: LossyDisk, folder: Path) -> tuple[set[int], dict[tuple[str, s
         return numbers, dict(left)
     finally:
         store.close()
-        shutil.rmtree(folder)
 
 
 def _words(plugin: Recorded, after: int) -> dict[tuple[str, str], str]:

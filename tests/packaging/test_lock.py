@@ -16,13 +16,13 @@ from tests.support import newest
 from tests.support.newest import Change
 from tests.support.process import ROOT
 
-OWN = ("", "-test", "-snmpsim", "-schemathesis")
-RUN, TEST, SNMPSIM, SCHEMATHESIS = (ROOT / "share" / f"requirements{name}.txt" for name in OWN)
+OWN = ("", "-test", "-snmpsim", "-schemathesis", "-hypothesis")
+RUN, TEST, SNMPSIM, SCHEMATHESIS, HYPOTHESIS = (ROOT / "share" / f"requirements{name}.txt" for name in OWN)
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
 
 
-@pytest.mark.parametrize("lock", [RUN, TEST, SNMPSIM, SCHEMATHESIS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("lock", [RUN, TEST, SNMPSIM, SCHEMATHESIS, HYPOTHESIS], ids=lambda path: path.stem)
 def test_all_of_it_is_pinned_with_hashes(lock: Path) -> None:
     text = lock.read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if not line.startswith("#")]

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""What runs by night runs at all: its report, its inputs, and a little of each part that needs no time."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.nightly import __main__ as nightly
+from tests.nightly import growth, hostile, soak
+from tests.nightly.mutations import Mutations
+from tests.support.plugins import language
+
+
+def test_a_part_that_fails_is_told_with_how_to_repeat_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nightly, "FOLDER", tmp_path)
+    ended = [
+        nightly.run("well", "echo '* cuts: 7'; echo else"),
+        nightly.run("broken", r"echo '1 passed, 2 failed in 3 s'; printf '\140\140\140'; exit 3"),
+        nightly.run("elsewhere", f"exit {nightly.LEFT_OUT}"),
+    ]
+    assert [each.result for each in ended] == ["passed", "FAILED", "left out"]
+    text = nightly.report(ended, 7)
+    assert "seed 7" in text and "| well | passed | 0 s | cuts: 7 |" in text
+    assert "1 passed, 2 failed in 3 s" in text and f"Once more: `{ended[1].command}`" in text
+    assert (tmp_path / "broken.log").exists() and text.count("```") == 2
+
+
+def test_parts_have_the_sizes_of_the_environment() -> None:
+    found = nightly.parts({**nightly.SIZES, "KILLS": "17", "CUTS": "18", "HOSTILE": "19", "SOAK": "20"}, 5)
+    for name, words in (
+        ("kills", "KILLS=17"),
+        ("cuts", "CUTS=18"),
+        ("hostile", "--count 19"),
+        ("soak", "--seconds 20"),
+    ):
+        assert words in found[name] and "5" in found[name]
+
+
+def test_mutation_comes_to_every_file_in_some_weeks() -> None:
+    every = {file for seed in range(100) for file in nightly.in_turn(3, seed)}
+    assert len(every) > 30 and "pdudaemon/engine/lanes.py" in every
+
+
+def test_a_seed_repeats_what_is_hostile() -> None:
+    one, other = (Mutations(random.Random(3), [b"abc"]) for _ in range(2))
+    value = {"a": [1, {"b": "c"}]}
+    for _ in range(300):
+        made = one.of(b"pdu01 1 on\n")
+        assert made == other.of(b"pdu01 1 on\n")
+        assert one.of_json(value) == other.of_json(value)
+    assert value == {"a": [1, {"b": "c"}]}
+
+
+def test_what_grows_is_told() -> None:
+    before = growth.Size(50.0, 5, 20)
+    assert not growth.grown(before, growth.Size(50.0 + growth.MEMORY, 5 + growth.THREADS, 20 + growth.DESCRIPTORS))
+    for now in (growth.Size(100.0, 5, 20), growth.Size(50.0, 50, 20), growth.Size(50.0, 5, 200)):
+        assert "grew by more than" in growth.grown(before, now)
+
+
+@pytest.mark.parametrize("way", ["conf", "conf.d", "groups", "topology", "tokens", "store", "text", "http", "json"])
+def test_hostile_inputs(way: str, capsys: pytest.CaptureFixture[str]) -> None:
+    share = hostile.WAYS[way][1]
+    assert hostile.tried(way, 20 * share, 1) == 0, capsys.readouterr().out
+
+
+def test_order_is_judged_as_by_the_pattern() -> None:
+    chance = random.Random(1)
+    for _ in range(3000):
+        actions = [chance.choice(["on", "off", "reboot"]) for _ in range(chance.randrange(6))]
+        asked = [(action, chance.random() < 0.5) for action in actions]
+        seen = "".join(chance.choice("fo") for _ in range(chance.randrange(8)))
+        assert soak.in_order(asked, seen) == (language(asked).fullmatch(seen) is not None), (asked, seen)
+
+
+def test_some_seconds_of_a_soak(tmp_path: Path) -> None:
+    assert soak.soaked(tmp_path, 4, 1) == []
