@@ -45,6 +45,7 @@ PROJECT = ["debian", "pdudaemon", "pduclient", "share", "tests", "setup.cfg", "p
 PROJECT += ["README.md", "CHANGELOG.md", "LICENSE", "MANIFEST.in"]
 CGROUPS = Path("/sys/fs/cgroup")
 SECONDS = 1800.0
+MEMORY = 1024
 STOP_BOUND = 30.0
 
 # On a machine whose PID 1 is not systemd: control groups of its own, where that of the container finds nobody else.
@@ -76,6 +77,8 @@ cd /srv/pdudaemon
 class Machine:
     """What is to be booted: of which release, with what installed, and how long it may take, in seconds.
 
+    A virtual machine has so much ``memory``, in MiB.
+
     ``fetch`` is where to what the job leaves in ``/mnt/host/out`` goes; with ``online`` it sees the network of its host,
     with ``gpio_sim`` it has that module.
     """
@@ -88,6 +91,7 @@ class Machine:
     debs: list[Path] = field(default_factory=list)
     fetch: Path | None = None
     seconds: float = SECONDS
+    memory: int = MEMORY
 
     def run(self, command: list[str]) -> int:
         """Boot, run a command, print what it prints as it comes, and return its exit code.
@@ -134,7 +138,7 @@ def _of_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
 @contextmanager
 def _started(what: Machine, folder: Path, work: Path, console: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
     """Start a machine; at the end of the block see it end, or kill it."""
-    arguments = _container(what, folder, work) if what.container or what.idle else _virtual(folder, work)
+    arguments = _container(what, folder, work) if what.container or what.idle else _virtual(what, folder, work)
     machine = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT)
     try:
         yield machine
@@ -149,12 +153,12 @@ def _started(what: Machine, folder: Path, work: Path, console: BinaryIO) -> Iter
             subprocess.run(["find", group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], check=True)
 
 
-def _virtual(folder: Path, work: Path) -> list[str]:
+def _virtual(what: Machine, folder: Path, work: Path) -> list[str]:
     qemu = program("qemu-system-x86_64", "qemu-system-x86")
     kernel = "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off"
     return [
         *(qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none"),
-        *("-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "1024"),
+        *("-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", f"{what.memory}"),
         *("-kernel", f"{folder / 'kernel'}", "-initrd", f"{folder / 'initrd'}", "-append", kernel),
         *("-drive", f"file={folder / 'disk'},if=virtio,format=raw,snapshot=on,cache=unsafe"),
         *("-device", "virtio-rng-pci"),
@@ -205,6 +209,7 @@ def main() -> int:
     parser.add_argument("--deb", type=Path, action="append", default=[], help="a Debian package to install before")
     parser.add_argument("--fetch", type=Path, help="a folder for what the command leaves in /mnt/host/out")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long it may take in all (%(default)s)")
+    parser.add_argument("--memory", type=int, default=MEMORY, help="of a virtual machine, in MiB (%(default)s)")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run")
     options = vars(parser.parse_args())
     if options["gpio_sim"] and options["release"] != HERE:
