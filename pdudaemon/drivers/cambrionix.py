@@ -15,11 +15,13 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers import converters
+from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
 from pdudaemon.drivers.readings import Identity, OutletReading, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, choice, integer, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.serialport import SerialPort
 
 _PROMPT = b">>"
@@ -33,11 +35,16 @@ class Cambrionix(PDUDriver):
     """A command is echoed, and what it is answered ends with a prompt."""
 
     models = {"cambrionix": None}
+    usb_chips = ("0403:6015",)
     ports = Numbered(32, at_most=True)
 
     device = Setting(text, "/dev/ttyUSB0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
     baudrate = Setting(integer(1200, 4000000), 115200, "speed of the line")
     mode = Setting(choice(*_LETTERS), "sync", "mode of a port that is on")
+
+    @classmethod
+    def attached(cls, deadline: Deadline) -> Iterator[Attached]:
+        return converters.lines(cls, "cambrionix")
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

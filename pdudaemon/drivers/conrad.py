@@ -18,11 +18,13 @@ import functools
 import operator
 from collections.abc import Iterator
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers import converters
+from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
 from pdudaemon.drivers.readings import OutletReading, by_bit, stated
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.serialport import SerialPort
 
 _SETUP, _GET_PORT, _GET_OPTION, _SET_OPTION, _SET_SINGLE, _DEL_SINGLE = 1, 2, 4, 5, 6, 7
@@ -39,9 +41,14 @@ class Conrad(PDUDriver):
     """Each answer to an order tells the relays of its card."""
 
     models = {"conrad197720": None}
+    usb_chips = ("10c4:ea60",)
     ports = Numbered(_CARDS * _RELAYS - 1, first=0, at_most=True)
 
     device = Setting(text, "/dev/ttyUSB0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
+
+    @classmethod
+    def attached(cls, deadline: Deadline) -> Iterator[Attached]:
+        return converters.lines(cls)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

@@ -24,7 +24,17 @@ registered: dict[str, type[Any]] = {}
 _legacy: set[type] = set()
 _HOOKS = ("canonical_port", "faults", "reads_state", "reads_outlets", "restarts", "shuts_down", "pool", "lacks")
 # attributes of every driver
-_NOT_SETTINGS = ("settings", "deadline", "lock_fd", "last_told", "models", "usb_ids", "defaults", "stable_names")
+_NOT_SETTINGS = (
+    "settings",
+    "deadline",
+    "lock_fd",
+    "last_told",
+    "models",
+    "usb_ids",
+    "usb_chips",
+    "defaults",
+    "stable_names",
+)
 _BASE = (f"{__package__}.driver", "builtins")  # where `PDUDriver` is defined, and object
 
 
@@ -117,8 +127,9 @@ def _mistake(driver: type[Any]) -> str:
         return "`model` means nothing; did you mean `models`?"
     if not isinstance(driver.models, Mapping) or not all(isinstance(word, str) and word for word in driver.models):
         return f"`models` is {driver.models!r}; it must be a dict, of each driver name to what is different about it"
-    if not isinstance(driver.usb_ids, list | tuple):
-        return f"`usb_ids` is {driver.usb_ids!r}; it must be a tuple of texts"
+    for name in ("usb_ids", "usb_chips"):
+        if not isinstance(getattr(driver, name), list | tuple):
+            return f"`{name}` is {getattr(driver, name)!r}; it must be a tuple of texts"
     if not isinstance(driver.defaults, Mapping):
         return f"`defaults` is {driver.defaults!r}; it must be a dict, of options of every PDU to values"
     wrong = read(PDUOptions, {"driver": "any", **driver.defaults})[1]

@@ -16,12 +16,16 @@ import struct
 from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.drivers.network import tcp_port
 from pdudaemon.drivers.readings import Identity, OutletReading, by_bit, stated
+from pdudaemon.drivers.recognition import Recognised, port_of
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 from pdudaemon.transports.tcp import Connection
 
 _INFO, _SET, _GET = 0x30, 0x31, 0x33
+_MODULES = range(30, 40)  # what the boards of this series call themselves
 
 
 class DevantechDS(PDUDriver):
@@ -60,6 +64,20 @@ class DevantechDS(PDUDriver):
             connection.send(bytes([_INFO]), step)
             _, major, minor, *_ = connection.receive_answer(8, step)
         return Identity("Devantech", firmware=f"{major}.{minor}")
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by its versions, at a port that is that of these boards; it does not say how many relays."""
+        if pages.port and pages.server:
+            return None
+        board = cls(pages.host, {"driver": "devantech_ds378", "ip": pages.host, **port_of(pages)})
+        board.deadline = deadline
+        with board._connection() as connection:
+            connection.send(bytes([_INFO]), "asking for the versions")
+            if connection.receive_answer(8, "asking for the versions")[0] not in _MODULES:
+                return None
+        wants = "devantech_ds2824 in place of the driver, if it has 24 relays"
+        return Recognised(board.settings, board.identify(), wants=wants)
 
     def _connection(self) -> Connection:
         return Connection(self.ip, self.port, self.deadline)

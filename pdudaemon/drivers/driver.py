@@ -100,6 +100,9 @@ class PDUDriver:
     usb_ids: ClassVar[tuple[str, ...]] = ()
     """USB devices of the family: ``vendor:product`` in hex digits, or ``vendor:*``. share/ has a udev rule for each."""
 
+    usb_chips: ClassVar[tuple[str, ...]] = ()
+    """Serial converters before devices of the family, and before many other things: their rules are commented out."""
+
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Values of `PDUOptions` where the family's own are better than the usual ones."""
 

@@ -20,10 +20,13 @@ from typing import Any
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import SecureWebDevice, login
-from pdudaemon.drivers.readings import OutletReading, label, quantity
+from pdudaemon.drivers.readings import Identity, OutletReading, label, quantity
+from pdudaemon.drivers.recognition import LOGIN, WAYS, Recognised, reached
 from pdudaemon.errors import DeviceError, LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 
 _DONE, _NOT_AUTHORISED, _BAD_PASSWORD = 0, 1001, 1004
 _STATES = {"on": State.ON, "off": State.OFF}
@@ -63,6 +66,15 @@ class Geist(SecureWebDevice):
             )
             for port, outlet in sorted(outlets.items())
         ]
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the code in its answers, whether it tells of its devices or refuses to."""
+        for port, secure in WAYS:
+            said = pages.json("/api/dev", port=port, secure=secure)
+            if said.get("retCode") in (_DONE, _NOT_AUTHORISED) and "retMsg" in said:
+                return Recognised({"driver": "geist_api", **reached(pages, secure)}, Identity("Vertiv"), wants=LOGIN)
+        return None
 
     def _one(self, outlets: Mapping[int, Mapping[str, Any]], port: int) -> Mapping[str, Any]:
         if port not in outlets:

@@ -16,9 +16,12 @@ from typing import Any
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import SecureWebDevice, login
-from pdudaemon.drivers.readings import InletReading, OutletReading, label, quantity
+from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
+from pdudaemon.drivers.recognition import LOGIN, WAYS, Recognised, reached
 from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages, object_of
 
 _STATES = {"on": State.ON, "off": State.OFF}
 _LINES = ("1", "2")
@@ -68,6 +71,16 @@ class IBootPDU(SecureWebDevice):
             for line in _LINES
         ]
         return [line for line in lines if (line.volts, line.amps) != (None, None)]
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by how it refuses to tell names without a token."""
+        for port, secure in WAYS:
+            said = object_of(pages.post("/services/retrieve/", {"names": ["outlets"]}, port=port, secure=secure))
+            if said.get("success") is False and isinstance(said.get("message", ""), str):
+                settings = {"driver": "iboot_rest", **reached(pages, secure)}
+                return Recognised(settings, Identity("Dataprobe", "iBoot-PDU"), wants=LOGIN)
+        return None
 
     def _states(self, ports: list[str]) -> dict[str, State]:
         source, said = self._call("retrieve", outlets=ports)

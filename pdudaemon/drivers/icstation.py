@@ -16,14 +16,16 @@ known here, and a board that one of them made ready cannot be taken over: plug i
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver, hook
+from pdudaemon.drivers import converters
+from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver, hook
 from pdudaemon.errors import DeviceTimeout, PermanentError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
 from pdudaemon.transports import serialport
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.serialport import SerialPort
 
 _WHO, _READY = b"\x50", b"\x51"  # to a board that is ready they are orders, as any byte is
@@ -46,6 +48,7 @@ class ICStation(PDUDriver):
         "icstation-4": Board(4, 0xAB),
         "icstation-8": Board(8, 0xAC),
     }
+    usb_chips = ("067b:2303",)
     ports = Numbered(lambda row: row.relays)
 
     device = Setting(text, "/dev/ttyUSB0", "serial line of the board")
@@ -53,6 +56,10 @@ class ICStation(PDUDriver):
     @hook
     def lacks(self) -> str | None:
         return serialport.missing(self.device)
+
+    @classmethod
+    def attached(cls, deadline: Deadline) -> Iterator[Attached]:
+        return converters.lines(cls)
 
     def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
         super().__init__(hostname, settings)

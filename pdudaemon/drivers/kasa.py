@@ -26,6 +26,7 @@ import binascii
 import json
 import re
 import shutil
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,16 +34,22 @@ from typing import Any
 
 from pdudaemon.drivers.driver import hook
 from pdudaemon.drivers.kasabase import KasaDevice, Outlet, identity_of, outlets_of, reading
-from pdudaemon.drivers.readings import Identity, OutletReading
+from pdudaemon.drivers.readings import Identity, OutletReading, label
+from pdudaemon.drivers.recognition import Recognised
 from pdudaemon.errors import DeviceError, LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, choice, integer, text
 from pdudaemon.transports import command
 from pdudaemon.transports.command import Output
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 
 _WORD = re.compile(r"[A-Za-z.]*")
 _LOGIN = re.compile(r"authenticat|credential|challenge", re.IGNORECASE)
 _NEXT_LOOK = 0.5
+_ASK_PORT, _UDP_SECONDS = 20002, 1.0
+_WHO_IS_THERE = bytes.fromhex("0200 0001 0000 0000 00000000 463cb5d3")  # a head alone: what it asks, and its CRC-32
+_SWITCHED = ("PLUG", "SWITCH")  # the others are lamps, cameras, hubs
 _MISSING = "the program kasa, which this PDU needs, is not installed (pip install 'pdudaemon[kasa]')"
 
 
@@ -74,6 +81,14 @@ class Kasa(KasaDevice):
     @hook
     def lacks(self) -> str:
         return _MISSING if _found() is None else ""
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by what it tells, by UDP, to the question of who is there."""
+        if pages.port or (said := told_by_udp(pages.host, deadline)) is None:
+            return None
+        identity = Identity("TP-Link", *(label(said.get(key)) or "" for key in ("device_model", "device_id")))
+        return Recognised({"driver": "kasa"}, identity, wants="user name and password of the TP-Link account")
 
     def port_interaction(self, command: str, port_number: int | str) -> None:
         outlet = self.outlet(port_number)
@@ -198,3 +213,19 @@ def _drawn(said: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**meter, "power_mw": power}
     except (KeyError, TypeError, ValueError):
         return {}
+
+
+def told_by_udp(host: str, deadline: Deadline, port: int = _ASK_PORT) -> dict[str, Any] | None:
+    """Return what a plug, a strip or a switch tells of itself by UDP; None if there is none."""
+    with socket.socket(type=socket.SOCK_DGRAM) as line:
+        line.settimeout(deadline.within(_UDP_SECONDS).remaining())
+        try:
+            line.connect((host, port))
+            line.send(_WHO_IS_THERE)
+            said = json.loads(line.recv(4096)[len(_WHO_IS_THERE) :])
+        except (OSError, ValueError, RecursionError):
+            return None
+    found = said.get("result") if isinstance(said, dict) else None
+    if not isinstance(found, dict) or not str(found.get("device_type")).endswith(_SWITCHED):
+        return None
+    return found

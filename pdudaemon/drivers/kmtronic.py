@@ -11,11 +11,15 @@ with 1 and 2 one by one.
 
 from __future__ import annotations
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from collections.abc import Iterator
+
+from pdudaemon.drivers import converters
+from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
 from pdudaemon.drivers.readings import OutletReading, stated
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.serialport import SerialPort
 
 _START = 0xFF
@@ -28,9 +32,14 @@ class KMTronic(PDUDriver):
     """Three bytes are an order, or a question."""
 
     models = {"kmtronic-1": 1, "kmtronic-2": 2, "kmtronic-4": 4, "kmtronic-8": 8}
+    usb_chips = ("0403:6001",)
     ports = Numbered(lambda row: row)
 
     device = Setting(text, "/dev/ttyUSB0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
+
+    @classmethod
+    def attached(cls, deadline: Deadline) -> Iterator[Attached]:
+        return converters.lines(cls)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

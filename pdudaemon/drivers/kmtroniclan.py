@@ -15,10 +15,13 @@ import re
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import WebDevice, login
-from pdudaemon.drivers.readings import OutletReading, stated
+from pdudaemon.drivers.readings import Identity, OutletReading, stated
+from pdudaemon.drivers.recognition import Recognised, place_of
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client
+from pdudaemon.transports.pages import Pages
 
 _RELAYS = 8
 _REST = 0.1  # seconds
@@ -46,10 +49,17 @@ class KMTronicLAN(WebDevice):
     def read_outlets(self) -> list[OutletReading]:
         return stated(self._states())
 
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the page that tells all relays, where that is there without a login."""
+        answer = pages.get("/status.xml")
+        if answer is None or answer.status != 200 or (states := _told(answer.text)) is None:
+            return None
+        return Recognised({"driver": "kmtronic_lan", **place_of(pages)}, Identity("KMTronic"), stated(states))
+
     def _states(self) -> dict[int, State]:
         source, page = self._get("/status.xml")
-        found = {int(relay): _STATES[bit] for relay, bit in _RELAY.findall(page) if relay != "0"}
-        if {*found} != {*range(1, _RELAYS + 1)}:
+        if (found := _told(page)) is None:
             raise TransientError(f"{source}: the answer does not tell the state of the relays")
         return found
 
@@ -57,3 +67,9 @@ class KMTronicLAN(WebDevice):
         client = Client(self.host, self.deadline, username=self.username, password=self.password)
         answer = client.request("GET", target)
         return answer.source, answer.text
+
+
+def _told(page: str) -> dict[int, State] | None:
+    """Return the states in the page, None if it is not one with eight relays."""
+    found = {int(relay): _STATES[bit] for relay, bit in _RELAY.findall(page) if relay != "0"}
+    return found if {*found} == {*range(1, _RELAYS + 1)} else None

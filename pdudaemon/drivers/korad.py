@@ -18,11 +18,13 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver
+from pdudaemon.drivers import converters
+from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
 from pdudaemon.drivers.readings import Identity, OutletReading, quantity
 from pdudaemon.errors import DeviceTimeout, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.serialport import SerialPort
 
 _REST = 0.05  # seconds
@@ -35,10 +37,15 @@ class Korad(PDUDriver):
     """The row of a model is its number of channels."""
 
     models = {"korad": 1, "korad-2": 2}
+    usb_ids = ("0416:5011",)
     ports = Numbered(1)
 
     device = Setting(text, "/dev/ttyACM0", "serial line: a path, or a URL of pyserial (`rfc2217://host:port`)")
     baudrate = Setting(integer(1200, 115200), 9600, "speed of the line")
+
+    @classmethod
+    def attached(cls, deadline: Deadline) -> Iterator[Attached]:
+        return converters.lines(cls)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

@@ -12,13 +12,16 @@ LCUS-1 tells nothing: its relay is what it was last told to be, whether or not i
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from pdudaemon.drivers.driver import Numbered, PDUDriver, hook
+from pdudaemon.drivers import converters
+from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver, hook
 from pdudaemon.drivers.readings import OutletReading, stated
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
 from pdudaemon.transports import serialport
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.serialport import SerialPort
 
 _QUERY = b"\xff"
@@ -39,6 +42,7 @@ class LCUS1(PDUDriver):
     """Four bytes are an order, and nothing is an answer."""
 
     models = {"lcus-1": 1}
+    usb_chips = ("1a86:7523",)
     ports = Numbered(1)
 
     device = _DEVICE
@@ -46,6 +50,10 @@ class LCUS1(PDUDriver):
     @hook
     def lacks(self) -> str | None:
         return serialport.missing(self.device)
+
+    @classmethod
+    def attached(cls, deadline: Deadline) -> Iterator[Attached]:
+        return converters.lines(cls)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         with SerialPort(self.device, self.deadline) as line:
@@ -56,9 +64,14 @@ class LCUS(PDUDriver):
     """As that, and a byte is the question for all states."""
 
     models = {"lcus-2": 2, "lcus-4": 4, "lcus-8": 8}
+    usb_chips = ("1a86:7523",)
     ports = Numbered(lambda row: row)
 
     device = _DEVICE
+
+    @classmethod
+    def attached(cls, deadline: Deadline) -> Iterator[Attached]:
+        return converters.lines(cls)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

@@ -16,11 +16,14 @@ from typing import Any
 
 from pdudaemon.drivers.driver import Named, hook
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
-from pdudaemon.drivers.readings import OutletReading
+from pdudaemon.drivers.readings import Identity, OutletReading
+from pdudaemon.drivers.recognition import CHANGE_ME, Recognised, port_of
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Client
+from pdudaemon.transports.pages import Pages
 
 _NODE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 _PIN = r"[A-Za-z][A-Za-z0-9_-]{0,39}"
@@ -40,6 +43,19 @@ class LXAIOBus(NetworkDevice):
         if _NODE.fullmatch(self.node):
             return {}
         return {"node": f"{self.node[:60]!r} is not the name of a node: letters, digits and _ . - only"}
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the nodes that it lists; each of them is a PDU."""
+        said = pages.json("/nodes/", port=8080)
+        nodes = said.get("result")
+        if said.get("code") != 0 or not isinstance(nodes, list) or not all(isinstance(each, str) for each in nodes):
+            return None
+        known = [each for each in nodes if _NODE.fullmatch(each)]
+        settings = {"driver": "lxa_iobus", "node": known[0] if known else CHANGE_ME, **port_of(pages)}
+        others = ", ".join(known[1:])[:200]
+        wants = f"the same for its other nodes {others}" if others else "" if known else "the name of a node"
+        return Recognised(settings, Identity("Linux Automation", "IOBus"), wants=wants)
 
     def port_interaction(self, command: str, port_number: str) -> None:
         wanted = State(command)

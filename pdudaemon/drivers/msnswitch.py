@@ -23,15 +23,20 @@ from typing import Any
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import SecureWebDevice, login
-from pdudaemon.drivers.readings import OutletReading, label, stated
+from pdudaemon.drivers.readings import Identity, OutletReading, label, stated
+from pdudaemon.drivers.recognition import LOGIN, WAYS, Recognised, locked, reached
 from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import LIMIT, Response
+from pdudaemon.transports.pages import Pages
 
 _OUTLETS = 2
 _STATUS = re.compile(r"<outlet_status>([\s01,]*)</outlet_status>")
 _TOKEN = re.compile(r"""<[^>]*\bid=["']?csrftoken["']?[^>]*\bvalue=["']?([^"'\s>]+)""", re.IGNORECASE)
 _STATES = {"1": State.ON, "0": State.OFF}
+_PAGES = ("/xml/outlet_status.xml", "/outlet_status.xml")
+_MAKER = Identity("Mega System")
 _BIT = {"on": "1", "off": "0"}
 
 
@@ -42,6 +47,21 @@ class MSNSwitch(SecureWebDevice):
     ports = Numbered(_OUTLETS)
 
     username, password = login("admin", "admin", "the web pages")
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take one with pages for one by its state, which most often only who logs in may see."""
+        if cls is not MSNSwitch:
+            return None
+        for port, secure in WAYS:
+            for page in _PAGES:
+                answer = pages.get(page, port=port, secure=secure)
+                if answer is not None and answer.status == 200 and _STATUS.search(answer.text):
+                    settings = {"driver": "msnswitch", **reached(pages, secure)}
+                    return Recognised(settings, _MAKER, stated(states_of(answer)), LOGIN)
+        if (how := locked(pages, *_PAGES)) is None:
+            return None
+        return Recognised({"driver": "msnswitch", **how}, _MAKER, wants=LOGIN)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
@@ -56,7 +76,7 @@ class MSNSwitch(SecureWebDevice):
         return stated(self._states())
 
     def _states(self) -> dict[int, State]:
-        return states_of(self._found("/xml/outlet_status.xml", "/outlet_status.xml"))
+        return states_of(self._found(*_PAGES))
 
     def _found(self, *places: str) -> Response:
         """Return the first page that is there."""

@@ -40,6 +40,26 @@ def trusted(pages: Pages, usual: int = 443) -> dict[str, str]:
     return {"protocol": "https", "fingerprint": pages.fingerprints[pages.port or usual]}
 
 
+WAYS = ((443, True), (80, False))
+"""Where the web server of a device may be, and whether it speaks TLS there."""
+
+
+def reached(pages: Pages, secure: bool) -> dict[str, str]:
+    """Return the settings for a device whose own are to speak HTTP, by the way that its server was reached."""
+    return {**place_of(pages), **(trusted(pages) if secure else {})}
+
+
+def locked(pages: Pages, *paths: str) -> dict[str, str] | None:
+    """Return the settings for a server of which one of these pages, but not its folder, wants a login; else None."""
+    for port, secure in WAYS:
+        for path in paths:
+            whole = path.rpartition("/")[0] + "/no-such-page"
+            alone, all_of_it = (pages.wants_login(each, port=port, secure=secure) for each in (path, whole))
+            if alone and not all_of_it:
+                return reached(pages, secure)
+    return None
+
+
 def place_of(pages: Pages) -> dict[str, str]:
     """Return the setting for an address that has a port in it."""
     return {} if pages.port is None else {"ip": pages.address}

@@ -27,12 +27,18 @@ from typing import Any
 from pdudaemon.drivers.driver import hook
 from pdudaemon.drivers.ports import Ports
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
+from pdudaemon.drivers.recognition import CHANGE_ME, Recognised
 from pdudaemon.drivers.webservice import WebService
 from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Response
+from pdudaemon.transports.pages import Pages
+from pdudaemon.transports.tcp import in_words
 
+_USUAL_PORT = 16421
+_ITSELF = Identity("pdudaemon")
 _TO_BE_READ = {*range(400, 600)}
 _MARGIN = 1.0  # seconds by which the other daemon's patience ends before ours
 _REPEATED = 120.0  # seconds for which an order without an answer is taken to be asked for again
@@ -73,6 +79,29 @@ class RemoteDaemon(WebService):
     def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
         super().__init__(hostname, settings)
         self._unanswered: dict[str, tuple[str, str, float]] = {}  # port -> command, its key, and since when
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for another daemon by its list of PDUs, or by how it wants a token for that."""
+        if cls is not RemoteDaemon:
+            return None
+        answer = pages.get("/api/v1/pdus", port=_USUAL_PORT)
+        url = f"http://{in_words(pages.host, pages.port or _USUAL_PORT)}"
+        if answer is None:
+            return None
+        settings = {"driver": "pdudaemon", "url": url}
+        try:
+            said = answer.json()
+        except DeviceError:
+            return None
+        if answer.status == 401 and isinstance(said, dict) and str(said.get("type")).startswith(_KIND):
+            return Recognised({**settings, "token": CHANGE_ME}, _ITSELF, wants="a token, and the name of a PDU there")
+        names = [str(each.get("name")) for each in said if isinstance(each, dict)] if isinstance(said, list) else []
+        if answer.status != 200 or not names or not all(isinstance(each, dict) and "driver" in each for each in said):
+            return None
+        others = ", ".join(names[1:])[:200]
+        wants = f"the same for its other PDUs {others}" if others else ""
+        return Recognised({**settings, "pdu": names[0]}, _ITSELF, wants=wants)
 
     def port_interaction(self, command: str, port_number: str | int) -> None:
         port = str(port_number)

@@ -26,9 +26,12 @@ from dataclasses import dataclass
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice
 from pdudaemon.drivers.readings import Identity, OutletReading, quantity
-from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
+from pdudaemon.drivers.recognition import Recognised
+from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, integer
+from pdudaemon.transports.deadline import Deadline
+from pdudaemon.transports.pages import Pages
 from pdudaemon.transports.tcp import Connection
 
 _WORDS = {"1": State.ON, "ON": State.ON, "0": State.OFF, "OFF": State.OFF}
@@ -57,6 +60,14 @@ class Row:
     tripped: tuple[str, ...] = ()  # the questions whether over-voltage, and over-current, has switched it off
 
 
+# Makers and models, as they call themselves.
+_KNOWN = {
+    "scpi-keysight": r"(?:Keysight|Agilent|Hewlett)\S*.* E36[23]\d\d",
+    "scpi-rigol": r"Rigol.* DP[89]\d\d",
+    "scpi-rohde-nge": r"Rohde.* NGE",
+    "scpi-rohde-hmp": r"(?:Rohde|Hameg).* HMP",
+    "scpi-siglent": r"Siglent.* SPD3303",
+}
 _PROTECTIONS = ("over-voltage", "over-current")
 _RIGOL_TRIPPED = (":OUTP:OVP:QUES? CH{n}", ":OUTP:OCP:QUES? CH{n}")
 _KEYSIGHT_TRIPPED = ("VOLT:PROT:TRIP? (@{n})", "CURR:PROT:TRIP? (@{n})")
@@ -108,6 +119,22 @@ class SCPI(NetworkDevice):
     def read_outlets(self) -> list[OutletReading]:
         with self._session() as supply:
             return [supply.reading(channel) for channel in range(1, self.row.channels + 1)]
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by its name, which it tells to anybody; instruments of other kinds speak SCPI as well."""
+        if pages.port and pages.server:
+            return None
+        for tcpport in [pages.port] if pages.port else sorted({row.port for row in cls.models.values()}):
+            asked = cls(pages.host, {"driver": "scpi", "tcpport": tcpport})
+            asked.deadline = deadline.within(_PATIENCE)
+            with contextlib.suppress(DeviceError):
+                identity = asked.identify()
+                for word, pattern in _KNOWN.items():
+                    if re.match(pattern, f"{identity.maker} {identity.model}", re.IGNORECASE):
+                        usual = tcpport == cls.models[word].port
+                        return Recognised({"driver": word, **({} if usual else {"tcpport": tcpport})}, identity)
+        return None
 
     def identify(self) -> Identity:
         with self._session() as supply:

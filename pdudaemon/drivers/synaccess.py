@@ -18,13 +18,17 @@ from collections.abc import Iterator
 
 from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.drivers.network import login, tcp_port
-from pdudaemon.drivers.readings import OutletReading, label
+from pdudaemon.drivers.readings import Identity, OutletReading, label
+from pdudaemon.drivers.recognition import Recognised, port_of
 from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports import telnet
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.dialogue import Dialogue, Login
 from pdudaemon.transports.greeting import LOGIN, others
+from pdudaemon.transports.pages import Pages
 
+_USUAL_PORT = 23
 _PROMPT = ">"
 _LOGIN = Login(
     name=r"User ID:",
@@ -45,7 +49,20 @@ class NetBooter(PDUDriver):
     stable_names = True
 
     username, password = login("admin", "admin", "the console")
-    telnetport = tcp_port(23, "the console")
+    telnetport = tcp_port(_USUAL_PORT, "the console")
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by its greeting."""
+        if pages.port and pages.server:
+            return None
+        with telnet.Telnet(pages.host, pages.port or _USUAL_PORT, deadline) as session:
+            while not (greeting := session.receive_line("the greeting")):
+                pass
+        if not greeting.startswith(b"Synaccess"):
+            return None
+        settings = {"driver": "synnetbooter", **port_of(pages, "telnetport")}
+        return Recognised(settings, Identity("Synaccess", "netBooter"), wants="user name and password")
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

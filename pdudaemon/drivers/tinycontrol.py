@@ -17,11 +17,17 @@ from typing import NamedTuple
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import SecureWebDevice
-from pdudaemon.drivers.readings import OutletReading, stated
+from pdudaemon.drivers.readings import Identity, OutletReading, stated
+from pdudaemon.drivers.recognition import WAYS, Recognised, reached
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, text
+from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.http import Response
+from pdudaemon.transports.pages import Pages
+
+_STATES = {"1": State.ON, "0": State.OFF}
+_MAKER = Identity("tinycontrol")
 
 
 class _Row(NamedTuple):
@@ -62,6 +68,17 @@ class TinyControl(SecureWebDevice):
 
     def read_outlets(self) -> list[OutletReading]:
         return stated(self._states())
+
+    @classmethod
+    def probe(cls, address: str, deadline: Deadline, pages: Pages) -> Recognised | None:
+        """Take it for one by the page that tells all outputs, where that is there without a login."""
+        for word, row in cls.models.items():
+            for port, secure in WAYS:
+                answer = pages.get(row.states, port=port, secure=secure)
+                if answer is not None and answer.status == 200 and (told := row.output.findall(answer.text)):
+                    states = {int(number): _STATES[bit] for number, bit in told if number != "0"}
+                    return Recognised({"driver": word, **reached(pages, secure)}, _MAKER, stated(states))
+        return None
 
     def _states(self) -> dict[int, State]:
         answer = self._get(self.row.states)

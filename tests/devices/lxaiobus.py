@@ -27,6 +27,8 @@ class Server(WebDevice):
         self.measured = {f"AIN{number}": 1.25 for number in range(3)}
 
     def answer(self, request: Request) -> Answer:
+        if request.target == "/nodes/":
+            return self.yes([NODE])
         found = re.fullmatch(rf"/nodes/{re.escape(NODE)}/pins/(?:(\w+)/)?", request.target)
         if found is None:
             return self.no("unknown node", 404)

@@ -48,6 +48,8 @@ class Server(Device):
     def answer(self, what: int, payload: bytes, size: int) -> tuple[int, bytes]:
         """Carry out a message; return what came of it."""
         path, _, value = payload.partition(b"\0")
+        if what == 7 and path == b"/":
+            return 0, ",".join(f"/{chip}" for chip in dict.fromkeys(port[:15] for port in PORTS)).encode()
         found = re.fullmatch(r"/uncached/(..\.[0-9A-F]{12})/PIO((?:\.\w)?)", path.decode())
         port = found[1] + found[2] if found else ""
         if port not in self.outlets or (what == 3 and self.mood is Mood.REFUSING):

@@ -84,6 +84,7 @@ class Supply(Device):
     def __init__(self, model: str, mood: Mood = Mood.WELL) -> None:
         super().__init__(mood)
         self.model = model
+        self.name = f"Maker,{model},SN123,1.02"
         self.outlets = {str(number): "off" for number in range(1, CHANNELS[model] + 1)}
         self.errors: list[str] = []
         self.stuck = False
@@ -114,7 +115,7 @@ class Supply(Device):
     def command(self, line: str, chosen: str) -> tuple[str, str]:
         """Carry out a line; return its answer, and the channel that is selected from now on."""
         if line == "*IDN?":
-            return f"Maker,{self.model},SN123,1.02", chosen
+            return self.name, chosen
         if line == "SYST:ERR?":
             none = "0  No Error" if self.model == "scpi-siglent" else '+0,"No error"'
             return self.errors.pop(0) if self.errors else none, chosen

@@ -16,6 +16,7 @@ import pytest
 from pdudaemon.cli import main
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.network import NetworkDevice
 from pdudaemon.settings import declared, read
 from pdudaemon.transports import serialport
 from tests.devices import cleware, energenieusb, vusbhid, ykush
@@ -77,7 +78,7 @@ def test_every_family(machine: Machine, capsys: pytest.CaptureFixture[str], tmp_
     machine.line("ttyACM0", "2a19:0c05", "Numato Lab 8 Channel USB Relay Module", by_id="usb-Numato_8-if00")
     machine.line("ttyACM1", "2a19:0800", "Numato Lab 8 Channel USB GPIO Module")
     machine.line("ttyACM2", "04d8:ffee", "USB-RLY08B")
-    machine.line("ttyUSB0", "0403:6001", "FT232R USB UART", below="ttyUSB0")
+    machine.line("ttyUSB0", "0403:6010", "Dual RS232-HS", below="ttyUSB0")
     with (
         hid.attached(ykush.Board("YKUSH3"), cleware.Switch4(shared=True), cleware.Switch8(serial=77)),
         usb.attached(energenieusb.Strip(), vusbhid.Joystick(), vusbhid.Board(4)),
@@ -98,6 +99,24 @@ def test_every_family(machine: Machine, capsys: pytest.CaptureFixture[str], tmp_
         settings = json.loads(line[line.index("{") : line.index("}") + 1])
         driver = strategies.find(settings["driver"])
         assert not read(driver, settings)[1] and {*settings} <= {*declared(driver), "driver"}
+
+
+def test_lines_of_converters_that_may_be_anything(
+    machine: Machine, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    machine.line("ttyUSB0", "1a86:7523", "USB Serial", below="ttyUSB0")
+    machine.line("ttyUSB1", "0403:6015", "cambrionix SuperSync15", below="ttyUSB1", by_id="usb-cambrionix-if00")
+    machine.line("ttyUSB2", "0403:6015", "FT231X USB UART", below="ttyUSB2")
+    machine.line("ttyACM0", "0416:5011", "USB Virtual COM")
+    with hid.attached(), usb.attached():
+        out, err = listed(capsys)
+    assert err == []
+    assert out == [
+        f'cambrionix: {{"device": "{tmp_path}/dev/serial/by-id/usb-cambrionix-if00"}} cambrionix SuperSync15',
+        f'korad or korad-2: {{"device": "{tmp_path}/dev/ttyACM0"}} USB Virtual COM',
+        f'lcus-1: {{"device": "{tmp_path}/dev/ttyUSB0"}} USB Serial, if it is one',
+        f'lcus-2 or lcus-4 or lcus-8: {{"device": "{tmp_path}/dev/ttyUSB0"}} USB Serial, if it is one',
+    ]
 
 
 def test_a_serial_line_that_does_not_say_what_it_is(
@@ -154,7 +173,7 @@ def test_without_a_package_the_others_are_listed(
         monkeypatch.setitem(sys.modules, "hid", None)
         out, err = listed(capsys)
     assert out == ['vusbhid: {"driver": "vusbhid", "serial": "BITFT"} USBRelay2']
-    names = ("ClewareUsbSwitch4", "ClewareUsbSwitch8", "YKUSH, YKUSHXS, YKUSH3")
+    names = ("ClewareUsbSwitch4", "ClewareUsbSwitch8", "YKUSH, YKUSHXS, YKUSH3", "sainsmart_hid-8, sainsmart_hid-16")
     assert err == [
         f"pdudaemon: {name}: HID devices need the Python package hidapi (Debian: python3-hid)" for name in names
     ]
@@ -208,3 +227,32 @@ def test_each_device_has_its_rule(driver: type[PDUDriver]) -> None:
             wanted = f'SUBSYSTEM=="{kind}", {keys}{{idVendor}}=="{vendor}", '
             wanted += f'{keys}{{idProduct}}=="{product}", ' if product != "*" else ""
             assert wanted + 'GROUP="pdudaemon", MODE="0660"' in RULES, (usb_id, kind)
+
+
+@pytest.mark.parametrize("driver", sorted((each for each in DRIVERS if each.usb_chips), key=lambda each: each.__name__))
+def test_converters_that_are_before_other_things_have_a_rule_that_is_commented_out(driver: type[PDUDriver]) -> None:
+    whole = (ROOT / "share" / "60-pdudaemon.rules").read_text().splitlines()
+    for usb_id in driver.usb_chips:
+        vendor, _, product = usb_id.partition(":")
+        rule = f'SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{vendor}", ATTRS{{idProduct}}=="{product}", '
+        assert f'#{rule}GROUP="pdudaemon", MODE="0660"' in whole
+        assert not any(each.startswith(rule) for each in RULES)
+
+
+# Drivers that use a line, or a device, of this machine and know no USB device by which it could be told.
+ANYTHING = {
+    "modbusrtu": "any adapter for RS-485",
+    "waveshare-8": "any adapter for RS-485",
+    "reset_cable": "any serial port",
+}
+
+
+def test_a_driver_of_what_is_plugged_in_says_what_that_is() -> None:
+    """By ids of its own, or by the converter that it is behind; else it is said here why not."""
+    known = {strategies.find(word) for word in ANYTHING}
+    here = {"serialport", "hid", "usb", "modemlines"}
+    plugged = {each for each in DRIVERS if here & transports(each) and not issubclass(each, NetworkDevice)}
+    assert {each for each in plugged if not (each.usb_ids or each.usb_chips)} <= known
+    assert not {
+        each.__name__ for each in plugged if (each.usb_ids or each.usb_chips) and each.attached is PDUDriver.attached
+    }

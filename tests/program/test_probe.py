@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import threading
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
@@ -17,8 +18,13 @@ import pytest
 
 from pdudaemon.cli import main
 from pdudaemon.config import reader
-from pdudaemon.drivers import hooks, strategies
+from pdudaemon.drivers import hooks, kasa, strategies
 from pdudaemon.drivers.anel import told_by_udp
+from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.drivers.dummy import Dummy
+from pdudaemon.drivers.recognition import CHANGE_ME
+from pdudaemon.drivers.snmpoutlet import SNMPDriver
+from pdudaemon.drivers.snmprow import OutletRow
 from pdudaemon.errors import ConfigError
 from pdudaemon.power import State
 from pdudaemon.probing import MOST, ask, expand
@@ -26,29 +32,39 @@ from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.pages import Pages
 from tests.devices import (
     anel,
+    devantechds,
     devantecheth,
     dlihttp,
     dlirest,
     esphome,
+    geistapi,
     gudejson,
     gudepages,
     homeassistant,
+    ibootrest,
     intellinet,
     ip9850,
     ipmi,
+    kmtroniclan,
     lindy,
+    lxaiobus,
     mikrotik,
+    msnswitch,
     netgearplus,
     netio4,
     netiojson,
     nut,
+    owserver,
     powerman,
     redfish,
     redfishpdu,
+    scpi,
     shelly,
     shellygen1,
     snmprows,
+    synaccess,
     tasmota,
+    tinycontrol,
     tplink,
     ubus,
     unifi,
@@ -59,10 +75,13 @@ from tests.devices.base.families import FAMILIES
 from tests.devices.base.snmp import COMMUNITY, Agent
 from tests.devices.base.web import Answer as Page
 from tests.devices.base.web import WebDevice
+from tests.peers.owserver import owserver as real_owserver
 from tests.support.action import begun
 from tests.support.certificate import self_signed
 from tests.support.ports import free_ports
+from tests.support.process import Daemon
 from tests.support.snmpmessage import SET
+from tests.support.tokens import SECRET
 
 
 @pytest.fixture
@@ -94,6 +113,14 @@ def logins(device: WebDevice) -> list[str]:
         word for request in device.requests for word in words if word in request.target or word.encode() in request.body
     ]
 
+
+SUPPLIES = {
+    "scpi-keysight": "Keysight Technologies,E36312A",
+    "scpi-rigol": "RIGOL TECHNOLOGIES,DP832",
+    "scpi-rohde-nge": "Rohde&Schwarz,NGE103B",
+    "scpi-rohde-hmp": "HAMEG,HMP4040",
+    "scpi-siglent": "Siglent Technologies,SPD3303X",
+}
 
 KNOWN = [name for name in snmprows.NAMES if snmprows.facts(name).object_id or name == "dli_snmp"]
 
@@ -145,6 +172,25 @@ def without_login(device: Any) -> Any:
     return device
 
 
+def login_for(device: Any, page: str) -> Any:
+    """Return a device that wants its login for one page alone."""
+    device.login = ""
+    device.answer = lambda request: (
+        Page(401, headers=('WWW-Authenticate: Basic realm="PDU"',)) if request.target == page else Page(404)
+    )
+    return device
+
+
+def named(device: Any, name: str) -> Any:
+    device.name = f"{name},SN1,1.0"
+    return device
+
+
+def private(device: Any) -> Any:
+    device.private = True
+    return device
+
+
 WEB: dict[str, tuple[Callable[[], AbstractContextManager[Any]], dict[str, Any], int]] = {
     "shelly": (shelly.Shelly, {"driver": "shelly_gen2"}, 4),
     "tasmota": (lambda: tasmota.Tasmota(4), {"driver": "tasmota", "port_count": 4}, 4),
@@ -164,6 +210,13 @@ WEB: dict[str, tuple[Callable[[], AbstractContextManager[Any]], dict[str, Any], 
     "lindy": (lindy.IPower, {"driver": "LindyIPowerClassic8"}, 8),
     "intellinet": (intellinet.Intellinet, {"driver": "intellinet"}, 8),
     "ip9850": (lambda: ip9850.IPPower(password=""), {"driver": "ip9850"}, 4),
+    "tcpdu": (lambda: without_login(tinycontrol.Socket("tinycontrol")), {"driver": "tinycontrol"}, 6),
+    "power socket": (
+        lambda: without_login(tinycontrol.Socket("tinycontrol_socket")),
+        {"driver": "tinycontrol_socket"},
+        6,
+    ),
+    "kmtronic": (lambda: without_login(kmtroniclan.Board()), {"driver": "kmtronic_lan"}, 8),
     "ubus": (ubus.Switch, {"driver": "ubus"}, 8),
 }
 LOCKED: dict[str, tuple[Callable[[], AbstractContextManager[Any]], dict[str, Any], str]] = {
@@ -178,6 +231,15 @@ LOCKED: dict[str, tuple[Callable[[], AbstractContextManager[Any]], dict[str, Any
     "mikrotik": (mikrotik.Switch, {"driver": "mikrotik_poe", "protocol": "http"}, "user name and password"),
     "netgear": (netgearplus.Switch, {"driver": "netgear_plus", "password": "CHANGE-ME"}, "password"),
     "unifi": (lambda: unifi.Console(old=True), {"driver": "unifi_poe", "device": "CHANGE-ME"}, "MAC address"),
+    "msnswitch": (
+        lambda: login_for(msnswitch.Switch("msnswitch"), "/xml/outlet_status.xml"),
+        {"driver": "msnswitch"},
+        "password",
+    ),
+    "open msnswitch": (lambda: without_login(msnswitch.Switch("msnswitch")), {"driver": "msnswitch"}, "password"),
+    "iboot": (ibootrest.IBoot, {"driver": "iboot_rest"}, "user name and password"),
+    "geist": (geistapi.PDU, {"driver": "geist_api"}, "user name and password"),
+    "private geist": (lambda: private(geistapi.PDU()), {"driver": "geist_api"}, "user name and password"),
     "old tasmota": (lambda: tasmota.Tasmota(1, password="x", old=True), {"driver": "tasmota"}, "port_count"),
     "anel": (lambda: anel.Anel("P"), {"driver": "anel_netpwrctrlpro"}, "user name and password"),
     "home assistant without pages": (
@@ -256,6 +318,10 @@ def test_one_page_behind_a_login_is_recognised_and_a_server_that_is_all_behind_o
         (powerman.Powermand, "powerman", None),
         (nut.Upsd, "nut", None),
         (ipmi.LanBMC, "ipmi", 0),
+        *((lambda name=name: named(scpi.Supply(name), SUPPLIES[name]), name, 0) for name in SUPPLIES),
+        (owserver.Server, "owserver", 0),
+        (lambda: devantechds.Board("devantech_ds378"), "devantech_ds378", 0),
+        (synaccess.NetBooter, "synnetbooter", 0),
     ],
 )
 def test_a_device_with_a_protocol_of_its_own(make: Any, driver: str, count: int | None, tmp_path: Path) -> None:
@@ -269,6 +335,136 @@ def test_a_device_with_a_protocol_of_its_own(make: Any, driver: str, count: int 
     assert found.settings["driver"] == driver
     assert len(found.outlets) == (len(before) if count is None else count)
     checked({"127.0.0.1": dict(found.settings)}, tmp_path)
+
+
+def test_instruments_that_are_no_supplies_are_not_taken_for_one() -> None:
+    with scpi.Supply("scpi-rigol") as device:
+        for name in ("RIGOL TECHNOLOGIES,DS1054Z", "KEYSIGHT TECHNOLOGIES,34465A", "Maker,DP832"):
+            device.name = f"{name},SN1,1.0"
+            assert not ask(f"127.0.0.1:{device.port}", []).found
+
+
+def test_a_real_owserver_is_recognised(tmp_path: Path) -> None:
+    with real_owserver("29.AABBCCDDEEFF", "10.112233445566") as port:
+        (found,) = ask(f"127.0.0.1:{port}", []).found
+    assert found.settings == {"driver": "owserver", "port": port} and "29.AABBCCDDEEFF" in found.identity.model
+    with real_owserver("10.112233445566") as port:  # which measures a temperature
+        assert not ask(f"127.0.0.1:{port}", []).found
+
+
+def test_another_daemon_is_recognised(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    other = daemon({"rack7": {"driver": "dummy", "outlets": 4}, "rack8": {"driver": "dummy"}})
+    (found,) = ask(f"127.0.0.1:{other.port}", []).found
+    url = f"http://127.0.0.1:{other.port}"
+    assert found.settings == {"driver": "pdudaemon", "url": url, "pdu": "rack7"}
+    assert found.wants == "the same for its other PDUs rack8"
+    assert [each.port for each in begun(strategies.find("pdudaemon")("any", found.settings)).read_outlets()] == [
+        *"1234"
+    ]
+    checked({"127.0.0.1": dict(found.settings)}, tmp_path)
+    closed = daemon({"rack7": {"driver": "dummy"}}, secret=SECRET)
+    (found,) = ask(f"127.0.0.1:{closed.port}", []).found
+    assert found.settings["token"] == CHANGE_ME and "rack" not in str(found)
+
+
+def test_the_nodes_of_a_bus_are_each_a_pdu(tmp_path: Path) -> None:
+    with lxaiobus.Server() as device:
+        address = f"127.0.0.1:{device.port}"
+        (found,) = ask(address, []).found
+    assert found.settings == {"driver": "lxa_iobus", "node": lxaiobus.NODE, "port": device.port} and not found.wants
+    checked({"127.0.0.1": dict(found.settings)}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fits"), [("SMART.TAPOPLUG", True), ("IOT.SMARTPLUGSWITCH", True), ("SMART.TAPOBULB", False)]
+)
+def test_plugs_of_today_tell_of_themselves_by_udp(kind: str, fits: bool) -> None:
+    told = {
+        "device_type": kind,
+        "device_model": "P110(EU)",
+        "mgt_encrypt_schm": {"encrypt_type": "KLAP", "http_port": 80},
+    }
+    heard: list[bytes] = []
+    with socket.socket(type=socket.SOCK_DGRAM) as device:
+        device.bind(("127.0.0.1", 0))
+
+        def answer() -> None:
+            asked, sender = device.recvfrom(4096)
+            heard.append(asked)
+            device.sendto(asked[:16] + json.dumps({"error_code": 0, "result": told}).encode(), sender)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        said = kasa.told_by_udp("127.0.0.1", Deadline(10), device.getsockname()[1])
+        answering.join()
+    assert (said == told) is fits
+    head = heard[0]
+    assert len(head) == 16 and head[:4] == bytes([2, 0, 0, 1])
+    assert zlib.crc32(head[:12] + bytes.fromhex("5a6b7c8d")) == int.from_bytes(head[12:], "big")
+
+
+# Drivers of devices with an address that are not recognised, and why.
+NOT_RECOGNISED = {
+    "acme": "a login by ssh comes first",
+    "ap9218 ap9606 apc7900 apc7920 apc8959 apc_cli": "greet alike with three command sets; SNMP tells them apart",
+    "aten_rest": "tells nothing without a login, not even that it wants one",
+    "cisco_poe edgeswitch_poe": "greet as all of the maker's do, with PoE or without",
+    "egpms": "to ask it anything is to take its only session",
+    "bcu uhubctl": "is a program of this machine, which lists what it finds",
+    "fence": "is a program of this machine",
+    "gude1202": "is recognised by its web server, as gude_json",
+    "localcmdline": "is a program of this machine",
+    "modbusrtu waveshare-1": "is behind any adapter for RS-485",
+    "reset_cable": "is behind any serial port",
+    "sainsmart": "tells its states on a page between those that are orders",
+    "modbustcp waveshare_lan-8": "answers as anything does that speaks Modbus",
+    "numato_eth-8": "greets with nothing but the question for a name",
+    "openflight": "tells nothing without a token, not even what it is",
+    "platform": "is whatever commands say it is",
+    "rest": "is whatever its settings say it is",
+    "SERVO": "may be asked only at the port of Kasa plugs, to which a request of HTTP may mean something",
+    "synlink_rest wti_rest": "tells nothing without a login; SNMP does",
+    "tasmota-mqtt esphome-mqtt zigbee2mqtt": "are behind a broker, and have no address",
+    "ubntmfi3port": "greets as any dropbear does",
+    "avocent_cli baytech_cli": "asks for a name as any console does; SNMP tells them apart",
+}
+
+
+def test_who_can_be_recognised_is() -> None:
+    """By SNMP, by what the network shows, or plugged into this machine; or it is said here why not."""
+    named = {strategies.find(word) for words in NOT_RECOGNISED for word in words.split()}
+    missing = []
+    for driver in {strategies.find(name) for name in strategies.names()}:
+        known = issubclass(driver, SNMPDriver) or hooks.recognises(driver) or lists(driver)
+        if not (known or driver in named or issubclass(driver, Dummy)):
+            missing.append(sorted(driver.models)[0])
+        assert not (known and driver in named), f"{driver.__name__} is recognised, and said not to be"
+    assert not missing
+
+
+# Rows that no agent is taken for, and why.
+NO_SYSTEM = {
+    "apnl racktivity tripplite_old": "how they introduce themselves is not known",
+    "cyberpower81001 cyberpower41001 ip9258": "names of the existing daemon, for which others of their makers are found",
+    "ifmib poe_snmp": "any switch has these objects, whoever made it",
+    "snmp snmpv1 snmpv2c snmpv3": "are whatever their settings say they are",
+}
+
+
+def test_every_row_says_how_its_devices_introduce_themselves() -> None:
+    known = {word for words in NO_SYSTEM for word in words.split()}
+    without = {
+        word
+        for driver in {strategies.find(name) for name in strategies.names()}
+        if issubclass(driver, SNMPDriver)
+        for word, row in driver.models.items()
+        if not any(each.systems for each in (row, *getattr(row, "variants", ())) if isinstance(each, OutletRow))
+    }
+    assert without == known
+
+
+def lists(driver: type[PDUDriver]) -> bool:
+    return driver.attached.__func__ is not PDUDriver.attached.__func__  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("make", [lambda: tplink.Plug("lamp", "board"), powerman.Powermand, ipmi.LanBMC])
@@ -292,7 +488,8 @@ def test_no_device_is_switched_or_taken_for_another(name: str) -> None:
         answer = ask(f"127.0.0.1:{case.device.port}", [])
         assert case.device.outlets == before
         assert not answer.faults
-        assert {strategies.find(str(each.settings["driver"])) for each in answer.found} <= {strategies.find(name)}
+        found = {strategies.find(str(each.settings["driver"])).__module__ for each in answer.found}
+        assert found <= {strategies.find(name).__module__}
         assert logins(case.device) == []
         for secret in case.secrets:
             assert secret.encode() not in case.device.received
