@@ -69,6 +69,10 @@ class LCUS(PDUDriver):
 
     device = _DEVICE
 
+    @hook
+    def lacks(self) -> str | None:
+        return serialport.missing(self.device)
+
     @classmethod
     def attached(cls, deadline: Deadline) -> Iterator[Attached]:
         return converters.lines(cls)
