@@ -77,15 +77,20 @@ def ours(
     source: Path = ROOT,
     environment: Mapping[str, str] | None = None,
     under: Sequence[str] = (),
+    sites: Mapping[str, Server] | None = None,
     **settings: Any,
 ) -> AbstractContextManager[Server]:
     """Run our daemon as a user would, for both protocols on one port.
 
-    What the folder has of an earlier run is kept. ``under`` is the beginning of a command that runs another one.
+    What the folder has of an earlier run is kept. ``under`` is the beginning of a command that runs another one. With
+    ``sites`` it is a front of other servers.
     """
     folder.mkdir(exist_ok=True)
     (port,) = free_ports()
     daemon = Daemon(folder, pdus, **{"logging_level": "INFO", "port": port, **settings})
+    if sites is not None:
+        urls = {name: {"url": f"http://127.0.0.1:{site.port}"} for name, site in sites.items()}
+        daemon.configure({**daemon.settings, "sites": urls})
     _install_devices(daemon.plugins)
     command = [*under, *daemon.command(f"--logfile={daemon.log}")]
     return running(command, port, "http", daemon.plugins, source, environment)
