@@ -33,6 +33,7 @@ from pdudaemon.engine.events import Event
 from pdudaemon.engine.outlets import Known
 from pdudaemon.errors import DeviceError, DeviceTimeout, Forbidden, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Outlet, Reading, Request, State, Submission, Target, together
+from pdudaemon.server import siteorders
 from pdudaemon.server.naming import resolved
 from pdudaemon.server.orders import ACTIONS, REBOOT_DELAY
 from pdudaemon.server.rights import Rights, RightsTable
@@ -317,6 +318,8 @@ class Bridge:
                 raise Forbidden(reason)
             delay = REBOOT_DELAY if action is Action.REBOOT else 0.0
             told = partial(self._done, answer)
+            if siteorders.submit(self._dispatcher, action, target, delay, self._name, told):
+                return
             wanted = Submission(action, target, delay, self._name, self._name, told)
             (request,) = self._dispatcher.submit([wanted])
             if not isinstance(request, Request):
@@ -334,11 +337,12 @@ class Bridge:
             raise RequestError(f"{target.name}: there is no such outlet")
         return found
 
-    def _done(self, answer: str, request: Request, trouble: PDUDaemonError | None) -> None:
-        """Note what came of a command. Called by whoever settles it."""
-        state = "accepted" if request.outcome is None else request.outcome.value
+    def _done(self, answer: str, request: Request | None, trouble: PDUDaemonError | None) -> None:
+        """Note what came of a command. Called by whoever settles it; no request: a site has refused it."""
+        state = "refused" if request is None else "accepted" if request.outcome is None else request.outcome.value
+        number = None if request is None else request.number
         reason = None if trouble is None else trouble.told
-        self._results.append((answer, {"request": request.id, "state": state, "reason": reason}))
+        self._results.append((answer, {"request": number, "state": state, "reason": reason}))
 
 
 def _there(reachable: bool | None) -> str:

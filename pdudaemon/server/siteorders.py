@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Answer
 from pdudaemon.engine.site import Site
 from pdudaemon.engine.siterequests import SiteRequest, Wanted, refusal
 from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, SiteUnreachable, Unanswered, of_kind
-from pdudaemon.power import Outlet, Reading, Request, State, Target
+from pdudaemon.power import Action, Outlet, Reading, Request, State, Target
 from pdudaemon.server.access import UNIX
 from pdudaemon.server.client import Client
 from pdudaemon.server.connection import Exchange
@@ -89,6 +90,27 @@ def carry_out(site: Site, asked: Any, wait: float, client: Client, exchange: Exc
 
     site.have(lambda: site.requests.switch(order, action, target, tell))
     _give(exchange, seconds or LOOKING, site)
+
+
+def submit(
+    dispatcher: Dispatcher,
+    action: Action,
+    target: Target,
+    delay: float,
+    name: str,
+    told: Callable[[Request | None, PDUDaemonError | None], None],
+) -> bool:
+    """Have a target switched by its site, for who is called by a ``name``; return whether it is at one.
+
+    Raises: SiteUnreachable.
+    """
+    site = dispatcher.sites.of(target, dispatcher.config)
+    if site is None:
+        return False
+    wait = dispatcher.config.daemon.wait
+    order = wanted(Client("", 0, name), action.value, place(site, target), "", wait, wait, delay, None, True)
+    site.have(lambda: site.requests.switch(order, action, target, told))
+    return True
 
 
 def note(client: Client, action: str, name: str, request: SiteRequest | None, error: PDUDaemonError | None) -> None:
