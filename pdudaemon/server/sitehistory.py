@@ -7,10 +7,12 @@ asked is named in a header, and holds up the others no longer than sites have to
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from pdudaemon.config.front import FrontConfig, SitePDU
 from pdudaemon.config.sites import owner
@@ -19,13 +21,15 @@ from pdudaemon.errors import Forbidden, NoSuchRequest, PDUDaemonError, RequestEr
 from pdudaemon.ranges import folded
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
-from pdudaemon.server.siteviews import ANSWER, Several, is_elsewhere
+from pdudaemon.server.siteviews import ANSWER, Listed, Several, is_elsewhere
 
 Record = dict[str, Any]
 
 MISSING = "X-Unreachable-Sites"
 _PLACE = re.compile(r"((?:[\w.-]+/)*)([0-9]{1,18})")
 _PASSED = ("action", "state", "client", "since", "until")
+_NEXT = re.compile(r'[?&]after=([^&>]*)[^>]*>; *rel="next"')
+_ANEW = str(10**18 - 1)  # behind which a place begins
 _LONGEST = 30_000  # characters of names that a site is asked for
 
 
@@ -39,7 +43,8 @@ def places(text: str) -> dict[str, str]:
         if not _PLACE.fullmatch(each):
             raise Misdirected(400, f"after: {each[:20]!r} is not the number of a request")
         site, slash, number = each.partition("/")
-        found[site if slash else ""] = number if slash else each
+        site, number = (site, number) if slash else ("", each)
+        found[site] = f"{found[site]},{number}" if site in found else number  # it may be a front itself
     return found
 
 
@@ -84,7 +89,7 @@ def show(
             words["after"] = after[name]
         questions[name] = (site, "GET", f"/api/v1/requests?{urlencode(words)}")
 
-    def made(found: dict[str, list[Record]], errors: dict[str, PDUDaemonError]) -> Answer:
+    def made(found: dict[str, Listed], errors: dict[str, PDUDaemonError]) -> Answer:
         return _page(exchange, here, most, after, sites, found, errors)
 
     Several(exchange, made).ask(questions)
@@ -96,33 +101,67 @@ def _page(
     most: int,
     after: Mapping[str, str],
     sites: Mapping[str, Site],
-    found: Mapping[str, list[Record]],
+    found: Mapping[str, Listed],
     errors: Mapping[str, PDUDaemonError],
 ) -> Answer:
     rights = exchange.rights
-    every: list[tuple[str, Record]] = [("", record) for record in here]
-    for name, records in found.items():
-        every += [(name, sites[name].translation.request(record)) for record in records]
-    every.sort(key=lambda each: -(each[1]["accepted"] or 0.0))
-    full = len(every) > most or len(here) == most or any(len(records) == most for records in found.values())
-    page = every[:most]
-    ends = {name: after.get(name, "") for name in found}
-    if here or not after or "" in after:
-        ends[""] = after.get("", "")
-    for name, record in page:
-        ends[name] = str(record["id"]).removeprefix(f"{name}/") if name else str(record["id"])
+    parts = {"": _Part("", here, after.get("", ""), "", len(here) == most)}
+    missing = [*errors]
+    for name, told in found.items():
+        records = [sites[name].translation.request(record) for record in told]
+        link = _NEXT.search(told.headers.get("link", ""))
+        parts[name] = _Part(name, records, after.get(name, ""), unquote(link[1]) if link else "", bool(link))
+        away = told.headers.get(MISSING.lower(), "")
+        missing += [f"{name}/{each}" for each in away.split(", ") if each]
+    # The order of each part is kept, whatever its clock was set to.
+    every = heapq.merge(*(part.each() for part in parts.values()), key=lambda each: -(each[1]["accepted"] or 0.0))
+    page = [*itertools.islice(every, most)]
+    for part, record in page:
+        part.shown(record)
     headers = {}
-    if full and page:
-        begun = ",".join(f"{name}/{number}" if name else number for name, number in sorted(ends.items()) if number)
-        untouched = [name for name, number in ends.items() if not number]
-        most_number = 10**18 - 1  # behind which a place begins anew
-        begun = ",".join(
-            filter(None, [begun, *(f"{name}/{most_number}" if name else str(most_number) for name in untouched)])
-        )
+    if page and (next(every, None) is not None or any(part.more for part in parts.values())):
+        begun = ",".join(item for part in parts.values() for item in part.ends())
         headers["Link"] = f'</api/v1/requests?{urlencode({**exchange.words, "after": begun})}>; rel="next"'
-    if errors:
-        headers[MISSING] = ", ".join(sorted(errors))
+    if missing:
+        headers[MISSING] = ", ".join(sorted(missing))
     return Answer(200, [rights.shown(record) for _, record in page if rights.sees_record(record)], headers)
+
+
+class _Part:
+    """What one site, or we, have for a page; and where the next one goes on: at a site that is a front, in each place.
+
+    ``after`` is where this one began, ``behind`` where it would go on if all of it was shown, if there is ``more``.
+    """
+
+    def __init__(self, name: str, records: list[Record], after: str, behind: str, more: bool) -> None:
+        self.more = more
+        self._name = name
+        self._records = records
+        self._ends: dict[str, str] = {}  # the number of the last one that was shown, by place
+        for item in filter(None, after.split(",")):
+            place, _, number = item.rpartition("/")
+            self._ends[place] = number
+        others = [*filter(None, behind.split(",")), *(self._number(record) for record in records)]
+        for item in others:
+            self._ends.setdefault(item.rpartition("/")[0], _ANEW)
+
+    def _number(self, record: Record) -> str:
+        return str(record["id"]).removeprefix(f"{self._name}/" if self._name else "")
+
+    def each(self) -> Iterator[tuple[_Part, Record]]:
+        """Yield the records, the newest first."""
+        for record in self._records:
+            yield self, record
+
+    def shown(self, record: Record) -> None:
+        """Note that a record is on the page."""
+        place, _, number = self._number(record).rpartition("/")
+        self._ends[place] = number
+
+    def ends(self) -> Iterator[str]:
+        """Yield where to go on."""
+        for place, number in self._ends.items():
+            yield "/".join(filter(None, (self._name, place, number)))
 
 
 # Commands

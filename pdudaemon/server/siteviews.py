@@ -32,6 +32,14 @@ Heard = Callable[[Any, PDUDaemonError | None], None]
 """Is told what a site says, or why there is nothing, by the site's thread."""
 
 
+class Listed(list[Any]):
+    """A list that a site tells, with the headers that go with it."""
+
+    def __init__(self, found: list[Any], headers: Mapping[str, str]) -> None:
+        super().__init__(found)
+        self.headers = headers
+
+
 def sites(exchange: HTTPExchange, _: str) -> Answer:
     """``/api/v1/sites``: the sites of this front, and whether they can be asked; and by which ids daemons know it."""
     every = [*exchange.dispatcher.sites]
@@ -68,7 +76,7 @@ async def _ask(site: Site, method: str, target: str, seconds: float, heard: Hear
         if reply.status >= 300:
             raise refusal(site.name, reply)
         found = reply.json()
-        heard(found, None)
+        heard(Listed(found, reply.headers) if isinstance(found, list) else found, None)
         return
     except PDUDaemonError as refused:
         error = refused

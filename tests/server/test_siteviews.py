@@ -238,14 +238,23 @@ def test_names_without_a_prefix_and_what_collides(lab: Front) -> None:
 
 def test_a_front_of_fronts_and_a_loop(lab: Front, daemon: Callable[..., Daemon]) -> None:
     lab.add("berlin")
-    eu = lab.begin()
+    lab.add("munich")
+    eu = lab.begin({"own": {"driver": "dummy"}}, nodes={"mine": {"hostname": "own", "port": 1}})
     world = daemon({}, start=False)
     world.configure({**world.settings, "sites": {"eu": {"url": f"http://127.0.0.1:{eu.port}"}}})
     world.start()
-    eventually(lambda: len(world.http("/api/v1/nodes").json) == 4)
+    eventually(lambda: len(world.http("/api/v1/nodes").json) == 9)
     reply = order(world, alias="eu/berlin/board1")
     assert reply.status == 201 and reply.json["id"] == "eu/berlin/1", reply.text
     assert world.http("/api/v1/requests/eu/berlin/1").json["target"] == "eu/berlin/board1 (eu/berlin/p1 port 1)"
+    for number in range(6):
+        order(world, alias=("eu/berlin/board1", "eu/munich/board1", "eu/mine")[number % 3])
+    found, path = [], "/api/v1/requests?limit=2"
+    while path:
+        reply = world.http(path)
+        found += [each["id"] for each in reply.json]
+        path = reply.headers.get("Link", "").partition(">")[0].removeprefix("<") if reply.json else ""
+    assert found == ["eu/2", "eu/munich/2", "eu/berlin/3", "eu/1", "eu/munich/1", "eu/berlin/2", "eu/berlin/1"]
     command = world.http("/?nodes=eu/berlin/board[1-2]", "PATCH")
     assert all(each["attributes"]["success"] for each in command.json["data"]), command.text
     assert world.http(f"/api/v1/commands/{command.headers['X-Command-Id']}").json["state"] == "ended"
