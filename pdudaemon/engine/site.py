@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from pdudaemon.config.sites import SiteOptions
+from pdudaemon.engine import sitereading
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.outlets import is_news
@@ -34,10 +33,9 @@ LOADING = 120.0  # seconds for all that a site has
 SILENCE = 25.0  # seconds without a line of events, heartbeats included, after which a connection counts as dead
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between two tries to reach a site
 REFRESH = 30.0  # seconds after which a look has states and readings asked for anew, behind the look
+PROMPT = "/ui/icon.svg"  # what the thread of a daemon that serves its clients answers itself
+PROBE = 3.0  # seconds for that
 SOON = 3.0  # seconds after which the site has read what was too old when all was loaded
-PAGE = 1000
-
-_NEXT = re.compile(r'<[^>?]*\?([^>]*)>; *rel="next"')
 
 
 class Site:
@@ -55,7 +53,9 @@ class Site:
         self.mirror = Mirror(self.translation)
         self.trouble = "it has not been reached yet"
         self.daemons: list[str] = []
-        self.asker: Asker
+        self.asker = Asker(options.url.host, options.url.port, options.url.path)
+        self._bound: asyncio.Timeout | None = None  # of the connection by which it is followed
+        self._doubted = False
         self._own = own
         self._events = events
         self._clock = clock
@@ -126,6 +126,24 @@ class Site:
                 log.exception("%s: following it has ended", self.name)
                 self._lose("internal error: see the log of the daemon")
 
+    def doubt(self) -> None:
+        """There was no answer to something: find out soon whether there is none to anything. By the thread."""
+        if not (self._doubted or self.trouble):
+            self._doubted = True
+            self._begin(self._probe())
+
+    async def _probe(self) -> None:
+        bound = self._bound
+        try:
+            async with asyncio.timeout(PROBE):
+                async with self.asker.stream("GET", PROMPT):
+                    pass
+        except (Unsent, Lost, TimeoutError):
+            if bound is not None and bound is self._bound and not self.trouble:
+                bound.reschedule(self._loop.time())
+        finally:
+            self._doubted = False
+
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
@@ -148,7 +166,7 @@ class Site:
             except TimeoutError:
                 why = f"{options.url.host}:{options.url.port} does not answer"
             except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-                log.debug("%s: %r", self.name, error)
+                log.debug("%s: %r", self.name, error, exc_info=True)
                 why = "what it says is not understood"
             self.asker.close()
             failures = 0 if not self.trouble else failures + 1
@@ -168,9 +186,10 @@ class Site:
         if self._last is not None:
             headers["Last-Event-ID"] = str(self._last)
         async with asyncio.timeout(ANSWER) as bound:
+            self._bound = bound
             async with self.asker.stream("GET", "/api/v1/events", headers=headers) as (status, told, lines):
                 if status != 200:
-                    await self.told("GET", "/api/v1/events")  # says why
+                    await sitereading.told(self.asker, "/api/v1/events")  # says why
                     raise Lost(f"it does not tell what happens ({status})")
                 bound.reschedule(asyncio.get_running_loop().time() + LOADING)
                 self._skew(told.get("date", ""))
@@ -213,47 +232,18 @@ class Site:
 
     def _skew(self, date: str) -> None:
         """Find out how far the site's clock is ahead of ours."""
-        try:
-            ahead = parsedate_to_datetime(date).timestamp() + 0.5 - self._clock.wall()
-        except ValueError:
-            return
-        if abs(ahead) <= SKEW:
-            ahead = 0.0
-        elif abs(ahead - self.translation.ahead) > SKEW:
+        ahead = sitereading.ahead(date, self._clock.wall())
+        if ahead and abs(ahead - self.translation.ahead) > SKEW:
             log.warning("%s: its clock is %+.0f s off ours", self.name, ahead)
         self.translation.ahead = ahead
 
-    async def told(self, method: str, target: str, body: object = None, headers: dict[str, str] | None = None) -> Reply:
-        """Return a good answer. Raises: Unsent, Lost, PDUDaemonError: what the site says instead."""
-        reply = await self.asker.ask(method, target, body, headers)
-        if reply.status in (401, 403) or (reply.status >= 300 and not _is_problem(reply)):
-            why = reply.json().get("detail") if _is_problem(reply) else f"it answers {reply.status}"
-            raise SiteUnreachable(f"it refuses the token of this front: {why}" if reply.status in (401, 403) else why)
-        if reply.status >= 300:
-            raise SiteUnreachable(str(reply.json().get("detail")))
-        return reply
-
-    async def _pages(self, target: str) -> list[Record]:
-        found: list[Record] = []
-        query = f"limit={PAGE}"
-        while query:
-            reply = await self.told("GET", f"{target}?{query}")
-            found += reply.json()
-            following = _NEXT.search(reply.headers.get("link", ""))
-            query = following[1] if following else ""
-        return found
-
     async def _load(self) -> None:
         """Take in all that the site has."""
-        reply = await self.asker.ask("GET", "/api/v1/sites")
-        self.daemons = [*map(str, reply.json()["daemons"])] if reply.status == 200 else []
+        self.daemons = await sitereading.daemons(self.asker)
         if self._own in self.daemons:
             raise SiteUnreachable("it leads back to this daemon: one of its sites, or of theirs, is this one")
-        mirror = Mirror(self.translation)
-        pdus, outlets, nodes = [await self._pages(f"/api/v1/{kind}") for kind in ("pdus", "outlets", "nodes")]
-        groups = (await self.told("GET", "/api/v1/groups")).json()
-        mirror.load(pdus, outlets, nodes, groups, self._clock.wall(), self.mirror)
-        self.mirror, self._stale = mirror, False
+        self.mirror = await sitereading.mirror(self.asker, self.mirror, self._clock.wall())
+        self._stale = False
         self._loaded = time.monotonic() - REFRESH + SOON
 
     async def _refresh(self) -> None:
@@ -261,9 +251,9 @@ class Site:
         try:
             async with asyncio.timeout(LOADING):
                 now = self._clock.wall()
-                for told in await self._pages("/api/v1/pdus"):
+                for told in await sitereading.pages(self.asker, "/api/v1/pdus"):
                     self.mirror.pdu(told, now)
-                for told in await self._pages("/api/v1/outlets"):
+                for told in await sitereading.pages(self.asker, "/api/v1/outlets"):
                     self._outlet(told)
         except (Unsent, Lost, PDUDaemonError, TimeoutError, LookupError, TypeError) as error:
             log.debug("%s: not read anew: %s", self.name, error)
@@ -317,7 +307,3 @@ class Site:
             record["requests"] = max(0, record["requests"] + {"accepted": 1, "ended": -1}.get(kind, 0))
         self.mirror.asked(event, self._clock.wall())
         self._events.at_site(**event)
-
-
-def _is_problem(reply: Reply) -> bool:
-    return reply.headers.get("content-type", "").startswith("application/problem+json")

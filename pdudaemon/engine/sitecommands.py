@@ -94,6 +94,7 @@ class SiteCommand:
                 why = str(error)
             except TimeoutError:
                 why = "it does not answer"
+                site.doubt()
             except (LookupError, TypeError, AttributeError):
                 why = "what it says is not understood"
             if not self._left:

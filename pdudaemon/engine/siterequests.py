@@ -45,6 +45,8 @@ class Asked(Protocol):
     asker: Asker
     translation: Translation
 
+    def doubt(self) -> None: ...
+
 
 @dataclass(eq=False)
 class SiteRequest(Request):
@@ -156,6 +158,7 @@ class SiteRequests:
                 why = str(error)
             except TimeoutError:
                 why = "it does not answer" if sent else f"{site.asker.asked} questions are before this one"
+                site.doubt()
             if not sent:
                 raise SiteUnreachable(f"{site.name} cannot be asked: {why}")
             pause = PAUSES[min(tries, len(PAUSES) - 1)]

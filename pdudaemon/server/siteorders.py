@@ -162,6 +162,7 @@ async def _look(site: Site, target: Target, seconds: float, wait: float | None, 
         tell(DeviceTimeout(f"{site.name}: {error if isinstance(error, Lost) else 'what it says is not understood'}"))
     except TimeoutError:
         tell(DeviceTimeout(f"{site.name}: no answer within {seconds:g} s"))
+        site.doubt()
 
 
 def _reading(site: Site, target: Target, said: Mapping[str, Any]) -> Reading:

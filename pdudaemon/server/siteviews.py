@@ -86,6 +86,7 @@ async def _ask(site: Site, method: str, target: str, seconds: float, heard: Hear
         error = Unanswered(f"{site.name}: {lost}")
     except TimeoutError:
         error = DeviceTimeout(f"{site.name}: no answer within {seconds:g} s")
+        site.doubt()
     except asyncio.CancelledError:
         heard(None, Busy(f"{site.name}: the daemon is stopping, or has let go of it"))
         raise

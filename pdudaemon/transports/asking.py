@@ -98,6 +98,7 @@ class Asker:
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._idle: list[_Line] = []
+        self._closed = False
         self._places = asyncio.Semaphore(most)
 
     async def ask(
@@ -146,7 +147,7 @@ class Asker:
             if len(content) > LONGEST_BODY:
                 raise Lost(f"the answer has more than {LONGEST_BODY} bytes")
         line.used = True
-        if told.get("connection", "").lower() == "close":
+        if self._closed or told.get("connection", "").lower() == "close":
             line.close()
         else:
             self._idle.append(line)
@@ -209,7 +210,8 @@ class Asker:
         return line
 
     def close(self) -> None:
-        """End the connections that are kept."""
+        """End the connections that are kept, and those under way when their questions are answered."""
+        self._closed = True
         while self._idle:
             self._idle.pop().close()
 

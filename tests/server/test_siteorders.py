@@ -238,3 +238,18 @@ def test_a_changed_token_leaves_the_names_known(lab: Front) -> None:
     front.process.send_signal(1)
     eventually(lambda: front.http("/api/v1/sites").json["sites"] == [])
     assert "there is no alias or node 'berlin/board1'" in order(front, alias="berlin/board1").text
+
+
+def test_that_a_site_hangs_is_noticed_when_something_is_not_answered(lab: Front) -> None:
+    lab.add("berlin")
+    front = lab.begin()
+    lab.links["berlin"].hang()
+    assert order(front, alias="berlin/board1", wait=0.5).status == 504
+    began = time.monotonic()
+    eventually(lambda: not lab.site("berlin")["reachable"])
+    assert "does not answer" in lab.site("berlin")["reason"]
+    assert order(front, alias="berlin/board1").status == 503
+    assert time.monotonic() - began < 20  # without that it takes 25 s
+    lab.links["berlin"].flow()
+    lab.reached("berlin")
+    assert order(front, "off", alias="berlin/board1").status == 201

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""What a front reads of a site as a whole: lists in pages, and which daemons the site leads to."""
+
+from __future__ import annotations
+
+import re
+from email.utils import parsedate_to_datetime
+
+from pdudaemon.engine.sitemirror import SKEW, Mirror, Record
+from pdudaemon.errors import SiteUnreachable
+from pdudaemon.transports.asking import Asker, Reply
+
+PAGE = 1000
+
+_NEXT = re.compile(r'<[^>?]*\?([^>]*)>; *rel="next"')
+
+
+def ahead(date: str, now: float) -> float:
+    """Return by how many seconds a clock is ahead of ours that has just told a date; 0 if that does not matter."""
+    try:
+        found = parsedate_to_datetime(date).timestamp() + 0.5 - now
+    except ValueError:
+        return 0.0
+    return found if abs(found) > SKEW else 0.0
+
+
+async def told(asker: Asker, target: str) -> Reply:
+    """Return a good answer. Raises: Unsent, Lost, SiteUnreachable: what the site says instead."""
+    reply = await asker.ask("GET", target)
+    if reply.status < 300:
+        return reply
+    is_problem = reply.headers.get("content-type", "").startswith("application/problem+json")
+    why = str(reply.json().get("detail")) if is_problem else f"it answers {reply.status}"
+    raise SiteUnreachable(f"it refuses the token of this front: {why}" if reply.status in (401, 403) else why)
+
+
+async def pages(asker: Asker, target: str) -> list[Record]:
+    """Return all of a list. Raises: as `told`."""
+    found: list[Record] = []
+    query = f"limit={PAGE}"
+    while query:
+        reply = await told(asker, f"{target}?{query}")
+        found += reply.json()
+        following = _NEXT.search(reply.headers.get("link", ""))
+        query = following[1] if following else ""
+    return found
+
+
+async def daemons(asker: Asker) -> list[str]:
+    """Return the ids of the daemons that a site leads to; none if it is too old to be a front. Raises: as `told`."""
+    reply = await asker.ask("GET", "/api/v1/sites")
+    return [*map(str, reply.json()["daemons"])] if reply.status == 200 else []
+
+
+async def mirror(asker: Asker, before: Mirror, now: float) -> Mirror:
+    """Return all that a site has, in place of what it had before. Raises: as `told`; many, if it makes no sense."""
+    found = Mirror(before.translation)
+    pdus, outlets, nodes = [await pages(asker, f"/api/v1/{kind}") for kind in ("pdus", "outlets", "nodes")]
+    groups = (await told(asker, "/api/v1/groups")).json()
+    found.load(pdus, outlets, nodes, groups, now, before)
+    return found
