@@ -77,7 +77,7 @@ class Dispatcher:
         self._closed = False
 
         # What has a room of its own.
-        records = LiveRecords(lock, store, lanes, fleet)
+        records = LiveRecords(lock, store, lanes, fleet, clock)
         self.submit = acceptance.submit
         self.ask, self.give_up, self.look, self.patience = queries.ask, queries.give_up, queries.look, queries.patience
         self.record, self.records, self.live_figures = records.request, records.requests, records.figures

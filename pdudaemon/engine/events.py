@@ -20,20 +20,22 @@ from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.figures import Figures
 from pdudaemon.engine.outlets import Known
 from pdudaemon.errors import PDUDaemonError
-from pdudaemon.power import Outlet, Request, Step
+from pdudaemon.power import Action, Outlet, Request, Step
 
 ROOM = 10_000  # events that are kept
 
-QUEUED, RUNNING = "queued", "running"
+QUEUED, WAITING, RUNNING = "queued", "waiting", "running"
 
 
 class Event(NamedTuple):
     """Something that happened at ``time`` (seconds since the epoch). What is not of its ``kind`` is None, or empty.
 
     ``accepted``, ``begun``, ``tried`` and ``ended`` are of a request: its number, what was asked for, and ``state`` and
-    ``error`` as of then, and the outlets which it ``owed`` an on. ``tried``: one try of ``action`` at the first of
-    ``outlets``. ``outlet``: what is ``known`` of the one of ``outlets``. ``pdu``: how a PDU is, ``reachable`` None if
-    nobody knows. ``reload``: look anew, perhaps with a ``reason``. Requests and commands of a site are called by texts.
+    ``error`` as of then, and the outlets which it ``owed`` an on. ``ended`` may have a ``reason`` for what was done.
+    ``tried``: one try of ``action`` at the first of ``outlets``. ``waiting``: that is ``due`` then (seconds since the
+    epoch), an on after others, or an off of what was asked to shut down. ``outlet``: what is ``known`` of the one of
+    ``outlets``. ``pdu``: how a PDU is, ``reachable`` None if nobody knows. ``reload``: look anew, perhaps with a
+    ``reason``. Requests and commands of a site are called by texts.
     """
 
     id: int
@@ -53,6 +55,7 @@ class Event(NamedTuple):
     pdu: str = ""
     reason: str = ""
     reachable: bool | None = None
+    due: float | None = None
 
 
 class Events:
@@ -92,12 +95,17 @@ class Events:
         state: str,
         error: PDUDaemonError | None = None,
         step: Step | None = None,
+        due: float | None = None,
     ) -> None:
-        """A request has come further, or one ``step`` of it was tried: see `Event`. The dispatcher's lock is held."""
+        """A request has come further, or one ``step`` of it was tried, or waits until it is ``due``: see `Event`.
+
+        The dispatcher's lock is held.
+        """
         action, outlets = request.action.value, request.target.outlets
         if step is not None:
             action, outlets = step.action.value, (step.outlet,)
-            self.figures.tried(step, error)
+            if due is None:
+                self.figures.tried(step, error)
         with self._lock:
             self.last = number = self.last + 1
             self._ring[number % len(self._ring)] = Event(
@@ -114,6 +122,8 @@ class Events:
                 state,
                 error,
                 tuple(request.debts) if request.debts else (),
+                reason=request.soft.said if request.soft is not None else "",
+                due=due,
             )
         for watch in self._watches:
             watch.wake()
@@ -206,11 +216,13 @@ def record(event: Event, config: Config, now: float) -> dict[str, Any]:
             "nodes": [*dict.fromkeys(nodes)],
             "client": event.client,
             "state": event.state,
-            "reason": None if event.error is None else event.error.told,
+            "reason": _reason(event),
             "error": None if event.error is None else event.error.kind,
             "command": event.command,
             "owed": [f"{outlet.pdu}:{outlet.port}" for outlet in event.owed],
         }
+        if event.due is not None:
+            told["due"] = event.due
     elif event.known is not None:
         told["outlet"] = outlets.record(event.outlets[0], event.known, config, now)
     elif event.pdu:
@@ -223,3 +235,22 @@ def record(event: Event, config: Config, now: float) -> dict[str, Any]:
     elif event.reason:
         told["reason"] = event.reason
     return told
+
+
+def _reason(event: Event) -> str | None:
+    """Return why a request did not do it, why it waits, or what came of machines that were asked to shut down."""
+    if event.error is not None:
+        return event.error.told
+    if event.due is None:
+        return event.reason or None if event.kind == "ended" else None
+    return (has_to_wait if event.action != Action.OFF else has_time)(event.due - event.time)
+
+
+def has_to_wait(seconds: float) -> str:
+    """Return, for people, that an on waits for others."""
+    return f"staggered: to be switched on in {max(0.0, seconds):.0f} s"
+
+
+def has_time(seconds: float) -> str:
+    """Return, for people, that a machine was asked to shut down."""
+    return f"asked to shut down: {max(0.0, seconds):.0f} s are left"

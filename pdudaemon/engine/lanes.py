@@ -23,7 +23,7 @@ from pdudaemon.config.options import DaemonOptions
 from pdudaemon.engine import debts
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.debts import only_pay, take_over
-from pdudaemon.engine.events import QUEUED, RUNNING, Events
+from pdudaemon.engine.events import QUEUED, RUNNING, WAITING, Events
 from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.stagger import Stagger
 from pdudaemon.engine.store import Store
@@ -170,6 +170,7 @@ class Lanes:
             if due > now:
                 step.at, step.staggered = due, True
                 step.timer = self._timetable.at(due, partial(self._hand_over, step, placed=True))
+                self._events.of_request(step.request, "waiting", WAITING, None, step, self._clock.wall() + due - now)
                 return
         if step.request.repairs and not step.repair:
             self.drop_repair(step.request, step.outlet)

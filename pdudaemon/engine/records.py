@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from pdudaemon.config.model import PDUConfig
+from pdudaemon.engine import softoff
+from pdudaemon.engine.clock import Clock
+from pdudaemon.engine.events import has_to_wait
 from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.lanes import Lanes
-from pdudaemon.engine.softoff import standing as soft_standing
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.storerows import names_of, record_of
 from pdudaemon.engine.storesearch import EVERYTHING, Search
@@ -42,11 +44,12 @@ class LiveFigures(NamedTuple):
 class LiveRecords:
     """Any thread, without the dispatcher's lock."""
 
-    def __init__(self, lock: Waiting, store: Store, lanes: Lanes, fleet: Fleet) -> None:
+    def __init__(self, lock: Waiting, store: Store, lanes: Lanes, fleet: Fleet, clock: Clock) -> None:
         self._lock = lock
         self._store = store
         self._lanes = lanes
         self._fleet = fleet
+        self._clock = clock
 
     def request(self, number: int) -> dict[str, Any]:
         """Return one request as a record. Raises: NoSuchRequest, StoreError."""
@@ -132,13 +135,16 @@ class LiveRecords:
                         running = any(step.running for step in request.work)
                         record["state"] = "running" if running else "waiting" if request.steps else "queued"
                         problem = request.trouble or request.error
-                        standing = _staggered(request) or soft_standing(request)
+                        wait, uptime = _staggered(request), self._clock.uptime()
+                        left = softoff.time_left(request, uptime) if wait is None else wait
+                        standing = softoff.standing(request, uptime) if wait is None else has_to_wait(wait)
+                        record["due"] = None if not left else self._clock.wall() + left
                         record["reason"] = standing if problem is None else problem.told
         return records
 
 
-def _staggered(request: Request) -> str | None:
-    """Return until when a request has to wait for other ons, None if it has not."""
+def _staggered(request: Request) -> float | None:
+    """Return for how many seconds a request has to wait for other ons, None if it has not."""
     waits = [step.at for step in request.steps if step.staggered and not step.running and not step.ended]
     left = min(waits, default=0.0) - time.monotonic()
-    return f"staggered: to be switched on in {left:.0f} s" if left > 0 else None
+    return left if left > 0 else None

@@ -183,7 +183,7 @@ class Mirror:
                 }
                 last |= {"outlets": places, "delay": None, "accepted": now, "ended": None, "switched": []}
                 self.last[node] = last = {**last, "soft": None, "hard": None}
-            if last is not None and last["id"] == event["request"] and event["kind"] != "tried":
+            if last is not None and last["id"] == event["request"] and event["kind"] not in ("tried", "waiting"):
                 last["state"], last["reason"] = event["state"], event["error"] and str(event["error"])
                 last["owed"] = [outlet._asdict() for outlet in event["owed"]]
                 last["ended"] = now if event["kind"] == "ended" else None

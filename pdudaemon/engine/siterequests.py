@@ -233,6 +233,7 @@ class SiteRequests:
             self._end(number, event)
         reason, state = event.get("reason"), str(event.get("state") or "")
         outlets = [_place(each) for each in event.get("outlets") or ()]
+        fine = "error" in event and event["error"] is None  # it tells how something was done, or is
         return {
             "kind": event["kind"],
             "request": translation.number(number),
@@ -243,7 +244,9 @@ class SiteRequests:
             "client": str(event.get("client") or ""),
             "command": translation.number(event.get("command")),
             "state": state,
-            "error": None if reason is None else of_kind(event.get("error"), str(reason)),
+            "error": None if reason is None or fine else of_kind(event.get("error"), str(reason)),
+            "reason": str(reason or "") if fine else "",
+            "due": event.get("due"),
             "owed": tuple(translation.outlet(_place(each)) for each in event.get("owed") or ()),
         }
 

@@ -21,7 +21,7 @@ import time
 
 from pdudaemon.config.model import Config
 from pdudaemon.engine.clock import Clock
-from pdudaemon.engine.events import RUNNING, Events
+from pdudaemon.engine.events import RUNNING, WAITING, Events, has_time
 from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.lanes import Lanes
 from pdudaemon.engine.store import Store
@@ -77,6 +77,8 @@ class SoftOff:
         else:
             log.warning("%s: %s could not be asked to shut down: %s", request, step.outlet, error)
         step.attempts = 0
+        if time_left:
+            self._events.of_request(request, "waiting", WAITING, None, step, soft.asked[step.outlet].until)
         self._look_later(step, soft)
 
     def _look_later(self, step: Step, soft: Soft) -> None:
@@ -87,7 +89,7 @@ class SoftOff:
         asked = soft.asked.get(step.outlet)
         if error is None and state is State.OFF:
             self._store.switched(step.request, step.outlet, State.OFF, self._clock.wall())
-            soft.became[step.outlet] = _how(asked)
+            soft.became[step.outlet] = _how(asked, soft, self._clock.uptime())
             self._events.of_request(step.request, "tried", RUNNING, None, step)
             self._lanes.end_step(step, None)
         elif asked is not None and _left(soft, asked, self._clock.uptime()) > 0:
@@ -147,23 +149,33 @@ def date(request: Request, wall: float, uptime: float) -> None:
             soft.asked[outlet] = each._replace(until_uptime=uptime - (wall - each.until))
 
 
-def standing(request: Request) -> str | None:
+def standing(request: Request, uptime: float) -> str | None:
     """Return what there is to tell, for people, of a request that has not ended; None: nothing."""
     soft = request.soft
     if soft is None:
         return None
     if soft.said:
         return soft.said
-    return "asked to shut down" if soft.asked else None
+    left = time_left(request, uptime)
+    return None if left is None else has_time(left)
 
 
-def _how(asked: Asked | None) -> str:
+def time_left(request: Request, uptime: float) -> float | None:
+    """Return how many seconds the machines have that were asked to shut down, None if there are none."""
+    soft = request.soft
+    if soft is None:
+        return None
+    asked = [each for outlet, each in soft.asked.items() if outlet not in soft.became]
+    return max((_left(soft, each, uptime) for each in asked), default=None)
+
+
+def _how(asked: Asked | None, soft: Soft, uptime: float) -> str:
     """Return what came of a machine that is off."""
     if asked is None:
         return "was off already"
     if asked.complaint:
         return f"is off, though it could not be asked to shut down: {asked.complaint}"
-    return "shut down by itself"
+    return f"shut down by itself after {soft.seconds - _left(soft, asked, uptime):.0f} s"
 
 
 def _left(soft: Soft, asked: Asked, uptime: float) -> float:

@@ -303,4 +303,5 @@ def record_of(row: sqlite3.Row) -> dict[str, Any]:
         "command": row["command"],
         "soft": None if soft is None else soft.seconds,
         "hard": None if soft is None else soft.hard,
+        "due": None,
     }

@@ -19,7 +19,7 @@ from pdudaemon.server.requests import listed, named_nodes, named_pdus
 from pdudaemon.server.watchers import Form, Wanted, Watcher
 
 WORDS = ("node", "pdu", "kind", "after")
-KINDS = ("accepted", "begun", "tried", "ended", "outlet", "pdu", "reload")
+KINDS = ("accepted", "waiting", "begun", "tried", "ended", "outlet", "pdu", "reload")
 LINES = "application/x-ndjson"
 SSE = "text/event-stream"
 

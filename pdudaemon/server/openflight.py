@@ -4,10 +4,10 @@
 ``GET``, ``PATCH``, ``DELETE`` and ``PUT /?nodes=…&groups=…`` are status, on, off and restart; ``GET /nodes`` and ``GET
 /groups`` list what there is. The answer is 200 whatever became of the nodes: each has an entry that says so.
 
-Beyond the original: ``error`` and, for requests, ``request`` (the id) in each entry, and ``pending`` (true) while that
-goes on; ``meta`` with the groups that there are not; ``wait=`` seconds; the id of the command in ``X-Command-Id``; and
-for who accepts ``application/x-ndjson`` a line for each node as soon as it is known, after one whose ``meta`` has the
-id and their names in order.
+Beyond the original: ``error`` and, for requests, ``request`` (the id) in each entry, ``pending`` (true) while that
+goes on, and ``reason``, what came of a machine that was asked to shut down; ``meta`` with the groups that there are
+not; ``wait=`` seconds; the id of the command in ``X-Command-Id``; and for who accepts ``application/x-ndjson`` a line
+for each node as soon as it is known, after one whose ``meta`` has the id and their names in order.
 
 A command is accepted as one. It switches each outlet once: nodes that share one are one request, and each is told what
 became of its own.
@@ -22,6 +22,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pdudaemon.config.model import Config
+from pdudaemon.config.nodes import Node
 from pdudaemon.config.options import LONGEST_WAIT
 from pdudaemon.engine.queries import Look
 from pdudaemon.errors import Denied, NotDone, PDUDaemonError, RequestError
@@ -178,6 +179,7 @@ def _entry(
     pdu = config.pdus.get(node.feeds[0].pdu if node.feeds else name) if node else None
     error = answer.told.removeprefix(f"{name}: ") if isinstance(answer, PDUDaemonError) else None
     told: Entry = {}
+    how = ""
     if isinstance(answer, Reading):
         error = answer.mixed or None
         if answer.source == "none":
@@ -192,6 +194,7 @@ def _entry(
             told["mixed"] = True
     else:
         success = answer is None
+        how = _how(request, node) if success else ""
         if action is Action.STATUS:
             told["running"] = None
     attributes: Entry = {
@@ -202,10 +205,19 @@ def _entry(
         "success": success,
         **told,
         "error": error,
+        **({"reason": how} if how else {}),
         **({"request": request.number} if request else {}),
         **({"pending": True} if isinstance(answer, NotDone) or (request and request.ended is None) else {}),
     }
     return {"type": "commands", "id": name, "attributes": attributes}
+
+
+def _how(request: Request | None, node: Node | None) -> str:
+    """Return what came of a machine that was asked to shut down, empty if that was not wanted."""
+    if request is None or request.soft is None or node is None:
+        return ""
+    said = [f"{outlet} {said}" for outlet, said in request.soft.became.items() if outlet in node.feeds]
+    return request.soft.said if len(request.soft.became) == 1 else "; ".join(said)
 
 
 def _data(entries: Iterable[Entry], meta: Entry | None = None, headers: Mapping[str, str] = _SAFE) -> Answer:

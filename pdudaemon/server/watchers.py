@@ -321,7 +321,7 @@ def _without_others(told: dict[str, Any], event: Event, rights: Rights) -> dict[
     """Return an event without the names of what belongs to others."""
     if "nodes" in told:
         told["nodes"] = [name for name in told["nodes"] if rights.sees_node(name)]
-    if event.kind == "tried":  # at one outlet, of a request that may have others
+    if event.kind in ("tried", "waiting"):  # at one outlet, of a request that may have others
         told["target"] = str(event.outlets[0])
         told["owed"] = [f"{outlet.pdu}:{outlet.port}" for outlet in event.owed if rights.sees(outlet)]
     elif "target" in told:

@@ -41,9 +41,12 @@ ON = {"id": 104, "time": 1.7e9, "kind": "outlet", "outlet": {**FEED, "state": "o
 STUCK = {"id": 105, "time": 1.7e9, "kind": "pdu", "pdu": "apc7", "state": "stuck", "reason": "busy", "reachable": None}
 AWAY = {"id": 106, "time": 1.7e9, "kind": "pdu", "pdu": "apc7", "state": "ready", "reason": None, "reachable": False}
 RELOAD = {"id": 107, "time": 1.7e9, "kind": "reload"}
-EVENTS = (ACCEPTED, TRIED, {}, FAILED, ON, STUCK, AWAY, RELOAD)
+STAGGERED = {**REQUEST, "id": 108, "kind": "waiting", "action": "on", "state": "waiting", "due": 1.7e9 + 40.0}
+STAGGERED |= {"reason": "staggered: to be switched on in 40 s"}
+EVENTS = (ACCEPTED, STAGGERED, TRIED, {}, FAILED, ON, STUCK, AWAY, RELOAD)
 LINES = [
     "2023-11-14 22:13:20  board7 #17 reboot: accepted by 127.0.0.1 (anna)",
+    "2023-11-14 22:13:20  board7 #17 on: waiting (staggered: to be switched on in 40 s)",
     "2023-11-14 22:13:20  board7 #17 off at apc7:3: failed (apc7: no answer)",
     "2023-11-14 22:13:20  board7 #17 reboot: failed, the on is owed (apc7: no answer)",
     "2023-11-14 22:13:20  board7 (apc7:3) on 12.5 W",
@@ -134,7 +137,7 @@ def test_a_server_that_is_away_for_a_while() -> None:
         assert client.said() == f"pduclient: {server.url}: there again"
         assert server.watching[1].headers["last-event-id"] == "101"
         server.tell(TRIED)
-        assert client.line() == LINES[1]
+        assert client.line() == LINES[2]
         server.tell({"id": 102, "time": 1.0, "kind": "end", "reason": "you do not read"})
         assert client.said() == "pduclient: you do not read; trying again"
         eventually(lambda: len(server.watching) == 3)
@@ -249,7 +252,9 @@ def test_on_a_screen(number: signal.Signals) -> None:
             assert re.search(
                 r"\nNODE    STATE    WATTS  AGE\nboard7  off          -  \d+ s\nserver  unknown      -    -", look()
             )
-            server.tell(ACCEPTED, FAILED, ON)
+            server.tell(ACCEPTED, STAGGERED)
+            eventually(lambda: re.search(r"\nboard7 .* on: waiting 3\d s", look()))
+            server.tell(FAILED, ON)
             eventually(lambda: "1 on, 1 unknown" in look())
             assert re.search(r"\nboard7  on        12.5  \d+ s  reboot: failed, the on is owed", look())
             assert LINES[0][:59] in look() and "\x1b[32mon" in shown and "\x1b[31mfailed" in shown
@@ -261,8 +266,7 @@ def test_on_a_screen(number: signal.Signals) -> None:
             eventually(lambda: "trying again" in look())
             eventually(lambda: len(server.watching) == 2 and "trying again" not in look())
             screen.setwinsize(5, 30)
-            eventually(lambda: "and 1 more" in look())
-            assert len(look().split("\n")) <= 5
+            eventually(lambda: "and 1 more" in look() and len(look().split("\n")) <= 5)
             screen.kill(number)
             screen.expect(pexpect.EOF)
             assert (shown + screen.before).endswith("\x1b[?25h\x1b[?1049l")

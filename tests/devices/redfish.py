@@ -131,6 +131,7 @@ class BMC(RedfishService):
         self.takes = ["On", "ForceOff", "GracefulShutdown", "ForceRestart", "PowerCycle"]
         self.by_information = False
         self.lag = 0
+        self.heeds = True  # whether a machine that is asked to shut down does
         self.metrics = True
         self.resets: list[str] = []
         self.states: dict[str, str] = {}  # port -> PowerState, where it is another than the outlet's
@@ -204,6 +205,8 @@ class BMC(RedfishService):
         self.resets.append(reset)
         if reset in ("PowerCycle", "ForceRestart") and self.outlets[port] == "off":
             return self.error(409, "Base.1.8.ResourceInUse", "The server is off")
+        if reset == "GracefulShutdown" and not self.heeds:
+            return Answer(204)
         state = RESETS[reset]
         if state == "toggle":
             state = "off" if self.outlets[port] == "on" else "on"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,12 +18,17 @@ from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.engine import softoff
 from pdudaemon.errors import KeyUsed, NoShutdown, PDUDaemonError, PermanentError, TransientError
 from pdudaemon.power import Action, Request, State, Submission
+from tests.devices import redfish
 from tests.devices.ipmi import PASSWORD, USER, LanBMC
 from tests.peers.ipmi import ipmi_sim
+from tests.peers.ssh import sshd
+from tests.support.client import client
 from tests.support.process import Daemon, eventually
 from tests.support.rack import Rack, awaited
+from tests.support.watching import Watching
 
 LONG = 3000.0  # seconds that no test waits
+BY_ITSELF = "shut down by itself"
 
 
 class Machines(Rack):
@@ -89,6 +95,11 @@ def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machin
     made.stop()
 
 
+def plain(reason: str) -> str:
+    """Return a reason without the time that it took."""
+    return re.sub(r" after \d+ s$", "", reason)
+
+
 def record(machines: Machines, request: Request) -> dict[str, Any]:
     return machines.dispatcher.record(request.id)
 
@@ -99,7 +110,7 @@ def test_a_machine_that_shuts_down_is_not_switched_off(machines: Machines) -> No
     assert awaited(machines.dispatcher, request, 30)
     assert machines.seen["a"] == "osx"
     found = record(machines, request)
-    assert (found["state"], found["reason"]) == ("done", "shut down by itself")
+    assert (found["state"], plain(found["reason"])) == ("done", BY_ITSELF)
     assert (found["soft"], found["hard"]) == (LONG, True)
     assert found["switched"] == [{"pdu": "a", "port": "1", "state": "off"}]
     assert machines.dispatcher.events.figures.tries == {("a", "off", "done"): 1}
@@ -124,7 +135,7 @@ def test_or_is_left_on(machines: Machines) -> None:
 def test_the_worker_is_free_between_the_looks_and_the_port_in_order(machines: Machines) -> None:
     request = machines.ask("off", "a")
     machines.asked("a", looks=2)
-    assert record(machines, request)["reason"] == "asked to shut down"
+    assert re.fullmatch(r"asked to shut down: (2999|3000) s are left", record(machines, request)["reason"])
     behind = machines.ask("on", "a", soft=None)
     other = Submission(Action.ON, machines.dispatcher.config.target("a", "2"))
     (free,) = machines.dispatcher.submit([other])
@@ -152,9 +163,9 @@ def test_a_reboot_owes_its_on_before_the_machine_is_asked(machines: Machines) ->
     assert awaited(machines.dispatcher, request, 30)
     assert (machines.seen["a"], machines.seen["b"]) == ("osxo", "osfo")
     assert all('["a", "1"]' in machines.owed["a"][0] and '["b", "1"]' in machines.owed["b"][0] for _ in "1")
-    reason = record(machines, request)["reason"].split("; ")
+    reason = map(plain, record(machines, request)["reason"].split("; "))
     assert sorted(reason) == [
-        "a port 1 shut down by itself",
+        f"a port 1 {BY_ITSELF}",
         "b port 1 did not shut down within 0.5 s: switched off hard",
     ]
 
@@ -187,7 +198,7 @@ def test_what_is_left_of_the_time_is_waited_for_after_a_crash(machines: Machines
     machines.heeding.add("a")
     eventually(lambda: machines.state(request.id) == "done")
     assert machines.seen["a"] == {"off": "osx", "reboot": "osxo"}[action]
-    assert record(machines, request)["reason"] == "shut down by itself"
+    assert record(machines, request)["reason"] == f"shut down by itself after {LONG / 2:.0f} s"
 
 
 @pytest.mark.parametrize("another_boot", [False, True])
@@ -297,9 +308,61 @@ def test_a_real_bmc_passes_it_on_to_its_machine(daemon: Callable[..., Daemon], t
         bmc.flip("on")
         (bmc.folder / "polite").touch()
         answer = asked_by_http(lab, action="reboot", soft=60, delay=0.1)
-        assert (answer["state"], answer["reason"], bmc.power) == ("done", "shut down by itself", "on")
+        assert (answer["state"], plain(answer["reason"]), bmc.power) == ("done", BY_ITSELF, "on")
         asked = (bmc.folder / "asked").read_text().splitlines()
         assert [each for each in asked if each.startswith("set")][2:] == ["set shutdown 1", "set power 1"]
+
+
+@pytest.mark.parametrize("heeds", [True, False])
+def test_machines_with_redfish_and_all_who_are_told(daemon: Callable[..., Daemon], heeds: bool) -> None:
+    """Events, records, answers in OpenFlight's way and in ours, the client and its history tell which of both it was."""
+    with redfish.BMC() as bmc:
+        bmc.outlets["1"] = "on"
+        bmc.heeds, bmc.lag = heeds, 2
+        settings = {"driver": "redfish", "ip": f"127.0.0.1:{bmc.port}", "protocol": "http"}
+        login = {"username": redfish.USER, "password": redfish.PASSWORD}
+        lab = daemon({"bmc": {**settings, **login}}, nodes={"n1": {"hostname": "bmc", "port": 1}})
+        seconds = 60 if heeds else 1
+        with Watching(lab) as events:
+            (entry,) = lab.http(f"/?nodes=n1&soft={seconds}", "DELETE").json["data"]
+            waiting, ended = events.until("waiting"), events.until("ended")
+        told = BY_ITSELF if heeds else "did not shut down within 1 s: switched off hard"
+        assert bmc.outlets["1"] == "off"
+        assert bmc.resets == (["GracefulShutdown"] if heeds else ["GracefulShutdown", "ForceOff"])
+        assert waiting["action"] == "off" and seconds - 1 <= waiting["due"] - waiting["time"] <= seconds
+        assert waiting["reason"] == f"asked to shut down: {seconds} s are left"
+        assert (ended["state"], plain(ended["reason"]), ended["error"]) == ("done", told, None)
+        assert entry["attributes"]["success"] and plain(entry["attributes"]["reason"]) == told
+        record = lab.http(f"/api/v1/requests/{ended['request']}").json
+        assert (plain(record["reason"]), record["due"], record["soft"]) == (told, None, seconds)
+        url = f"--url=http://127.0.0.1:{lab.port}"
+        assert told in client("history", url).out
+        bmc.outlets["1"] = "on"
+        ran = client("restart", "n1", "--soft", str(seconds), url)
+        assert (ran.code, bmc.outlets["1"]) == (0, "on") and f"n1: {told}" in ran.err
+
+
+def test_a_machine_that_is_asked_by_ssh(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    (tmp_path / "sshd").mkdir()
+    power, told = tmp_path / "power", tmp_path / "told"
+    with sshd(tmp_path / "sshd") as machine:
+        options = f"-i {machine.key} -p {machine.port} -o BatchMode=yes -o StrictHostKeyChecking=no"
+        ask = f"ssh {options} -o UserKnownHostsFile={tmp_path}/known {machine.user}@127.0.0.1"
+        scripts = {
+            "power_on": f"echo on >>{told}; echo on >{power}",
+            "power_off": f"echo off >>{told}; echo off >{power}",
+            "power_soft": f"{ask} 'echo soft >>{told}; [ -e {tmp_path}/stubborn ] || echo off >{power}'",
+            "status": f"grep -q on {power} || exit 111",
+        }
+        lab = daemon({"bmc": {"driver": "platform", **scripts}})
+        power.write_text("on\n")
+        assert plain(asked_by_http(lab, action="off", soft=60)["reason"]) == BY_ITSELF
+        assert told.read_text().split() == ["soft"] and power.read_text() == "off\n"
+        power.write_text("on\n")
+        (tmp_path / "stubborn").touch()
+        answer = asked_by_http(lab, action="reboot", soft=1, delay=0.1)
+        assert answer["reason"] == "did not shut down within 1 s: switched off hard"
+        assert told.read_text().split() == ["soft", "soft", "off", "on"]
 
 
 def test_a_daemon_that_is_killed_in_the_wait_switches_on_what_has_gone_off(daemon: Callable[..., Daemon]) -> None:
@@ -310,7 +373,7 @@ def test_a_daemon_that_is_killed_in_the_wait_switches_on_what_has_gone_off(daemo
         )
         assert asked_by_http(lab, action="reboot", soft=600, delay=0.1, wait=0)["soft"] == 600
         eventually(lambda: [data for *which, data in bmc.asked if which == [0, 2]] == [b"\x05"])
-        eventually(lambda: lab.http("/api/v1/requests/1").json["reason"] == "asked to shut down")
+        eventually(lambda: lab.http("/api/v1/requests/1").json["reason"].startswith("asked to shut down: "))
         lab.kill()
         looks = len([which for *which, _ in bmc.asked if which == [0, 1]])
         lab.start()

@@ -16,6 +16,7 @@ from pdudaemon.config.model import Config
 from pdudaemon.engine.stagger import Stagger
 from pdudaemon.power import Outlet
 from tests.support.process import Daemon, eventually
+from tests.support.watching import Watching
 
 SLACK = 0.5  # what a busy machine takes to start a command, more or less
 BETWEEN = 1.5
@@ -123,3 +124,18 @@ def test_an_off_does_not_wait_for_ons(daemon: Callable[..., Daemon], tmp_path: P
     assert waiting["outlets"] == [{"pdu": "a", "port": "2"}]
     assert waiting["reason"].startswith("staggered: to be switched on in 3")
     assert lab.http(f"/api/v1/requests/{waiting['id']}", "DELETE").status == 200
+
+
+def test_who_watches_sees_what_waits_for_its_turn(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    lab = daemon({"a": {**stamped(tmp_path), "stagger": 600}})
+    with Watching(lab) as events:
+        assert lab.power("on", "a", 1).status == 200
+        assert lab.power("on", "a", 2, wait=0).status == 200
+        waiting = events.until("waiting")
+    assert (waiting["action"], waiting["outlets"], waiting["state"]) == ("on", ["a:2"], "waiting")
+    assert waiting["reason"] in ("staggered: to be switched on in 600 s", "staggered: to be switched on in 599 s")
+    assert 590 < waiting["due"] - waiting["time"] <= 600
+    record = lab.http(f"/api/v1/requests/{waiting['request']}").json
+    assert abs(record["due"] - waiting["due"]) < 5 and record["reason"].startswith("staggered: to be switched on in ")
+    (ended,) = [each for each in lab.http("/api/v1/requests").json if each["ended"] is not None]
+    assert ended["due"] is None

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +18,7 @@ from pdudaemon.errors import PermanentError
 from pdudaemon.power import State
 from tests.peers.redfish import BMC, sushy
 from tests.support.action import begun
+from tests.support.process import Daemon
 
 
 def driver(bmc: BMC, **settings: Any) -> Redfish:
@@ -48,3 +51,15 @@ def test_an_emulator_that_nobody_here_wrote(tmp_path: Path) -> None:
         with pytest.raises(PermanentError, match=r"^login refused by \S+ "):
             driver(bmc, insecure=True, password="wrong").port_on(1)
         assert bmc.power == "Off"
+
+
+def test_a_machine_that_is_asked_to_shut_down(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    with sushy(tmp_path / "bmc", "admin", "secret", power="On") as bmc:
+        settings = {"driver": "redfish", "ip": urlsplit(bmc.url).netloc, "ca_file": str(bmc.certificate)}
+        lab = daemon({"bmc": {**settings, "username": "admin", "password": "secret"}})
+        for action, power in (("off", "Off"), ("reboot", "On")):
+            body = json.dumps({"hostname": "bmc", "port": 1, "action": action, "soft": 60})
+            answer = lab.http("/api/v1/requests", "POST", body, Content_Type="application/json").json
+            assert answer["state"] == "done" and bmc.power == power
+            told = "was off already" if action == "reboot" else "shut down by itself after "
+            assert answer["reason"].startswith(told)

@@ -160,7 +160,7 @@ def test_only_the_head_may_be_asked_for(lab: Daemon) -> None:
     [
         ("nodes=board1", "unknown parameter 'nodes'; did you mean 'node'?"),
         ("node=board[", "node: "),
-        ("kind=done", "kind: 'done' is none of accepted, begun,"),
+        ("kind=done", "kind: 'done' is none of accepted, waiting, begun,"),
         ("after=x", "after: 'x' is not the number of an event"),
     ],
 )
