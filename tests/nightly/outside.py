@@ -6,6 +6,7 @@ At the end of each the daemon is well, has logged no traceback, and is no larger
 
 from __future__ import annotations
 
+import errno
 import http.client as http_client
 import json
 import random
@@ -21,11 +22,11 @@ from typing import Any
 
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.mqtt import Account, Session, is_topic
-from tests.nightly.growth import steady
 from tests.nightly.mutations import Mutations
 from tests.nightly.way import Way
 from tests.peers.mosquitto import mosquitto
 from tests.support.certificate import self_signed
+from tests.support.growth import steady
 from tests.support.process import PDUCLIENT, Daemon, eventually
 from tests.support.tokens import SECRET, later, made
 
@@ -93,8 +94,8 @@ def exchanged(port: int, data: bytes) -> bytes:
             connection.shutdown(socket.SHUT_WR)
             while more := connection.recv(65536):
                 received += more
-        except (ConnectionResetError, BrokenPipeError):
-            pass  # of what came behind that which was refused
+        except OSError as error:  # because of what came behind that which was refused
+            assert error.errno in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN), error
         return received
 
 

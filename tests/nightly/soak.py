@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.nightly.growth import Size, grown, size
+from tests.support.growth import Size, grown, size
 from tests.support.plugins import Recorded
 from tests.support.process import Daemon, eventually
 

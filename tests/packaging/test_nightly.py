@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.nightly import __main__ as nightly
-from tests.nightly import growth, hostile, soak
+from tests.nightly import hostile, soak
 from tests.nightly.mutations import Mutations
+from tests.support import growth
 from tests.support.plugins import language
 
 
