@@ -36,13 +36,13 @@ def called(traits: Traits, port: str) -> str:
 
 @dataclass(frozen=True)
 class PDUConfig:
-    """One entry of ``pdus``. ``fault`` says why it is disabled; ``driver`` is then None."""
+    """One entry of ``pdus``. ``fault`` says why it is disabled; ``driver`` is then None. Its repr has no secrets."""
 
     name: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(repr=False)
     options: PDUOptions
     driver: type[PDUDriver] | None
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     fault: str = ""
     traits: Traits = field(default_factory=Traits)
 

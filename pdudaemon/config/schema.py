@@ -7,6 +7,7 @@ name leads to. ``pdudaemon --check`` has the last word. Drivers that this machin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pdudaemon.config.broker import BrokerOptions
@@ -104,10 +105,18 @@ def _property(setting: Setting[Any]) -> dict[str, Any]:
     """Return what one setting takes; null and a blank text are as good as not given."""
     if setting.obsolete:
         return {"deprecated": True, "description": f"means nothing any more: {setting.obsolete}"}
-    kinds = [dict(setting.kind.schema)] if setting.kind.schema else [{}]
+    kinds = [_members_elsewhere(setting.kind.schema)]
     others: list[dict[str, Any]] = [{"type": "null"}, {"const": ""}] if not setting.required else []
     unit = f" ({setting.unit})" if setting.unit else ""
     described: dict[str, Any] = {"description": f"{setting.help}{unit}"}
     if isinstance(setting.default, bool | int | float | str) and setting.default != "" and not setting.required:
         described["default"] = setting.default
     return {"anyOf": [*kinds, *others, {"$ref": "#/$defs/elsewhere"}], **described}
+
+
+def _members_elsewhere(kind: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a kind takes, where each of the members of an object may stand elsewhere as well."""
+    found = dict(kind)
+    if isinstance(members := found.get("additionalProperties"), Mapping):
+        found["additionalProperties"] = {"anyOf": [members, {"$ref": "#/$defs/elsewhere"}]}
+    return found
