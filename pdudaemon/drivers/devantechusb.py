@@ -69,7 +69,7 @@ class DevantechUSB(PDUDriver):
         step = "asking for the version"
         with SerialPort(self.device, self.deadline) as line:
             line.send(bytes([_GET_VERSION]), step)
-            module, version = line.receive_exactly(2, step)
+            module, version = line.receive_answer(2, step)
         return Identity("Devantech", _MODULES.get(module, ""), firmware=str(version))
 
 
@@ -111,4 +111,4 @@ def _state(line: SerialPort, relay: int) -> State:
 def _states(line: SerialPort) -> int:
     step = "reading the relays"
     line.send(bytes([_GET_STATES]), step)
-    return line.receive_exactly(1, step)[0]
+    return line.receive_answer(1, step)[0]

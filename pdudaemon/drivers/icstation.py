@@ -93,7 +93,7 @@ class ICStation(PDUDriver):
         line.send(_WHO, step)
         line.deadline = whole.within(_ANSWER_SECONDS)
         try:
-            said = line.receive_exactly(1, step)[0]
+            said = line.receive_answer(1, step)[0]
         except DeviceTimeout:
             if known and line.deadline is not whole:
                 return

@@ -94,7 +94,7 @@ class Korad(PDUDriver):
         self._number(line, "VOUT1?")
         question = "STATUS?"
         self._say(line, question)
-        return State.ON if line.receive_exactly(1, repr(question))[0] & _OUTPUT else State.OFF
+        return State.ON if line.receive_answer(1, repr(question))[0] & _OUTPUT else State.OFF
 
     def _number(self, line: SerialPort, question: str) -> float:
         self._say(line, question)

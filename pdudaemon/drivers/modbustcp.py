@@ -47,7 +47,7 @@ class OverTCP(Coils, NetworkDevice):
             to, protocol, length, of = struct.unpack(">HHHB", head)
             if (to, protocol, of) != (transaction, 0, unit) or not 3 <= length <= 254:
                 raise nonsense(connection.peer, head, step)
-            return connection.peer, connection.receive_exactly(length - 1, step)
+            return connection.peer, connection.receive_answer(length - 1, step)
 
 
 class ModbusTCP(AnyBoard, OverTCP):

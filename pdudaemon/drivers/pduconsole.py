@@ -39,6 +39,7 @@ _LATE = 10  # looks at a state that changes late
 _NEXT_LOOK = 0.5  # seconds
 _MOST = 64
 _WORDS = {"on": State.ON, "1": State.ON, "off": State.OFF, "0": State.OFF}
+_NAMELESS = {"a console that asks for a password alone": rf"{AT_LINE}(?i:(?:enter )?password) ?[:>]"}
 _UNNAMED = "(undefined)"
 
 
@@ -142,7 +143,13 @@ class PDUConsole(CommandLine):
         prompt, name, menu = (rf"{AT_LINE}(?:{part})" for part in (self.row.prompt, self.row.name, self.row.menu[0]))
         answers = {rf"{AT_LINE}{pause}": answer for pause, answer in self.row.pauses.items()}
         ready = "|".join([prompt, *([menu] if self.row.menu[0] else [])])
-        login = Login(name, rf"{AT_LINE}{self.row.password}", ready, strangers=GREETINGS, nameless=self.row.nameless)
+        login = Login(
+            name,
+            rf"{AT_LINE}{self.row.password}",
+            ready,
+            strangers=GREETINGS if self.row.nameless else {**GREETINGS, **_NAMELESS},
+            nameless=self.row.nameless,
+        )
         usual = self.row.account
         account = self.username or usual[0], self.password or usual[1]
         with self.connected(login, self._log_out, account, again=self.row.again) as console:

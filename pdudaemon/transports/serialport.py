@@ -29,6 +29,7 @@ from pdudaemon.transports.tcp import Stream
 _TTYS = Path("/sys/class/tty")
 _DEV = Path("/dev")
 
+_SILENCE = 0.02  # seconds, of some twenty characters
 _POLL = 0.1  # a read's own time-out: to change that for each read, pyserial would set the whole port up anew
 
 
@@ -65,6 +66,18 @@ class SerialPort(Stream):
                 self._port.write(data)
             except self._pyserial.SerialTimeoutException:
                 raise self._silent(step) from None
+
+    def receive_answer(self, size: int, step: str) -> bytes:
+        """Return an answer of so many bytes, after which a device that means it is silent.
+
+        Raises also: TransientError if it says more: to some, any byte is a state.
+        """
+        answer = self.receive_exactly(size, step)
+        self.deadline.pause(_SILENCE)
+        with self._translating(step):
+            if self._buffer or self._port.in_waiting:
+                raise TransientError(f"{self.peer} sends more than was asked for at {step}")
+        return answer
 
     def _receive(self, step: str) -> bytes:
         while True:

@@ -58,9 +58,11 @@ class Telnet(Connection):
         super().send(data.replace(b"\xff", b"\xff\xff"), step)
 
     def _receive(self, step: str) -> bytes:
+        mute = 0
         while data := super()._receive(step):
             text, answers = self._sorted(self._unread + data)
-            if len(self._unread) > LIMIT:
+            mute += len(data)
+            if len(self._unread) > LIMIT or (mute > LIMIT and not text):
                 raise TransientError(f"{self.peer} sends too much at {step}")
             if answers:
                 super().send(answers, step)

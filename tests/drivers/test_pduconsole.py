@@ -98,6 +98,13 @@ def test_a_wti_with_numbers_and_a_password_alone() -> None:
             driver("wti_cli", device, password="wrong").port_on("3")
 
 
+def test_a_console_that_asks_for_a_password_alone() -> None:
+    with MODELS["baytech_cli"]() as device:
+        with pytest.raises(PermanentError, match=r" is a console that asks for a password alone: it is not what"):
+            driver("cyclades_cli", device).port_on("1")
+        driver("baytech_cli", device).port_on("1")
+
+
 def test_a_wti_plug_that_is_about_to_be_switched() -> None:
     with MODELS["wti_cli"]() as device:
         device.busy = ("A2",)

@@ -31,6 +31,7 @@ SIZES = {
     "KILLS": "1000",  # kill -9 under load
     "CUTS": "200",  # power cuts
     "HOSTILE": "100000",  # inputs on each way in; those that take longer have their share of that
+    "WIRES": "3",  # points at which a device goes mad, for each way of that and each driver
     "FUZZ": "20000",  # examples of each property of a parser
     "SOAK": "3600",  # seconds
     "MUTATED": "3",  # source files, others each night
@@ -46,6 +47,7 @@ def parts(sizes: dict[str, str], seed: int) -> dict[str, str]:
         "kills": f"KILLS={sizes['KILLS']} KILLS_SEED={seed} {pytest} -n 2 -k random_moments tests/engine/test_crash.py",
         "cuts": f"CUTS_SEED={seed} make test-cuts CUTS={sizes['CUTS']}",
         "hostile": f"{python} -m tests.nightly.hostile --count {sizes['HOSTILE']} --seed {seed}",
+        "wires": f"HOSTILE_POINTS={sizes['WIRES']} HOSTILE_SEED={seed} {pytest} -n 4 tests/drivers/test_hostile.py",
         "fuzz": f"{python} -m tests.nightly.fuzz --examples {sizes['FUZZ']} --seed {seed}",
         "soak": f"{python} -m tests.nightly.soak --seconds {sizes['SOAK']} --seed {seed}",
         "peers": "make test-peers",

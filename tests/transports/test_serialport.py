@@ -151,3 +151,12 @@ def test_without_pyserial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "serial", None)
     with pytest.raises(PermanentError, match="need the Python package pyserial"):
         SerialPort("loop://", Deadline(30)).__enter__()
+
+
+def test_an_answer_of_a_byte_is_followed_by_silence() -> None:
+    with Echo() as device, SerialPort(device.path, Deadline(30)) as line:
+        line.send(b"a", "a step")
+        assert line.receive_answer(1, "a step") == b"A"
+        line.send(b"abc", "a step")
+        with pytest.raises(TransientError, match=r" sends more than was asked for at a step$"):
+            line.receive_answer(1, "a step")

@@ -57,12 +57,15 @@ def test_bytes_of_255_are_doubled() -> None:
         eventually(lambda: device.received == b"a\xff\xffb")
 
 
-@pytest.mark.parametrize("noise", [b"noise", IAC + SB, IAC + WILL])
-def test_endless_talk_is_cut_short(noise: bytes) -> None:
+@pytest.mark.parametrize(
+    ("noise", "more"),
+    [(b"noise", b"\x01"), (IAC + SB, b"\x01"), (IAC + WILL, b"\x01"), (b"", b"\0"), (b"", IAC + b"\xf1")],
+)
+def test_endless_talk_is_cut_short(noise: bytes, more: bytes) -> None:
     def talk(peer: Puppet, connection: socket.socket) -> None:
         connection.sendall(noise)
         while True:
-            connection.sendall(b"\x01" * 10000)
+            connection.sendall(more * 10000)
 
     with (
         Puppet(talk) as device,

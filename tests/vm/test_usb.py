@@ -6,14 +6,20 @@ Runs in a virtual machine: ``make test-usb``. Relays are looked at, and switched
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
+import struct
+import termios
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
+from pdudaemon.drivers.resetcable import ResetCable
 from tests.devices import devantechusb, numato
+from tests.support.action import begun
 from tests.support.process import Daemon, eventually
 from tests.vm import boards
 from tests.vm.gadgets import Cable, Gadget, load_modules
@@ -171,6 +177,23 @@ def test_attached_devices_are_listed_as_they_are_configured(running: Daemon, soc
     for name in NAMES:
         wanted = sockets[name].settings.items()
         assert any(name in names and wanted <= settings.items() for names, settings in listed), said.out
+
+
+def test_the_lines_of_a_serial_converter(sockets: dict[str, Socket]) -> None:
+    """DTR and RTS as the kernel's driver for it has them, by a descriptor of ours that was open before."""
+    path = sockets["NumatoUSB8"].settings["device"]
+    ours = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    cable = begun(ResetCable("bench", {"driver": "reset_cable", "device": path}))
+    try:
+        for port, bit in (("dtr", termios.TIOCM_DTR), ("rts", termios.TIOCM_RTS)):
+            for action in ("off", "on", "off"):
+                cable.port_interaction(action, port)
+                (bits,) = struct.unpack("i", fcntl.ioctl(ours, termios.TIOCMGET, bytes(4)))
+                assert bool(bits & bit) is (action == "off") and cable.port_status(port) == action
+        assert not termios.tcgetattr(ours)[2] & termios.HUPCL
+    finally:
+        del cable
+        os.close(ours)
 
 
 def test_the_rules_let_members_of_the_group_in(sockets: dict[str, Socket]) -> None:
