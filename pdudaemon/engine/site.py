@@ -62,6 +62,7 @@ class Site:
         self._changed = changed
         self._last: int | None = None  # the number of the last event
         self._loaded = 0.0
+        self._names = ""
         self._stale = True  # whether it must be loaded anew
         self.requests = SiteRequests(self)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -212,7 +213,8 @@ class Site:
                 if event["kind"] in ("reload", "gap"):
                     self._stale = True  # also for the next connection, if this one is lost meanwhile
                     await self._load()
-                    self._changed(f"site {self.name}: {event.get('reason') or 'its configuration was reloaded'}")
+                    usual = "its configuration was reloaded" if event["kind"] == "reload" else "events were missed"
+                    self._changed(f"site {self.name}: {event.get('reason') or usual}")
                     if event["kind"] == "gap":
                         self._begin(self.requests.look_after())
                 else:
@@ -238,25 +240,31 @@ class Site:
         self.translation.ahead = ahead
 
     async def _load(self) -> None:
-        """Take in all that the site has."""
-        self.daemons = await sitereading.daemons(self.asker)
+        """Take in all that the site has; of names only what is known, if that is what there is."""
+        self.daemons, names = await sitereading.described(self.asker)
         if self._own in self.daemons:
             raise SiteUnreachable("it leads back to this daemon: one of its sites, or of theirs, is this one")
-        self.mirror = await sitereading.mirror(self.asker, self.mirror, self._clock.wall())
-        self._stale = False
+        if names and names == self._names:
+            await self._take_states()
+        else:
+            self.mirror = await sitereading.mirror(self.asker, self.mirror, self._clock.wall())
+        self._stale, self._names = False, names
         self._loaded = time.monotonic() - REFRESH + SOON
 
     async def _refresh(self) -> None:
         """Ask anew for states and readings."""
         try:
             async with asyncio.timeout(LOADING):
-                now = self._clock.wall()
-                for told in await sitereading.pages(self.asker, "/api/v1/pdus"):
-                    self.mirror.pdu(told, now)
-                for told in await sitereading.pages(self.asker, "/api/v1/outlets"):
-                    self._outlet(told)
+                await self._take_states()
         except (Unsent, Lost, PDUDaemonError, TimeoutError, LookupError, TypeError) as error:
             log.debug("%s: not read anew: %s", self.name, error)
+
+    async def _take_states(self) -> None:
+        now = self._clock.wall()
+        for told in await sitereading.pages(self.asker, "/api/v1/pdus"):
+            self.mirror.pdu(told, now)
+        for told in await sitereading.pages(self.asker, "/api/v1/outlets"):
+            self._outlet(told)
 
     def _find(self) -> None:
         if self.trouble:

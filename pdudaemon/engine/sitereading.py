@@ -46,10 +46,14 @@ async def pages(asker: Asker, target: str) -> list[Record]:
     return found
 
 
-async def daemons(asker: Asker) -> list[str]:
-    """Return the ids of the daemons that a site leads to; none if it is too old to be a front. Raises: as `told`."""
+async def described(asker: Asker) -> tuple[list[str], str]:
+    """Return the ids of the daemons that a site leads to, and a text that is another whenever its names are.
+
+    There is none of both if it is too old to be a front. Raises: as `told`.
+    """
     reply = await asker.ask("GET", "/api/v1/sites")
-    return [*map(str, reply.json()["daemons"])] if reply.status == 200 else []
+    said = reply.json() if reply.status == 200 else {"daemons": ()}
+    return [*map(str, said["daemons"])], str(said.get("names") or "")
 
 
 async def mirror(asker: Asker, before: Mirror, now: float) -> Mirror:

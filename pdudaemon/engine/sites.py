@@ -37,6 +37,7 @@ class Sites:
         self, config: Config, events: Events, inventory: Inventory, clock: Clock, take: Callable[[Config], None]
     ) -> None:
         self.daemon = uuid.uuid4().hex  # by which a front that leads back to itself is found out
+        self.names = 0  # how often what there is has become another
         self._local = config
         self._events = events
         self._inventory = inventory
@@ -90,6 +91,7 @@ class Sites:
             shown = {}
             for site in sites.values():
                 shown.update(site.mirror.without_states(_away(site)) if site.trouble else site.mirror.pdus)
+            self.names += 1
             self._inventory.elsewhere = shown
             self._events.figures.keep(config.pdus)
             self._take(config)

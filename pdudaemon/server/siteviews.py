@@ -41,7 +41,11 @@ class Listed(list[Any]):
 
 
 def sites(exchange: HTTPExchange, _: str) -> Answer:
-    """``/api/v1/sites``: the sites of this front, and whether they can be asked; and by which ids daemons know it."""
+    """``/api/v1/sites``: the sites of this front, and whether they can be asked.
+
+    For a front of this one: which ``daemons`` it leads to, itself first, and a text that is another whenever ``names``
+    are, those of nodes, groups and PDUs.
+    """
     every = [*exchange.dispatcher.sites]
     behind = {daemon for site in every for daemon in site.daemons}
     told = []
@@ -57,7 +61,9 @@ def sites(exchange: HTTPExchange, _: str) -> Answer:
                 "nodes": len(site.mirror.nodes),
             }
         )
-    return Answer(200, {"daemons": [exchange.dispatcher.sites.daemon, *sorted(behind)], "sites": told})
+    own = exchange.dispatcher.sites
+    names = f"{own.daemon}-{own.names}"
+    return Answer(200, {"daemons": [own.daemon, *sorted(behind)], "names": names, "sites": told})
 
 
 def ask(site: Site, method: str, target: str, seconds: float, heard: Heard) -> None:

@@ -253,3 +253,24 @@ def test_that_a_site_hangs_is_noticed_when_something_is_not_answered(lab: Front)
     lab.links["berlin"].flow()
     lab.reached("berlin")
     assert order(front, "off", alias="berlin/board1").status == 201
+
+
+def test_who_waits_for_a_slow_device_takes_no_connection_from_others(lab: Front) -> None:
+    lab.add("berlin", {"deaf": {"driver": "dummy", "deaf": True, "outlets": 100, "timeout": 60}})
+    front = lab.begin()
+    told: list[Reply] = []
+    threads = [
+        threading.Thread(target=lambda port=port: told.append(order(front, hostname="berlin/deaf", port=port, wait=12)))  # type: ignore[misc]
+        for port in range(1, 101)
+    ]
+    for each in threads:
+        each.start()
+    eventually(lambda: len(lab.sites["berlin"].http("/api/v1/requests?pdu=deaf").json) == 100)
+    began = time.monotonic()
+    for number in range(10):
+        assert order(front, ("on", "off")[number % 2], alias="berlin/board1").status == 201
+    assert time.monotonic() - began < 10, "these waited for the others"
+    for each in threads:
+        each.join(60)
+    assert {(reply.status, reply.json["type"]) for reply in told} == {(504, "urn:pdudaemon:not-done")}
+    assert all(reply.json["request"].startswith("berlin/") for reply in told) and len(told) == 100
