@@ -19,11 +19,12 @@ from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Answer
 from pdudaemon.engine.site import Site
 from pdudaemon.engine.siterequests import SiteRequest, Wanted, refusal
-from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, SiteUnreachable, Unanswered, of_kind
+from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, RequestError, SiteUnreachable, Unanswered, of_kind
 from pdudaemon.power import Action, Outlet, Reading, Request, State, Target
 from pdudaemon.server.access import UNIX
 from pdudaemon.server.client import Client
 from pdudaemon.server.connection import Exchange
+from pdudaemon.server.jsonbody import BadField
 from pdudaemon.transports.asking import Lost, Unsent
 
 log = logging.getLogger("pdud.sites")
@@ -86,7 +87,7 @@ def carry_out(site: Site, asked: Any, wait: float, client: Client, exchange: Exc
         if request is not None:
             told(request, error)
         elif error is not None:
-            exchange.refuse(error)
+            exchange.refuse(_understood(exchange, target, error))
 
     site.have(lambda: site.requests.switch(order, action, target, tell))
     _give(exchange, seconds or LOOKING, site)
@@ -118,6 +119,13 @@ def note(client: Client, action: str, name: str, request: SiteRequest | None, er
     if request is not None:
         became = f"failed: {error}" if error is not None else "done" if request.ended is not None else "accepted"
         log.info("request %s: %s %s for %s %s", request.number, action, name, client, became)
+
+
+def _understood(exchange: Exchange, target: Target, error: PDUDaemonError) -> PDUDaemonError:
+    """Return a refusal as whoever asks by JSON is told it: what there is not is no fault of the daemon's."""
+    if type(error) is not RequestError or not getattr(exchange, "path", "").startswith("/api/"):
+        return error
+    return BadField("alias" if len(target.words) == 1 else "port", str(error), 422)
 
 
 def _give(exchange: Exchange, seconds: float, site: Site) -> None:
