@@ -8,12 +8,18 @@ import random
 import pytest
 
 from pdudaemon.server.messages import (
+    LAST_CHUNK,
     LONGEST_BODY,
     LONGEST_HEAD,
     LONGEST_LINE,
     MOST_HEADERS,
+    Answer,
+    Head,
+    Misdirected,
     Reader,
     Unreadable,
+    chunk,
+    rendered,
 )
 
 Found = list[tuple[str, str, str, dict[str, str], bytes] | int]
@@ -125,6 +131,125 @@ def test_whatever_comes_is_read_or_refused_alike_in_any_pieces(seed: int) -> Non
     whole = read([data])
     assert read([data[each : each + 1] for each in range(len(data))]) == whole
     assert read(in_pieces(data, chance, 9)) == whole
+
+
+Read = tuple[str, str, str, dict[str, str], bytes]
+
+
+def got(method: str = "GET", target: str = "/", body: bytes = b"", version: str = "HTTP/1.1", **headers: str) -> Read:
+    return method, target, version, {name.replace("_", "-"): value for name, value in headers.items()}, body
+
+
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        (b"GET /a?b=c HTTP/1.1\r\nHost: lab \r\nX:y\r\n\r\n", [got(target="/a?b=c", host="lab", x="y")]),
+        (b"GET / HTTP/1.1\r\nX: a\r\nx: b\r\n\r\n", [got(x="b")]),
+        (
+            b"POST / HTTP/1.1\nContent-Length: 3\nContent-Length: 3\n\nabc",
+            [got("POST", body=b"abc", content_length="3")],
+        ),
+        (b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", [400]),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", [413]),
+        (b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (LONGEST_BODY + 1), [413]),
+        (b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nshort", [400]),
+        (b"GET http://lab:80/power/x?y HTTP/1.1\r\n\r\n", [got(target="/power/x?y")]),
+        (b"GET / HTTP/1.1\r\n\r\nGET /a b HTTP/1.1\r\n\r\n", [got(), 400]),
+        (b"GET / HTTP/2.0\r\n\r\n", [505]),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", [400]),
+        (b"GET / HTTP/1.1\r\nName : value\r\n\r\n", [400]),
+        (b"GET / HTTP/1.1\r\n: value\r\n\r\n", [400]),
+        (b"GET / HTTP/1.1\r\nX: " + LONG + b"\r\n\r\n", [431]),
+        (b"GET / HTTP/1.1\r\nX: " + LONG[4:] + b"\r\n\r\n", [got(x=LONG[4:].decode())]),
+        (b"GET /" + LONG + b" HTTP/1.1\r\n\r\n", [414]),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * MOST_HEADERS + b"\r\n", [got(x="y")]),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * (MOST_HEADERS + 1) + b"\r\n", [431]),
+    ],
+)
+def test_what_is_read(sent: bytes, found: Found) -> None:
+    assert read([sent]) == found
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_head_may_be_so_long_and_no_longer(more: int) -> None:
+    lines = [b"GET / HTTP/1.1", *[b"X: " + LONG[:60000]] * 4]
+    lines.append(b"Y: " + b"z" * (LONGEST_HEAD + more - len(b"\n".join(lines)) - len(b"\nY: ")))
+    found = read([b"\n".join(lines) + b"\n\n"])
+    assert found == [431] if more else found[0][0] == "GET"  # type: ignore[index]
+
+
+def test_a_head_is_the_one_that_came_before_and_no_other() -> None:
+    reader = Reader()
+
+    def head(text: bytes) -> Head:
+        received = bytearray(text)
+        assert reader.take(received, False) == b"" and not received
+        return reader.head
+
+    first = head(b"GET /a HTTP/1.1\r\nHost: lab\r\n\r\n")
+    other = head(b"GET /a HTTP/1.1\r\nHost: Lab\r\n\r\n")
+    assert head(b"GET /a HTTP/1.1\r\nHost: lab\r\n\r\n") is first and other.headers["host"] == "Lab"
+    long = b"GET /a HTTP/1.1\r\nX: " + LONG[:2000] + b"\r\n\r\n"
+    assert head(long) is not head(long)  # what is long is not kept
+
+
+def test_a_body_is_awaited_once_its_head_has_come() -> None:
+    reader, received = Reader(), bytearray(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n")
+    assert reader.take(received, False) is None and not reader.awaits_body
+    received += b"\r\na"
+    assert reader.take(received, False) is None and reader.awaits_body
+    received += b"b"
+    assert reader.take(received, False) == b"ab" and not reader.awaits_body
+
+
+@pytest.mark.parametrize(
+    ("head", "keeps_alive", "expects", "of_browser"),
+    [
+        (Head(), True, False, False),
+        (Head(version="HTTP/1.0"), False, False, False),
+        (Head(headers={"connection": "Close, TE"}), False, False, False),
+        (Head(headers={"connection": "keep-alive", "expect": "100-Continue"}), True, True, False),
+        (Head(headers={"expect": "200-ok", "user-agent": "curl/8 Mozilla/"}), True, False, False),
+        (Head(headers={"user-agent": "Mozilla/5.0"}), True, False, True),
+        (Head(headers={"sec-fetch-site": "cross-site"}), True, False, True),
+        (Head(headers={"origin": "null"}), True, False, True),
+        (Head(headers={"referer": "http://x/"}), True, False, True),
+    ],
+)
+def test_what_a_head_says(head: Head, keeps_alive: bool, expects: bool, of_browser: bool) -> None:
+    assert (head.keeps_alive, head.expects_continue, head.of_browser) == (keeps_alive, expects, of_browser)
+
+
+def test_a_path_is_what_comes_before_the_query() -> None:
+    assert [Head(target=target).path for target in ("/a", "/a?b=c?d", "/?")] == ["/a", "/a", "/"]
+
+
+def test_a_stream_is_sent_in_chunks() -> None:
+    assert chunk(b"{}\n") + LAST_CHUNK == b"3\r\n{}\n\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "method", "alive", "there", "not_there", "body"),
+    [
+        (Answer(200, "on", {"X": "y"}, "text/plain"), "GET", True, b"Content-Length: 3\r\n", b"Connection", b"on\n"),
+        (Answer(404, {"a": 1}), "GET", False, b"Connection: close\r\n", b"chunked", b'{"a": 1}\n'),
+        (Answer(200, b"\xff"), "HEAD", True, b"Content-Length: 1\r\n", b"chunked", b""),
+        (Answer(200, b"", stream=True), "GET", True, b"Transfer-Encoding: chunked\r\n", b"Content-Length", b""),
+        (Answer(200, b"", stream=True, chunked=False), "GET", False, b"Connection: close", b"chunked", b""),
+    ],
+)
+def test_what_is_sent(answer: Answer, method: str, alive: bool, there: bytes, not_there: bytes, body: bytes) -> None:
+    head, _, sent = rendered(answer, method, alive).partition(b"\r\n\r\n")
+    head += b"\r\n"
+    assert head.startswith(b"HTTP/1.1 %d " % answer.status) and sent == body
+    assert there in head and not_there not in head
+    assert b"Cache-Control: no-store\r\n" in head and b"Content-Type: %s\r\n" % answer.content_type.encode() in head
+    for name, value in answer.headers.items():
+        assert f"{name}: {value}\r\n".encode() in head
+
+
+def test_headers_of_a_refusal_are_kept() -> None:
+    assert Misdirected(405, "no", {"Allow": "GET"}).headers == {"Allow": "GET"} and Misdirected(404, "no").headers == {}
 
 
 def test_the_bounds_are_for_one_request_and_not_for_all_of_a_connection() -> None:
