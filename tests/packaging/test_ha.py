@@ -34,6 +34,7 @@ SYSTEMCTL = """\
 echo "$@" >>"$PLAY/calls"
 case "$*" in
 *--property=ActiveState*) cat "$PLAY/state" ;;
+*--property=MainPID*) cat "$PLAY/pid" ;;
 *--property=ExecMainStatus*) cat "$PLAY/code" ;;
 is-enabled*) cat "$PLAY/enabled"; grep -q enabled "$PLAY/enabled" ;;
 cat*) test -e "$PLAY/unit" ;;
@@ -59,9 +60,10 @@ class Play:
         for name, text in (
             ("state", "inactive"),
             ("code", "0"),
+            ("pid", "7"),
             ("enabled", "disabled"),
             ("unit", ""),
-            ("starts", "0"),
+            ("starts", ""),
         ):
             self.write(name, text)
         # The drop-in goes into the folder of the test, and the machine is one that systemd runs.
@@ -87,6 +89,7 @@ class Play:
             "PATH": f"{self.folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "OCF_ROOT": str(self.folder),
             "PLAY": str(self.folder),
+            "HA_RSCTMP": str(self.folder),
         }
         done = subprocess.run(
             ["sh", self.folder / "agent", action],
@@ -224,6 +227,19 @@ def test_one_that_is_well_is_asked_to_end_and_one_that_is_not_is_killed(play: Pl
     play.program("pdudaemon", "echo no; exit 1")
     assert play.run("stop")[0] == SUCCESS
     assert play.calls("kill") == ["kill --signal=SIGKILL pdudaemon.service"]
+
+
+def test_what_the_monitor_has_found_is_not_asked_again(play: Play) -> None:
+    play.write("state", "active")
+    play.program("pdudaemon", "echo no; exit 1")
+    assert play.run("monitor", OCF_CHECK_LEVEL="10")[0] == GENERIC
+    play.program("pdudaemon", 'touch "$PLAY/asked"')
+    assert play.run("stop")[0] == SUCCESS and len(play.calls("kill")) == 1
+    assert not (play.folder / "asked").exists()
+    play.write("state", "active")
+    play.write("pid", "8")  # the next one
+    assert play.run("stop")[0] == SUCCESS and len(play.calls("kill")) == 1
+    assert (play.folder / "asked").exists()
 
 
 def test_what_cannot_be(play: Play) -> None:

@@ -72,6 +72,9 @@ class Node:
     def boot(self) -> None:
         """Switch the power on."""
         with self._lock:
+            if self._machine is not None:
+                self._machine.wait(PATIENCE)
+                self._tidy()
             path = namespaces.plug(self.name, self.address)
             binds = [f"--bind={self.cluster.disk}:{STATE}"]
             binds += [f"--bind-ro={self.cluster.work / name}:{target}" for name, target in self.cluster.files.items()]
@@ -96,26 +99,36 @@ class Node:
         return False
 
     def cut(self) -> None:
-        """Cut the power."""
+        """Cut the power. What waits for a disk in there is gone only when that answers, but does nothing any more."""
         with self._lock:
-            if not self.power:
-                return
-            self.power = False
-            self.cable(False)
-            assert self._machine is not None
-            if self._machine.poll() is None:
-                os.kill(self._leader, signal.SIGKILL)
+            if self.power:
+                self.power = False
+                self.cable(False)
+                assert self._machine is not None
+                if self._machine.poll() is None:
+                    os.kill(self._leader, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Cut the power, and see all that was there gone."""
+        self.cut()
+        with self._lock:
+            if self._machine is not None:
                 self._machine.wait(PATIENCE)
-            for group in [*Path("/sys/fs/cgroup").glob(self._group), *Path("/sys/fs/cgroup").glob(f"*/{self._group}")]:
-                subprocess.run(["find", group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], check=False)
-            namespaces.unplug(self.name)
+                self._tidy()
+
+    def _tidy(self) -> None:
+        """Take away what a machine that has ended leaves."""
+        for group in [*Path("/sys/fs/cgroup").glob(self._group), *Path("/sys/fs/cgroup").glob(f"*/{self._group}")]:
+            subprocess.run(["find", group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], check=False)
+        namespaces.unplug(self.name)
+        self._machine = None
 
     def shut_down(self) -> None:
         """Have the node end itself, as at the end of a working day, and see it gone."""
         self.run("systemctl", "--no-block", "poweroff")
         assert self._machine is not None
         self._machine.wait(PATIENCE)
-        self.cut()
+        self.end()
 
     def cable(self, plugged: bool) -> None:
         """Plug the network in, or out."""
@@ -159,14 +172,17 @@ class Cluster:
             "fence_test": "/usr/sbin/fence_test",
         }
 
-    def start(self) -> None:
-        """Boot both, and configure the cluster from the example that labs have."""
+    def boot(self) -> None:
+        """Boot both, as a cluster that has nothing to do yet."""
         for node in self.nodes.values():
             node.boot()
         until(lambda: "Online: [ ha1 ha2 ]" in self.status("ha1"), what="both nodes are online")
+
+    def configure(self) -> None:
+        """Configure the cluster from the example that labs have."""
         load = "cat >/run/cluster.crm && crm configure load replace /run/cluster.crm"
         self.nodes["ha1"].run("sh", "-c", load, typed=self.configuration())
-        until(lambda: self.active() is not None, what="the daemon has started")
+        until(self.whole, what="the daemon has started")
 
     def configuration(self) -> str:
         """Return the example, with the fencing of the test, and the disk in place of NFS."""
@@ -202,10 +218,29 @@ class Cluster:
         if word in ("off", "reboot"):
             node.cut()
         if word in ("on", "reboot"):
-            node.boot()
+            threading.Thread(target=node.boot).start()
         return "done"
+
+    def keep_journals(self, name: str) -> None:
+        """Write what both nodes have in their journals, since they were switched on, to ``dist``."""
+        for node in self.nodes.values():
+            if node.power:
+                text = node.run("journalctl", "--boot", "--no-pager", "--output=short-precise", check=False)
+                (ROOT / "dist" / f"ha-{name}-{node.name}.log").write_text(text)
+
+    def split(self, apart: bool) -> None:
+        """Have the nodes see each other no more, or again, though everybody else sees both."""
+        for name in self.nodes:
+            word = "on" if apart else "off"
+            subprocess.run(["bridge", "link", "set", "dev", f"v-{name}", "isolated", word], check=True)
+
+    def freeze(self, frozen: bool) -> None:
+        """Have the disk take nothing any more, so that whoever writes waits, or let all of them go on."""
+        subprocess.run(
+            [program("fsfreeze", "util-linux"), "--freeze" if frozen else "--unfreeze", self.disk], check=True
+        )
 
     def stop(self) -> None:
         """Cut the power of both."""
         for node in self.nodes.values():
-            node.cut()
+            node.end()

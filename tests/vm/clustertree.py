@@ -20,11 +20,11 @@ HOME = FOLDER / "cluster"
 USER = 997  # of the daemon, on both nodes, which share its files
 
 INCLUDED = "systemd systemd-sysv dbus login passwd adduser udev procps iproute2 netbase libnss-systemd curl python3"
-INCLUDED += " pacemaker corosync crmsh pacemaker-cli-utils resource-agents iputils-arping"
+INCLUDED += " pacemaker corosync crmsh pacemaker-cli-utils resource-agents iputils-arping libxml2-utils"
 
 HOSTS = "127.0.0.1 localhost\n10.77.0.1 ha1\n10.77.0.2 ha2\n"
 
-# What a lab would do on each node, see share/ha/README.md; the rest is for speed, and for nodes without an mount or a name.
+# What a lab would do on each node, see share/ha/README.md; the rest is for speed, and for two that boot from one tree.
 FURNISH = f"""\
 set -e
 systemd-sysusers - <<'END'

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm import clustertree, namespaces
-from tests.vm.cluster import ROOT, Cluster, Node, until
+from tests.vm.cluster import PATIENCE, ROOT, STATE, Cluster, Node, until
 from tests.vm.load import Labs, Told, Watch, ask, insist
 from tests.vm.outlets import Outlets
 
@@ -29,8 +29,10 @@ ROUNDS = int(os.environ.get("HA_ROUNDS") or 7)
 SEED = int(os.environ.get("HA_SEED") or time.time())
 BOARD = "1"
 LABS = ["11", "12", "13", "14"]
+LONG = 15.0  # seconds of silence of which the journals are kept, in dist/
 DELAY = 4.0  # seconds between the halves of a reboot
 
+HEALTH = "http://127.0.0.1:16421/healthz"
 COMMAND = f"curl --silent --fail --max-time 5 http://{namespaces.ADDRESS}:8000"
 CONF = {
     "daemon": {"hostname": "0.0.0.0", "port": 16421, "listener": "both"},
@@ -39,8 +41,8 @@ CONF = {
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[tuple[Cluster, Outlets]]:
-    """Return a cluster that runs, and the PDU that it switches."""
+def booted() -> Iterator[tuple[Cluster, Outlets]]:
+    """Return two nodes of a cluster that has nothing to do yet, and the PDU that it will switch."""
     clustertree.tree()
     namespaces.enter()
     with tempfile.TemporaryDirectory(prefix="pdudaemon-ha-", dir="/var/tmp") as name:
@@ -51,12 +53,19 @@ def lab() -> Iterator[tuple[Cluster, Outlets]]:
             cluster = Cluster(work, tree, disk, json.dumps(CONF), console)
             outlets = Outlets(namespaces.ADDRESS, cluster.fence)
             try:
-                cluster.start()
+                cluster.boot()
                 yield cluster, outlets
             finally:
                 cluster.stop()
                 outlets.close()
                 clustertree.unmount(work)
+
+
+@pytest.fixture(scope="module")
+def lab(booted: tuple[Cluster, Outlets]) -> tuple[Cluster, Outlets]:
+    """Return a cluster in which the daemon runs, and the PDU that it switches."""
+    booted[0].configure()
+    return booted
 
 
 def power_cut(cluster: Cluster, active: Node) -> None:
@@ -111,6 +120,30 @@ def check_told(told: list[Told]) -> None:
             assert record["state"] == "done", (each, record)
 
 
+def rebooting(cluster: Cluster, outlets: Outlets, name: str, delay: float = DELAY) -> tuple[Node, float, Told]:
+    """Begin to reboot the board; return who does it, when it began, and what was told, once the board is off."""
+    active = cluster.active()
+    assert active is not None
+    begin = time.monotonic()
+    told = insist(f"{SEED}-{name}", "reboot", BOARD, 0.0, delay=delay)
+    until(lambda: outlets.of(BOARD, begin), what="the board is off")
+    return active, begin, told
+
+
+def is_on(outlets: Outlets, begin: float) -> Callable[[], bool]:
+    """Return what tells whether the board is on again."""
+    return lambda: outlets.of(BOARD, begin)[-1].word == "on"
+
+
+def test_the_agent_keeps_the_contract(booted: tuple[Cluster, Outlets]) -> None:
+    """By what ClusterLabs' own tester makes of it, with the real systemd."""
+    node = booted[0].nodes["ha2"]
+    agent = "/usr/lib/ocf/resource.d/pdudaemon/pdudaemon"
+    said = node.run("ocf-tester", "-n", "pdu", "-o", f"mount={STATE}", "-o", f"health_url={HEALTH}", agent)
+    assert f"{agent} passed all tests" in said, said
+    assert node.run("systemctl", "is-active", "pdudaemon", check=False).strip() == "inactive"
+
+
 def test_rounds(lab: tuple[Cluster, Outlets]) -> None:
     """Hurt in the middle of a reboot, under load, again and again."""
     cluster, outlets = lab
@@ -123,19 +156,18 @@ def test_rounds(lab: tuple[Cluster, Outlets]) -> None:
     try:
         for number in range(ROUNDS):
             hurt = HURTS[number % len(HURTS)]
-            active = cluster.active()
-            assert active is not None
-            begin = time.monotonic()
-            told.append(insist(f"{SEED}-{number}", "reboot", BOARD, 0.0, delay=DELAY))
-            until(lambda begin=begin: outlets.of(BOARD, begin), what="the board is off")
+            active, begin, accepted = rebooting(cluster, outlets, str(number))
+            told.append(accepted)
             time.sleep(dice.uniform(0.0, DELAY))
             now = time.monotonic()
             hurt(cluster, active)
             until(lambda now=now: watch.longest(now), what="somebody answers again")
-            until(lambda begin=begin: outlets.of(BOARD, begin)[-1].word == "on", what="the board is on")
+            until(is_on(outlets, begin), what="the board is on")
             until(cluster.whole, what="all is as before")
             assert watch.since is None
             silent[hurt.__name__].append(watch.longest(now))
+            if watch.longest(now) > LONG:
+                cluster.keep_journals(f"{SEED}-{number + 1}")
             late[hurt.__name__].append(check_board(outlets, begin))
             print(
                 f"{number + 1:4} {hurt.__name__:14} silent {silent[hurt.__name__][-1]:5.1f} s   late {late[hurt.__name__][-1]:5.1f} s",
@@ -157,3 +189,59 @@ def test_rounds(lab: tuple[Cluster, Outlets]) -> None:
     for name in silent:
         figures = [f(values) for values in (silent[name], late[name]) for f in (statistics.median, max)]
         print("{:16} {:6} {:15.1f} {:6.1f} {:15.1f} {:6.1f}".format(name, len(silent[name]), *figures))
+
+
+def test_a_disk_that_hangs(lab: tuple[Cluster, Outlets]) -> None:
+    """Nobody can kill who waits for it: the node is fenced, and the other one goes on as soon as the disk does."""
+    cluster, outlets = lab
+    cluster.fenced.clear()
+    active, begin, told = rebooting(cluster, outlets, "disk")
+    cluster.freeze(True)
+    try:
+        silent = until(lambda: cluster.fenced == [f"reboot {active.name}"], what="the node is fenced")
+        time.sleep(5)
+        other = cluster.active()
+        assert other is None, f"{other and other.name} has opened a store that is not free"
+    finally:
+        cluster.freeze(False)
+    again = until(lambda: cluster.active() not in (None, active), what="the other node goes on")
+    until(is_on(outlets, begin), what="the board is on")
+    until(cluster.whole, what="all is as before")
+    check_board(outlets, begin)
+    check_told([told])
+    assert outlets.overlaps() == []
+    print(f"\nthe disk hangs: fenced after {silent:.1f} s; {again:.1f} s after it answers again, the other node has it")
+
+
+def test_a_split_without_fencing(lab: tuple[Cluster, Outlets]) -> None:
+    """Both nodes think that they are alone, and reach PDU and disk. The store lets one of them act, whoever that is."""
+    cluster, outlets = lab
+    node = cluster.nodes["ha1"]
+    node.run("crm", "configure", "property", "stonith-enabled=false", "no-quorum-policy=ignore")
+    active, begin, told = rebooting(cluster, outlets, "split", 15.0)
+    other = next(node for node in cluster.nodes.values() if node is not active)
+    cluster.split(True)
+    try:
+        refused = "the store is in use by another pdudaemon"
+        until(lambda: refused in other.run("journalctl", "--boot", "--unit=pdudaemon"), what="the other one is refused")
+        until(is_on(outlets, begin), what="the board is on")
+        assert [(act.word, act.who) for act in outlets.of(BOARD, begin)] == [
+            ("off", active.address),
+            ("on", active.address),
+        ]
+        # Now the one that has it dies, in the middle of the next: both want it, one gets it.
+        begin = time.monotonic()
+        order = {"action": "reboot", "hostname": "rack", "port": BOARD, "wait": 0, "delay": DELAY}
+        words = ["--silent", "--json", json.dumps(order), "http://127.0.0.1:16421/api/v1/requests"]
+        number = json.loads(active.run("curl", *words))["id"]
+        until(lambda: outlets.of(BOARD, begin), what="the board is off")
+        active.hurt(signal.SIGKILL)
+        until(is_on(outlets, begin), what="the board is on")
+        assert [act.word for act in outlets.of(BOARD, begin)] == ["off", "on"]
+        assert [node.runs() for node in cluster.nodes.values()].count(True) == 1
+    finally:
+        cluster.split(False)
+    # The one that was refused still tries, for as long as its start may take.
+    until(cluster.whole, 3 * PATIENCE, what="the nodes have found each other")
+    check_told([told, Told(number, "reboot", BOARD, 202)])
+    assert outlets.overlaps() == []
