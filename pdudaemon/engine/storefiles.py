@@ -8,7 +8,6 @@ finds at the next start.
 from __future__ import annotations
 
 import errno
-import fcntl
 import itertools
 import os
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from pdudaemon.engine import storelock
 from pdudaemon.errors import DeviceTimeout, StoreError
 from pdudaemon.transports.deadline import Deadline
 
@@ -69,14 +69,16 @@ def locked(path: str) -> int:
     patience = Deadline(LINGER)
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except OSError:
-            with suppress(DeviceTimeout):
-                patience.pause(0.01)
-                continue
+            if storelock.taken(descriptor):
+                return descriptor
+        except OSError as error:
             os.close(descriptor)
-            raise StoreError(f"the store is in use by another pdudaemon: {path}") from None
+            raise StoreError(f"the store cannot be locked: {error.strerror}: {path}") from None
+        with suppress(DeviceTimeout):
+            patience.pause(0.01)
+            continue
+        os.close(descriptor)
+        raise StoreError(f"the store is in use by another pdudaemon: {path}")
 
 
 def copied(path: str, folder: str) -> str:
@@ -171,7 +173,8 @@ def cleared(path: str, files: Mapping[str, Identity]) -> str:
             continue
         if name == path:
             with open(name, "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # another daemon's
+                if not storelock.taken(file.fileno(), shared=True):
+                    raise OSError(errno.EBUSY, "another daemon has opened what is there now", name)
         aside = aside or unused(f"{path}.replaced")
         os.rename(name, aside + name.removeprefix(path))
     return aside

@@ -7,7 +7,6 @@ each at least once; those not acknowledged may have been carried out, in their p
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import os
 import random
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from pdudaemon.engine import storelock
 from pdudaemon.engine.store import Store
 from tests.support.plugins import assert_no_overlap, language, read_record, recorded
 from tests.support.process import Daemon, eventually
@@ -177,7 +177,7 @@ def slow_command(record: Path, seconds: float) -> dict[str, object]:
 def test_a_lock_left_for_a_moment_to_a_command_of_the_dead_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with path.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        assert storelock.taken(held.fileno())
         threading.Timer(0.2, held.close).start()
         Store(str(path)).close()
 
