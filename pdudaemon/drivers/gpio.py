@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver
+from pdudaemon.drivers.driver import Attached, Numbered, PDUDriver, hook
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, boolean, text
@@ -45,6 +45,10 @@ class GPIO(PDUDriver):
     def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
         super().__init__(hostname, settings)
         self._lines: dict[int, Line] = {}
+
+    @hook
+    def lacks(self) -> str:
+        return gpio.missing(self.chip)
 
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)

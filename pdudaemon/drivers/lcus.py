@@ -69,10 +69,6 @@ class LCUS(PDUDriver):
 
     device = _DEVICE
 
-    @hook
-    def lacks(self) -> str | None:
-        return serialport.missing(self.device)
-
     @classmethod
     def attached(cls, deadline: Deadline) -> Iterator[Attached]:
         return converters.lines(cls)

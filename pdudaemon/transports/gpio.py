@@ -119,6 +119,18 @@ def chips() -> Iterator[Chip]:
         yield Chip(path, _text(label), lines)
 
 
+def missing(chip: str) -> str:
+    """Say in words why no line of a chip can be had, empty if that can be; for which nothing is taken."""
+    try:
+        with _opened(_found(chip), f"GPIO chip {chip}") as opened:
+            fcntl.ioctl(opened, _GET_CHIP, bytearray(_CHIP.size))
+    except OSError:
+        return f"{chip} is no GPIO chip"
+    except DeviceError as error:
+        return str(error)
+    return ""
+
+
 def _found(chip: str) -> str:
     """Return the path of a chip by its label, since chips are numbered anew at each start."""
     if "/" in chip:
@@ -127,8 +139,9 @@ def _found(chip: str) -> str:
     for each in there:
         if each.label == chip:
             return each.path
-    labels = ", ".join(repr(each.label) for each in there) or "none that we may ask"
-    raise TransientError(f"there is no GPIO chip with the label {chip!r}, but {labels}"[:300])
+    labels = ", ".join(repr(each.label) for each in there)
+    others = f", but {labels}" if labels else ", or none that we may ask"
+    raise TransientError(f"there is no GPIO chip with the label {chip!r}{others}"[:300])
 
 
 def _holder(chip: int, offset: int) -> str:

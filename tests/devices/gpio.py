@@ -50,6 +50,8 @@ class Chip:
 
     def ioctl(self, descriptor: int, number: int, data: Any = 0, *rest: Any) -> Any:
         """Do what the kernel does for a chip and for a line; what is of others, by the kernel."""
+        if number == 0x8044B401 and os.readlink(f"/proc/self/fd/{descriptor}") == self.path:
+            return 0
         if number in (0xC250B407, 0xC100B405):
             fault = errno.ENOTTY if os.readlink(f"/proc/self/fd/{descriptor}") != self.path else 0
             if fault:

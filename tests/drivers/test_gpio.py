@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.drivers import hooks
 from pdudaemon.drivers.gpio import GPIO
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
@@ -66,6 +67,18 @@ def test_what_is_no_line() -> None:
             driver(device, chip="/dev/null").port_on(1)
         with pytest.raises(TransientError, match=r"^there is no GPIO chip with the label 'pinctrl-none'"):
             driver(device, chip="pinctrl-none").port_on(1)
+
+
+def test_what_is_there_is_told_without_a_line_taken() -> None:
+    with Chip() as device:
+        settings = {"driver": "gpio", "chip": device.path}
+        assert hooks.lacks(GPIO, settings) == "" and device.sessions == 0
+        assert hooks.lacks(GPIO, {**settings, "chip": "/dev/null"}) == "/dev/null is no GPIO chip"
+        assert (
+            hooks.lacks(GPIO, {**settings, "chip": "/dev/gpiochip99"})
+            == "GPIO chip /dev/gpiochip99: No such file or directory"
+        )
+        assert "there is no GPIO chip with the label 'none', " in str(hooks.lacks(GPIO, {**settings, "chip": "none"}))
 
 
 def test_a_line_that_does_not_obey() -> None:

@@ -197,6 +197,14 @@ def test_chips_are_listed_as_they_are_configured(chip: Chip, running: Daemon) ->
     )
 
 
+def test_a_check_says_whether_the_chip_is_there(chip: Chip, running: Daemon) -> None:
+    assert running.run("--check", "--online").returncode == 0
+    running.configure({"pdus": {"shelf": {"driver": "gpio", "chip": "nobody"}}})
+    said = running.run("--check", "--online")
+    assert said.returncode == 1
+    assert f"there is no GPIO chip with the label 'nobody', but '{chip.label}'" in said.stdout + said.stderr
+
+
 def test_the_rule_lets_members_of_the_group_in(chip: Chip) -> None:
     member = DaemonOf("gpio-member", "pdudaemon", pdus=configured(chip))
     try:
