@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -22,9 +23,12 @@ def database() -> Iterator[sqlite3.Connection]:
         yield one
 
 
-def add(database: sqlite3.Connection, number: int, ended: float | None, command: int | None = None) -> None:
+def add(
+    database: sqlite3.Connection, number: int, ended: float | None, command: int | None = None, key: str = ""
+) -> None:
     """Add a request that ended then, or goes on."""
     request = asked("on")
+    request.key = key
     if ended is not None:
         end(request)
         request.ended = ended
@@ -101,3 +105,16 @@ def test_a_command_goes_with_the_last_of_its_requests_unless_it_is_the_newest(da
 
 def test_an_empty_store_has_nothing_to_forget(database: sqlite3.Connection) -> None:
     assert storehistory.forget(database, 0, 0.0, 100) == storehistory.forget(database, 5, 9.0, 100) == 0
+
+
+def test_what_may_be_asked_for_again_by_its_key_is_remembered_for_a_while(database: sqlite3.Connection) -> None:
+    now = time.time()
+    add(database, 1, now - storehistory.KEYED + 60, key="one")
+    add(database, 2, now - storehistory.KEYED - 1, key="two")
+    database.execute(*storerows.upsert([storerows.values(asked("on"), asked("on"), 8, None)]))
+    for number in (3, 4):
+        add(database, number, now - 60, command=7)
+    for number in (5, 6, 7):
+        add(database, number, now - 60)
+    assert storehistory.forget(database, 0, 0.0, 2) == 2 and storehistory.forget(database, 0, 0.0, 2) == 2
+    assert storehistory.forget(database, 0, 0.0, 100) == 0 and left(database) == [1, 3, 4, 8]

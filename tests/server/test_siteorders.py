@@ -121,6 +121,20 @@ def test_an_order_is_done_once_wherever_the_connection_is_cut(lab: Front, words:
         assert link.cuts - before >= len(counts) - 4  # an answer may be some bytes shorter than another
 
 
+def test_an_order_is_done_once_at_a_site_that_keeps_no_history(lab: Front) -> None:
+    berlin = lab.add("berlin", daemon={"history": 0})
+    front, link = lab.begin(), lab.links["berlin"]
+    for number in range(1, 6):
+        assert order(front, alias="berlin/board1").status == 201
+        link.down = 0  # the answer is lost, and what the site has of it is not needed any more
+        assert order(front, "off", alias="berlin/board2").status == 201
+        for port in (3, 4):
+            assert berlin.power("on", "p1", port).status == 200
+        lab.tried("berlin", 4 * number)
+        assert lab.tries("berlin") == 4 * number and link.cuts == number
+        lab.reached("berlin")
+
+
 def test_a_command_is_done_once_wherever_the_connection_is_cut(lab: Front) -> None:
     berlin = lab.add("berlin")
     front, link = lab.begin(), lab.links["berlin"]

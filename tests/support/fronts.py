@@ -38,6 +38,7 @@ class Front:
         site.settings |= {"nodes": {"board[1-4]": {"hostname": "p1", "port": "[1-4]"}, **more.pop("nodes", {})}}
         site.settings["groups"] = {"rack1": "board[1-2]", **more.pop("groups", {})}
         secret = more.pop("secret", "")
+        site.settings["daemon"] |= more.pop("daemon", {})
         site.settings |= more
         _secret(site, secret)
         site.configure(site.settings)
