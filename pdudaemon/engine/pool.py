@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 log = logging.getLogger("pdud.dispatcher")
 
@@ -33,11 +34,13 @@ THREAD_PAUSE = 1.0  # seconds before asking again for a thread that the machine 
 class Place:
     """A place, or the wish for one. ``begin`` is called, once, by any thread when it is had, and must not take long.
 
-    It returns whether somebody makes use of the place now; if not, it is called again later.
+    It returns whether somebody makes use of the place now; if not, it is called again later. ``serve`` is what a thread
+    that has just done with another place can do instead, so that none has to be started.
     """
 
     begin: Callable[[], bool]
     crowd: Hashable = None
+    serve: Callable[[], Any] | None = None
 
 
 class Pool:
@@ -65,6 +68,19 @@ class Pool:
         if waiting:
             self._hand_out()
 
+    def exchange(self, place: Place, wish: Place | None = None) -> Place | None:
+        """Give a place back, and perhaps stand in line anew; return who has it now, for this thread to ``serve``."""
+        with self._changed:
+            self._since.pop(place, None)
+            if wish is not None:
+                self._line.setdefault(wish.crowd, deque()).append(wish)
+            following = self._next() if self._line else None
+        if following is None or following.serve is not None:
+            return following
+        if not following.begin():
+            self._put_off(following)
+        return None
+
     @contextmanager
     def place(self, crowd: Hashable = None) -> Iterator[None]:
         """Have a place meanwhile; for a thread that waits for it."""
@@ -90,12 +106,16 @@ class Pool:
             if place is None:
                 return
             if not place.begin():
-                with self._changed:
-                    self._since.pop(place, None)
-                    self._line.setdefault(place.crowd, deque()).appendleft(place)
-                    self._rest_until = time.monotonic() + THREAD_PAUSE
-                    self._watch()
+                self._put_off(place)
                 return
+
+    def _put_off(self, place: Place) -> None:
+        """Have somebody who could make no use of a place be the first to get one, some time later."""
+        with self._changed:
+            self._since.pop(place, None)
+            self._line.setdefault(place.crowd, deque()).appendleft(place)
+            self._rest_until = time.monotonic() + THREAD_PAUSE
+            self._watch()
 
     def _next(self) -> Place | None:
         """Return who has got a place just now, if somebody has."""

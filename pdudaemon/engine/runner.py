@@ -5,8 +5,9 @@ It takes a job, takes the device, asks whether the job is still wanted, lets the
 next is the dispatcher's to decide: nothing is tried again, put off or remembered here.
 
 Thread and queue begin with the first job and end when there has been none for a while, so ten thousand idle PDUs cost
-neither. Where a pool bounds how many PDUs act at a time, the thread begins when there is a place, and ends with the
-job: so ten thousand PDUs that are to act at once cost no more threads than there are places. A thread cannot be killed:
+neither. Where a pool bounds how many PDUs act at a time, a thread serves a PDU when there is a place, until the job is
+done, and goes on to the PDU that has the place then: so ten thousand PDUs that are to act at once cost no more threads
+than there are places. A thread cannot be killed:
 a driver that never comes back leaves it, and its device, busy; the dispatcher calls that PDU stuck.
 """
 
@@ -120,7 +121,7 @@ class PDURunner:
 
     def _wish(self, crowd: Hashable = None) -> Place:
         """Return the place with which the thread begins, to be asked for if there is a pool."""
-        place = Place(self.start, crowd)
+        place = Place(self.start, crowd, self._serve)
         if self._pool is not None:
             self._place = place
         return place
@@ -134,7 +135,7 @@ class PDURunner:
         """Start the thread unless it runs; return False if there is none to be had now."""
         with self._starting:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name=f"pdu {self.pdu.name}", daemon=True)
+                thread = threading.Thread(target=self._run, name=self._thread_name, daemon=True)
                 try:
                     thread.start()
                 except RuntimeError as error:
@@ -159,8 +160,18 @@ class PDURunner:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        idle, jobs = IDLE, self._queue
+        serve: Callable[[], Any] | None = self._serve
+        while serve is not None:
+            serve = serve()
+
+    def _serve(self) -> Callable[[], Any] | None:
+        """Do what there is to do, with this thread; return what it can do next."""
+        thread, jobs = threading.current_thread(), self._queue
         assert jobs is not None
+        if thread is not self._thread:  # it comes from another PDU
+            with self._starting:
+                self._thread, thread.name = thread, self._thread_name
+        idle = IDLE
         while True:
             try:
                 job = jobs.get(timeout=KEPT if self.device.kept else idle)
@@ -168,19 +179,22 @@ class PDURunner:
                 if self.device.kept:
                     self.device.let_go()
                 elif self._retired():
-                    return
+                    return None
                 continue
             if job is None:
                 self._give_place_back()
-                return
+                return None
             idle = AFTER_SURVEY if isinstance(job, Survey) else IDLE
             try:
                 self._work(job)
             except BaseException:  # a fault of ours must not take the PDU with it
                 log.exception("%s: internal error", self)
             if self._pool is not None:
-                self._make_room()
-                return
+                return self._make_room(self._pool)
+
+    @property
+    def _thread_name(self) -> str:
+        return f"pdu {self.pdu.name}"
 
     def _retired(self) -> bool:
         """Whether the thread is not needed any more, nor its queue: the next job makes others."""
@@ -189,17 +203,22 @@ class PDURunner:
                 self._thread, self._queue = None, None
             return self._thread is None
 
-    def _make_room(self) -> None:
-        """End the thread with its job, and ask for a place for the next one."""
-        self._give_place_back()
+    def _make_room(self, pool: Pool) -> Callable[[], Any] | None:
+        """Have no thread any more, and ask for a place for the next job; return what the thread can do now."""
         with self._starting:
+            place, self._place = self._place, None
             self._thread = None
+            wish = None
             if self._queue is None or self._queue.empty():
                 self._queue = None
-                return
-            pool, place = self._pool, self._wish()
-        assert pool is not None, "else the thread stays"
-        pool.ask(place)
+            else:
+                wish = self._wish()
+        if place is None:
+            if wish is not None:
+                pool.ask(wish)
+            return None
+        following = pool.exchange(place, wish)
+        return None if following is None else following.serve
 
     def _give_place_back(self) -> None:
         place, self._place = self._place, None

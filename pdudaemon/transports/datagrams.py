@@ -31,7 +31,7 @@ _FIRST_WAIT, _LONGER, _LONGEST_WAIT = 1.0, 1.5, 5.0  # seconds until a packet is
 _LARGEST = 4096
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Question(Generic[T]):
     """A packet, made anew each time that it is sent, and what makes an answer of one that has come, None if it is none.
 

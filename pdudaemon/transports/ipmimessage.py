@@ -14,7 +14,7 @@ import hmac
 import os
 import struct
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pdudaemon.errors import PermanentError
 
@@ -224,10 +224,17 @@ def checked(username: str, password: str, key: bytes) -> tuple[bytes, bytes, byt
 
 
 def _cbc(key: bytes, initial: bytes, data: bytes, *, encrypt: bool) -> bytes:
+    made, aes, cbc = _cryptography()
+    cipher = made(aes(key), cbc(initial))
+    work = cipher.encryptor() if encrypt else cipher.decryptor()
+    return bytes(work.update(data) + work.finalize())
+
+
+@functools.cache
+def _cryptography() -> tuple[Any, Any, Any]:
+    """Return a cipher, AES and CBC. Raises: PermanentError if there is no such package."""
     try:
         from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
     except ImportError:
         raise PermanentError("IPMI needs the package cryptography (extra ipmi)") from None
-    cipher = Cipher(algorithms.AES(key), modes.CBC(initial))
-    work = cipher.encryptor() if encrypt else cipher.decryptor()
-    return bytes(work.update(data) + work.finalize())
+    return Cipher, algorithms.AES, modes.CBC
