@@ -23,6 +23,9 @@ MOST_IN_ALL = 10 * MOST
 MOST_PATTERNS = 100
 """Most patterns in one text: each is held against all nodes."""
 
+LONGEST_PATTERN = 1000
+"""Most characters of a pattern: one of 64 KiB took half a second."""
+
 _OPERATORS = (",", "!", "&", "^")
 _ITEM = re.compile(r"[,!&^]|(?:[^,!&^\[]|\[[^\]]*\]?)+")
 _PART = re.compile(r"[^\[\]]+|\[[^\[\]]*\]")
@@ -77,7 +80,10 @@ def expanded(
         found: list[str] = []
         patterned = bool(group) or nodes is not None
         for name in _expanded_item(item[1:] if group else item, _LITERALS[sites, patterned]):
-            patterns += not is_literal(name)
+            if not is_literal(name):
+                patterns += 1
+                if len(name) > LONGEST_PATTERN:
+                    raise ValueError(f"{name[:40]!r} is a pattern of more than {LONGEST_PATTERN} characters")
             if group:
                 found += group(name)
             else:

@@ -233,6 +233,12 @@ for line in sys.stdin:
 """Prints what each line stands for where there are the groups of a configuration."""
 
 
+def test_a_pattern_is_bounded() -> None:
+    assert expanded("*e" * 500, nodes=["e" * 600]) == ["e" * 600]
+    with pytest.raises(ValueError, match=r"'\*e.*' is a pattern of more than 1000 characters"):
+        expanded("*e" * 501, nodes=["e" * 600])
+
+
 def test_groups_and_patterns_as_clustershell_has_them(tmp_path: Path) -> None:
     clustershell()
     groups = {**SETS, "all": ",".join(NODES)}

@@ -100,8 +100,8 @@ class Daemon:
         environment |= {"PYTHONDONTWRITEBYTECODE": "1", **self.environment}  # plugins come and go
         command = self.command(*arguments)
         if self.real:
-            return subprocess.Popen(command, env=environment, cwd=ROOT, **options)
-        return PDUDAEMON.start(command[3:], environment, ROOT, **options)
+            return subprocess.Popen(command, env=environment, cwd=self.folder, **options)
+        return PDUDAEMON.start(command[3:], environment, self.folder, **options)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the program to its end."""
