@@ -198,6 +198,8 @@ def mqtt(folder: Path, chance: random.Random) -> Iterator[Way]:
         port = stack.enter_context(mosquitto(folder / "broker"))
         started = stack.enter_context(running(folder, broker=port))
         session = stack.enter_context(Session(Account("127.0.0.1", port), Deadline(PATIENCE)))
+        session.subscribe(["pdudaemon/status"])
+        session.receive("the birth of the daemon")  # by then it has subscribed
         fed = 0
 
         def draw() -> bytes:

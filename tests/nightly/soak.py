@@ -216,7 +216,7 @@ class Farm:
         now = size(self.daemon)
         self.first = self.first or now
         self.largest = max(self.largest or now, now)
-        if told := grown(self.first, now):
+        if told := grown(self.first, now, clients=60):
             self.faults.append(told)
 
     def judge(self) -> None:

@@ -37,9 +37,9 @@ def size(daemon: Daemon) -> Size:
     return Size(memory, int(fields["Threads"]), len(os.listdir(place / "fd")))
 
 
-def grown(before: Size, now: Size) -> str:
-    """Return what is beyond its bound, empty if nothing is."""
-    for word, bound in (("memory", MEMORY), ("threads", THREADS), ("descriptors", DESCRIPTORS)):
+def grown(before: Size, now: Size, clients: int = 0) -> str:
+    """Return what is beyond its bound, empty if nothing is; each of some clients may have a connection by now."""
+    for word, bound in (("memory", MEMORY), ("threads", THREADS), ("descriptors", DESCRIPTORS + clients)):
         if getattr(now, word) > getattr(before, word) + bound:
             return f"{word} grew by more than {bound}: {before}; now {now}"
     return ""
