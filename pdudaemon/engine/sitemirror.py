@@ -26,7 +26,7 @@ from pdudaemon.power import Outlet, State
 Record = dict[str, Any]
 
 SKEW = 2.0  # seconds by which the clock of a site may be off without anybody minding
-_TIMES = ("accepted", "ended", "started", "off_ended", "time")
+_TIMES = ("accepted", "ended", "started", "off_ended", "time", "due")
 
 
 class Translation:
@@ -182,7 +182,7 @@ class Mirror:
                     **{word: event[word] for word in ("action", "target", "client", "command")},
                 }
                 last |= {"outlets": places, "delay": None, "accepted": now, "ended": None, "switched": []}
-                self.last[node] = last = {**last, "soft": None, "hard": None}
+                self.last[node] = last = {**last, "soft": None, "hard": None, "due": None}
             if last is not None and last["id"] == event["request"] and event["kind"] not in ("tried", "waiting"):
                 last["state"], last["reason"] = event["state"], event["error"] and str(event["error"])
                 last["owed"] = [outlet._asdict() for outlet in event["owed"]]

@@ -18,7 +18,7 @@ class Cutting:
 
     ``up``: after so many bytes of an order have gone to the server, the connection ends, once; ``down``: after so many
     bytes of the answer to one have come back. None: never. ``refuses``: who
-    connects is turned away. ``orders`` counts the orders that came by.
+    connects is turned away; ``refuses_then``: from the next cut on. ``orders`` counts the orders that came by.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -27,7 +27,7 @@ class Cutting:
         self.down: int | None = None
         self.flows = threading.Event()
         self.flows.set()
-        self.refuses = False
+        self.refuses = self.refuses_then = False
         self.orders = 0
         self.cuts = 0
         self.sizes = {"up": 0, "down": 0}  # of the last order and its answer
@@ -126,6 +126,7 @@ class _Link:
         if left := data[: limit - done]:
             target.sendall(left)
         setattr(self.proxy, way, None)
+        self.proxy.refuses = self.proxy.refuses_then
         self.proxy.cuts += 1
         for each in self.both:
             _reset(each)
