@@ -22,13 +22,15 @@ from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
-from pdudaemon.transports.dialogue import Dialogue
+from pdudaemon.transports.dialogue import Dialogue, tidied
 
 _RESULT = r"(E\d{3}):([^\r\n]*)[\r\n]"
 _DONE = ("E000", "E001")  # success, and issued
 _COMMANDS = {"on": "olOn", "off": "olOff"}
-_STATUS = re.compile(r"^[ \t]*(\d+):(.*):[ \t]*(On|Off)[ \t]*\*?[ \t]*$", re.IGNORECASE | re.MULTILINE)  # *: pending
-_READING = re.compile(r"^[ \t]*(\d+):.*:[ \t]*([0-9.]+)[ \t]*(\w+)[ \t]*$", re.MULTILINE)
+_STATUS = re.compile(
+    r"^[ \t]*(\d{1,4}):(.*):[ \t]*(On|Off)[ \t]*\*?[ \t]*$", re.IGNORECASE | re.MULTILINE
+)  # *: pending
+_READING = re.compile(r"^[ \t]*(\d{1,4}):.*:[ \t]*([0-9.]+)[ \t]*(\w+)[ \t]*$", re.MULTILINE)
 _TOTAL = re.compile(r"^[ \t]*([0-9.]+)[ \t]*(\w+)[ \t]*$", re.MULTILINE)
 _UNITS = {"W": 1.0, "kW": 1000.0, "A": 1.0, "kWh": 1000.0}
 _ABOUT = {
@@ -127,7 +129,7 @@ def _say(console: Dialogue, command: str) -> str:
     code, words = console.expect(command, {"result": _RESULT}).match.groups()
     if code not in _DONE:
         raise PermanentError(f"{console.peer} refused {command}: {code}:{words}"[:200])
-    return console.expect(command, {"prompt": COMMAND_PROMPT}).before.replace("\r", "\n")
+    return tidied(console.expect(command, {"prompt": COMMAND_PROMPT}).before.replace("\r", "\n"))
 
 
 def _measured(console: Dialogue, command: str, *kinds: str) -> list[dict[int, float | None]]:

@@ -63,13 +63,13 @@ _SENTRY = Row(
     off="off .{}",
     done="Command successful",
     listed="status all",
-    line=r"^[ \t]*\.?(?P<port>[A-Z]+\d+)(?:[ \t]+(?P<name>\S+(?: \S+)*))??" + _ENDS,
+    line=r"^[ \t]*\.?(?P<port>[A-Z]{1,2}\d{1,4})(?:[ \t]+(?P<name>\S+(?: \S+)*))??" + _ENDS,
     port=r"[A-Z]{1,2}[0-9]{1,2}",
     says="letters and a number, such as AA1",
     spelled=lambda port: port.upper().removeprefix("."),
     leave="logout",
     meters="ostat all",  # K: amps, volts and watts follow the state
-    piece=r"^[ \t]*\.?(?P<port>[A-Z]+\d+)[ \t]",
+    piece=r"^[ \t]*\.?(?P<port>[A-Z]{1,2}\d{1,4})[ \t]",
     quantities={
         "amps": r"[ \t](?:On|Off)[ \t]+(\d[\d.]*)",
         "volts": r"[ \t](?:On|Off)[ \t]+[\d.]+[ \t]+(\d[\d.]*)",
@@ -89,9 +89,9 @@ ROWS = {
         on="power outlets {} on /y",
         off="power outlets {} off /y",
         listed="show outlets",
-        line=r"^Outlet (?P<port>\d+)(?: - (?P<name>[^\n]*))?:[ \t]*\n[ \t]*Power state:[ \t]*(?P<state>\w+)",
+        line=r"^Outlet (?P<port>\d{1,4})(?: - (?P<name>[^\n]*))?:[ \t]*\n[ \t]*Power state:[ \t]*(?P<state>\w+)",
         meters="show outlets details",
-        piece=r"^Outlet (?P<port>\d+)\b",
+        piece=r"^Outlet (?P<port>\d{1,4})\b",
         quantities={
             "watts": r"Active Power:[ \t]*(\d[\d.]* ?k?)W\b",
             "volts": r"RMS Voltage:[ \t]*(\d[\d.]*) ?V\b",

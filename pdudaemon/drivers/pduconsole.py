@@ -28,7 +28,7 @@ from pdudaemon.drivers.readings import InletReading, OutletReading, label, quant
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, choice, text
-from pdudaemon.transports.dialogue import Dialogue, Login
+from pdudaemon.transports.dialogue import Dialogue, Login, tidied
 from pdudaemon.transports.greeting import AT_LINE, GREETINGS
 from pdudaemon.transports.tcp import LIMIT
 
@@ -188,8 +188,7 @@ def _said(console: Dialogue, command: str, prompt: str, answers: Mapping[str, st
         seen = console.expect(step, {"prompt": prompt, **{pause: pause for pause in answers}})
         said += seen.before
         if seen.name == "prompt":
-            said = said.replace("\r\n", "\n")
-            return said.partition(command)[2] if command in said else said
+            return tidied(said.partition(command)[2] if command in said else said)
         console.line(answers[seen.name], step)
         said += "\n"
     raise TransientError(f"{console.peer} sends too much at {step}")

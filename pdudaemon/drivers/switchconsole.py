@@ -26,7 +26,7 @@ from pdudaemon.drivers.readings import OutletReading, quantity
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
-from pdudaemon.transports.dialogue import Dialogue, Login
+from pdudaemon.transports.dialogue import Dialogue, Login, tidied
 from pdudaemon.transports.greeting import AT_LINE
 
 
@@ -157,7 +157,8 @@ class SwitchConsole(CommandLine):
 
             def say(command: str) -> str:
                 console.line(command, repr(command))
-                said = console.expect(repr(command), {"prompt": self.row.prompt}).before.replace("\r", "\n")
+                said = console.expect(repr(command), {"prompt": self.row.prompt}).before
+                said = tidied(said.replace("\r", "\n"))
                 if refused := re.search(self.row.refusal, said, re.MULTILINE):
                     raise PermanentError(f"{console.peer} refuses {command!r}: {refused[1].strip()[:100]}")
                 return said

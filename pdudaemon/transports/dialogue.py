@@ -36,6 +36,17 @@ LONG_LOGOUT_SECONDS = 10.0
 """What it may take while the action has time left: the way out of a slow console's menus is half a dozen screens."""
 
 _QUOTE = 60
+_GAP = re.compile(r"[ \t]{2,}")
+_LONGEST_LINE = 300
+
+
+def tidied(text: str) -> str:
+    """Return what a console shows as lines of bounded length that LF ends, in which no more than two blanks follow.
+
+    For a pattern with several gaps a long run of blanks is a question of minutes.
+    """
+    lines = (_GAP.sub("  ", line.rstrip("\r"))[:_LONGEST_LINE] for line in text.split("\n"))
+    return "\n".join(lines)
 
 
 class Seen(NamedTuple):

@@ -76,6 +76,11 @@ def test_endless_talk_is_cut_short(noise: bytes, more: bytes) -> None:
     assert not isinstance(caught.value, DeviceTimeout)
 
 
+def test_what_a_console_shows_is_tidied() -> None:
+    shown = f" 1   x{chr(32) * 9999}y\t \tz\r\nname: a b\r\n{'1' * 9999}"
+    assert dialogue.tidied(shown) == f" 1  x  y  z\nname: a b\n{'1' * 300}"
+
+
 def test_the_leftmost_of_some_patterns() -> None:
     with Scripted([(b"", b"two one")]) as device, session(device) as console:
         seen = console.expect("the test", {"one": "o(n)e", "two": "t(w)o"})

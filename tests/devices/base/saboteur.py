@@ -167,5 +167,15 @@ def echo(wire: Wire, connection: socket.socket, rest: bytes) -> None:
     connection.sendall(rest + rest)
 
 
-ACTS = [cut, reset, silence, garbage, nulls, lines, text, again, echo]
+def blanks(wire: Wire, connection: socket.socket, rest: bytes) -> None:
+    """Put many blanks in, and be the device again: what it says is whole, and a pattern may take minutes for it."""
+    connection.sendall(b" " * 30000 + rest)
+
+
+def digits(wire: Wire, connection: socket.socket, rest: bytes) -> None:
+    """Do so with digits, which are a number that is too long."""
+    connection.sendall(b"1" * 30000 + rest)
+
+
+ACTS = [cut, reset, silence, garbage, nulls, lines, text, again, echo, blanks, digits]
 ON_A_LINE = [silence, garbage, nulls, lines, text, again, echo]
