@@ -246,7 +246,7 @@ class SiteRequests:
             "state": state,
             "error": None if reason is None or fine else of_kind(event.get("error"), str(reason)),
             "reason": str(reason or "") if fine else "",
-            "due": event.get("due"),
+            "due": translation.time(event.get("due")),
             "owed": tuple(translation.outlet(_place(each)) for each in event.get("owed") or ()),
         }
 
