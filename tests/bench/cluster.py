@@ -61,6 +61,12 @@ def measure(bench: Bench) -> None:
         bench.judge(f"{row}: p99 of others while it reloads, ms", bench.values[row, "reload", "p99"], most=100)
 
 
+def _note(bench: Bench, row: str, column: str, **metrics: float) -> None:
+    """Take in what was measured, and print it, as a round takes minutes."""
+    bench.add(row, column, **metrics)
+    print(f"  {row}, {column}: " + ", ".join(f"{value:.1f} {name}" for name, value in metrics.items()), flush=True)
+
+
 def _names(count: int) -> list[str]:
     return [f"node{number:05}" for number in range(count)]
 
@@ -93,7 +99,7 @@ def _bmcs(bench: Bench, round_: int) -> None:
             _reload(bench, "BMCs", our, folder)
         for action in METHODS:
             seconds, cpu = _bare(port, action)
-            bench.add("BMCs, bare", action, s=seconds, cpu_s=cpu)
+            _note(bench, "BMCs, bare", action, s=seconds, cpu_s=cpu)
         fewer = f"node[00000-{FEWER - 1:05}]"
         some, named = dict(itertools.islice(pdus.items(), FEWER)), {fewer: {"hostname": fewer, "port": 1}}
         with peers.ours(bench.folder / f"cluster-fewer-{round_}", some, nodes=named) as our:
@@ -126,10 +132,10 @@ def _switch(bench: Bench, row: str, our: peers.Server, action: str, count: int) 
     if good != _names(count):
         odd = next((entry for entry in entries if not entry["attributes"]["success"]), None)
         bench.fail(f"{row}, {action}: {len(good)} of {count} nodes did it; {odd}")
-    bench.add(row, action, s=took, cpu_s=our.cpu - cpu)
+    _note(bench, row, action, s=took, cpu_s=our.cpu - cpu)
     most = Path(f"/proc/{our.pid}/status").read_text()
     if action == "off":
-        bench.add(row, "memory", MiB=int(most.partition("VmHWM:")[2].split()[0]) / 1024)
+        _note(bench, row, "memory", MiB=int(most.partition("VmHWM:")[2].split()[0]) / 1024)
     return took
 
 
@@ -157,7 +163,7 @@ def _reload(bench: Bench, row: str, our: peers.Server, folder: Path) -> None:
     # Of all that was asked within the eight seconds those in the reload waited longest: p99 is of these.
     slowest = sorted(press.times)[-max(1, int(len(press.times) * min(1.0, took / 8))) :]
     p99 = statistics.quantiles(slowest, n=100)[98] if len(slowest) > 1 else slowest[0]
-    bench.add(row, "reload", s=took, p99=p99 * 1000, most=slowest[-1] * 1000)
+    _note(bench, row, "reload", s=took, p99=p99 * 1000, most=slowest[-1] * 1000)
 
 
 def _bare(port: int, action: str) -> tuple[float, float]:
@@ -184,7 +190,7 @@ def _powerman(bench: Bench, port: int) -> None:
             if said.returncode:
                 print(f"powerman {' '.join(words)}: {said.stdout[:200]!r} {said.stderr[:200]!r}")
                 return
-            bench.add("2000 BMCs, powerman", action, s=took)
+            _note(bench, "2000 BMCs, powerman", action, s=took)
 
 
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
