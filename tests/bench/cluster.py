@@ -41,6 +41,7 @@ IDEAL = COUNT / PARALLEL * 0.1
 METHODS = {"status": "GET", "on": "PATCH", "off": "DELETE"}
 PATIENCE = 600.0
 IPMI_PORT = 623
+OF_IPMIPOWER = 500  # BMCs: it can have no more than some 1000 sockets
 
 
 def measure(bench: Bench) -> None:
@@ -182,12 +183,19 @@ def _powerman(bench: Bench, port: int) -> None:
         print("powerman or ipmipower (Debian: powerman, freeipmi-tools) is not installed")
         return
     with _powermand(bench.folder) as where:
+        for _ in range(20):  # at first it knows none of them
+            said = subprocess.run(["powerman", "-h", where, "-x", "-q"], capture_output=True, text=True)
+            if ": unknown" not in said.stdout:
+                break
+            time.sleep(1)
         for action in METHODS:
-            words = ["-q"] if action == "status" else [f"--{action}", f"node[00000-{FEWER - 1:05}]"]
+            words = ["-x", "-q"] if action == "status" else [f"--{action}", f"node[00000-{FEWER - 1:05}]"]
             begin = time.monotonic()
             said = subprocess.run(["powerman", "-h", where, *words], capture_output=True, text=True)
             took = time.monotonic() - begin
-            if said.returncode:
+            unknown = said.stdout.count(": unknown") if action == "status" else 0
+            if said.returncode or unknown:
+                print(f"powerman, {action}: {unknown} of {FEWER} are not known")
                 print(f"powerman {' '.join(words)}: {said.stdout[:200]!r} {said.stderr[:200]!r}")
                 return
             _note(bench, "2000 BMCs, powerman", action, s=took)
@@ -203,20 +211,21 @@ def _powermand(folder: Path) -> Iterator[str]:
     login = folder / "ipmipower.conf"
     login.write_text(f"username {USER}\npassword {PASSWORD}\n")
     login.chmod(0o600)
-    hosts = addresses(FEWER)
-    (folder / "ipmipower").write_text(
-        f"#!/bin/sh\nexec /usr/sbin/ipmipower --config-file {login} -D LAN_2_0 -I 17 -l OPERATOR"
-        f' --wait-until-on --wait-until-off -h "{",".join(hosts)}"\n'
-    )
-    (folder / "ipmipower").chmod(0o700)
+    program = f"/usr/sbin/ipmipower --config-file {login} -D LAN_2_0 -I 17 -l OPERATOR --wait-until-on --wait-until-off"
+    pairs = [*zip(_names(FEWER), addresses(FEWER), strict=True)]
     lines = ['include "/etc/powerman/ipmipower.dev"', f'listen "127.0.0.1:{listening}"']
-    lines += [f'device "bmcs" "ipmipower" "{folder}/ipmipower |&"']
-    lines += [f'node "{name}" "bmcs" "{host}"' for name, host in zip(_names(FEWER), hosts, strict=True)]
+    for first in range(0, FEWER, OF_IPMIPOWER):
+        some = pairs[first : first + OF_IPMIPOWER]
+        script = folder / f"ipmipower{first}"
+        script.write_text(f'#!/bin/sh\nexec {program} -h "{",".join(host for _, host in some)}"\n')
+        script.chmod(0o700)
+        lines.append(f'device "bmcs{first}" "ipmipower" "{script} |&"')
+        lines += [f'node "{name}" "bmcs{first}" "{host}"' for name, host in some]
     conf = folder / "powerman.conf"
     conf.write_text("\n".join(lines) + "\n")
-    program = shutil.which("powermand", path=_PATH)
-    assert program is not None
-    with subprocess.Popen([program, "-f", "-c", str(conf)], stderr=subprocess.DEVNULL) as process:
+    server = shutil.which("powermand", path=_PATH)
+    assert server is not None
+    with subprocess.Popen([server, "-f", "-c", str(conf)], stderr=subprocess.DEVNULL) as process:
         try:
             for _ in range(600):
                 with socket.socket() as sock:

@@ -89,6 +89,23 @@ def test_a_topology_has_values_in_lists_and_ranges(tmp_path: Path) -> None:
     assert config.pdus["n2"].settings["values"] == {"name": "n2", "ip": "10.0.0.12", "password": "a[b]!", "rack": "b"}
 
 
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ("ip: 10.0.0.[11-12]", "static_nodes.n[1-3]: ip: 2 values for 3 nodes"),
+        ("ip: [a, b, c, d]", "static_nodes.n[1-3]: ip: 4 values for 3 nodes"),
+    ],
+)
+def test_a_row_of_a_topology_that_does_not_fit_is_told_with_its_line(tmp_path: Path, row: str, fault: str) -> None:
+    (tmp_path / "topology.yaml").write_text(
+        "platforms:\n  x:\n    variables: [name, ip]\n    power_on: 'true'\n    power_off: 'true'\n"
+        f"static_nodes:\n  n[1-3]:\n    platform: x\n    {row}\n  good:\n    platform: x\n    ip: z\n"
+    )
+    config = reader.load("", {"topology": str(tmp_path / "topology.yaml")})
+    assert f"{tmp_path}/topology.yaml:7: {fault}" in config.faults
+    assert config.node("good").outlets
+
+
 def test_a_name_without_ranges_stays_as_it_is() -> None:
     entry = {"hostname": "pdu[1-2]", "port": ["x"]}
     assert [*rows.spread("n1", entry)] == [("n1", entry)]
