@@ -148,7 +148,7 @@ def yaml_is_a_map_or_a_fault(text: str) -> None:
         file.flush()
         faults = Faults()
         try:
-            assert isinstance(yamlfile.read(file.name, faults), dict)
+            assert isinstance(yamlfile.read(file.name, faults, "anything"), dict)
         except ConfigError as error:
             assert str(error)
 
@@ -160,7 +160,7 @@ def yaml_is_a_map_or_a_fault(text: str) -> None:
     st.integers(0),
 )
 def logs_are_read_as_sqlite_reads_them(values: list[bytes], place: int, bit: int, cut: int) -> None:
-    """Up to the first frame that is damaged or cut off; what is behind is known to be there."""
+    """That is up to the last transaction before the first frame that is damaged or cut off."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "db"
         with closing(sqlite3.connect(path, isolation_level=None)) as database:
@@ -184,7 +184,6 @@ def logs_are_read_as_sqlite_reads_them(values: list[bytes], place: int, bit: int
             image[18:20] = b"\x01\x01"  # without a log
             database.deserialize(bytes(image))
             assert contents(database) == rows
-        assert read.whole >= read.readable or not read.header_good
 
 
 def contents(database: sqlite3.Connection) -> list[Any]:

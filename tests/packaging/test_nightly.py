@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import logging
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,12 @@ def test_order_is_judged_as_by_the_pattern() -> None:
 
 def test_some_seconds_of_a_soak(tmp_path: Path) -> None:
     assert soak.soaked(tmp_path, 4, 1) == []
+
+
+def test_properties_of_parsers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("hypothesis", reason="hypothesis is not installed (make .venv/fuzz)")
+    from tests.nightly import fuzz
+
+    monkeypatch.setattr(logging, "disable", lambda _: None)  # for good, as it would be
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--examples", "30"])
+    assert fuzz.main() == 0, capsys.readouterr().out
