@@ -2,8 +2,8 @@
 """Boards whose reset hangs on the line DTR or RTS of a serial port of this machine, and relays that do.
 
 Source: ioctl_tty(2), and the circuits that are in use.
-Tested: with a serial port of this machine where there is one, and against a fake of the kernel's calls; untried on a
-cable.
+Tested: with the kernel's driver for serial converters on its USB (`make test-usb`), with a serial port of this machine
+where there is one, and against a fake of the kernel's calls; untried on a cable.
 Quirks: ports are ``dtr`` and ``rts``. Off is reset: a line that is raised holds a board in it; with ``raised`` ``on`` a
 line that is raised switches on. The port is opened at the first action and held from then on. When it is opened the
 kernel raises both lines for a moment; so what is not held yet is unknown, as even a look would do that. The line that

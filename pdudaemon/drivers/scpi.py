@@ -217,7 +217,7 @@ class _Supply:
         """Return the oldest error, in words of the supply; empty if there is none."""
         question = "SYST:ERR?"
         said = self.ask(question)
-        number = re.match(r"[+-]?\d+(?=[,\s]|$)", said)
+        number = re.match(r"[+-]?\d{1,9}(?=[,\s]|$)", said)
         if number is None:
             raise self._nonsense(said, question)
         return said[:100] if int(number[0]) else ""
