@@ -5,8 +5,8 @@ Sizes are in the environment (`SIZES`), so that a part can be tried in a minute:
 ``SEED`` is the chance of all parts, by default the day; the report says how to repeat a part that has failed. What a
 part prints is kept beside the report; lines of it that begin with ``* `` are its figures.
 
-The exit code is 1 if a part has failed. One that cannot run here (exit code 75, as of ``make test-usb`` for who may not
-mount) is told as left out, which is no failure.
+The exit code is 1 if a part has failed. One that cannot run here (exit code 75: those with machines, for who
+may not mount) is told as left out, which is no failure.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "dist" / "nightly"
 LEFT_OUT = 75
+MOUNTS = f"unshare --mount true || exit {LEFT_OUT}"  # who may not mount has no machines
 SHOWN = 60  # lines of what a failed part has printed last
 
 SIZES = {
@@ -51,16 +52,16 @@ def parts(sizes: dict[str, str], seed: int) -> dict[str, str]:
         "fuzz": f"{python} -m tests.nightly.fuzz --examples {sizes['FUZZ']} --seed {seed}",
         "soak": f"{python} -m tests.nightly.soak --seconds {sizes['SOAK']} --seed {seed}",
         "peers": "make test-peers",
-        "usb": "make test-usb",
-        "boot": "make test-boot",
-        "container": "make test-container",
+        "usb": f"{MOUNTS}; make test-usb",
+        "boot": f"{MOUNTS}; make test-boot",
+        "container": f"{MOUNTS}; make test-container",
         "mutation": f"{python} -m tests.mutation --sample {sizes['MUTANTS']} --seed {seed} "
         + " ".join(in_turn(int(sizes["MUTATED"]), seed)),
         "bench": "make bench",
     }
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     if "test-ha" in targets:
-        found["ha"] = "make test-ha"
+        found["ha"] = f"{MOUNTS}; make test-ha"
     return found
 
 
