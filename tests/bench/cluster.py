@@ -148,7 +148,7 @@ def _reload(bench: Bench, row: str, our: peers.Server, folder: Path) -> None:
     path.write_text(json.dumps(whole))
     log = folder / "log"
     told = log.read_text().count("has been taken over")
-    press = load.Press(our.port, [itertools.repeat(load.http_text("other"))] * 4, keep=True, every=0.01)
+    press = load.Press(our.port, [itertools.repeat(load.http_text("other"))] * 4, keep=True, every=0.05)
     pressing = threading.Thread(target=press.run, args=(8.0,))
     pressing.start()
     time.sleep(0.5)
