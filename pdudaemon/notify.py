@@ -61,13 +61,26 @@ class Notifier:
         self._told = time.monotonic()
         self._tell(f"STATUS={status}")
 
-    def _tell(self, *lines: str) -> None:
+    @property
+    def present(self) -> bool:
+        """Whether there is a service manager that listens."""
+        return bool(self._address)
+
+    def keep(self, name: str, descriptor: int) -> None:
+        """Have the manager keep a descriptor, which it hands over to the next start: see `FileDescriptorStoreMax=`."""
+        self._tell("FDSTORE=1", f"FDNAME={name}", descriptors=(descriptor,))
+
+    def drop(self, name: str) -> None:
+        """Have it close what it keeps by that name."""
+        self._tell("FDSTOREREMOVE=1", f"FDNAME={name}")
+
+    def _tell(self, *lines: str, descriptors: tuple[int, ...] = ()) -> None:
         if not self._address:
             return
         text = "\n".join(" ".join(line.split())[:LONGEST_STATUS] for line in lines)
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
                 manager.connect(self._address)
-                manager.sendall(text.encode(errors="replace"))
+                socket.send_fds(manager, [text.encode(errors="replace")], descriptors)
         except OSError as error:
             log.warning("the service manager cannot be told: %s", error.strerror)

@@ -28,6 +28,7 @@ from pdudaemon.notify import Notifier
 from pdudaemon.server import access, mqtt, protocols, tls
 from pdudaemon.server.access import Access
 from pdudaemon.server.connections import Connections
+from pdudaemon.server.handover import Handover
 from pdudaemon.server.listener import Listener
 from pdudaemon.server.metrics import LogLines
 from pdudaemon.server.oidc import Issuer, issuer_of
@@ -113,6 +114,7 @@ class Service:
         may = permitted(conf)
         self._issuer = may.issuer
         self._notifier = Notifier()
+        self._handover = Handover(self._notifier, conf.listeners)
         self._dispatcher = Dispatcher(conf, store, locks)
         self._broker: mqtt.Bridge | None = None
         self._orders = orders = Orders(self._dispatcher)
@@ -222,6 +224,7 @@ class Service:
         if self._issuer is not None:
             self._issuer.close()
         self._notifier.stopping()
+        self._handover.leaving = True
         for listener in self._listeners.values():
             self._connections.remove(listener)
         absent, owed = self._dispatcher.close(STOP_BOUND, self._last_words)
@@ -287,7 +290,7 @@ class Service:
         found: list[Listener] = []
         with contextlib.ExitStack() as on_failure:
             for each in options:
-                found.append(Listener(each, may, self._refusals))
+                found.append(Listener(each, may, self._refusals, self._handover))
                 on_failure.callback(found[-1].server_close)
             on_failure.pop_all()
         return found

@@ -17,6 +17,7 @@ from pdudaemon.errors import ConfigError, Denied, Unavailable
 from pdudaemon.server import tls, unixsocket
 from pdudaemon.server.access import UNIX, Access, Certified
 from pdudaemon.server.client import Client
+from pdudaemon.server.handover import Handed, Handover, address_of
 from pdudaemon.server.refusals import Refusals
 
 log = logging.getLogger("pdud.listener")
@@ -28,22 +29,23 @@ class Listener(socketserver.TCPServer):
     allow_reuse_address = True
     request_queue_size = 512
 
-    def __init__(self, options: ListenerOptions, access: Access, refusals: Refusals) -> None:
-        """Bind and listen. Raises: ConfigError."""
+    def __init__(
+        self, options: ListenerOptions, access: Access, refusals: Refusals, handover: Handover | None = None
+    ) -> None:
+        """Bind and listen, unless that has been done, and is handed over. Raises: ConfigError."""
         self.options = options
         self.access = access
         self.refusals = refusals
         self.context = tls.context(options)
+        self._handover = handover or Handover()
+        self._handed = self._kept = ""
+        self._inode = 0
         where = options.socket or f"{options.hostname or '*'} port {options.port}"
         try:
             if options.socket:
                 self._bind_file(options.socket)
             else:
-                found = socket.getaddrinfo(options.hostname or "0.0.0.0", options.port, type=socket.SOCK_STREAM)
-                family, *_, address = min(found)  # IPv4 first
-                self.address_family = family
-                # The handler class is never made: the selector's thread does its work.
-                super().__init__(cast(tuple[str, int], address), socketserver.BaseRequestHandler)
+                self._bind(*address_of(options))
         except OSError as error:
             raise Unavailable(f"cannot listen on {where}: {error.strerror}") from None
         except ValueError as error:  # what cannot be a name at all, such as 127.0..1
@@ -51,19 +53,50 @@ class Listener(socketserver.TCPServer):
         self.socket.setblocking(False)
         how = options.protocol if self.context is None else f"{options.protocol}, TLS"
         place = options.socket or str(Client(str(self.server_address[0]), self.server_address[1]))
-        log.info("listening on %s (%s)", place, how)
+        log.info("listening on %s (%s%s)", place, how, f", as {self._handed} hands over" if self._handed else "")
+
+    def _bind(self, family: int, where: tuple[Any, ...]) -> None:
+        """Listen at an address. Raises: OSError."""
+        self.address_family = family
+        handed = self._handover.take(where)
+        # The handler class is never made: the selector's thread does its work.
+        super().__init__(cast(tuple[str, int], where), socketserver.BaseRequestHandler, handed is None)
+        self._take(handed)
+        if handed is None or not handed.of_unit:
+            self._kept = self._handover.keep(where, self.fileno())
+
+    def _take(self, handed: Handed | None) -> None:
+        """Have the socket that was handed over in place of one of our own."""
+        if handed is not None:
+            self.socket.close()
+            self.socket = handed.socket
+            self.server_address = handed.socket.getsockname()
+            self._handed = handed.name if handed.of_unit else "the daemon before"
 
     def _bind_file(self, path: str) -> None:
         """Listen on a UNIX socket. Raises: OSError."""
-        unixsocket.check(path)
         self.address_family = socket.AF_UNIX
+        handed = self._handover.take(path)
+        if handed is None:
+            self._make_file(path)
+        else:
+            super().__init__(cast(tuple[str, int], path), socketserver.BaseRequestHandler, bind_and_activate=False)
+            self._take(handed)
+        if handed is None or not handed.of_unit:
+            if handed is not None:
+                unixsocket.dress(path, self.options)
+            self._inode = os.lstat(path).st_ino
+            self._kept = self._handover.keep(path, self.fileno())
+
+    def _make_file(self, path: str) -> None:
+        """Make it, with its file. Raises: OSError."""
+        unixsocket.check(path)
         name = unixsocket.beside(path)
         super().__init__(cast(tuple[str, int], name), socketserver.BaseRequestHandler, bind_and_activate=False)
         try:
             self.server_bind()
             unixsocket.dress(name, self.options)
             self.server_activate()
-            self._inode = os.lstat(name).st_ino
             os.rename(name, path)
         except OSError:
             super().server_close()
@@ -73,7 +106,8 @@ class Listener(socketserver.TCPServer):
 
     def server_close(self) -> None:
         super().server_close()
-        if self.options.socket:
+        stays = self._handover.given_up(self._kept)
+        if self._inode and not stays:
             unixsocket.remove(self.options.socket, self._inode)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -92,7 +126,7 @@ class Listener(socketserver.TCPServer):
 
     def renew(self, options: ListenerOptions, access: Access, context: ssl.SSLContext | None) -> None:
         """Serve by other options from now on; connections that there are keep their certificate."""
-        if options.socket and vars(options) != vars(self.options):
+        if self._inode and vars(options) != vars(self.options):
             try:
                 unixsocket.dress(options.socket, options)
             except OSError as error:

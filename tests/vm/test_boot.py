@@ -6,13 +6,17 @@ Runs in a container, in the order of this file: ``make test-boot``. What needs D
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,9 +78,10 @@ def test_it_runs_as_installed() -> None:
     assert service.show("User") == "pdudaemon" and "0 PDUs" in service.show("StatusText")
     assert run("ss", "--no-header", "--listening", "--tcp", "--numeric").split()[3] == "127.0.0.1:16421"
     assert service.http("/api/v1/pdus").json == [] and "no faults" in run("pdudaemon", "--check")
-    assert run("systemd-analyze", "verify", "--man=no", "pdudaemon.service") == ""
+    assert run("systemd-analyze", "verify", "--man=no", "pdudaemon.service", "pdudaemon.socket") == ""
+    assert run("systemctl", "is-enabled", "pdudaemon.socket", code=1).strip() == "disabled"
     exposed = run("systemd-analyze", "security", "--offline=true", "/lib/systemd/system/pdudaemon.service")
-    assert float(re.findall(r"exposure level for pdudaemon.service: ([0-9.]+)", exposed)[0]) <= 1.7, exposed
+    assert float(re.findall(r"exposure level for pdudaemon.service: ([0-9.]+)", exposed)[0]) <= 1.5, exposed
 
 
 def test_the_packages_own_test() -> None:
@@ -187,9 +192,96 @@ def test_a_stop_names_what_is_unfinished(service: Service) -> None:
 def test_a_new_version_in_the_middle_of_a_reboot(service: Service) -> None:
     rebooting(service, 5, delay=3)
     before = service.main
-    apt("install", "--reinstall", *map(str, DEBS))
+    assert "daemon-reload" not in apt("install", "--reinstall", *map(str, DEBS))
     assert service.main not in (0, before)
     eventually(lambda: outlets()["5"] == "on")
+
+
+class Clients:
+    """Somebody who switches and asks all the time, each time by a new connection, over TCP and by a file."""
+
+    def __init__(self, *ways: str) -> None:
+        self.said: Counter[str] = Counter()
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(way, port)) for port, way in enumerate(ways, 1)]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> Counter[str]:
+        """Return what they were told, how often."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+        return self.said
+
+    def _ask(self, way: str, port: int) -> None:
+        action = itertools.cycle(("on", "off"))
+        while not self._over.is_set():
+            family, where = (socket.AF_UNIX, way) if way.startswith("/") else (socket.AF_INET, ("127.0.0.1", int(way)))
+            try:
+                with socket.socket(family) as sock:
+                    sock.settimeout(60)
+                    sock.connect(where)
+                    path = f"/power/control/{next(action)}?hostname=pdu&port={port}"
+                    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+                    self.said[sock.makefile().read().splitlines()[-1]] += 1
+            except (OSError, IndexError) as error:
+                self.said[repr(error)] += 1
+
+
+def test_no_client_is_refused_while_the_daemon_is_away(service: Service) -> None:
+    """For restarts, upgrades and after a crash."""
+    file = "/run/pdudaemon-http/socket"
+    run("install", "--directory", "--owner=pdudaemon", "/run/pdudaemon-http")
+    listeners = [{"protocol": "both", "port": service.port}, {"protocol": "http", "socket": file}]
+    service.configure(json.dumps({"daemon": {"listeners": listeners}, "pdus": {"pdu": DUMMY}}))
+    service.drop_in("ReadWritePaths=/run/pdudaemon-http")
+    systemctl("restart", "pdudaemon")
+    clients = Clients(str(service.port), file)
+    before = service.main
+    try:
+        for _ in range(3):
+            systemctl("restart", "pdudaemon")
+        apt("install", "--reinstall", *map(str, DEBS))
+        killed = service.main
+        os.kill(killed, signal.SIGKILL)
+        eventually(lambda: service.main not in (0, killed, before))
+        answered = clients.said.total()
+        eventually(lambda: clients.said.total() > answered + 20)
+    finally:
+        said = clients.end()
+    assert said.pop("OK - accepted request") > 100, said
+    later = [text for text in said if text.startswith("accepted as request") and text.endswith("when it starts again")]
+    lost = said.total() - sum(said[text] for text in later)
+    assert lost <= 2, said  # those who were being served as it was killed
+    assert not [text for text in said if "Refused" in text], said
+    systemctl("stop", "pdudaemon")
+    with pytest.raises(ConnectionRefusedError):
+        service.http("/")
+
+
+def test_a_socket_of_systemd_at_a_port_that_the_daemon_may_not_have(service: Service) -> None:
+    """It starts the daemon with the first client. An address that the configuration has not is told and refused."""
+    drop_in = Path("/run/systemd/system/pdudaemon.socket.d/test.conf")
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Socket]\nListenStream=\nListenStream=127.0.0.1:80\nListenStream=127.0.0.1:81\n")
+    listeners = [{"protocol": "http", "port": 80}, {"protocol": "both", "port": service.port}]
+    service.configure(json.dumps({"daemon": {"listeners": listeners}, "pdus": {"pdu": DUMMY}}))
+    systemctl("daemon-reload")
+    systemctl("stop", "pdudaemon")
+    systemctl("start", "pdudaemon.socket")
+    try:
+        assert not service.main
+        ask = ["curl", "--silent", "--show-error", "--fail", "http://127.0.0.1/power/control/on?hostname=pdu&port=1"]
+        assert run(*ask) == "OK - accepted request\n" and service.main
+        assert "nothing is served at 127.0.0.1 port 81 (pdudaemon.socket)" in service.journal()
+        assert "listening on 127.0.0.1:80 (http, as pdudaemon.socket hands over)" in service.journal()
+        run("curl", "--silent", "http://127.0.0.1:81/", code=7)  # could not connect
+        assert service.power("off", "pdu", 1).status == 200
+    finally:
+        systemctl("stop", "pdudaemon.socket", "pdudaemon.service")
+        drop_in.unlink()
+        systemctl("daemon-reload")
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["drop-in", "unit"])
@@ -247,9 +339,10 @@ def test_upgrade_from_debians_own(kept_by: str) -> None:
     assert STATE.is_symlink()  # that of a dynamic user
 
     if kept_by == "--force-confold":
-        apt("install", "--option=Dpkg::Options::=--force-confold", *map(str, DEBS))
+        said = apt("install", "--option=Dpkg::Options::=--force-confold", *map(str, DEBS))
     else:
-        apt("install", "--option=Dpkg::Use-Pty=0", *map(str, DEBS), typed="\n")
+        said = apt("install", "--option=Dpkg::Use-Pty=0", *map(str, DEBS), typed="\n")
+    assert "daemon-reload" not in said
     assert CONF.read_text() == edited
     assert [mode(path) for path in (CONF.parent, CONF)] == ["750 root:pdudaemon", "640 root:pdudaemon"]
     assert not STATE.is_symlink() and mode(STATE) == "750 pdudaemon:pdudaemon"
