@@ -37,11 +37,17 @@ def resolved(settings: Mapping[str, Any], folder: Path, checking: bool = False) 
 
 def placeholders(settings: Mapping[str, Any]) -> set[str]:
     """Return the keys whose value, or a part of it, is a credential that only the service can see."""
-    return {
-        key
-        for key, value in settings.items()
-        if isinstance(value, Placeholder) or (isinstance(value, dict) and placeholders(value))
-    }
+    found = set()
+    for key, value in settings.items():
+        inside = [value]  # one by one, since they may be nested deeper than calls can be
+        while inside:
+            each = inside.pop()
+            if isinstance(each, Placeholder):
+                found.add(key)
+                break
+            if isinstance(each, dict):
+                inside += each.values()
+    return found
 
 
 def _read(key: str, kind: str, name: str, folder: Path, checking: bool) -> Secret:

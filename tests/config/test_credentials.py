@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from pdudaemon.config import credentials
 from tests.support.process import Daemon
 
 
@@ -34,3 +35,10 @@ def test_a_credential_that_only_the_service_can_see_is_no_fault(daemon: Callable
     checked.environment.clear()
     checked.configure({"pdus": {"snmp": {"driver": "snmpv1", "community": {"credential": "../apc"}}}})
     assert checked.run("--check").returncode == 2
+
+
+def test_a_credential_is_seen_however_deep_it_stands() -> None:
+    nested: object = credentials.Placeholder("credential")
+    for _ in range(100_000):
+        nested = {"in": nested}
+    assert credentials.placeholders({"a": nested, "b": {"c": "d"}}) == {"a"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import ssl
 import subprocess
 import urllib.request
 from base64 import b64encode
@@ -21,7 +20,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.peers.server import listening
-from tests.support.certificate import self_signed
+from tests.support.certificate import self_signed, trusting
 from tests.support.ports import free_ports
 
 SYSTEM = "11111111-1111-1111-1111-111111111111"
@@ -40,7 +39,7 @@ class BMC(NamedTuple):
         login = b64encode(f"{self.user}:{self.password}".encode()).decode()
         headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
-        context = ssl.create_default_context(cafile=str(self.certificate))
+        context = trusting(self.certificate)
         request = urllib.request.Request(self.url + path, data, headers)
         with urllib.request.urlopen(request, timeout=10, context=context) as answer:
             return str(answer.read().decode())

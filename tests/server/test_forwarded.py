@@ -20,7 +20,7 @@ from pdudaemon.server import forwarded
 from pdudaemon.server.client import Client
 from pdudaemon.settings import Proxies
 from tests.peers.proxies import haproxy, nginx
-from tests.support.certificate import Authority
+from tests.support.certificate import Authority, trusting
 from tests.support.ports import free_ports
 from tests.support.process import Daemon, Reply, eventually
 from tests.support.tokens import SECRET, good
@@ -195,7 +195,7 @@ def test_nginx_with_tls_and_a_prefix_in_front_of_a_unix_socket(daemon: Callable[
     started.configure(started.settings)
     started.start()
     eventually(file.exists)
-    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context = trusting(authority.certificate)
     with nginx(tmp_path / "nginx", port, file, *authority.issue("server")):
         Web(port, context, good(sub="alice")).check(started)
 
@@ -212,7 +212,7 @@ def test_haproxy_with_tls_and_a_prefix_and_for_the_text_protocol(daemon: Callabl
     certificate, key = authority.issue("server")
     both = tmp_path / "both.pem"
     both.write_text(certificate.read_text() + key.read_text())
-    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context = trusting(authority.certificate)
     with haproxy(tmp_path / "haproxy", port, text_port, started.port, both, authority.certificate):
         Web(port, context, good(sub="alice")).check(started)
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pdudaemon.server import access, routes
 from pdudaemon.server.access import Access
-from tests.support.certificate import Authority
+from tests.support.certificate import Authority, trusting
 from tests.support.ports import free_ports
 from tests.support.process import Daemon, Reply, eventually
 from tests.support.provider import AUDIENCE, ISSUER, jwk
@@ -192,7 +192,7 @@ class Lab(NamedTuple):
     ports: dict[str, int]
 
     def context(self, credential: str) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=str(self.authority.certificate))
+        context = trusting(self.authority.certificate)
         if credential in BY_CERTIFICATE:
             subject = "/CN=carol" if credential == "certificate" else "/OU=ci/CN=carol"
             context.load_cert_chain(*self.authority.issue(credential.replace(" ", "-"), subject))

@@ -21,7 +21,7 @@ import pytest
 
 from pdudaemon.server import access
 from pdudaemon.server.access import Access
-from tests.support.certificate import Authority
+from tests.support.certificate import Authority, trusting
 from tests.support.growth import steady
 from tests.support.process import Daemon, Reply, eventually, in_parallel
 from tests.support.tokens import SECRET, good, later, made
@@ -58,7 +58,7 @@ def tls(daemon: Callable[..., Daemon], lab: Authority) -> Callable[..., Daemon]:
 
 
 def client(lab: Authority, shown: tuple[Path, Path] | None = None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(lab.certificate))
+    context = trusting(lab.certificate)
     if shown:
         context.load_cert_chain(*shown)
     return context
