@@ -3,7 +3,7 @@
 
 import importlib
 
-__version__ = "2.0.0.dev0"
+__version__ = "2.0.0"
 
 
 def __getattr__(name: str) -> object:
