@@ -56,7 +56,9 @@ def test_the_wheel_has_manuals_completion_and_the_files_that_are_printed(dist: P
     shells = {"data/share/zsh/site-functions/_pduclient", "data/share/fish/vendor_completions.d/pduclient.fish"}
     assert shells <= names
     packaged = {name for name in tracked() if name.startswith("pdudaemon/")}
-    assert packaged <= names
+    folders = {name for name in packaged if (ROOT / name).is_dir()}  # links to such
+    packaged |= {f"{name}/{each.name}" for name in folders for each in (ROOT / name).iterdir()}
+    assert packaged - folders <= names
     assert unit == (ROOT / "debian" / "pdudaemon.service").read_bytes()
 
 
