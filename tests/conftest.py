@@ -20,6 +20,7 @@ from tests.support.process import Daemon
 
 # A suite in the background of a script is told to ignore Ctrl-C; the programs that it starts must not inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has children ignore
 
 
 @pytest.fixture
