@@ -35,6 +35,7 @@ SIZES = {
     "WIRES": "3",  # points at which a device goes mad, for each way of that and each driver
     "FUZZ": "20000",  # examples of each property of a parser
     "SOAK": "3600",  # seconds
+    "ROUNDS": "100",  # in which one of two nodes is killed
     "MUTATED": "3",  # source files, others each night
     "MUTANTS": "60",  # of each, by chance
 }
@@ -44,7 +45,7 @@ def parts(sizes: dict[str, str], seed: int) -> dict[str, str]:
     """Return the command line of each part, in the order in which they run."""
     python = shlex.quote(sys.executable)
     pytest = f"{python} -m pytest -q -p no:cacheprovider"
-    found = {
+    return {
         "kills": f"KILLS={sizes['KILLS']} KILLS_SEED={seed} {pytest} -n 2 -k random_moments tests/engine/test_crash.py",
         "cuts": f"CUTS_SEED={seed} make test-cuts CUTS={sizes['CUTS']}",
         "hostile": f"{python} -m tests.nightly.hostile --count {sizes['HOSTILE']} --seed {seed}",
@@ -54,15 +55,13 @@ def parts(sizes: dict[str, str], seed: int) -> dict[str, str]:
         "peers": "make test-peers",
         "usb": f"{MOUNTS}; make test-usb",
         "boot": f"{MOUNTS}; make test-boot",
+        "trixie": f"{MOUNTS}; make test-boot RELEASE=trixie MACHINES=container",
+        "ha": f"{MOUNTS}; HA_ROUNDS={sizes['ROUNDS']} make test-ha",
         "container": f"{MOUNTS}; make test-container",
         "mutation": f"{python} -m tests.mutation --sample {sizes['MUTANTS']} --seed {seed} "
         + " ".join(in_turn(int(sizes["MUTATED"]), seed)),
         "bench": "make bench",
     }
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    if "test-ha" in targets:
-        found["ha"] = f"{MOUNTS}; make test-ha"
-    return found
 
 
 def in_turn(number: int, seed: int) -> list[str]:
