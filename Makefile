@@ -70,6 +70,10 @@ else
 	rm -f dist/pdudaemon_* dist/pdudaemon-client_*; cp "$$copy"/pdudaemon*_* dist/
 endif
 
+test-deb:  ## build the packages in dist/ once more, elsewhere, in other surroundings: they must be the same, bit by bit
+	@set -e; sums() { (cd dist && sha256sum pdudaemon_*_all.deb pdudaemon-client_*_all.deb); }; before=$$(sums); umask 002; \
+	DEB_BUILD_OPTIONS=nocheck TZ=Pacific/Kiritimati LC_ALL=C TMPDIR=/var/tmp $(MAKE) deb; test "$$before" = "$$(sums)"
+
 test-boot: deb  ## try the packages in a booted Debian, container and virtual machine (as root); RELEASE=trixie, MACHINES=container
 	$(BOOT) --container $(DEBS) python3 -m pytest -v -p no:cacheprovider tests/vm/test_boot.py
 ifneq ($(MACHINES),container)
@@ -125,5 +129,5 @@ clean:  ## remove what the other targets made
 	$(PIP) install --quiet --require-hashes --requirement $<
 	@touch $@
 
-.PHONY: help run test test-newest lock test-peers test-cuts test-usb test-boot test-container test-ha dist deb lint format docs nightly mutation bench clean
+.PHONY: help run test test-newest lock test-peers test-cuts test-usb test-boot test-container test-ha dist deb test-deb lint format docs nightly mutation bench clean
 .DEFAULT_GOAL := help
