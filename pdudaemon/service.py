@@ -14,6 +14,7 @@ import logging
 import os
 import select
 import signal
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -40,6 +41,7 @@ log = logging.getLogger("pdud")
 GARBAGE = 10_000  # new objects after which garbage is looked for, not among what the configuration amounts to
 STOP_BOUND = 10.0
 LAST_WORDS = 1.0  # seconds for answers that are on their way to clients when the daemon leaves
+LAST_CLIENT = 0.1  # seconds for who has connected to ask, before it is told that the daemon is stopping
 PULSE = 10.0  # seconds within which a daemon that is well answers the watchdog's question
 
 
@@ -227,6 +229,8 @@ class Service:
         self._handover.leaving = True
         for listener in self._listeners.values():
             self._connections.remove(listener)
+        if self._notifier.present:  # who connects from now on is the next daemon's; who did just before is served
+            time.sleep(LAST_CLIENT)
         absent, owed = self._dispatcher.close(STOP_BOUND, self._last_words)
         self._refusals.close()
         for name in absent:
