@@ -68,6 +68,7 @@ class Store:
         self._sync = DiskSync()
         self._records = Records(path)
         self.searches = storesearch.Searches(path)
+        self._forgetting = storehistory.History()
         self._upkeep = Upkeep(path, self._lock, self._stay, self._tidy)
         self._file = None if path == MEMORY else storefiles.locked(path)
         try:
@@ -249,11 +250,11 @@ class Store:
 
         Return whether there may be more. The lock is held.
         """
-        gone = storehistory.forget(self._db, self.history, self._forgotten_before(), _BATCH)
+        gone = self._forgetting.forget(self._db, self.history, self._forgotten_before(), _BATCH)
         entered = storesearch.enter(self._db)
         if gone or entered:
             self._upkeep.wrote(2 + (gone + entered) // 4, soon=bool(gone))
-        return gone == _BATCH or entered == storesearch.BATCH
+        return self._forgetting.more or entered == storesearch.BATCH
 
     def _forgotten_before(self) -> float:
         """Return when what has ended is too old, in seconds since the epoch."""

@@ -35,6 +35,11 @@ def add(
     database.execute(*storerows.upsert([storerows.values(request, request, number, command)]))
 
 
+def forget(database: sqlite3.Connection, history: int, before: float, batch: int) -> int:
+    """Forget a batch as who has not looked before."""
+    return storehistory.History().forget(database, history, before, batch)
+
+
 def left(database: sqlite3.Connection, table: str = "request") -> list[int]:
     return [number for (number,) in database.execute(f"SELECT id FROM {table} ORDER BY id")]
 
@@ -42,34 +47,34 @@ def left(database: sqlite3.Connection, table: str = "request") -> list[int]:
 def test_as_many_as_history_says_stay_besides_the_newest(database: sqlite3.Connection) -> None:
     for number in range(1, 11):
         add(database, number, 100.0)
-    assert storehistory.forget(database, 4, 0.0, 100) == 5 and left(database) == [6, 7, 8, 9, 10]
-    assert storehistory.forget(database, 4, 0.0, 100) == 0 and left(database) == [6, 7, 8, 9, 10]
-    assert storehistory.forget(database, 0, 0.0, 100) == 4 and left(database) == [10]
-    assert storehistory.forget(database, 0, 0.0, 100) == 0 and not database.in_transaction
+    assert forget(database, 4, 0.0, 100) == 5 and left(database) == [6, 7, 8, 9, 10]
+    assert forget(database, 4, 0.0, 100) == 0 and left(database) == [6, 7, 8, 9, 10]
+    assert forget(database, 0, 0.0, 100) == 4 and left(database) == [10]
+    assert forget(database, 0, 0.0, 100) == 0 and not database.in_transaction
 
 
 def test_a_batch_at_a_time_the_oldest_first(database: sqlite3.Connection) -> None:
     for number in range(1, 11):
         add(database, number, 100.0)
-    assert [storehistory.forget(database, 3, 0.0, 4) for _ in range(3)] == [4, 2, 0]
+    assert [forget(database, 3, 0.0, 4) for _ in range(3)] == [4, 2, 0]
     assert left(database) == [7, 8, 9, 10]
 
 
 def test_what_has_not_ended_is_never_forgotten_and_counts_for_none(database: sqlite3.Connection) -> None:
     for number in range(1, 11):
         add(database, number, None if number % 2 else 100.0)
-    assert storehistory.forget(database, 4, 0.0, 2) == 2 and left(database) == [1, 3, *range(5, 11)]
-    assert storehistory.forget(database, 0, 0.0, 100) == 2 and left(database) == [1, 3, 5, 7, 9, 10]
+    assert forget(database, 4, 0.0, 2) == 2 and left(database) == [1, 3, *range(5, 11)]
+    assert forget(database, 0, 0.0, 100) == 2 and left(database) == [1, 3, 5, 7, 9, 10]
 
 
 def test_what_is_too_old_goes_though_there_were_room(database: sqlite3.Connection) -> None:
     for number in range(1, 6):
         add(database, number, float(number))
-    assert storehistory.forget(database, 100, 3.0, 100) == 2 and left(database) == [3, 4, 5]
-    assert storehistory.forget(database, 100, 9.0, 100) == 2 and left(database) == [5], "the newest stays"
+    assert forget(database, 100, 3.0, 100) == 2 and left(database) == [3, 4, 5]
+    assert forget(database, 100, 9.0, 100) == 2 and left(database) == [5], "the newest stays"
     for number in range(6, 11):
         add(database, number, 20.0)
-    assert storehistory.forget(database, 2, 9.0, 100) == 3 and left(database) == [8, 9, 10], "beyond the number as well"
+    assert forget(database, 2, 9.0, 100) == 3 and left(database) == [8, 9, 10], "beyond the number as well"
 
 
 def test_what_is_forgotten_is_not_found_any_more(database: sqlite3.Connection) -> None:
@@ -78,7 +83,7 @@ def test_what_is_forgotten_is_not_found_any_more(database: sqlite3.Connection) -
     while storesearch.enter(database):
         pass
     (before,) = database.execute("SELECT count(*) FROM mention").fetchone()
-    assert storehistory.forget(database, 1, 0.0, 100) == 2
+    assert forget(database, 1, 0.0, 100) == 2
     (after,) = database.execute("SELECT count(*) FROM mention").fetchone()
     assert after * 2 == before
 
@@ -88,7 +93,7 @@ def test_what_cannot_be_forgotten_leaves_all_as_it_was(database: sqlite3.Connect
         add(database, number, 100.0)
     database.execute("CREATE TRIGGER no BEFORE DELETE ON request WHEN old.id = 2 BEGIN SELECT RAISE(FAIL, 'no'); END")
     with pytest.raises(sqlite3.Error, match="no"):
-        storehistory.forget(database, 0, 0.0, 100)
+        forget(database, 0, 0.0, 100)
     assert left(database) == [1, 2, 3, 4] and not database.in_transaction
 
 
@@ -98,13 +103,13 @@ def test_a_command_goes_with_the_last_of_its_requests_unless_it_is_the_newest(da
         database.execute(storerows.ADD_COMMAND, values)
     for number, command in ((1, 1), (2, 1), (3, 2), (4, None)):
         add(database, number, 100.0, command)
-    assert storehistory.forget(database, 2, 0.0, 100) == 1 and left(database, "command") == [1, 2]
-    assert storehistory.forget(database, 1, 0.0, 100) == 1 and left(database, "command") == [2]
-    assert storehistory.forget(database, 0, 0.0, 100) == 1 and left(database, "command") == [2]
+    assert forget(database, 2, 0.0, 100) == 1 and left(database, "command") == [1, 2]
+    assert forget(database, 1, 0.0, 100) == 1 and left(database, "command") == [2]
+    assert forget(database, 0, 0.0, 100) == 1 and left(database, "command") == [2]
 
 
 def test_an_empty_store_has_nothing_to_forget(database: sqlite3.Connection) -> None:
-    assert storehistory.forget(database, 0, 0.0, 100) == storehistory.forget(database, 5, 9.0, 100) == 0
+    assert forget(database, 0, 0.0, 100) == forget(database, 5, 9.0, 100) == 0
 
 
 def test_what_may_be_asked_for_again_by_its_key_is_remembered_for_a_while(database: sqlite3.Connection) -> None:
@@ -116,5 +121,40 @@ def test_what_may_be_asked_for_again_by_its_key_is_remembered_for_a_while(databa
         add(database, number, now - 60, command=7)
     for number in (5, 6, 7):
         add(database, number, now - 60)
-    assert storehistory.forget(database, 0, 0.0, 2) == 2 and storehistory.forget(database, 0, 0.0, 2) == 2
-    assert storehistory.forget(database, 0, 0.0, 100) == 0 and left(database) == [1, 3, 4, 8]
+    assert forget(database, 0, 0.0, 2) == 2 and forget(database, 0, 0.0, 2) == 2
+    assert forget(database, 0, 0.0, 100) == 0 and left(database) == [1, 3, 4, 8]
+
+
+def test_what_stays_is_passed_over_once_and_looked_at_again_after_a_while(
+    database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storehistory, "LOOKED_AT", 3)
+    monkeypatch.setattr(storehistory, "REST", 1e9)
+    for number in range(1, 11):
+        add(database, number, None if number <= 7 else 100.0)
+    one = storehistory.History()
+    found = [(one.forget(database, 0, 0.0, 100), one.more) for _ in range(4)]
+    assert found == [(0, True), (0, True), (2, True), (0, False)] and left(database) == [*range(1, 8), 10]
+    add(database, 1, 100.0)
+    add(database, 11, 100.0)
+    assert one.forget(database, 0, 0.0, 100) == 1 and left(database) == [*range(1, 8), 11], "the first is passed over"
+    monkeypatch.setattr(storehistory, "REST", 0.0)
+    assert one.forget(database, 0, 0.0, 100) == 1 and left(database) == [*range(2, 8), 11]
+
+
+def test_what_could_not_be_deleted_is_tried_again(database: sqlite3.Connection) -> None:
+    for number in range(1, 5):
+        add(database, number, 100.0)
+    database.execute("CREATE TRIGGER no BEFORE DELETE ON request BEGIN SELECT RAISE(FAIL, 'no'); END")
+    one = storehistory.History()
+    with pytest.raises(sqlite3.Error, match="no"):
+        one.forget(database, 0, 0.0, 100)
+    database.execute("DROP TRIGGER no")
+    assert one.forget(database, 0, 0.0, 100) == 3
+
+
+def test_of_age_what_is_too_young_ends_the_look(database: sqlite3.Connection) -> None:
+    for number, ended in enumerate((None, 1.0, 9.0, 1.0, 9.0), 1):
+        add(database, number, ended)
+    one = storehistory.History()
+    assert one.forget(database, 100, 3.0, 100) == 1 and not one.more and left(database) == [1, 3, 4, 5]

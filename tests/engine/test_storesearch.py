@@ -98,7 +98,7 @@ def test_a_search_finds_what_a_look_at_every_row_finds(database: sqlite3.Connect
 def test_what_is_forgotten_is_found_no_more_and_leaves_nothing(database: sqlite3.Connection) -> None:
     while storesearch.enter(database):
         pass
-    while storehistory.forget(database, 100, 0.0, 64):
+    while storehistory.History().forget(database, 100, 0.0, 64):
         pass
     mentioned = {row[0] for row in database.execute("SELECT request FROM mention")}
     there = {row[0] for row in database.execute("SELECT id FROM request")}
