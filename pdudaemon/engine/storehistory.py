@@ -41,7 +41,7 @@ class History:
     def __init__(self) -> None:
         self.more = False
         self._passed = 0  # all up to this number are gone, or stay for now
-        self._took = 0.0  # seconds, to pass over those that stay
+        self._took = 0.0  # seconds of the processor, to pass over those that stay
         self._looked = 0.0  # when that ended, in monotonic seconds
 
     def forget(self, database: sqlite3.Connection, history: int, before: float, batch: int) -> int:
@@ -51,8 +51,8 @@ class History:
         epoch; those that may have a key, as commands have, not before `KEYED` is over. Return how many. The newest
         stays, so that no number is given twice. Raises: sqlite3.Error; nothing is gone then.
         """
-        begun = time.monotonic()
-        if begun - self._looked > REST * self._took:
+        begun = time.thread_time()
+        if time.monotonic() - self._looked > REST * self._took:
             self._passed, self._took = 0, 0.0
         gone: list[int] = []
         passed, stays = self._passed, False
@@ -69,13 +69,14 @@ class History:
             else:
                 gone.append(number)
             passed = number
+        took = time.thread_time() - begun
         if gone:
             self._delete(database, gone)
         self.more = len(gone) == batch or (len(rows) == LOOKED_AT and passed == rows[-1]["id"])
         self._passed = passed
         if stays:
             self._looked = time.monotonic()
-            self._took += self._looked - begun
+            self._took += took
         return len(gone)
 
     @staticmethod
