@@ -16,7 +16,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from pdudaemon.engine.siterequests import ANSWER, PATH, PAUSES, Asked, SiteRequest, Wanted, refusal
+from pdudaemon.engine.siteorders import SiteRequest, Wanted
+from pdudaemon.engine.sitequestions import Asked, refusal
+from pdudaemon.engine.siterequests import ANSWER, PATH, PAUSES
 from pdudaemon.errors import NotDone, PDUDaemonError, RequestError, SiteUnreachable, Stopping, Unanswered, of_kind
 from pdudaemon.power import Action, Outcome, Phase, Target
 from pdudaemon.transports.asking import Lost, Reply, Unsent

@@ -14,14 +14,14 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
-from pdudaemon.engine.sitemirror import Translation
-from pdudaemon.errors import NotDone, PDUDaemonError, RequestError, SiteUnreachable, Stopping, Unanswered, of_kind
-from pdudaemon.power import Action, Outcome, Phase, Request, Target
-from pdudaemon.transports.asking import Asker, Lost, Reply, Unsent
+from pdudaemon.engine.siteorders import SiteRequest, Wanted
+from pdudaemon.engine.sitequestions import Asked, refusal
+from pdudaemon.errors import NotDone, PDUDaemonError, SiteUnreachable, Stopping, Unanswered, of_kind
+from pdudaemon.power import Action, Outcome, Phase, Target
+from pdudaemon.transports.asking import Lost, Reply, Unsent
 
 log = logging.getLogger("pdud.sites")
 
@@ -35,44 +35,6 @@ MANY = 32  # questions under way from which on it waits for none
 RECORD = 2.0  # seconds for the record of what has ended
 PAUSES = (0.0, 0.1, 0.3, 1.0, 2.0)  # seconds before asking again
 REMEMBERED = 10_000  # requests of which it is remembered that they have ended
-
-
-class Asked(Protocol):
-    """The site, as it is known here."""
-
-    name: str
-    trouble: str
-    asker: Asker
-    translation: Translation
-
-    def doubt(self) -> None: ...
-
-
-@dataclass(eq=False)
-class SiteRequest(Request):
-    """A request that a site has accepted; ``record`` is what the site says of it, in our words."""
-
-    record: Record = field(default_factory=dict)
-
-    @property
-    def number(self) -> int | str:
-        return str(self.record["id"])
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a site is asked for: the ``body`` of a ``POST``, and the ``key`` that it goes by.
-
-    ``seconds`` is the time for it, ``wait`` that without the delays which were asked for; 0: it is enough that it is
-    accepted. ``moments``: it may be done in no time.
-    """
-
-    body: Mapping[str, Any]
-    key: str
-    seconds: float
-    wait: float
-    moments: bool
-    headers: Mapping[str, str]
 
 
 class SiteRequests:
@@ -269,18 +231,3 @@ class SiteRequests:
 def _place(told: str) -> dict[str, str]:
     pdu, _, port = str(told).rpartition(":")
     return {"pdu": pdu, "port": port}
-
-
-def refusal(site: str, reply: Reply) -> PDUDaemonError:
-    """Return what a site says instead of doing something, as an error of ours."""
-    try:
-        said = reply.json()
-        kind, why = (str(said["type"]).removeprefix("urn:pdudaemon:"), str(said["detail"]))
-    except (Lost, LookupError, TypeError):
-        return SiteUnreachable(f"{site} cannot be asked: it answers {reply.status}")
-    if kind == "denied":
-        return SiteUnreachable(f"{site} cannot be asked: it refuses the token of this front: {why}")
-    if kind in ("bad-field", "misdirected"):
-        return RequestError(f"{site}: {why.removeprefix(str(said.get('field')) + ': ')}")
-    error = of_kind(kind, f"{site}: {why}")
-    return RequestError(str(error)) if type(error) is PDUDaemonError and reply.status < 500 else error

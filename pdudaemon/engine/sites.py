@@ -11,16 +11,18 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pdudaemon.config.front import FrontConfig, combined
 from pdudaemon.config.model import Config
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.inventory import Inventory
-from pdudaemon.engine.site import Site
 from pdudaemon.errors import NoSuchRequest
 from pdudaemon.power import Target
+
+if TYPE_CHECKING:
+    from pdudaemon.engine.site import Site
 
 log = logging.getLogger("pdud.sites")
 
@@ -75,6 +77,8 @@ class Sites:
         return _closed([*self])
 
     def _site(self, name: str, config: Config) -> Site:
+        from pdudaemon.engine.site import Site  # with asyncio, which a daemon without sites does without
+
         return Site(name, config.sites[name], self.daemon, self._events, self._clock, self._changed)
 
     def _changed(self, why: str) -> None:

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from pdudaemon.config.nodes import Node
@@ -21,7 +21,6 @@ from pdudaemon.drivers.readings import Identity
 from pdudaemon.engine import outlets
 from pdudaemon.engine.inventory import NamesUnknown
 from pdudaemon.engine.outlets import KnownPDU, age
-from pdudaemon.engine.site import Site
 from pdudaemon.engine.survey import surveyable
 from pdudaemon.errors import PDUDaemonError, RequestError, StoreError
 from pdudaemon.power import Action, Outlet, Reading, Target, together
@@ -31,6 +30,9 @@ from pdudaemon.server.fresh import looked
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
 from pdudaemon.settings import near
+
+if TYPE_CHECKING:
+    from pdudaemon.engine.site import Site
 
 log = logging.getLogger("pdud.http")
 

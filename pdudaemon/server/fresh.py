@@ -9,16 +9,19 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from pdudaemon.config.front import SitePDU
 from pdudaemon.engine.queries import Look
-from pdudaemon.engine.site import Site
 from pdudaemon.engine.survey import surveyable
 from pdudaemon.errors import DeviceTimeout, PDUDaemonError, both
 from pdudaemon.power import Outlet, Reading
 from pdudaemon.server import siteviews
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
+
+if TYPE_CHECKING:
+    from pdudaemon.engine.site import Site
 
 GRACE = 1.0  # seconds beyond a PDU's ``timeout``, so that what came of it is told rather than that it takes too long
 

@@ -7,24 +7,22 @@ is that of its parts, ``berlin/7,munich/12``, so that nobody has to remember wha
 
 from __future__ import annotations
 
-import asyncio
-import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING
 
-from pdudaemon.engine.site import Site
-from pdudaemon.engine.sitecommands import SiteCommand
-from pdudaemon.engine.siterequests import SiteRequest, Wanted, refusal
-from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, RequestError, SiteUnreachable, Unanswered
+from pdudaemon.engine.siteorders import SiteRequest, Wanted
+from pdudaemon.errors import PDUDaemonError, RequestError, Unanswered
 from pdudaemon.power import State, Target
 from pdudaemon.ranges import folded
 from pdudaemon.server import switching
 from pdudaemon.server.siteorders import LATE, LOOKING, Passed, note, wanted
 from pdudaemon.server.switching import Telling
-from pdudaemon.transports.asking import Lost, Reply, Unsent
+
+if TYPE_CHECKING:
+    from pdudaemon.engine.site import Site
 
 LONGEST = 50_000  # characters of names that a site takes in one command
 LONGEST_QUERY = 8000  # and in one question
@@ -135,8 +133,7 @@ def _part(telling: Telling, site: Site, targets: Mapping[str, Target], order: Wa
         theirs = {name: targets[our] for name, our in ours.items()}
         lines = not telling.exchange.path.startswith("/api/")  # where each is told of as soon as it is known
         began = partial(beginning.began, site.name)
-        command = SiteCommand(site, order, telling.action, text, theirs, lines, began, told)
-        site.have(command.carry_out)
+        site.switch_nodes(order, telling.action, text, theirs, lines, began, told)
     except PDUDaemonError as error:
         for name in targets:
             telling.refuse(name, error)
@@ -151,57 +148,26 @@ def look(telling: Telling, targets: Mapping[str, Target], wait: float) -> dict[s
     for site, some in parts.items():
         if site is None:
             continue
-        for names in _pieces(site, [*some]):
-            try:
-                site.have(partial(_look, telling, site, names, wait))
-            except SiteUnreachable as error:
-                for name in names:
-                    telling.entry(name, error)
+        ours = {site.translation.theirs(name): name for name in some}
+        for names in _pieces([*ours]):
+            site.ask_states(names, wait, partial(_tell, telling, ours), LATE / 2)
     return here
 
 
-def _pieces(site: Site, names: list[str]) -> Iterator[list[str]]:
+def _pieces(names: list[str]) -> Iterator[list[str]]:
     """Yield names, as many at a time as fit into a question."""
     while names:
         most = len(names)
-        while most > 1 and len(folded(map(site.translation.theirs, names[:most]))) > LONGEST_QUERY:
+        while most > 1 and len(folded(names[:most])) > LONGEST_QUERY:
             most //= 2
         yield names[:most]
         names = names[most:]
 
 
-async def _look(telling: Telling, site: Site, names: list[str], wait: float) -> None:
-    left = {site.translation.theirs(name): name for name in names}
-    query = urlencode({"nodes": folded(left), "wait": f"{wait:g}"})
-    error: PDUDaemonError
-    try:
-        async with asyncio.timeout(wait + LATE / 2):
-            headers = {"Accept": "application/x-ndjson"}
-            async with site.asker.stream("GET", f"/?{query}", headers=headers) as (status, told, lines):
-                if status != 200:
-                    raise refusal(site.name, Reply(status, told, b""))
-                async for line in lines:
-                    said = json.loads(line)
-                    if (name := left.pop(str(said.get("id")), None)) is not None:
-                        _tell(telling, name, said["attributes"])
-        error = Unanswered(f"{site.name}: it says nothing of it")
-    except PDUDaemonError as refused:
-        error = refused
-    except Unsent as lost:
-        error = SiteUnreachable(f"{site.name} cannot be asked: {lost}")
-    except (Lost, LookupError, TypeError, ValueError, AttributeError) as lost:
-        error = DeviceTimeout(f"{site.name}: {lost if isinstance(lost, Lost) else 'what it says is not understood'}")
-    except TimeoutError:
-        error = DeviceTimeout(f"{site.name}: no answer within {wait:g} s")
-    except asyncio.CancelledError:
-        for name in left.values():
-            telling.entry(name, Busy(f"{site.name}: the daemon is stopping, or has let go of it"))
-        raise
-    for name in left.values():
-        telling.entry(name, error)
-
-
-def _tell(telling: Telling, name: str, attributes: Mapping[str, object]) -> None:
-    running = attributes.get("running")
+def _tell(telling: Telling, ours: Mapping[str, str], name: str, said: Mapping[str, object] | PDUDaemonError) -> None:
+    if isinstance(said, PDUDaemonError):
+        telling.entry(ours[name], said)
+        return
+    running = said.get("running")
     state = State.ON if running is True else State.OFF if running is False else State.UNKNOWN
-    telling.entry(name, Passed(state, "device", None, (), {**attributes, "node-name": name}))
+    telling.entry(ours[name], Passed(state, "device", None, (), {**said, "node-name": ours[name]}))

@@ -11,17 +11,20 @@ import heapq
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlencode
 
 from pdudaemon.config.front import FrontConfig, SitePDU
 from pdudaemon.config.sites import owner
-from pdudaemon.engine.site import Site
 from pdudaemon.errors import Forbidden, NoSuchRequest, PDUDaemonError, RequestError
 from pdudaemon.ranges import folded
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
-from pdudaemon.server.siteviews import ANSWER, Listed, Several, is_elsewhere
+from pdudaemon.server.siteviews import ANSWER, Several, is_elsewhere
+
+if TYPE_CHECKING:
+    from pdudaemon.engine.site import Site
+    from pdudaemon.engine.sitequestions import Listed
 
 Record = dict[str, Any]
 

@@ -7,25 +7,25 @@ what this front may do there is for the site to say.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Answer
-from pdudaemon.engine.site import Site
-from pdudaemon.engine.siterequests import SiteRequest, Wanted, refusal
-from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, RequestError, SiteUnreachable, Unanswered, of_kind
+from pdudaemon.engine.siteorders import SiteRequest, Wanted
+from pdudaemon.errors import PDUDaemonError, RequestError, Unanswered, of_kind
 from pdudaemon.power import Action, Outlet, Reading, Request, State, Target
 from pdudaemon.server.access import UNIX
 from pdudaemon.server.client import Client
 from pdudaemon.server.connection import Exchange
 from pdudaemon.server.jsonbody import BadField
-from pdudaemon.transports.asking import Lost, Unsent
+
+if TYPE_CHECKING:
+    from pdudaemon.engine.site import Site
 
 log = logging.getLogger("pdud.sites")
 
@@ -89,7 +89,7 @@ def carry_out(site: Site, asked: Any, wait: float, client: Client, exchange: Exc
         elif error is not None:
             exchange.refuse(_understood(exchange, target, error))
 
-    site.have(lambda: site.requests.switch(order, action, target, tell))
+    site.switch(order, action, target, tell)
     _give(exchange, seconds or LOOKING, site)
 
 
@@ -110,7 +110,7 @@ def submit(
         return False
     wait = dispatcher.config.daemon.wait
     order = wanted(Client("", 0, name), action.value, place(site, target), "", wait, wait, delay, None, True)
-    site.have(lambda: site.requests.switch(order, action, target, told))
+    site.switch(order, action, target, told)
     return True
 
 
@@ -140,40 +140,20 @@ def _give(exchange: Exchange, seconds: float, site: Site) -> None:
 
 
 def look(site: Site, asked: Any, exchange: Exchange, told: Callable[[Answer], None]) -> None:
-    """Have a site asked for a state. Raises: SiteUnreachable. Called by the selector's thread."""
+    """Have a site asked for a state. Called by the selector's thread."""
     seconds = LOOKING if asked.wait is None else asked.wait
 
-    def tell(answer: Answer) -> None:
+    def heard(said: Any, error: PDUDaemonError | None) -> None:
+        answer = error or _reading(site, said)
         if exchange.claim():
             told(answer)
 
-    site.have(lambda: _look(site, asked.target, seconds, asked.wait, tell))
+    words = {**place(site, asked.target), **({} if asked.wait is None else {"wait": str(asked.wait)})}
     _give(exchange, seconds, site)
+    site.ask("GET", f"/power/control/status?{urlencode(words)}", seconds, heard, LATE / 2)
 
 
-async def _look(site: Site, target: Target, seconds: float, wait: float | None, tell: Callable[[Answer], None]) -> None:
-    words = {**place(site, target), **({} if wait is None else {"wait": str(wait)})}
-    try:
-        async with asyncio.timeout(seconds + LATE / 2):
-            reply = await site.asker.ask("GET", f"/power/control/status?{urlencode(words)}")
-        if reply.status >= 300:
-            raise refusal(site.name, reply)
-        tell(_reading(site, target, reply.json()))
-    except PDUDaemonError as error:
-        tell(error)
-    except Unsent as error:
-        tell(SiteUnreachable(f"{site.name} cannot be asked: {error}"))
-    except asyncio.CancelledError:
-        tell(Busy(f"{site.name}: the daemon is stopping, or has let go of it"))
-        raise
-    except (Lost, LookupError, TypeError, ValueError) as error:
-        tell(DeviceTimeout(f"{site.name}: {error if isinstance(error, Lost) else 'what it says is not understood'}"))
-    except TimeoutError:
-        tell(DeviceTimeout(f"{site.name}: no answer within {seconds:g} s"))
-        site.doubt()
-
-
-def _reading(site: Site, target: Target, said: Mapping[str, Any]) -> Reading:
+def _reading(site: Site, said: Mapping[str, Any]) -> Reading:
     feeds: list[tuple[Outlet, Reading | PDUDaemonError]] = []
     for each in said.get("feeds") or ():
         outlet = site.translation.outlet(each)

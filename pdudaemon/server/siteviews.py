@@ -3,41 +3,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pdudaemon.engine.site import Site
-from pdudaemon.engine.siterequests import refusal
-from pdudaemon.errors import Busy, DeviceTimeout, NoSuchRequest, PDUDaemonError, SiteUnreachable, Unanswered
+from pdudaemon.errors import NoSuchRequest, PDUDaemonError, Unanswered
 from pdudaemon.power import Outlet
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer
-from pdudaemon.transports.asking import Lost, Unsent
 
-log = logging.getLogger("pdud.sites")
+if TYPE_CHECKING:  # a daemon without sites does without what asks them
+    from pdudaemon.engine.site import Site
 
 Record = dict[str, Any]
 
 ANSWER = 5.0  # seconds for a site to tell what it knows
 FRESH = 61.0  # seconds for it to read a device
 LATE = 2.0
-
-Heard = Callable[[Any, PDUDaemonError | None], None]
-"""Is told what a site says, or why there is nothing, by the site's thread."""
-
-
-class Listed(list[Any]):
-    """A list that a site tells, with the headers that go with it."""
-
-    def __init__(self, found: list[Any], headers: Mapping[str, str]) -> None:
-        super().__init__(found)
-        self.headers = headers
 
 
 def sites(exchange: HTTPExchange, _: str) -> Answer:
@@ -66,42 +51,6 @@ def sites(exchange: HTTPExchange, _: str) -> Answer:
     return Answer(200, {"daemons": [own.daemon, *sorted(behind)], "names": names, "sites": told})
 
 
-def ask(site: Site, method: str, target: str, seconds: float, heard: Heard) -> None:
-    """Have a site asked for something, within some seconds. Any thread."""
-    try:
-        site.have(partial(_ask, site, method, target, seconds, heard))
-    except PDUDaemonError as error:
-        heard(None, error)
-
-
-async def _ask(site: Site, method: str, target: str, seconds: float, heard: Heard) -> None:
-    error: PDUDaemonError
-    try:
-        async with asyncio.timeout(seconds):
-            reply = await site.asker.ask(method, target)
-        if reply.status >= 300:
-            raise refusal(site.name, reply)
-        found = reply.json()
-        heard(Listed(found, reply.headers) if isinstance(found, list) else found, None)
-        return
-    except PDUDaemonError as refused:
-        error = refused
-    except Unsent as lost:
-        error = SiteUnreachable(f"{site.name} cannot be asked: {lost}")
-    except Lost as lost:
-        error = Unanswered(f"{site.name}: {lost}")
-    except TimeoutError:
-        error = DeviceTimeout(f"{site.name}: no answer within {seconds:g} s")
-        site.doubt()
-    except asyncio.CancelledError:
-        heard(None, Busy(f"{site.name}: the daemon is stopping, or has let go of it"))
-        raise
-    except Exception:
-        log.exception("%s: %s %s", site.name, method, target.partition("?")[0])
-        error = Unanswered(f"{site.name}: what it says is not understood")
-    heard(None, error)
-
-
 def give(
     exchange: HTTPExchange, site: Site, method: str, target: str, seconds: float, made: Callable[[Any], Answer | None]
 ) -> None:
@@ -126,7 +75,7 @@ def give(
             exchange.refuse(Unanswered(f"{site.name}: there is no answer from its thread"))
 
     exchange.within(seconds + LATE, late)
-    ask(site, method, target, seconds, heard)
+    site.ask(method, target, seconds, heard)
 
 
 def read(site: Site, name: str, told: Callable[[PDUDaemonError | None], None], fresh: bool) -> None:
@@ -138,7 +87,7 @@ def read(site: Site, name: str, told: Callable[[PDUDaemonError | None], None], f
             site.mirror.pdu(found, time.time())
         told(error)
 
-    ask(site, "GET", path, FRESH if fresh else ANSWER, heard)
+    site.ask("GET", path, FRESH if fresh else ANSWER, heard)
 
 
 def behind(exchange: HTTPExchange, site: Site, name: str, made: Callable[[], Answer]) -> None:
@@ -189,7 +138,7 @@ class Several:
 
         self._exchange.within(seconds + LATE, late)
         for name, (site, method, target) in questions.items():
-            ask(site, method, target, seconds, partial(self._heard, name))
+            site.ask(method, target, seconds, partial(self._heard, name))
         self._heard("", None, None)
 
     def _heard(self, name: str, found: Any, error: PDUDaemonError | None) -> None:

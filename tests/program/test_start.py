@@ -54,6 +54,28 @@ def test_a_foreign_table_in_an_old_store_is_left_alone(daemon: Callable[..., Dae
     after.close()
 
 
+DEAR = {"asyncio", "multiprocessing", "xmlrpc", "ctypes", "decimal", "unittest", "pysnmp", "pexpect", "serial"}
+DEAR |= {"cryptography", "hid", "usb", "yaml", "jwt", "paho"}
+
+
+@pytest.mark.real_program
+def test_a_start_loads_nothing_dear_that_it_has_no_use_for(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"pdu": {"driver": "dummy"}}, start=False)
+    started.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+
+    def loaded() -> set[str]:
+        return {line.rpartition("|")[2].strip().partition(".")[0] for line in started.log_text().splitlines()}
+
+    started.start()
+    assert started.power("on", "pdu", 1).status == started.http("/api/v1/sites").status == 200
+    assert started.http("/api/v1/requests/berlin/1").status == 404
+    assert started.stop() == 0
+    assert {"sqlite3", "pdudaemon"} <= loaded() and not DEAR & loaded()
+    started.configure({**started.settings, "sites": {"berlin": {"url": f"http://127.0.0.1:{started.port}"}}})
+    started.start()
+    assert "asyncio" in loaded()
+
+
 def test_several_listeners(daemon: Callable[..., Daemon]) -> None:
     listeners = [{"protocol": word, "port": 0} for word in ("tcp", "http", "both")]
     started = daemon({"pdu": {"driver": "dummy"}}, listeners=listeners)
