@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import logging
 import os
 import shutil
 import sqlite3
@@ -23,9 +24,12 @@ from pdudaemon.engine import storelock
 from pdudaemon.errors import DeviceTimeout, StoreError
 from pdudaemon.transports.deadline import Deadline
 
+log = logging.getLogger("pdud.store")
+
 MEMORY = ":memory:"
 TRIAL = 256 * 1024  # bytes for which a file system that is not full has room
-LINGER = 1.0  # seconds for which the lock of a daemon that is dead may still be held
+LINGER = 1.0  # seconds that a daemon which is told to end, or is killed, may take to be gone
+LEFT = 30.0  # seconds for which its lock may be held though no process uses the store
 
 _LOG_HEADER = 32  # bytes, with a salt: https://sqlite.org/fileformat2.html#walformat
 _COPIES = 20
@@ -59,26 +63,33 @@ def locked(path: str) -> int:
 
     It is held on a descriptor of its own until the connection has gone: closing one earlier would drop the POSIX locks
     that SQLite holds on the same file. A daemon that was killed as it started a command leaves the lock to that for the
-    moment between fork and exec.
+    time between fork and exec, which on a busy machine may be seconds; one that has just been started has the lock, and
+    looks at the store before it uses it. So a lock is waited for as long as no other process uses the store.
     """
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
         raise StoreError(f"the store cannot be opened: {why(path, error)}: {path}") from None
-    patience = Deadline(LINGER)
+    patience = Deadline(LEFT)
+    linger = patience.within(LINGER)
+    told = False
     while True:
         try:
             if storelock.taken(descriptor):
                 return descriptor
+            user = storelock.user(descriptor)
         except OSError as error:
             os.close(descriptor)
             raise StoreError(f"the store cannot be locked: {error.strerror}: {path}") from None
         with suppress(DeviceTimeout):
-            patience.pause(0.01)
+            if user is None and not told and time.monotonic() > linger.when:
+                told = True
+                log.warning("%s: locked by a process that does not use it, and is about to end or to start", path)
+            (patience if user is None else linger).pause(0.01)
             continue
         os.close(descriptor)
-        raise StoreError(f"the store is in use by another pdudaemon: {path}")
+        raise StoreError(f"the store is in use by another pdudaemon{f' (pid {user})' if user else ''}: {path}")
 
 
 def copied(path: str, folder: str) -> str:

@@ -14,11 +14,13 @@ import os
 import struct
 
 _TAKEN = (errno.EAGAIN, errno.EACCES)
+_FLOCK = struct.Struct("hhqqi")  # kind, whence, start, length, pid
+_SQLITE = (0x40000002, 510)  # "shared" bytes: https://www.sqlite.org/src/file/src/os.h
 
 
-def _record(kind: int) -> bytes:
-    """Return a struct flock: one byte, and nobody's pid."""
-    return struct.pack("hhqqi", kind, os.SEEK_SET, 0, 1, 0)
+def _record(kind: int, start: int = 0, length: int = 1) -> bytes:
+    """Return a struct flock, and nobody's pid."""
+    return _FLOCK.pack(kind, os.SEEK_SET, start, length, 0)
 
 
 def taken(descriptor: int, shared: bool = False) -> bool:
@@ -36,3 +38,13 @@ def taken(descriptor: int, shared: bool = False) -> bool:
             return False
         raise
     return True
+
+
+def user(descriptor: int) -> int | None:
+    """Return the process that uses the database of this file, which SQLite tells by locks that no child inherits.
+
+    0: one that is not for our eyes, or of another machine; None: no other process does. Raises: OSError.
+    """
+    found = fcntl.fcntl(descriptor, fcntl.F_GETLK, _record(fcntl.F_WRLCK, *_SQLITE))
+    kind, _, _, _, pid = _FLOCK.unpack(found)
+    return None if kind == fcntl.F_UNLCK else max(0, pid)

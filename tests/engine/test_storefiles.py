@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from pdudaemon.engine import storefiles
 from pdudaemon.engine.store import Store
 from pdudaemon.errors import StoreError
 from tests.support.plugins import recorded
@@ -61,8 +62,9 @@ def folder_removed(path: Path) -> None:
     "done", [removed, removed_with_its_log, log_removed, replaced, restored_from_a_backup, folder_removed]
 )
 def test_a_store_that_was_taken_away_is_written_anew(
-    tmp_path: Path, done: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, done: Callable[[Path], None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(storefiles, "LEFT", 0.1)  # this process does not see itself use it
     path = tmp_path / "folder" / "store"
     store = Store(str(path))
     for port in range(1, 6):

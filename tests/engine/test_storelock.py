@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon.engine import storelock
+from pdudaemon.engine import storefiles, storelock
 from pdudaemon.engine.store import Store
 from pdudaemon.errors import StoreError
 from tests.support.process import ROOT
@@ -74,12 +74,27 @@ def test_where_nothing_can_be_locked_it_says_so(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
-def test_sqlite_has_no_part_in_it(tmp_path: Path) -> None:
+def test_who_uses_the_database_is_known_by_sqlites_own_locks(tmp_path: Path, files: list[int]) -> None:
+    """Which end with the process, whatever it has left behind."""
+    assert storelock.user(files[0]) is None
+    using = "import sys; from pdudaemon.engine.store import Store\nStore(sys.argv[1]); print(flush=True); input()"
+    command = [sys.executable, "-c", using, tmp_path / "store.db"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "\n"
+        assert storelock.user(files[0]) == other.pid and not storelock.taken(files[0])
+        with pytest.raises(StoreError, match=rf"^the store is in use by another pdudaemon \(pid {other.pid}\): "):
+            Store(str(tmp_path / "store.db"))
+        other.kill()
+    assert storelock.user(files[0]) is None and storelock.taken(files[0])
+
+
+def test_sqlite_has_no_part_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over NFS both are locks of one kind at one server, where another process's would be refused."""
+    monkeypatch.setattr(storefiles, "LEFT", 0.1)
     path = tmp_path / "store.db"
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE t (x)")
-    locking = "import os, sys, time; from pdudaemon.engine import storelock\n"
+    locking = "import os, sys, time; from pdudaemon.engine import storefiles, storelock\n"
     locking += "print(storelock.taken(os.open(sys.argv[1], os.O_RDWR)), flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", locking, path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None and other.stdout.readline() == "True\n"

@@ -122,7 +122,7 @@ class Daemon:
             time.sleep(0.01)
         self.port = int(found[1])
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 15.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 60.0) -> int:
         """Send a signal and return the exit code."""
         assert self.process is not None
         self.process.send_signal(number)
