@@ -134,9 +134,9 @@ def test_the_next_server_is_asked_when_one_cannot_be_reached() -> None:
     with PowerServer({"": commands(result("a", "power_on")), "GET /nodes": reply({"data": []})}) as server:
         ran = ask(f"{away},{server.url}", "on a -v")
         key, told = ran.err.splitlines()
-        assert ran[:2] == (0, "a Starting\n")
+        assert ran[:2] == (0, "a Starting\n") and server.asked == ["GET /healthz", "PATCH /?nodes=a"]
         assert told == f"pduclient: {away}: Connection refused; asking {server.url}"
-        assert key == f"pduclient: key: {server.requests[0].headers['idempotency-key']}"
+        assert key == f"pduclient: key: {server.requests[-1].headers['idempotency-key']}"
         assert ask(f"{server.url} , {away}", "list") == (0, "", "")
     ran = ask(f"{away},http://127.0.0.1:2", "on a")
     assert ran.code == 2 and "pduclient: http://127.0.0.1:2: Connection refused\n" in ran.err
@@ -163,7 +163,7 @@ def test_what_may_have_been_taken_is_not_sent_to_another() -> None:
         first.lines = []
         ran = ask(f"{first.url},{second.url}", "on a")
         assert (ran.code, ran.out) == (2, "") and ran.err.endswith(f"{GOES_ON}\n")
-        assert len(first.asked) == 1 and second.asked == []
+        assert first.asked == ["GET /healthz", "PATCH /?nodes=a"] and second.asked == []
 
 
 def test_a_server_that_is_another_is_not_asked(farm: Daemon, lab: Authority) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.process import ROOT
+from tests.vm.figures import Round, done_again, table
 
 HA = ROOT / "share" / "ha"
 AGENT = HA / "pdudaemon"
@@ -255,3 +256,17 @@ def test_what_cannot_be(play: Play) -> None:
     (play.folder / "unit").unlink()
     assert play.run("validate-all", OCF_RESKEY_unit="pdus")[0] == INSTALLED
     assert play.calls("cat")[-1] == "cat pdus.service"
+
+
+def test_what_is_seen_in_the_rounds_is_judged() -> None:
+    """What a node was at when it was hurt may be done again by the other; a reboot is not, and nothing is left out."""
+    assert done_again(["on", "reboot", "off"], ["on", "off", "on", "off"]) == 0
+    assert done_again(["on", "on", "reboot"], ["on", "on", "off", "off", "off", "on"]) == 2
+    for acted in (["on", "off"], ["on", "off", "on", "off", "on"], ["off", "on"], ["on", "off", "on", "on", "off"]):
+        with pytest.raises(AssertionError):
+            done_again(["on", "reboot"], acted)
+    with pytest.raises(AssertionError):
+        done_again(["on", "on"], ["on"])
+    head, cut, every = table([Round("cut", float(number), 0.25) for number in range(1, 102)])
+    assert cut.split() == ["cut", "101", "1.0", "51.0", "100.0", "101.0", "0.2", "0.2", "0.2", "0.2"]
+    assert every.split()[1:] == cut.split()[1:] and len({len(line) for line in (cut, every)}) == 1 < len(head)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Labs that use the daemon of `tests.vm.cluster` while that is hurt, and a watch that measures for how long nobody answers.
 
-A lab asks again with the same key until it is told something, and remembers what it was told.
+A lab asks again with the same key until it is told something, and remembers what it was told. Some speak HTTP, at the
+address that moves; the others run ``pduclient``, which knows both nodes by their own addresses.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ import http.client
 import itertools
 import json
 import random
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tests.vm.cluster import ADDRESS
+from tests.vm.cluster import ADDRESS, PATIENCE, ROOT
 
 PORT = 16421
 WAIT = 20.0  # seconds that a lab waits for what it has asked for
 AGAIN = 0.2  # seconds after which it asks again
+URL = f"http://10.77.0.1:{PORT},http://10.77.0.2:{PORT}"
+WORDS = {"on": ["on"], "off": ["off", "--yes"], "reboot": ["restart", "--yes"]}  # of pduclient
+RENEWED = "asking what became of it"  # says pduclient where an answer broke off
 _SILENCE = 0.5  # seconds after which the watch takes no answer for none
 
 
@@ -68,13 +75,20 @@ def insist(key: str, action: str, port: str, wait: float, **more: float) -> Told
 
 
 class Labs:
-    """Some labs, each with an outlet of its own, which all the time want something."""
+    """Some labs, each with an outlet of its own, which all the time want something.
 
-    def __init__(self, ports: list[str], seed: int) -> None:
+    ``nodes`` are the outlets of those that run ``pduclient``. It is counted how often that ``runs``, ends ``untold``, and
+    has ``renewed`` what broke off: heard, perhaps from the other node, what had become of it.
+    """
+
+    def __init__(self, ports: list[str], nodes: list[str], seed: int) -> None:
         self.told: list[Told] = []
+        self.runs = self.untold = self.renewed = 0
+        self._lock = threading.Lock()
         self._over = threading.Event()
         self._failed: list[BaseException] = []
-        self._threads = [threading.Thread(target=self._work, args=(port, seed)) for port in ports]
+        asked = [(port, insist) for port in ports] + [(port, self._run) for port in nodes]
+        self._threads = [threading.Thread(target=self._work, args=(*each, seed)) for each in asked]
         for thread in self._threads:
             thread.start()
 
@@ -86,7 +100,22 @@ class Labs:
         if self._failed:
             raise self._failed[0]
 
-    def _work(self, port: str, seed: int) -> None:
+    def _run(self, key: str, action: str, port: str, wait: float, **_: float) -> Told:
+        """Ask by pduclient, and run it again until it has been told."""
+        command = [sys.executable, str(ROOT / "pduclient"), *WORDS[action], f"board{port}", f"--url={URL}", "--json"]
+        while True:
+            ran = subprocess.run([*command, f"--key={key}"], capture_output=True, text=True, timeout=3 * PATIENCE)
+            (node,) = json.loads(ran.stdout).get("nodes") or [{}]
+            with self._lock:
+                self.runs += 1
+                self.renewed += RENEWED in ran.stderr and "request" in node
+                self.untold += "request" not in node
+            if "request" in node:
+                return Told(node["request"], action, port, 200 if node["ok"] else 504)
+            assert ran.returncode in (1, 2), ran
+            time.sleep(AGAIN)
+
+    def _work(self, port: str, asking: Callable[..., Told], seed: int) -> None:
         dice = random.Random(f"{seed} {port}")
         try:
             for number in itertools.count():
@@ -94,7 +123,7 @@ class Labs:
                     return
                 action = dice.choice(("on", "off", "reboot"))
                 more = {"delay": 1.0} if action == "reboot" else {}
-                self.told.append(insist(f"{seed}-{port}-{number}", action, port, WAIT, **more))
+                self.told.append(asking(f"{seed}-{port}-{number}", action, port, WAIT, **more))
         except BaseException as error:
             self._failed.append(error)
 

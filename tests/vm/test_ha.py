@@ -11,16 +11,15 @@ import json
 import os
 import random
 import signal
-import statistics
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.vm import clustertree, namespaces
+from tests.vm import clustertree, figures, namespaces
 from tests.vm.cluster import PATIENCE, ROOT, STATE, Cluster, Node, until
 from tests.vm.load import Labs, Told, Watch, ask, insist
 from tests.vm.outlets import Outlets
@@ -29,6 +28,7 @@ ROUNDS = int(os.environ.get("HA_ROUNDS") or 7)
 SEED = int(os.environ.get("HA_SEED") or time.time())
 BOARD = "1"
 LABS = ["11", "12", "13", "14"]
+CLIENTS = ["15", "16"]  # of labs that run pduclient
 LONG = 15.0  # seconds of silence of which the journals are kept, in dist/
 DELAY = 4.0  # seconds between the halves of a reboot
 
@@ -37,6 +37,7 @@ COMMAND = f"curl --silent --fail --max-time 5 http://{namespaces.ADDRESS}:8000"
 CONF = {
     "daemon": {"hostname": "0.0.0.0", "port": 16421, "listener": "both"},
     "pdus": {"rack": {"driver": "localcmdline", "cmd_on": f"{COMMAND}/on/%s", "cmd_off": f"{COMMAND}/off/%s"}},
+    "nodes": {f"board{port}": {"hostname": "rack", "port": port} for port in CLIENTS},
 }
 
 
@@ -111,13 +112,18 @@ def check_board(outlets: Outlets, since: float) -> float:
     return on.ended - off.ended - DELAY
 
 
-def check_told(told: list[Told]) -> None:
-    """See that everything that was acknowledged is there, and became what was said, or was to become."""
+def check_told(told: list[Told]) -> list[dict[str, Any]]:
+    """See that everything that was acknowledged is there, and became what was said, or was to become; return it."""
+    records = []
     for each in told:
         status, record = ask("GET", f"/api/v1/requests/{each.number}")
         assert status == 200 and record["action"] == each.action, (each, record)
+        assert each.port == record["outlets"][0]["port"], (each, record)
         if each.status in (200, 201, 202):
             assert record["state"] == "done", (each, record)
+        records.append(record)
+    assert len({record["id"] for record in records}) == len(told)
+    return records
 
 
 def rebooting(cluster: Cluster, outlets: Outlets, name: str, delay: float = DELAY) -> tuple[Node, float, Told]:
@@ -148,11 +154,10 @@ def test_rounds(lab: tuple[Cluster, Outlets]) -> None:
     """Hurt in the middle of a reboot, under load, again and again."""
     cluster, outlets = lab
     dice = random.Random(SEED)
-    watch, labs = Watch(), Labs(LABS, SEED)
-    silent: dict[str, list[float]] = defaultdict(list)
-    late: dict[str, list[float]] = defaultdict(list)
     print(f"\n{ROUNDS} rounds, HA_SEED={SEED}")
     told = [insist(f"{SEED}-first", "on", BOARD, 20.0)]
+    watch, labs = Watch(), Labs(LABS, CLIENTS, SEED)
+    rounds: list[figures.Round] = []
     try:
         for number in range(ROUNDS):
             hurt = HURTS[number % len(HURTS)]
@@ -165,30 +170,34 @@ def test_rounds(lab: tuple[Cluster, Outlets]) -> None:
             until(is_on(outlets, begin), what="the board is on")
             until(cluster.whole, what="all is as before")
             assert watch.since is None
-            silent[hurt.__name__].append(watch.longest(now))
+            rounds.append(figures.Round(hurt.__name__, watch.longest(now), check_board(outlets, begin)))
             if watch.longest(now) > LONG:
                 cluster.keep_journals(f"{SEED}-{number + 1}")
-            late[hurt.__name__].append(check_board(outlets, begin))
             print(
-                f"{number + 1:4} {hurt.__name__:14} silent {silent[hurt.__name__][-1]:5.1f} s   late {late[hurt.__name__][-1]:5.1f} s",
+                f"{number + 1:4} {hurt.__name__:14} silent {rounds[-1].silent:5.1f} s   late {rounds[-1].late:5.1f} s",
                 flush=True,
             )
+    except AssertionError:
+        cluster.keep_journals(f"{SEED}-{len(rounds) + 1}-failed")
+        raise
     finally:
         watch.end()
         labs.end()
     assert outlets.overlaps() == []
-    check_told(told + labs.told)
-    for port in LABS:
-        last = [each for each in labs.told if each.port == port][-1]
-        if last.status in (200, 201):
-            assert outlets.state(port) == ("off" if last.action == "off" else "on")
+    records = figures.by_port(check_told(told + labs.told))
+    judged = [port for port, asked in records.items() if all(record["state"] == "done" for record in asked)]
+    again = sum(
+        figures.done_again([record["action"] for record in records[port]], [act.word for act in outlets.of(port)])
+        for port in judged
+    )
     print(
         f"{len(told) + len(labs.told)} requests acknowledged, none lost; {len(outlets.acts)} acts, no two at once on an outlet"
     )
-    print(f"{'':16} rounds  silent: median  worst    late: median  worst   (seconds)")
-    for name in silent:
-        figures = [f(values) for values in (silent[name], late[name]) for f in (statistics.median, max)]
-        print("{:16} {:6} {:15.1f} {:6.1f} {:15.1f} {:6.1f}".format(name, len(silent[name]), *figures))
+    print(
+        f"{len(judged)} of {len(records)} outlets had no failure: no request was done twice, {again} acts that were under way again"
+    )
+    print(f"pduclient: {labs.runs} runs, {labs.renewed} heard later what had become of it, {labs.untold} did not")
+    print("\n".join(figures.table(rounds)))
 
 
 def test_a_disk_that_hangs(lab: tuple[Cluster, Outlets]) -> None:
