@@ -34,7 +34,7 @@ run: .venv/ready  ## start the daemon on loopback with demonstration PDUs; Ctrl-
 # Tests wait more than they work, hence more workers than processors.
 test: .venv/test  ## run every test; or some, at once and in one process: make test TESTS=tests/engine/test_order.py
 	env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/bytecode \
-		$(VENV)/python -m pytest -q $(or $(TESTS),-n 8 --dist loadgroup)
+		$(VENV)/python -m pytest -q $(or $(TESTS),--workers 8)
 
 test-newest: .venv/test  ## test a part on the newest release of everything, and say which one broke what
 	$(VENV)/python -m tests.support.newest
@@ -43,7 +43,7 @@ test-peers: .venv/test  ## test against labgrid, Slurm, Ansible, Ruby, Home Assi
 	$(VENV)/python -m tests.peers_slow
 
 test-cuts: .venv/test  ## cut the power under a loaded daemon, CUTS times, on a disk that loses what was not synced
-	@CUTS=$(or $(CUTS),200) CUTS_REPORT=$$(mktemp) sh -c '$(VENV)/python -m pytest -q -n 2 tests/engine/test_powercut.py; \
+	@CUTS=$(or $(CUTS),200) CUTS_REPORT=$$(mktemp) sh -c '$(VENV)/python -m pytest -q --workers 2 tests/engine/test_powercut.py; \
 		failed=$$?; cat "$$CUTS_REPORT"; rm -f "$$CUTS_REPORT"; exit $$failed'
 
 test-usb:  ## test with USB devices and GPIO chips, in a virtual machine with Debian's kernel (as root; see tests/vm/machine.py)

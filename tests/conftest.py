@@ -18,6 +18,8 @@ from pdudaemon.drivers import declarations
 from tests.peers.snmp import Snmpd, snmpd
 from tests.support.process import Daemon
 
+pytest_plugins = ["tests.support.workers"]
+
 # A suite in the background of a script is told to ignore Ctrl-C; the programs that it starts must not inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has children ignore
@@ -61,11 +63,6 @@ def net_snmp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snmpd]:
     """Run net-snmp's agent for a whole file."""
     with snmpd(tmp_path_factory.mktemp("snmpd") / "agent") as running:
         yield running
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what takes long first, so that no worker is left alone with it in the end."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.hookimpl(hookwrapper=True)

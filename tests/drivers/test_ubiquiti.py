@@ -129,7 +129,7 @@ def test_behind_an_old_sshd(tmp_path: Path) -> None:
             driver(case).port_on(6)
 
 
-@pytest.mark.xdist_group("account")
+@pytest.mark.one_at_a_time("account")
 def test_a_password_at_a_real_sshd(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as name, account(tmp_path) as user:
         folder = Path(name)

@@ -14,7 +14,7 @@ from tests.support.guides import Guide
 from tests.support.ports import free_ports
 from tests.support.process import eventually
 
-pytestmark = pytest.mark.xdist_group("prometheus")
+pytestmark = pytest.mark.one_at_a_time("prometheus")
 
 
 def test_the_guide(rack: Rack, tmp_path: Path) -> None:

@@ -46,10 +46,10 @@ def parts(sizes: dict[str, str], seed: int) -> dict[str, str]:
     python = shlex.quote(sys.executable)
     pytest = f"{python} -m pytest -q -p no:cacheprovider"
     return {
-        "kills": f"KILLS={sizes['KILLS']} KILLS_SEED={seed} {pytest} -n 2 -k random_moments tests/engine/test_crash.py",
+        "kills": f"KILLS={sizes['KILLS']} KILLS_SEED={seed} {pytest} --workers 2 -k random_moments tests/engine/test_crash.py",
         "cuts": f"CUTS_SEED={seed} make test-cuts CUTS={sizes['CUTS']}",
         "hostile": f"{python} -m tests.nightly.hostile --count {sizes['HOSTILE']} --seed {seed}",
-        "wires": f"HOSTILE_POINTS={sizes['WIRES']} HOSTILE_SEED={seed} {pytest} -n 4 tests/drivers/test_hostile.py",
+        "wires": f"HOSTILE_POINTS={sizes['WIRES']} HOSTILE_SEED={seed} {pytest} --workers 4 tests/drivers/test_hostile.py",
         "fuzz": f"{python} -m tests.nightly.fuzz --examples {sizes['FUZZ']} --seed {seed}",
         "soak": f"{python} -m tests.nightly.soak --seconds {sizes['SOAK']} --seed {seed}",
         "peers": "make test-peers",

@@ -14,7 +14,7 @@ from tests.devices import tasmota
 from tests.peers.prometheus import Prometheus, prometheus, promtool
 from tests.support.process import ROOT, Daemon, eventually
 
-pytestmark = pytest.mark.xdist_group("prometheus")  # one of them for all
+pytestmark = pytest.mark.one_at_a_time("prometheus")  # one of them for all
 
 RULES = ROOT / "share" / "prometheus-rules.yml"
 DASHBOARD = json.loads((ROOT / "share" / "grafana.json").read_text())

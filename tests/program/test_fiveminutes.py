@@ -19,7 +19,7 @@ from tests.peers.chromium import Chromium, chromium
 from tests.support.client import NOWHERE, client
 from tests.support.process import ROOT, Daemon, eventually
 
-pytestmark = pytest.mark.xdist_group("page")
+pytestmark = pytest.mark.one_at_a_time("page")
 
 BOUND = 60.0
 PORT_3 = '[data-id="pdu01\\a 3"]'

@@ -347,7 +347,7 @@ class Visit:
         return found is True
 
 
-@pytest.mark.xdist_group("browser")
+@pytest.mark.one_at_a_time("browser")
 @pytest.mark.parametrize("place", PLACES)
 def test_a_page_of_strangers_switches_nothing(lab: Daemon, browser: Chromium, site: Site, place: str) -> None:
     for way in WAYS:
@@ -355,7 +355,7 @@ def test_a_page_of_strangers_switches_nothing(lab: Daemon, browser: Chromium, si
         assert not Visit(lab, browser, place).have(way), way
 
 
-@pytest.mark.xdist_group("browser")
+@pytest.mark.one_at_a_time("browser")
 @pytest.mark.parametrize("place", PLACES)
 def test_a_page_of_another_port_of_the_same_name_switches_nothing(
     lab: Daemon, browser: Chromium, site: Site, place: str
@@ -365,7 +365,7 @@ def test_a_page_of_another_port_of_the_same_name_switches_nothing(
         assert not Visit(lab, browser, place).have(way), way
 
 
-@pytest.mark.xdist_group("browser")
+@pytest.mark.one_at_a_time("browser")
 @pytest.mark.parametrize("place", PLACES)
 def test_the_address_bar_goes_on_working(lab: Daemon, browser: Chromium, place: str) -> None:
     browser.open("about:blank")
@@ -374,7 +374,7 @@ def test_the_address_bar_goes_on_working(lab: Daemon, browser: Chromium, place: 
     assert visit.switched and browser.text().strip() == "OK - accepted request"
 
 
-@pytest.mark.xdist_group("browser")
+@pytest.mark.one_at_a_time("browser")
 @pytest.mark.parametrize("place", PLACES)
 def test_a_page_of_our_own_may(lab: Daemon, browser: Chromium, place: str) -> None:
     for way in ("image", "fetch", "fetch of POST", "form of GET", "form of POST", "link"):
@@ -382,7 +382,7 @@ def test_a_page_of_our_own_may(lab: Daemon, browser: Chromium, place: str) -> No
         assert Visit(lab, browser, place).have(way), way
 
 
-@pytest.mark.xdist_group("browser")
+@pytest.mark.one_at_a_time("browser")
 @pytest.mark.parametrize("place", PLACES)
 def test_a_page_of_a_named_origin_may(lab: Daemon, browser: Chromium, site: Site, place: str) -> None:
     for way in ("image", "fetch", "fetch of POST", "form of GET", "form of POST", "link"):
@@ -390,7 +390,7 @@ def test_a_page_of_a_named_origin_may(lab: Daemon, browser: Chromium, site: Site
         assert Visit(lab, browser, place).have(way), way
 
 
-@pytest.mark.xdist_group("browser")
+@pytest.mark.one_at_a_time("browser")
 def test_a_page_whose_name_leads_here_reads_and_switches_nothing(lab: Daemon, browser: Chromium) -> None:
     browser.open(f"http://rebound.example:{lab.port}/healthz")
     assert "is no name of this machine" in browser.text()

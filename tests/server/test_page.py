@@ -28,7 +28,7 @@ NODES = {
 }
 BOUND = 60.0
 
-pytestmark = pytest.mark.xdist_group("page")
+pytestmark = pytest.mark.one_at_a_time("page")
 
 
 @pytest.fixture(scope="module")

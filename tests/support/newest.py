@@ -135,7 +135,7 @@ def failed(python: str, parts: Collection[str]) -> set[str]:
     found: set[str] = set()
     files = [part for part in parts if part != LINT]
     if files:
-        command = [python, "-m", "pytest", "-q", "-n", "4", "--dist", "loadgroup", "-p", "no:cacheprovider", *files]
+        command = [python, "-m", "pytest", "-q", "--workers", "4", "-p", "no:cacheprovider", *files]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         found.update(_FAILED.findall(done.stdout))
         if done.returncode:

@@ -52,7 +52,7 @@ def test_a_key(server: Server, tmp_path: Path) -> None:
         ssh.run(login(server, tmp_path / "known", key=str(keygen(tmp_path / "other"))), "true", Deadline(60))
 
 
-@pytest.mark.xdist_group("account")
+@pytest.mark.one_at_a_time("account")
 def test_a_password(server: Server, user: Account, tmp_path: Path) -> None:
     given = {"username": user.name, "key": ""}
     output = ssh.run(login(server, tmp_path / "known", password=user.password, **given), "id -un", Deadline(60))
@@ -62,7 +62,7 @@ def test_a_password(server: Server, user: Account, tmp_path: Path) -> None:
             ssh.run(login(server, tmp_path / "known", password=wrong, **given), "true", Deadline(60))
 
 
-@pytest.mark.xdist_group("account")
+@pytest.mark.one_at_a_time("account")
 def test_a_console(server: Server, user: Account, tmp_path: Path) -> None:
     given = {"username": user.name, "key": "", "password": user.password}
     prompt = r"(?<![^\r\n])\$ "
@@ -82,7 +82,7 @@ def test_a_console(server: Server, user: Account, tmp_path: Path) -> None:
             ssh.console(login(server, tmp_path / "known", **given), "no such prompt", Deadline(1.5)).__enter__()
 
 
-@pytest.mark.xdist_group("account")
+@pytest.mark.one_at_a_time("account")
 def test_no_argument_and_no_environment_has_the_password(server: Server, user: Account, tmp_path: Path) -> None:
     asked = login(server, tmp_path / "known", username=user.name, key="", password=user.password)
     assert user.password not in repr(asked)

@@ -220,7 +220,7 @@ def server(tmp_path: Path) -> Iterator[Inetd]:
 SYSTEM_LOGIN = Login(name="login: ", password="Password: ", ready=r"[$#] ")
 
 
-@pytest.mark.xdist_group("account")
+@pytest.mark.one_at_a_time("account")
 def test_telnetd(server: Inetd, user: Account) -> None:
     with telnet.session("127.0.0.1", server.port, Deadline(60)) as console:
 
@@ -233,7 +233,7 @@ def test_telnetd(server: Inetd, user: Account) -> None:
             assert console.expect("the command", {"seen": r"over-42-telnet\s+/dev/pts/\d+\s"})
 
 
-@pytest.mark.xdist_group("account")
+@pytest.mark.one_at_a_time("account")
 def test_telnetd_refuses(server: Inetd, user: Account) -> None:
     with (
         telnet.session("127.0.0.1", server.port, Deadline(60)) as console,

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: MIT
+"""A run by several workers: ``pytest --workers 8``.
+
+The tests are collected once, which takes longer than most files of them; the workers are forks of that process, and take
+tests one by one. A worker stays with a file as long as there is any of it left, so that what is started for a whole file
+is started once; where no file is left that nobody is at, it helps with the one that has most left for each worker.
+First come tests with the mark ``long``, then those with ``one_at_a_time(name)``: of these, one runs at any time.
+
+A worker that dies is a failed test, and another takes its place. When the first process ends, they all do.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import os
+import sys
+import threading
+import traceback
+import warnings
+from collections import deque
+from collections.abc import Iterable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from typing import Any, NoReturn
+
+import pytest
+
+
+class Schedule:
+    """What is to be run yet: numbers of tests, in queues by what they have in common."""
+
+    def __init__(self, queues: Iterable[str], alone: Iterable[str]) -> None:
+        """Take the name of the queue of each test, in order; of those named ``alone``, one worker has tests at a time."""
+        self._waiting: dict[str, deque[int]] = {}
+        self._queues = list(queues)
+        self._alone = set(alone)
+        self._workers: dict[int, str] = {}
+        for number, queue in enumerate(self._queues):
+            self._waiting.setdefault(queue, deque()).append(number)
+
+    def next(self, worker: int) -> int | None:
+        """Return the next test for a worker, or None."""
+        if not self._waiting.get(self._workers.get(worker, "")):
+            self._workers.pop(worker, None)
+            busy = list(self._workers.values())
+            free = [name for name in self._waiting if not (name in self._alone and name in busy)]
+            if not free:
+                return None
+            # Of equals, it is the first.
+            self._workers[worker] = max(free, key=lambda name: _share(len(self._waiting[name]), busy.count(name)))
+        queue = self._workers[worker]
+        number = self._waiting[queue].popleft()
+        if not self._waiting[queue]:
+            del self._waiting[queue]
+        return number
+
+    def lost(self, worker: int, numbers: Iterable[int]) -> None:
+        """Take back what a worker has not begun that is no more."""
+        self._workers.pop(worker, None)
+        for number in reversed(list(numbers)):
+            self._waiting.setdefault(self._queues[number], deque()).appendleft(number)
+
+
+def _share(left: int, workers: int) -> tuple[bool, float]:
+    return not workers, left / workers if workers else 0
+
+
+class Worker:
+    """A forked process, as the first one sees it."""
+
+    def __init__(self, number: int, session: pytest.Session, others: Iterable[Worker]) -> None:
+        self.number = number
+        self.given: deque[int] = deque()  # tests: the one that it runs, and the one after that
+        self.over = False
+        self.connection, theirs = Pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if not self.pid:
+            for each in (self, *others):
+                each.connection.close()
+            _work(session, theirs, number)
+        theirs.close()
+
+    def give(self, number: int | None) -> None:
+        """Hand it a test, or say that there is none left for it."""
+        self.over = number is None
+        if number is not None:
+            self.given.append(number)
+        with contextlib.suppress(BrokenPipeError):  # which is found out when it is listened to
+            self.connection.send(number)
+
+    def end(self) -> int:
+        """Wait for its end; return the exit code, or minus the signal."""
+        self.connection.close()
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("workers").addoption("--workers", type=int, default=0, help="number of processes that run tests")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Have the tests run by workers, and tell of them as if they had been run here."""
+    count = min(session.config.getoption("workers"), len(session.items))
+    if count < 2 or session.testsfailed or session.config.getoption("collectonly"):
+        return None
+    assert threading.active_count() == 1, f"a file begins threads when it is collected: {threading.enumerate()}"
+    gc.freeze()  # what is there now is shared with the workers for longer
+    session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    schedule = _schedule(session.items)
+    workers: dict[Connection, Worker] = {}
+
+    def begin(number: int) -> None:
+        worker = Worker(number, session, list(workers.values()))
+        workers[worker.connection] = worker
+        worker.give(schedule.next(number))
+        if not worker.over:
+            worker.give(schedule.next(number))
+
+    try:
+        for number in range(count):
+            begin(number)
+        while workers:
+            for ready in wait(list(workers)):
+                worker = workers[ready]  # type: ignore[index]
+                try:
+                    reports, warned = worker.connection.recv()
+                except (EOFError, ConnectionResetError):
+                    del workers[worker.connection]
+                    code = worker.end()
+                    if worker.given:
+                        _tell(session, worker.given[0], [_death(session.items[worker.given.popleft()], code)], [])
+                        schedule.lost(worker.number, worker.given)
+                        begin(worker.number)
+                else:
+                    _tell(session, worker.given.popleft(), reports, warned)
+                    if not worker.over:
+                        worker.give(schedule.next(worker.number))
+                if session.shouldfail:
+                    raise session.Failed(session.shouldfail)
+                if session.shouldstop:
+                    raise session.Interrupted(session.shouldstop)
+    finally:
+        for worker in workers.values():
+            worker.end()
+    return True
+
+
+def _schedule(items: list[pytest.Item]) -> Schedule:
+    long, alone, files = [], [], []
+    for number, item in enumerate(items):
+        together = item.get_closest_marker("one_at_a_time")
+        name = f"one at a time: {together.args[0]}" if together else item.nodeid.partition("::")[0]
+        if item.get_closest_marker("long"):
+            long.append((number, name if together else f"long: {name}"))
+        else:
+            (alone if together else files).append((number, name))
+    order = [*long, *alone, *files]
+    items[:] = [items[number] for number, _ in order]
+    return Schedule((name for _, name in order), (name for _, name in order if name.startswith("one at a time: ")))
+
+
+def _tell(session: pytest.Session, number: int, reports: list[Any], warned: list[tuple[Any, ...]]) -> None:
+    """Tell pytest of a test that has been run."""
+    item, hook = session.items[number], session.config.hook
+    for message, category, file, line in warned:
+        warning = warnings.WarningMessage(message, category, file, line)
+        told = {"warning_message": warning, "when": "runtest", "nodeid": item.nodeid, "location": None}
+        hook.pytest_warning_recorded.call_historic(kwargs=told)
+    hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for data in reports:
+        report = hook.pytest_report_from_serializable(config=session.config, data=data)
+        hook.pytest_runtest_logreport(report=report)
+    hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+
+def _death(item: pytest.Item, code: int) -> Any:
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    report = pytest.TestReport(item.nodeid, item.location, {}, "failed", f"its worker died: {how}", "call")
+    return item.config.hook.pytest_report_to_serializable(config=item.config, report=report)
+
+
+class _Notes:
+    """What pytest says of a test, in a worker."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self.reports: list[Any] = []
+        self.warned: list[tuple[Any, ...]] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.reports.append(self._config.hook.pytest_report_to_serializable(config=self._config, report=report))
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        told = warning_message
+        self.warned.append((str(told.message), told.category, told.filename, told.lineno))
+
+
+def _work(session: pytest.Session, connection: Connection, number: int) -> NoReturn:
+    """Be a worker: run what is handed over, until nothing is."""
+    code = 1
+    try:
+        atexit._clear()  # type: ignore[attr-defined]  # what the first process has to do at its end
+        _part(session.config, number)
+        notes = _Notes(session.config)
+        session.config.pluginmanager.register(notes)
+        try:
+            item = connection.recv()
+            while item is not None:
+                following = connection.recv()
+                nextitem = None if following is None else session.items[following]
+                session.config.hook.pytest_runtest_protocol(item=session.items[item], nextitem=nextitem)
+                connection.send((notes.reports, notes.warned))
+                notes.reports, notes.warned = [], []
+                item = following
+        finally:
+            session._setupstate.teardown_exact(None)  # type: ignore[attr-defined]
+        code = 0
+    except (KeyboardInterrupt, EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the first process is no more, or wants no more
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()  # type: ignore[attr-defined]
+        os._exit(code)
+
+
+def _part(config: pytest.Config, number: int) -> None:
+    """Have what the first process has too, and must not be shared: terminal, captured output, folder for files."""
+    plugins = config.pluginmanager
+    plugins.unregister(name="terminalreporter")
+    capture: Any = plugins.getplugin("capturemanager")
+    capture.stop_global_capturing()
+    capture.start_global_capturing()
+    capture.suspend_global_capture()
+    factory = config._tmp_path_factory  # type: ignore[attr-defined]
+    factory._basetemp = factory.getbasetemp() / f"worker{number}"
+    factory._basetemp.mkdir(mode=0o700, exist_ok=True)
