@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
+import math
 import os
-import selectors
+import select
 import socket
 import threading
 import time
@@ -51,21 +52,28 @@ Steps = Generator[Question[Any] | float, Any, T]
 
 def connected(host: str, port: int, peer: str) -> socket.socket:
     """Return a socket for a device. Raises: TransientError."""
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not a host name"
-        raise TransientError(f"cannot resolve {host!r}: {why}") from None
-    family, kind, protocol, _, address = found[0]
+    family, address = _resolved(host, port)
     with contextlib.ExitStack() as on_failure:
         try:
-            made = on_failure.enter_context(socket.socket(family, kind, protocol))
-            made.setblocking(False)
+            made = on_failure.enter_context(socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK))
             made.connect(address)
         except OSError as error:
             raise TransientError(f"no way to {peer}: {error.strerror or error}") from None
         on_failure.pop_all()
         return made
+
+
+def _resolved(host: str, port: int) -> tuple[int, Any]:
+    """Return the family and the address of a host; one in digits needs no resolver, which takes as long as the rest."""
+    with contextlib.suppress(OSError, ValueError):
+        socket.inet_pton(socket.AF_INET, host)
+        return socket.AF_INET, (host, port)
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_DGRAM)[0]
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise TransientError(f"cannot resolve {host!r}: {why}") from None
+    return family, address
 
 
 def carried_on(steps: Steps[T], line: socket.socket, peer: str, deadline: Deadline) -> T:
@@ -90,7 +98,11 @@ def carried_on(steps: Steps[T], line: socket.socket, peer: str, deadline: Deadli
 
 
 class _Talk:
-    """A conversation that is being carried on. ``raised`` goes into it, and is what it has ended with at last."""
+    """A conversation that is being carried on. ``raised`` goes into it, and is what it has ended with at last.
+
+    ``due`` is when its question is late, and ``looked_at`` when that is looked at next, no later than that.
+    ``in_hand`` is locked for as long as the thread has it; to wait for that is to lock it.
+    """
 
     def __init__(self, steps: Steps[Any], line: socket.socket, peer: str) -> None:
         self.steps = steps
@@ -99,10 +111,16 @@ class _Talk:
         self.question: Question[Any] | None = None
         self.wait = 0.0
         self.due = 0.0
+        self.looked_at = math.inf
         self.pause: float | None = None
         self.value: Any = None
         self.raised: BaseException | None = None
-        self.handed_back = threading.Event()
+        self.in_hand = threading.Lock()
+        self.in_hand.acquire()
+
+    def hand_back(self) -> None:
+        """Let who began it go on."""
+        self.in_hand.release()
 
 
 class _Exchange:
@@ -115,14 +133,13 @@ class _Exchange:
 
     def advance(self, talk: _Talk) -> None:
         """Carry a conversation on until it ends, or pauses; wait for that."""
-        talk.handed_back.clear()
         with self._lock:
             self._new.append(talk)
             if self._wake is None:
                 self._start()
-            else:
+            elif len(self._new) == 1:  # else it has been woken already
                 os.eventfd_write(self._wake, 1)
-        talk.handed_back.wait()
+        talk.in_hand.acquire()
 
     def _start(self) -> None:
         wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -142,18 +159,19 @@ class _Exchange:
                 with self._lock:
                     new = [*self._new]
                     self._new.clear()
-                    if not new and not run.talks:
+                    run.talks.update(new)
+                    if not run.talks:
                         self._wake = None
                         return
                 run.turn(new)
         except BaseException as error:  # of ours: whoever waits must not wait for ever
             with self._lock:
                 self._wake = None
-                new = [*self._new]
+                run.talks.update(self._new)
                 self._new.clear()
-            for talk in [*run.talks, *new]:
+            for talk in run.talks:
                 talk.pause, talk.raised = None, error
-                talk.handed_back.set()
+                talk.hand_back()
             raise
         finally:
             run.close()
@@ -166,8 +184,9 @@ class _Run:
     def __init__(self, wake: int) -> None:
         self.talks: set[_Talk] = set()
         self._wake = wake
-        self._poll = selectors.DefaultSelector()
-        self._poll.register(wake, selectors.EVENT_READ)
+        self._poll = select.epoll()
+        self._poll.register(wake, select.EPOLLIN)
+        self._by_line: dict[int, _Talk] = {}
         self._due: list[tuple[float, int, _Talk]] = []
         self._count = itertools.count()
 
@@ -178,26 +197,40 @@ class _Run:
     def turn(self, new: list[_Talk]) -> None:
         """Begin with what is new, wait for something, and see to it."""
         for talk in new:
+            line = talk.line.fileno()
             try:
-                self._poll.register(talk.line, selectors.EVENT_READ, talk)
+                self._poll.register(line, select.EPOLLIN)
             except OSError as error:
+                self.talks.discard(talk)
                 talk.pause, talk.raised = None, TransientError(f"{talk.peer}: {error.strerror or error}")
-                talk.handed_back.set()
+                talk.hand_back()
                 continue
-            self.talks.add(talk)
+            self._by_line[line] = talk
+            talk.looked_at = math.inf
             self._resume(talk, talk.raised)
         if not self.talks:
             return
-        for key, _ in self._poll.select(max(0.0, self._due[0][0] - time.monotonic())):
-            if key.data is None:
+        for line, _ in self._poll.poll(max(0.0, self._due[0][0] - time.monotonic())):
+            if line == self._wake:
                 os.eventfd_read(self._wake)
-            elif key.data in self.talks:
-                self._hear(key.data)
+            elif line in self._by_line:
+                self._hear(self._by_line[line])
         now = time.monotonic()
         while self._due and self._due[0][0] <= now:
-            due, _, talk = heapq.heappop(self._due)
-            if talk in self.talks and talk.due == due:
+            looked_at, _, talk = heapq.heappop(self._due)
+            if talk not in self.talks or talk.looked_at != looked_at:
+                continue
+            talk.looked_at = math.inf
+            if talk.due <= now:
                 self._late(talk)
+            else:
+                self._look_later(talk)
+
+    def _look_later(self, talk: _Talk) -> None:
+        """See to it that somebody looks when a question is late: once for all those that are answered by then."""
+        if talk.due < talk.looked_at:
+            talk.looked_at = talk.due
+            heapq.heappush(self._due, (talk.due, next(self._count), talk))
 
     def _hear(self, talk: _Talk) -> None:
         """Take what has come."""
@@ -266,7 +299,7 @@ class _Run:
             return error
         when = question.deadline.when
         talk.due = when if question.once else min(time.monotonic() + talk.wait, when)
-        heapq.heappush(self._due, (talk.due, next(self._count), talk))
+        self._look_later(talk)
         return None
 
     def _hand_back(self, talk: _Talk, value: object, raised: BaseException | None = None) -> None:
@@ -274,9 +307,11 @@ class _Run:
         self._part(talk)
 
     def _part(self, talk: _Talk) -> None:
-        self._poll.unregister(talk.line)
+        line = talk.line.fileno()
+        self._poll.unregister(line)
+        del self._by_line[line]
         self.talks.discard(talk)
-        talk.handed_back.set()
+        talk.hand_back()
 
 
 _exchange = _Exchange()

@@ -35,8 +35,9 @@ class Deadline:
 
     def within(self, seconds: float) -> Deadline:
         """Return a deadline so many seconds from now, or this one if that is sooner."""
-        sooner = Deadline(seconds, self._stopping, gives_way=self.gives_way)
-        return min(self, sooner, key=lambda deadline: deadline.when)
+        if time.monotonic() + seconds >= self.when:
+            return self
+        return Deadline(seconds, self._stopping, gives_way=self.gives_way)
 
     def remaining(self) -> float:
         """Return the seconds left, more than 0.

@@ -13,7 +13,8 @@ import functools
 import hmac
 import os
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pdudaemon.errors import PermanentError
@@ -25,6 +26,8 @@ BMC, CONSOLE = 0x20, 0x81
 COMMAND, OPEN_REQUEST, OPEN_RESPONSE, RAKP1, RAKP2, RAKP3, RAKP4 = 0x00, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15
 _PROTECTED = 0xC0  # encrypted and signed
 _BLOCK = 16
+_AT_ONCE = 4  # packets that most sessions have, at the least
+_PADDING = bytes(range(1, _BLOCK))
 _LONGEST_NAME, _LONGEST_KEY = 16, 20
 _BY_NAME_ALONE = 0x10  # of the role: whatever privilege the user has beyond what is asked for
 
@@ -119,11 +122,12 @@ def end_of_login(tag: int, bmc: bytes) -> bytes:
     return bytes([tag, 0x0F, 0, 0]) + bmc
 
 
-@dataclass(frozen=True)
+@dataclass
 class Handshake:
     """What both sides know when a session is set up: ids and random bytes as they were sent, and the secrets.
 
-    ``privilege`` is what the session asks for; ``key`` is the BMC's own key (K_G), empty if it has none.
+    ``bmc_random`` and ``guid`` come with RAKP 2, and are empty before. ``privilege`` is what the session asks for;
+    ``key`` is the BMC's own key (K_G), empty if it has none.
     """
 
     suite: Suite
@@ -136,11 +140,11 @@ class Handshake:
     username: bytes
     password: bytes
     key: bytes = b""
+    user: bytes = field(init=False)
+    """The role, and the name of the user with its length, as they are signed."""
 
-    @property
-    def user(self) -> bytes:
-        """The role, and the name of the user with its length, as they are signed."""
-        return bytes([self.privilege | _BY_NAME_ALONE, len(self.username)]) + self.username
+    def __post_init__(self) -> None:
+        self.user = bytes([self.privilege | _BY_NAME_ALONE, len(self.username)]) + self.username
 
     def rakp1(self, tag: int) -> bytes:
         """Return the payload by which we say who we are."""
@@ -177,40 +181,63 @@ class Handshake:
         return hmac.digest(key, said, self.suite.digest)
 
 
-@dataclass(frozen=True)
 class Keys:
-    """The keys of a session, and what is done by them: packets of the session are sealed, and opened."""
+    """The keys of a session, and what is done by them: packets of the session are sealed, and opened.
 
-    suite: Suite
-    console: bytes
-    bmc: bytes
-    signing: bytes
-    encrypting: bytes
+    What it takes to begin with a key costs far more than to encrypt a block by it, so that is done once for a session,
+    for each direction: the chain of blocks (CBC) is made here, of a command and its answer one block mostly.
+    """
+
+    def __init__(self, suite: Suite, console: bytes, bmc: bytes, signing: bytes, encrypting: bytes) -> None:
+        self.suite = suite
+        self.console = console
+        self.bmc = bmc
+        self.signing = signing
+        self.encrypting = encrypting
+        cipher = _aes(encrypting)
+        self._encrypt: Callable[[bytes], bytes] = cipher.encryptor().update
+        self._decrypt: Callable[[bytes], bytes] = cipher.decryptor().update
+        self._random: list[bytes] = []
+        self._head = bytes([6, _PROTECTED | COMMAND]) + bmc
+        self._their_head = HEADER + bytes([6, _PROTECTED | COMMAND]) + console
 
     def sealed(self, message: bytes, sequence: int, initial: bytes = b"") -> bytes:
         """Return a packet of ours with a message, encrypted and signed. ``initial``: 16 bytes, else random ones."""
-        initial = initial or os.urandom(_BLOCK)
+        last = payload = initial or self._initial()
         count = -(len(message) + 1) % _BLOCK
-        padded = message + bytes(range(1, count + 1)) + bytes([count])
-        payload = initial + _cbc(self.encrypting, initial, padded, encrypt=True)
-        signed = bytes([6, _PROTECTED | COMMAND]) + self.bmc + struct.pack("<IH", sequence, len(payload)) + payload
+        padded = message + _PADDING[:count] + bytes([count])
+        for place in range(0, len(padded), _BLOCK):
+            last = self._encrypt(_both(last, padded[place : place + _BLOCK]))
+            payload += last
+        signed = self._head + struct.pack("<IH", sequence, len(payload)) + payload
         count = -(len(signed) + 2) % 4
         signed += b"\xff" * count + bytes([count, 7])
-        return HEADER + signed + hmac.digest(self.signing, signed, self.suite.digest)[: self.suite.signed]
+        return HEADER + signed + self._signature(signed)
 
     def opened(self, packet: bytes) -> tuple[int, bytes] | None:
         """Return the sequence number and the message of a packet from the BMC; None if it is not one of the session."""
-        if len(packet) < 16 + 2 * _BLOCK or packet[:10] != HEADER + bytes([6, _PROTECTED | COMMAND]) + self.console:
+        if len(packet) < 16 + 2 * _BLOCK or not packet.startswith(self._their_head):
             return None
         signed, code = packet[4 : -self.suite.signed], packet[-self.suite.signed :]
-        if not hmac.compare_digest(hmac.digest(self.signing, signed, self.suite.digest)[: self.suite.signed], code):
+        if not hmac.compare_digest(self._signature(signed), code):
             return None
         sequence, length = struct.unpack_from("<IH", packet, 10)
-        initial, ciphertext = packet[16 : 16 + _BLOCK], packet[16 + _BLOCK : 16 + length]
-        if not ciphertext or len(ciphertext) % _BLOCK:
+        payload = packet[16 : 16 + length]
+        count = len(payload) - _BLOCK
+        if count <= 0 or count % _BLOCK:
             return None
-        padded = _cbc(self.encrypting, initial, ciphertext, encrypt=False)
-        return sequence, padded[: max(0, len(padded) - 1 - padded[-1])]
+        padded = _both(self._decrypt(payload[_BLOCK:]), payload[:count])
+        return sequence, padded[: max(0, count - 1 - padded[-1])]
+
+    def _initial(self) -> bytes:
+        """Return random bytes; those for some packets are got at once, as to ask the system takes as long as AES."""
+        if not self._random:
+            some = os.urandom(_BLOCK * _AT_ONCE)
+            self._random = [some[place : place + _BLOCK] for place in range(0, len(some), _BLOCK)]
+        return self._random.pop()
+
+    def _signature(self, signed: bytes) -> bytes:
+        return hmac.digest(self.signing, signed, self.suite.digest)[: self.suite.signed]
 
 
 def checked(username: str, password: str, key: bytes) -> tuple[bytes, bytes, bytes]:
@@ -223,18 +250,22 @@ def checked(username: str, password: str, key: bytes) -> tuple[bytes, bytes, byt
     return name, secret, key
 
 
-def _cbc(key: bytes, initial: bytes, data: bytes, *, encrypt: bool) -> bytes:
-    made, aes, cbc = _cryptography()
-    cipher = made(aes(key), cbc(initial))
-    work = cipher.encryptor() if encrypt else cipher.decryptor()
-    return bytes(work.update(data) + work.finalize())
+def _both(one: bytes, other: bytes) -> bytes:
+    """Return the exclusive or of bytes."""
+    return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).to_bytes(len(one), "big")
+
+
+def _aes(key: bytes) -> Any:
+    """Return AES by a key, block by block. Raises: PermanentError if there is no package that has it."""
+    made, aes, block_by_block = _cryptography()
+    return made(aes(key), block_by_block())
 
 
 @functools.cache
 def _cryptography() -> tuple[Any, Any, Any]:
-    """Return a cipher, AES and CBC. Raises: PermanentError if there is no such package."""
+    """Return a cipher, AES and ECB. Raises: PermanentError if there is no such package."""
     try:
         from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
     except ImportError:
         raise PermanentError("IPMI needs the package cryptography (extra ipmi)") from None
-    return Cipher, algorithms.AES, modes.CBC
+    return Cipher, algorithms.AES, modes.ECB

@@ -14,7 +14,6 @@ import contextlib
 import os
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
@@ -228,7 +227,8 @@ class Session:
         suite = SUITES[number]
         username, password, key = self._secrets
         limit = self.deadline.within(_SETUP_SECONDS)
-        self._console, console_random = os.urandom(4), os.urandom(16)
+        random_bytes = os.urandom(20)
+        self._console, console_random = random_bytes[:4], random_bytes[4:]
         request = wire.open_request(suite, 1, self._console)
         opened = yield from self._agree(wire.OPEN_REQUEST, request, 36, "opening a session", limit)
         if not wire.agreed(opened, suite):
@@ -238,7 +238,7 @@ class Session:
             suite, self._console, opened[8:12], console_random, b"", b"", privilege, username, password, key
         )
         said = yield from self._agree(wire.RAKP1, known.rakp1(2), 40, "the login", limit)
-        known = replace(known, bmc_random=said[8:24], guid=said[24:40])
+        known.bmc_random, known.guid = said[8:24], said[24:40]
         if said[40:] != known.proof_of_bmc():
             yield from self._say(wire.RAKP3, wire.end_of_login(3, known.bmc))
             raise LoginRefused(f"login refused by {self.peer}: the password does not match")

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from pdudaemon.errors import PermanentError
 from pdudaemon.transports import ipmimessage as wire
@@ -89,3 +92,23 @@ def test_logins_that_ipmi_cannot_have() -> None:
         wire.checked("ä" * 9, "", b"")
     with pytest.raises(PermanentError, match=r"^a password or key of IPMI has 20 bytes at most$"):
         wire.checked("a", "ä" * 11, b"")
+
+
+@pytest.mark.parametrize("length", [0, 14, 15, 16, 31, 40, 255])
+def test_long_messages_are_chained_as_cbc_has_it(length: int) -> None:
+    keys = handshake(17).keys()
+    message = bytes(range(length))
+    packet = keys.sealed(message, 1)
+    (count,) = struct.unpack_from("<H", packet, 14)
+    payload = packet[16 : 16 + count]
+    cbc = Cipher(algorithms.AES(keys.encrypting), modes.CBC(payload[:16])).decryptor()
+    plain = cbc.update(payload[16:]) + cbc.finalize()
+    assert plain[: -1 - plain[-1]] == message
+    assert plain[-1 - plain[-1] :] == bytes([*range(1, plain[-1] + 1), plain[-1]])
+    theirs = type(keys)(keys.suite, keys.bmc, keys.console, keys.signing, keys.encrypting)
+    assert keys.opened(theirs.sealed(message, 7)) == (7, message)
+
+
+def test_no_two_packets_begin_with_the_same_random_bytes() -> None:
+    keys = handshake(17).keys()
+    assert len({keys.sealed(STATUS, 1)[16:32] for _ in range(100)}) == 100
