@@ -77,6 +77,8 @@ def expanded(
     counted = patterns = 0
     for operator, item in _operands(text):
         group = members if item.startswith("@") else None
+        if group and item == "@":
+            raise ValueError(f"{text[:40]!r} names no group behind its @")
         found: list[str] = []
         patterned = bool(group) or nodes is not None
         for name in _expanded_item(item[1:] if group else item, _LITERALS[sites, patterned]):

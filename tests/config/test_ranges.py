@@ -304,3 +304,9 @@ def test_as_clustershell_has_it() -> None:
             ours, refused = "refused", refused + 1
         assert ours == " ".join(sorted(line.split())), text
     assert 100 < refused < 1000
+
+
+@pytest.mark.parametrize("text", ["@", "node1,@", "@!node1"])
+def test_a_group_has_a_name(text: str) -> None:
+    with pytest.raises(ValueError, match="names no group behind its @"):
+        expanded(text, lambda name: [name])

@@ -22,20 +22,15 @@ import pytest
 from pdudaemon.engine import storefiles, storelock
 from pdudaemon.engine.store import Store
 from tests.support.plugins import assert_no_overlap, language, read_record, recorded
-from tests.support.process import Daemon, eventually
-
-
-def all_ended(daemon: Daemon) -> bool:
-    """Whether no request is live."""
-    return all(record["ended"] for record in daemon.http("/api/v1/requests?limit=1000").json)
+from tests.support.process import Daemon, at_rest, eventually
 
 
 def restarted(daemon: Daemon) -> None:
     """Wait for the death that was arranged, start again, and wait until all work is done."""
     assert daemon.process is not None
-    daemon.process.wait(20)
+    daemon.process.wait(60)
     daemon.start()
-    eventually(lambda: all_ended(daemon), 60)
+    at_rest(daemon)
 
 
 def ask(daemon: Daemon, text: str) -> bool:
@@ -141,7 +136,7 @@ def test_the_on_half_is_kept_up_when_the_device_refuses_after_the_crash(
     started.start()
     refuses.unlink()
     eventually(lambda: plugin.by_outlet()["pdu", "1"].endswith("o"), 60)
-    eventually(lambda: all_ended(started))
+    at_rest(started)
 
 
 def test_no_overlap_with_a_command_that_outlived_the_daemon(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
@@ -238,7 +233,7 @@ def test_killed_at_random_moments_under_load(daemon: Callable[..., Daemon], seed
         for thread in clients:
             thread.join(60)
     started.start()
-    eventually(lambda: all_ended(started), 90)
+    at_rest(started)
     seen = dict.fromkeys(outlets, "")
     for each in itertools.chain(plugin.seen("end"), (each for each in read_record(record) if each.what == "end")):
         seen[each.pdu, each.port] += "o" if each.command == "on" else "f"

@@ -30,7 +30,7 @@ from pdudaemon.engine.store import Store
 from pdudaemon.power import Action, Phase
 from tests.support.lossydisk import LossyDisk
 from tests.support.plugins import Recorded
-from tests.support.process import Daemon, eventually
+from tests.support.process import Daemon, at_rest
 
 CUTS = int(os.environ.get("CUTS", "16"))
 SEED = int(os.environ.get("CUTS_SEED", "0"))
@@ -76,7 +76,7 @@ def test_the_power_is_cut_at_random_moments_under_load(
         before = len(plugin.seen("end"))
         started.environment |= disk.environment
         started.start()
-        eventually(lambda: _all_ended(started), 60)
+        at_rest(started)
         done = _words(plugin, before)
         for outlet in {*done, *left}:
             assert re.fullmatch(left[outlet], done[outlet]), f"{where}: {outlet}: {done[outlet]} for {left[outlet]}"
@@ -183,7 +183,3 @@ def _owed(plugin: Recorded) -> list[tuple[str, str]]:
     """Return the outlets, of those that are only rebooted, that may be off."""
     last = {(each.pdu, each.port): each for each in plugin.seen()}
     return [outlet for outlet, each in last.items() if outlet[1] in REBOOTED and each.command == "off"]
-
-
-def _all_ended(started: Daemon) -> bool:
-    return all(record["ended"] for record in started.http("/api/v1/requests?limit=1000").json)

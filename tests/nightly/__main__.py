@@ -5,17 +5,20 @@ Sizes are in the environment (`SIZES`), so that a part can be tried in a minute:
 ``SEED`` is the chance of all parts, by default the day; the report says how to repeat a part that has failed. What a
 part prints is kept beside the report; lines of it that begin with ``* `` are its figures.
 
-The exit code is 1 if a part has failed. One that cannot run here (exit code 75: those with machines, for who
-may not mount) is told as left out, which is no failure.
+A part that takes longer than ``LIMIT`` hours has failed: it is interrupted, so that it says where it hangs, then
+killed, and the next one has its turn. The exit code is 1 if a part has failed. One that cannot run here (exit code 75:
+those with machines, for who may not mount) is told as left out, which is no failure.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +30,8 @@ FOLDER = ROOT / "dist" / "nightly"
 LEFT_OUT = 75
 MOUNTS = f"unshare --mount true || exit {LEFT_OUT}"  # who may not mount has no machines
 SHOWN = 60  # lines of what a failed part has printed last
+HUNG = 124  # as timeout(1) says it
+LAST_WORDS = 60.0  # seconds in which a part that is interrupted says where it hangs
 
 SIZES = {
     "KILLS": "1000",  # kill -9 under load
@@ -38,6 +43,7 @@ SIZES = {
     "ROUNDS": "100",  # in which one of two nodes is killed
     "MUTATED": "3",  # source files, others each night
     "MUTANTS": "60",  # of each, by chance
+    "LIMIT": "4",  # hours of a part
 }
 
 
@@ -88,7 +94,12 @@ class Ended(NamedTuple):
     @property
     def result(self) -> str:
         """One word, or two."""
-        return {0: "passed", LEFT_OUT: "left out"}.get(self.code, "FAILED")
+        return {0: "passed", LEFT_OUT: "left out", HUNG: "HANGS"}.get(self.code, "FAILED")
+
+    @property
+    def failed(self) -> bool:
+        """Whether somebody has to look at it."""
+        return self.code not in (0, LEFT_OUT)
 
     @property
     def figures(self) -> list[str]:
@@ -98,32 +109,55 @@ class Ended(NamedTuple):
         return told or summaries[-1:]
 
 
-def run(name: str, command: str) -> Ended:
-    """Run a part; what it prints goes to a file as it comes."""
+def run(name: str, command: str, limit: float) -> Ended:
+    """Run a part for so many seconds at most; what it prints goes to a file as it comes."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{name}.log"
     begun = time.monotonic()
     with path.open("wb") as log:
-        code = subprocess.call(
-            command, shell=True, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        # A group of its own, so that all of it can be ended; Ctrl-C ends it by us.
+        part = subprocess.Popen(
+            command, shell=True, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
+        try:
+            code = part.wait(limit)
+        except subprocess.TimeoutExpired:
+            code = HUNG
+        finally:
+            _end(part)
     printed = path.read_text(errors="replace").splitlines()
     return Ended(name, command, code, time.monotonic() - begun, printed)
 
 
-def report(ended: list[Ended], seed: int) -> str:
-    """Return the report, in Markdown."""
+def _end(part: subprocess.Popen[bytes]) -> None:
+    """Interrupt what is left of a part, wait a while for what it has to say, and kill the rest."""
+    if part.returncode is None:
+        os.killpg(part.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            part.wait(LAST_WORDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(part.pid, signal.SIGKILL)
+    part.wait()
+
+
+def report(ended: list[Ended], seed: int, sizes: dict[str, str]) -> str:
+    """Return the report, in Markdown: what has failed first, then all parts, then how each of those failed."""
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    failed = [each.name for each in ended if each.failed]
     lines = [f"# Nightly of {time.strftime('%Y-%m-%d %H:%M')}, {commit.stdout.strip()}, seed {seed}", ""]
+    lines += [f"{len(failed)} of {len(ended)} parts have failed: {', '.join(failed) or 'none'}.", ""]
     lines += ["| part | result | took | figures |", "| --- | --- | --- | --- |"]
     for each in ended:
         figures = "; ".join(each.figures).replace("|", "\\|")
         lines.append(f"| {each.name} | {each.result} | {each.seconds:.0f} s | {figures} |")
+    others = "".join(f" {name}={size}" for name, size in sizes.items() if size != SIZES[name])
     for each in ended:
-        if each.code not in (0, LEFT_OUT):
+        if each.failed:
             told = (line.replace("```", "'''")[:400] for line in each.printed[-SHOWN:])
-            again = f"Once more: `{each.command}`"
-            lines += ["", f"## {each.name} has failed ({each.code})", "", again, "", "```", *told, "```"]
+            how = f"hangs: ended after {each.seconds:.0f} s" if each.code == HUNG else f"has failed ({each.code})"
+            lines += ["", f"## {each.name} {how}", "", f"All that it printed: `{FOLDER / each.name}.log`"]
+            lines += ["", f"Once more: `make nightly PARTS={each.name} SEED={seed}{others}`, which is `{each.command}`"]
+            lines += ["", "```", *told, "```"]
     return "\n".join([*lines, ""])
 
 
@@ -142,12 +176,12 @@ def main() -> int:
         parser.error(f"there is no part {unknown[0]}: {', '.join(known)}")
     ended = []
     for name in wanted:
-        print(f"{name}: {known[name]}", flush=True)
-        ended.append(run(name, known[name]))
+        print(f"{time.strftime('%H:%M')} {name}: {known[name]}", flush=True)
+        ended.append(run(name, known[name], float(sizes["LIMIT"]) * 3600))
         print(f"{name}: {ended[-1].result} after {ended[-1].seconds:.0f} s: {'; '.join(ended[-1].figures)}", flush=True)
-        (FOLDER / "report.md").write_text(report(ended, seed))
+        (FOLDER / "report.md").write_text(report(ended, seed, sizes))
     print((FOLDER / "report.md").read_text())
-    return int(any(each.result == "FAILED" for each in ended))
+    return int(any(each.failed for each in ended))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from typing import Any
 
 from tests.support.growth import Size, grown, size
 from tests.support.plugins import Recorded
-from tests.support.process import Daemon, eventually
+from tests.support.process import Daemon, at_rest
 
 PDUS = 8
 PORTS = 6  # the last of each is only ever rebooted, in commands over all PDUs
@@ -221,7 +221,7 @@ class Farm:
 
     def judge(self) -> None:
         """Wait until all is done, and look at the outlets. Raises: AssertionError."""
-        eventually(lambda: not live(self.daemon), 300)
+        at_rest(self.daemon)
         seen = self.plugin.by_outlet()
         for outlet, asked in self.asked.items():
             assert in_order(asked, seen[outlet]), f"{outlet}: {asked[-30:]} {seen[outlet][-60:]}"
@@ -235,11 +235,6 @@ class Farm:
         log = self.daemon.log_text()
         found = re.search(r".*(Traceback|internal error)[\s\S]{0,3000}", re.sub(r"refused, for now", "", log))
         assert not found, found[0]
-
-
-def live(daemon: Daemon) -> bool:
-    """Whether a request has not ended."""
-    return bool([each for each in daemon.http("/api/v1/requests?limit=1000").json if not each["ended"]])
 
 
 def in_order(asked: list[tuple[str, bool]], seen: str) -> bool:

@@ -5,30 +5,49 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from pdudaemon.transports import lockfile
 from tests.nightly import __main__ as nightly
 from tests.nightly import hostile, soak
 from tests.nightly.mutations import Mutations
 from tests.support import growth
 from tests.support.plugins import language
+from tests.support.process import eventually
 
 
 def test_a_part_that_fails_is_told_with_how_to_repeat_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nightly, "FOLDER", tmp_path)
     ended = [
-        nightly.run("well", "echo '* cuts: 7'; echo else"),
-        nightly.run("broken", r"echo '1 passed, 2 failed in 3 s'; printf '\140\140\140'; exit 3"),
-        nightly.run("elsewhere", f"exit {nightly.LEFT_OUT}"),
+        nightly.run("well", "echo '* cuts: 7'; echo else", 60),
+        nightly.run("broken", r"echo '1 passed, 2 failed in 3 s'; printf '\140\140\140'; exit 3", 60),
+        nightly.run("elsewhere", f"exit {nightly.LEFT_OUT}", 60),
     ]
     assert [each.result for each in ended] == ["passed", "FAILED", "left out"]
-    text = nightly.report(ended, 7)
-    assert "seed 7" in text and "| well | passed | 0 s | cuts: 7 |" in text
-    assert "1 passed, 2 failed in 3 s" in text and f"Once more: `{ended[1].command}`" in text
+    text = nightly.report(ended, 7, {**nightly.SIZES, "SOAK": "60"})
+    assert "seed 7" in text and "1 of 3 parts have failed: broken." in text
+    assert re.search(r"\| well \| passed \| \d+ s \| cuts: 7 \|", text) and "1 passed, 2 failed in 3 s" in text
+    again = "make nightly PARTS=broken SEED=7 SOAK=60"
+    assert f"`{tmp_path}/broken.log`" in text and f"Once more: `{again}`, which is `{ended[1].command}`" in text
     assert (tmp_path / "broken.log").exists() and text.count("```") == 2
+
+
+def test_a_part_that_hangs_is_ended_and_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nightly, "FOLDER", tmp_path)
+    (tmp_path / "part.py").write_text("import time\nprint('begun', flush=True)\nwhile not None: time.sleep(99)")
+    hangs = nightly.run("hangs", f"{sys.executable} {tmp_path}/part.py; true", 5)
+    monkeypatch.setattr(nightly, "LAST_WORDS", 1.0)
+    deaf = nightly.run("deaf", f"trap '' INT; sleep 99 & echo $! >{tmp_path}/pid; wait", 1)
+    assert [(each.result, each.failed) for each in (hangs, deaf)] == [("HANGS", True)] * 2
+    assert "begun" in hangs.printed and "KeyboardInterrupt" in hangs.printed
+    pid = int((tmp_path / "pid").read_text())
+    eventually(lambda: (left := lockfile.process(pid)) is None or left.dead)
+    text = nightly.report([hangs, deaf], 7, nightly.SIZES)
+    assert "2 of 2 parts have failed: hangs, deaf." in text and "## hangs hangs: ended after " in text
 
 
 def test_parts_have_the_sizes_of_the_environment() -> None:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from tests.support.forkserver import Process, Program
 
 ROOT = Path(__file__).parent.parent.parent
-START_BOUND = 60.0
+START_BOUND = 120.0
 PDUDAEMON = Program("pdudaemon.cli", folder=ROOT)
 PDUCLIENT = Program(str(ROOT / "pduclient"), "-I", "-S")
 
@@ -160,6 +160,15 @@ class Daemon:
                 received += more
         return received.decode()
 
+    def unended(self) -> int:
+        """Return how many requests have not ended."""
+        found, path = 0, "/api/v1/requests?limit=1000"
+        while path:
+            reply = self.http(path)
+            found += sum(not each["ended"] for each in reply.json)
+            path = reply.headers.get("Link", "").partition(">")[0][1:]
+        return found
+
     @contextmanager
     def full_disk(self) -> Iterator[None]:
         """Let the store take nothing meanwhile, nor where its log is begun anew; small files, as logs are, may grow."""
@@ -186,6 +195,16 @@ def eventually(condition: Any, seconds: float = 20.0) -> Any:
         assert time.monotonic() < give_up, "did not happen in time"
         time.sleep(0.02)
     return found
+
+
+def at_rest(daemon: Daemon, seconds: float = 60.0) -> None:
+    """Wait until every request has ended, however long that takes a busy machine; fail if none ends for some seconds."""
+    before, give_up = 0, 0.0
+    while left := daemon.unended():
+        if left != before:
+            before, give_up = left, time.monotonic() + seconds
+        assert time.monotonic() < give_up, f"{left} requests do not end"
+        time.sleep(0.05)
 
 
 @contextmanager
