@@ -36,6 +36,7 @@ LAST_WORDS = 60.0  # seconds in which a part that is interrupted says where it h
 SIZES = {
     "KILLS": "1000",  # kill -9 under load
     "CUTS": "200",  # power cuts
+    "SITES": "all",  # bytes at which connections to sites are cut, in each direction of each way to ask; or a number
     "HOSTILE": "100000",  # inputs on each way in; those that take longer have their share of that
     "WIRES": "3",  # points at which a device goes mad, for each way of that and each driver
     "FUZZ": "20000",  # examples of each property of a parser
@@ -54,6 +55,7 @@ def parts(sizes: dict[str, str], seed: int) -> dict[str, str]:
     return {
         "kills": f"KILLS={sizes['KILLS']} KILLS_SEED={seed} {pytest} --workers 2 -k random_moments tests/engine/test_crash.py",
         "cuts": f"CUTS_SEED={seed} make test-cuts CUTS={sizes['CUTS']}",
+        "sites": f"FRONT_CUTS={sizes['SITES']} FRONT_SEED={seed} {pytest} -n 4 tests/engine/test_siterequests.py",
         "hostile": f"{python} -m tests.nightly.hostile --count {sizes['HOSTILE']} --seed {seed}",
         "wires": f"HOSTILE_POINTS={sizes['WIRES']} HOSTILE_SEED={seed} {pytest} --workers 4 tests/drivers/test_hostile.py",
         "fuzz": f"{python} -m tests.nightly.fuzz --examples {sizes['FUZZ']} --seed {seed}",

@@ -6,7 +6,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
@@ -92,35 +91,6 @@ def test_a_key_is_the_clients_own(lab: Front) -> None:
     assert lab.tries("berlin") == 1
 
 
-@pytest.mark.parametrize(
-    "words", [{}, {"wait": 0}, {"action": "reboot", "delay": 0.1}], ids=["on", "accepted", "reboot"]
-)
-def test_an_order_is_done_once_wherever_the_connection_is_cut(lab: Front, words: dict[str, Any]) -> None:
-    berlin = lab.add("berlin")
-    front, link = lab.begin(), lab.links["berlin"]
-    words = {"action": "on", **words}
-    assert order(front, alias="berlin/board1", **words).status in (201, 202)
-    sizes, each = dict(link.sizes), 1 if words["action"] == "on" else 2
-    assert sizes["up"] > 200 and sizes["down"] > 200
-    expected = each
-    lab.tried("berlin", expected)
-    for way, size in sizes.items():
-        before = link.cuts
-        counts = sorted({0, 1, 20, *range(50, size, 61), size - 2, size - 1, size})
-        for count in counts:
-            setattr(link, way, count)
-            cuts = link.cuts
-            reply = order(front, alias="berlin/board1", **words)
-            assert reply.status in (201, 202), f"{way} {count}: {reply.text}"
-            link.cut_since(cuts, way, count)
-            expected += each
-            lab.tried("berlin", expected)
-            assert lab.tries("berlin") == expected, f"{way} {count}"
-            assert berlin.outlets()["1"] == "on"
-            lab.reached("berlin")
-        assert link.cuts - before >= len(counts) - 4  # an answer may be some bytes shorter than another
-
-
 def test_an_order_is_done_once_at_a_site_that_keeps_no_history(lab: Front) -> None:
     berlin = lab.add("berlin", daemon={"history": 0})
     front, link = lab.begin(), lab.links["berlin"]
@@ -135,23 +105,6 @@ def test_an_order_is_done_once_at_a_site_that_keeps_no_history(lab: Front) -> No
     link.refuses = False
     waiting.join(60)
     assert told[0].status == 201 and lab.tries("berlin") == 6, told[0].text
-
-
-def test_a_command_is_done_once_wherever_the_connection_is_cut(lab: Front) -> None:
-    berlin = lab.add("berlin")
-    front, link = lab.begin(), lab.links["berlin"]
-    assert front.http("/?nodes=berlin/board[1-4]", "PATCH").status == 200
-    sizes, expected = dict(link.sizes), 4
-    for way, size in sizes.items():
-        for count in sorted({0, 1, *range(60, size, 173), size - 1, size}):
-            setattr(link, way, count)
-            action = "DELETE" if expected % 8 else "PATCH"
-            reply = front.http("/?nodes=berlin/board[1-4]", action)
-            assert [each["attributes"]["error"] for each in reply.json["data"]] == [None] * 4, f"{way} {count}"
-            expected += 4
-            assert lab.tries("berlin") == expected, f"{way} {count}"
-            assert berlin.outlets() == dict.fromkeys("1234", "on" if action == "PATCH" else "off")
-            lab.reached("berlin")
 
 
 def test_a_site_that_hangs_holds_up_its_own_alone(lab: Front) -> None:

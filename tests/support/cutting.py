@@ -10,11 +10,11 @@ import threading
 
 from tests.support.process import eventually
 
-ORDER = b"POST /api/v1/requests"
+ORDERS = (b"POST /api/v1/requests", b"PATCH / ", b"PUT / ", b"DELETE / ")
 
 
 class Cutting:
-    """A proxy to a port of loopback. What begins with an ORDER is counted, in both directions.
+    """A proxy to a port of loopback. What begins as one of ORDERS is counted, in both directions.
 
     ``up``: after so many bytes of an order have gone to the server, the connection ends, once; ``down``: after so many
     bytes of the answer to one have come back. None: never. ``refuses``: who
@@ -100,7 +100,7 @@ class _Link:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 self.proxy.flows.wait()
-                if way == "up" and data.startswith(ORDER):
+                if way == "up" and data.startswith(ORDERS):
                     self.proxy.orders += 1
                     self.counts = {"up": 0, "down": 0}
                     if self._cut("up", b"", target):
