@@ -200,7 +200,6 @@ def _one_pdu(exchange: HTTPExchange, name: str) -> Answer:
     identity = known.identity
     record.update(_summary(exchange, record, now))
     record["identity"] = None if identity is None or identity == Identity() or not whole else asdict(identity)
-    record["inlets"] = [_inlet(asdict(inlet)) for inlet in known.inlets] if whole else []
     record["outlets"] = [_outlet(exchange, outlet, now) for outlet in ports if exchange.rights.sees(outlet)]
     return Answer(200, record)
 
@@ -221,6 +220,7 @@ def _summary(exchange: HTTPExchange, record: Record, now: float) -> Record:
         "outlets": len(known.outlets) or None if known is not None and whole else None,
         "watts": known.watts if known is not None and whole else None,
         "age": None if known is None else age(known.read, now),
+        "inlets": [_inlet(asdict(inlet)) for inlet in known.inlets] if known is not None and whole else [],
     }
 
 

@@ -124,7 +124,7 @@ def _part(telling: Telling, site: Site, targets: Mapping[str, Target], order: Wa
             raise RequestError(f"{site.name}: these are too many names for one command")
 
         def told(name: str, error: PDUDaemonError | None, request: SiteRequest | None) -> None:
-            note(telling.exchange.client, telling.action, ours[name], request, error)
+            note(telling.exchange.client.text, telling.action, ours[name], request, error)
             if request is None and error is not None:
                 telling.refuse(ours[name], error)
             else:

@@ -81,7 +81,7 @@ def carry_out(site: Site, asked: Any, wait: float, client: Client, exchange: Exc
     order = wanted(client, action.value, where, asked.key, wait, seconds, asked.delay, asked.soft, asked.hard)
 
     def tell(request: SiteRequest | None, error: PDUDaemonError | None) -> None:
-        note(client, action, target.name, request, error)
+        note(client.text, action, target.name, request, error)
         if not exchange.claim():
             return
         if request is not None:
@@ -108,13 +108,18 @@ def submit(
     site = dispatcher.sites.of(target, dispatcher.config)
     if site is None:
         return False
-    wait = dispatcher.config.daemon.wait
-    order = wanted(Client("", 0, name), action.value, place(site, target), "", wait, wait, delay, None, True)
-    site.switch(order, action, target, told)
+    wait = dispatcher.config.daemon.wait or LOOKING
+    order = wanted(Client("", 0, name), action.value, place(site, target), "", wait, wait + delay, delay, None, True)
+
+    def tell(request: SiteRequest | None, error: PDUDaemonError | None) -> None:
+        note(name, action, target.name, request, error)
+        told(request, error)
+
+    site.switch(order, action, target, tell)
     return True
 
 
-def note(client: Client, action: str, name: str, request: SiteRequest | None, error: PDUDaemonError | None) -> None:
+def note(client: str, action: Action, name: str, request: SiteRequest | None, error: PDUDaemonError | None) -> None:
     """Write into the log what became of something that a site was asked for; refusals are told elsewhere."""
     if request is not None:
         became = f"failed: {error}" if error is not None else "done" if request.ended is not None else "accepted"

@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pdudaemon.transports.http import tls
 from pdudaemon.transports.mqtt import Account, Message, Session
 from tests.peers.mosquitto import PASSWORD, USER, mosquitto
 from tests.peers.server import listening
+from tests.support.fronts import Front
 from tests.support.ports import free_ports
 from tests.support.process import Daemon, eventually
 from tests.support.tokens import SECRET
@@ -127,6 +128,37 @@ def test_commands_switch_and_are_answered(daemon: Callable[..., Daemon], broker:
         assert json.loads(one.until("pdudaemon/node/twin/result"))["state"] == "done"
     records = started.http("/api/v1/requests?client=mqtt 127.0.0.1".replace(" ", "%20")).json
     assert [(each["action"], each["target"].split()[0]) for each in records][1:] == [("on", "b/+#"), ("on", "a")]
+
+
+def test_what_is_at_sites_is_told_and_switched_by_them(daemon: Callable[..., Daemon], broker: int) -> None:
+    with closing(Front(daemon)) as labs:
+        berlin = labs.add("berlin", {"bad": {"driver": "dummy", "refuse": "relay welded", "retries": 1}})
+        front = labs.begin(mqtt={"host": "127.0.0.1", "port": broker}, daemon={"wait": 5})
+        link, outlet, node = labs.links["berlin"], "pdudaemon/outlet/berlin%2Fp1/3", "pdudaemon/node/berlin%2Fboard3"
+        with Hearing(broker) as one:
+            one.until(f"{outlet}/state")
+            one.say(f"{outlet}/set", "on")
+            assert json.loads(one.until(f"{outlet}/result")) == {"request": "berlin/1", "state": "done", "reason": None}
+            one.until(f"{outlet}/state", "on")
+            link.down = 30  # the answer is lost
+            one.say(f"{node}/set", "off")
+            assert json.loads(one.until(f"{node}/result")) == {"request": "berlin/2", "state": "done", "reason": None}
+            one.until(f"{node}/state", "off")
+            assert link.cuts == 1 and labs.tries("berlin") == 2
+            one.say(f"{node}/set", "reboot")
+            eventually(lambda: berlin.outlets()["3"] == "on" and labs.tries("berlin") == 4)
+            one.say("pdudaemon/outlet/berlin%2Fbad/1/set", "on")
+            bad = json.loads(one.until("pdudaemon/outlet/berlin%2Fbad/1/result"))
+            assert (bad["request"], bad["state"]) == ("berlin/4", "failed") and "relay welded" in bad["reason"]
+            berlin.stop()
+            one.until(f"{outlet}/state", "unknown")
+            one.say(f"{outlet}/set", "off")
+            away = json.loads(one.until(f"{outlet}/result"))
+            while away["state"] == "done":
+                one.quiet(0.2)
+                away = json.loads(one.told[f"{outlet}/result"])
+            assert away["state"] == "refused" and away["reason"].startswith("berlin cannot be asked: "), away
+    assert f"request berlin/1: on berlin/p1 port 3 for mqtt 127.0.0.1:{broker} done" in front.log_text()
 
 
 @pytest.mark.parametrize(

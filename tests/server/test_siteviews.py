@@ -30,13 +30,16 @@ METER = {"driver": "dummy", "outlets": 2, "names": {"1": "router"}, "watts": {"1
 
 
 def test_lists_have_what_sites_have(lab: Front) -> None:
-    lab.add("berlin", {"meter": METER})
+    berlin = lab.add("berlin", {"meter": METER})
+    assert berlin.power("on", "meter", 1).status == 200
+    assert berlin.http("/api/v1/pdus/meter?fresh=1").json["watts"] == 12.5
     lab.add("munich")
     front = lab.begin(
         {"own": {"driver": "dummy"}},
         nodes={"mine": {"hostname": "own", "port": 1}},
         groups={"every": "mine,@berlin/rack1,munich/board[3-4]"},
     )
+    assert 'pdudaemon_inlet_watts{pdu="berlin/meter",inlet="total",kind="pdu"} 12.5' in front.http("/metrics").text
     names = [each["name"] for each in front.http("/api/v1/pdus").json]
     assert names == ["own", "berlin/p1", "berlin/meter", "munich/p1"]
     assert [each["name"] for each in front.http("/api/v1/pdus?limit=2").json] == names[:2]
