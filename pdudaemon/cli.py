@@ -17,7 +17,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pdudaemon import __version__, drive, environment, health, importing, journal, listing, online, probing, sharedfiles
+from pdudaemon import (
+    __version__,
+    drive,
+    environment,
+    health,
+    importing,
+    journal,
+    listing,
+    online,
+    onlinesites,
+    probing,
+    sharedfiles,
+)
 from pdudaemon.config import model as config
 from pdudaemon.config import reader, topology
 from pdudaemon.config.model import Config
@@ -98,6 +110,7 @@ def _check(conf: Config, options: argparse.Namespace) -> int:
     if options.online:
         environment.keep()
         code = max(code, online.check_online(conf, _lock_folder(_store_path(conf, options.dbfile))))
+        code = max(code, onlinesites.check_sites(conf))
     return code
 
 
@@ -164,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--logfile", metavar="FILE", help="log to a file instead of standard error")
     parser.add_argument("--loglevel", choices=LEVELS, help="least level that is logged")
     parser.add_argument("--check", action="store_true", help="check the configuration strictly and exit")
-    parser.add_argument("--online", action="store_true", help="with --check: ask each PDU as well; switches nothing")
+    parser.add_argument("--online", action="store_true", help="with --check: ask PDUs and sites, too; switches nothing")
     parser.add_argument("--check-start", action="store_true", help="check only what would prevent a start, and exit")
     parser.add_argument("--health", action="store_true", help="ask the daemon of it how it is, and exit")
     parser.add_argument(

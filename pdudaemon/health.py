@@ -33,23 +33,32 @@ def tell(conf: Config) -> int:
 
 def _ask(listener: ListenerOptions) -> str:
     """Return what ails the daemon, empty if it is well. Raises: OSError, HTTPException."""
-    address = (_ANY.get(listener.hostname, listener.hostname), listener.port)
-    with _connected(listener, address) as plain:
-        if listener.protocol == "tcp":
-            return ""
-        connection = http.client.HTTPConnection(*address)
+    if listener.protocol == "tcp":
+        _connected(listener).close()
+        return ""
+    status, text = answer(listener, "/healthz", most=1000)
+    # 401: it turns, and wants a token for more.
+    return "" if status in (200, 401) else f"{status}: {text.strip()}"
+
+
+def answer(listener: ListenerOptions, path: str, token: str = "", most: int = 1_000_000) -> tuple[int, str]:
+    """Return status and text of an answer of the daemon here. Raises: OSError, HTTPException."""
+    with _connected(listener) as plain:
+        connection = http.client.HTTPConnection(*_address(listener))
         # To whom we talk is known: it is on this machine. What is asked is no secret.
         connection.sock = ssl._create_unverified_context().wrap_socket(plain) if listener.certificate else plain
-        connection.request("GET", "/healthz")
-        answer = connection.getresponse()
-        text = answer.read(1000).decode(errors="replace").strip()
-    # 401: it turns, and wants a token for more.
-    return "" if answer.status in (200, 401) else f"{answer.status}: {text}"
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        reply = connection.getresponse()
+        return reply.status, reply.read(most).decode(errors="replace")
 
 
-def _connected(listener: ListenerOptions, address: tuple[str, int]) -> socket.socket:
+def _address(listener: ListenerOptions) -> tuple[str, int]:
+    return (_ANY.get(listener.hostname, listener.hostname), listener.port)
+
+
+def _connected(listener: ListenerOptions) -> socket.socket:
     if not listener.socket:
-        return socket.create_connection(address, PATIENCE)
+        return socket.create_connection(_address(listener), PATIENCE)
     plain = socket.socket(socket.AF_UNIX)
     plain.settimeout(PATIENCE)
     plain.connect(listener.socket)

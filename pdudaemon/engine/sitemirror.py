@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from pdudaemon.config.front import Names, SitePDU
@@ -27,6 +28,15 @@ Record = dict[str, Any]
 
 SKEW = 2.0  # seconds by which the clock of a site may be off without anybody minding
 _TIMES = ("accepted", "ended", "started", "off_ended", "time", "due")
+
+
+def ahead(date: str, now: float) -> float:
+    """Return by how many seconds a clock is ahead of ours that has just told a date; 0 if that does not matter."""
+    try:
+        found = parsedate_to_datetime(date).timestamp() + 0.5 - now
+    except ValueError:
+        return 0.0
+    return found if abs(found) > SKEW else 0.0
 
 
 class Translation:

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import re
-from email.utils import parsedate_to_datetime
 
-from pdudaemon.engine.sitemirror import SKEW, Mirror, Record
+from pdudaemon.engine.sitemirror import Mirror, Record
 from pdudaemon.errors import SiteUnreachable
 from pdudaemon.transports.asking import Asker, Reply
 
@@ -15,22 +14,17 @@ PAGE = 1000
 _NEXT = re.compile(r'<[^>?]*\?([^>]*)>; *rel="next"')
 
 
-def ahead(date: str, now: float) -> float:
-    """Return by how many seconds a clock is ahead of ours that has just told a date; 0 if that does not matter."""
-    try:
-        found = parsedate_to_datetime(date).timestamp() + 0.5 - now
-    except ValueError:
-        return 0.0
-    return found if abs(found) > SKEW else 0.0
-
-
 async def told(asker: Asker, target: str) -> Reply:
     """Return a good answer. Raises: Unsent, Lost, SiteUnreachable: what the site says instead."""
     reply = await asker.ask("GET", target)
     if reply.status < 300:
         return reply
-    is_problem = reply.headers.get("content-type", "").startswith("application/problem+json")
-    why = str(reply.json().get("detail")) if is_problem else f"it answers {reply.status}"
+    kind, why = reply.headers.get("content-type", ""), ""
+    if kind.startswith("application/problem+json"):
+        why = str(reply.json().get("detail"))
+    elif kind.startswith("text/plain"):  # such as a server that wants TLS
+        why = reply.body[:200].decode(errors="replace").strip().partition("\n")[0]
+    why = f"it answers {reply.status}{why and f': {why}'}"
     raise SiteUnreachable(f"it refuses the token of this front: {why}" if reply.status in (401, 403) else why)
 
 

@@ -15,7 +15,7 @@ from pdudaemon.engine import sitereading
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.outlets import is_news
-from pdudaemon.engine.sitemirror import SKEW, Mirror, Record, Translation
+from pdudaemon.engine.sitemirror import SKEW, Mirror, Record, Translation, ahead
 from pdudaemon.errors import PDUDaemonError, SiteUnreachable
 from pdudaemon.transports.asking import Asker, Lost, Unsent
 
@@ -52,10 +52,10 @@ class Upkeep:
 
     def set_clock(self, date: str) -> None:
         """Find out how far the site's clock is ahead of ours."""
-        ahead = sitereading.ahead(date, self._clock.wall())
-        if ahead and abs(ahead - self._translation.ahead) > SKEW:
-            log.warning("%s: its clock is %+.0f s off ours", self._translation.site, ahead)
-        self._translation.ahead = ahead
+        found = ahead(date, self._clock.wall())
+        if found and abs(found - self._translation.ahead) > SKEW:
+            log.warning("%s: its clock is %+.0f s off ours", self._translation.site, found)
+        self._translation.ahead = found
 
     async def load(self, asker: Asker) -> None:
         """Take in all that the site has; of names only what is known, if that is what there is. Raises: many errors."""

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
 from typing import Any
 
 import pytest
 
-from pdudaemon.engine.sitemirror import Mirror, Translation
+from pdudaemon.engine.sitemirror import Mirror, Translation, ahead
 from pdudaemon.power import Outlet, State
 
 NOW = 1_000_000.0
@@ -98,3 +99,13 @@ def test_what_makes_no_sense_is_no_state() -> None:
     known = found.pdus["berlin/p1"].outlets["3"]
     assert (known.state, known.watts, known.time) == (State.UNKNOWN, None, None)
     assert found.outlet(OUTLET | {"pdu": "elsewhere"}, NOW) is None
+
+
+@pytest.mark.parametrize("off", [-86400, -60, -3, 5, 7200])
+def test_a_clock_that_is_off(off: int) -> None:
+    assert ahead(formatdate(NOW + off, usegmt=True), NOW) == off + 0.5
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", formatdate(NOW, usegmt=True), formatdate(NOW + 1, usegmt=True)])
+def test_a_clock_that_is_right_or_says_nothing(date: str) -> None:
+    assert ahead(date, NOW) == 0.0

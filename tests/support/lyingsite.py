@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""A site that says what a test wants: all of it true, or lies, slowly, or without an end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from typing import Any
+
+Answer = bytes | Iterable[bytes]
+JSON = "application/json"
+OUTLET = {"pdu": "p1", "port": "1", "name": None, "nodes": ["board1"], "locked": False, "reason": None, "state": "on"}
+OUTLET |= {"source": "device", "time": 1.0, "age": 1.0, "watts": None, "volts": None, "amps": None, "watt_hours": None}
+OUTLET |= {"readings_age": None}
+PDU = {"name": "p1", "driver": "dummy", "state": "ready", "reason": None, "readable": True, "requests": 0}
+PDU |= {"reachable": True, "outlets": 1, "watts": None, "age": 1.0, "inlets": []}
+NODE = {"name": "board1", "groups": [], "feeds": [OUTLET], "state": "on", "source": "device", "time": 1.0, "age": 1.0}
+NODE |= {"locked": False, "reason": None, "last_request": None}
+HAS: dict[str, Any] = {
+    "/api/v1/sites": {"daemons": ["a-site"], "names": "a-site-1", "sites": []},
+    "/api/v1/pdus": [PDU],
+    "/api/v1/outlets": [OUTLET],
+    "/api/v1/nodes": [NODE],
+    "/api/v1/groups": {"rack1": ["board1"]},
+}
+
+
+def reply(body: object, status: int = 200, content_type: str = JSON, ahead: float = 0.0, **headers: str) -> bytes:
+    """Return an answer of a daemon whose clock is some seconds ``ahead``."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    told = {"Server": "pdudaemon/2.0.0", "Date": formatdate(time.time() + ahead, usegmt=True)}
+    told |= {"Content-Type": content_type, "Content-Length": str(len(content)), **headers}
+    lines = [f"HTTP/1.1 {status} X", *(f"{name.replace('_', '-')}: {value}" for name, value in told.items() if value)]
+    return "\r\n".join([*lines, "", ""]).encode() + content
+
+
+def events(*said: object, ahead: float = 0.0, every: float = 5.0) -> Iterable[bytes]:
+    """Yield a stream of events, which goes on for as long as anybody listens."""
+    yield reply(b"", content_type="text/event-stream", ahead=ahead, Content_Length="") + b"id: 1\n\n"
+    for each in said:
+        yield b"data: " + (each if isinstance(each, bytes) else json.dumps(each).encode()) + b"\n\n"
+    while True:
+        time.sleep(every)
+        yield b": heartbeat\n\n"
+
+
+def slowly(answer: bytes, seconds: float = 1.0) -> Iterable[bytes]:
+    """Yield an answer byte by byte."""
+    for number in range(len(answer)):
+        yield answer[number : number + 1]
+        time.sleep(seconds)
+
+
+class LyingSite:
+    """``lies`` has answers by the beginnings of "METHOD target", made anew for each; the rest is true."""
+
+    def __init__(self, lies: dict[str, Callable[[], Answer]] | None = None, ahead: float = 0.0) -> None:
+        self.lies = lies or {}
+        self.asked: list[str] = []
+        self._ahead = ahead
+        self._server = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> LyingSite:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in (self._server, *self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def answer(self, question: str) -> Answer:
+        """Return what is said to "METHOD target"."""
+        for beginning, lie in self.lies.items():
+            if question.startswith(beginning):
+                return lie()
+        path = question.partition(" ")[2].partition("?")[0]
+        if path == "/api/v1/events":
+            return events(ahead=self._ahead)
+        found = HAS.get(path)
+        return reply({"detail": "no"}, 404, ahead=self._ahead) if found is None else reply(found, ahead=self._ahead)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            self._open.append(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError, ValueError), connection, connection.makefile("rb") as lines:
+            while first := lines.readline().decode():
+                length = 0
+                while line := lines.readline().strip():
+                    name, _, value = line.decode().partition(":")
+                    length = int(value) if name.lower() == "content-length" else length
+                lines.read(length)
+                self.asked.append(question := " ".join(first.split()[:2]))
+                said = self.answer(question)
+                for piece in (said,) if isinstance(said, bytes) else said:
+                    connection.sendall(piece)
