@@ -106,8 +106,8 @@ lock:  ## pin the newest releases that setup.cfg allows, in share/requirements*.
 nightly: .venv/fuzz  ## run all that CI has no time for, with a report: make nightly PARTS="soak cuts" SOAK=60 CUTS=20
 	$(VENV)/python -m tests.nightly $(PARTS)
 
-mutation: .venv/test  ## name the changes of a source that no test notices: make mutation FILES=pdudaemon/engine/lanes.py
-	$(VENV)/python -m tests.mutation $(FILES) $(if $(TESTS),--tests $(TESTS))
+mutation: .venv/test  ## name the changes of a source that no test notices: make mutation FILES=pdudaemon/engine/lanes.py SAMPLE=30
+	$(VENV)/python -m tests.mutation $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(TESTS),--tests $(TESTS)) -- $(FILES)
 
 bench: .venv/test  ## measure, against bare servers, the released daemon and BENCH_BASE, a commit; BENCH=long takes an hour
 	$(VENV)/python -m tests.bench

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
 """``python -m tests.mutation FILE...`` (``make mutation FILES=...``): name the changes of a source that no test notices.
 
-Each mutant of a file is put into a copy of the tree, and the file's tests are run against it until one fails: by
-default those of the same name, ``tests/engine/test_lanes.py`` for ``pdudaemon/engine/lanes.py``, else those of its
-folder. A mutant under which they take much longer than without is noticed as well.
+Each mutant of a file is put into a process that has the tests collected, and those that reach it are run until one
+fails (see `tests.mutation.trials`); one that changes what runs at the import goes into a copy of the tree. The tests
+are, by default, those of the same name, ``tests/engine/test_lanes.py`` for ``pdudaemon/engine/lanes.py``, else those of
+its folder. A mutant under which they take much longer than without is noticed as well.
 
 A survivor is a missing test, or changes no behaviour; one of those is explained in ``explained.txt``. The end is 1 if
-some are not, or if an explanation has had its day.
+fewer are noticed than are to be, or if an explanation has had its day.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -19,8 +21,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,15 +30,21 @@ from tests.mutation.mutants import Mutant, mutants
 
 ROOT = Path(__file__).parent.parent.parent
 EXPLAINED = Path(__file__).parent / "explained.txt"
+PAUSE = "MUTATION_PAUSE"
+"""Environment: the path of a file; while it is there, no mutant is begun."""
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist")
 
 
 class Tried(NamedTuple):
-    """A mutant of a file, and whether the tests let it pass."""
+    """A mutant of a file, and what has killed it: the name of a test; empty: the tests let it pass."""
 
     file: str
     mutant: Mutant
-    survived: bool
+    killer: str
+
+    @property
+    def survived(self) -> bool:
+        return not self.killer
 
     @property
     def name(self) -> str:
@@ -91,32 +99,61 @@ def own_tests(tree: Path, file: str) -> list[str]:
     return [str(own if (tree / own).exists() else own.parent)]
 
 
-def tried(tree: Path, file: str, tests: list[str], jobs: int = 2, sample: int = 0, seed: int = 0) -> list[Tried]:
-    """Try all mutants of a file, or a sample of so many, ``jobs`` at a time. Raises: SystemExit if tests fail without."""
-    source = (tree / file).read_text()
-    waiting = [*enumerate(mutants(source))]
+def tried(
+    tree: Path, files: Sequence[str], tests: list[str], sample: int = 0, seed: int = 0, seconds: float = 20.0
+) -> Iterator[Tried]:
+    """Try all mutants of some files, or a sample of so many of each; each by the tests that take so many seconds.
+
+    Raises: SystemExit if tests fail as it is.
+    """
+    every = {file: [*mutants((tree / file).read_text())] for file in files}
+    numbers = {file: [*range(len(every[file]))] for file in files}
     if sample:
-        waiting = random.Random(seed).sample(waiting, min(sample, len(waiting)))
-    results: dict[int, Tried] = {}
+        for file in files:
+            chosen = random.Random(f"{seed} {file}").sample(numbers[file], min(sample, len(every[file])))
+            numbers[file] = sorted(chosen)
+    read, write = os.pipe()
+    job = {"files": numbers, "tests": tests, "seconds": seconds, "results": write, "pause": os.environ.get(PAUSE, "")}
+    command = [sys.executable, "-m", "tests.mutation.trials"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    left: list[tuple[str, Mutant]] = []
+    with subprocess.Popen(
+        command, cwd=tree, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=[write]
+    ) as process:
+        os.close(write)
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(job).encode())
+        process.stdin.close()
+        with os.fdopen(read) as results:
+            for line in results:
+                file, number, killer = json.loads(line)
+                if killer is None:
+                    left.append((file, every[file][number]))
+                else:
+                    yield Tried(file, every[file][number], killer)
+    if process.returncode:
+        sys.exit(process.returncode)
+    if left:
+        yield from _imported(tree, left)
+
+
+def _imported(tree: Path, left: list[tuple[str, Mutant]]) -> Iterator[Tried]:
+    """Try mutants one after the other in a copy of the tree, each by the tests of its file."""
     with tempfile.TemporaryDirectory() as folder:
-        copies = [Copy(tree, Path(folder) / str(number)) for number in range(jobs)]
-        begun = time.monotonic()
-        if printed := copies[0].failure(tests, 3600):
-            sys.exit(f"{printed}{' '.join(tests)}: fails as it is")
-        bound = 3 * (time.monotonic() - begun) * jobs + 30
-        left = iter(waiting)  # of all threads
-
-        def work(copy: Copy) -> None:
-            for number, mutant in left:
-                copy.put(file, mutant.source)
-                results[number] = Tried(file, mutant, not copy.failure(tests, bound))
-
-        threads = [threading.Thread(target=work, args=(copy,)) for copy in copies]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    return [results[number] for number in sorted(results)]
+        copy = Copy(tree, Path(folder))
+        bounds: dict[str, float] = {}
+        for file, mutant in left:
+            source = (tree / file).read_text()
+            tests = own_tests(tree, file)
+            if file not in bounds:
+                begun = time.monotonic()
+                if printed := copy.failure(tests, 3600):
+                    sys.exit(f"{printed}{' '.join(tests)}: fails as it is")
+                bounds[file] = 3 * (time.monotonic() - begun) + 30
+            copy.put(file, mutant.source)
+            killer = tests[0] if copy.failure(tests, bounds[file]) else ""
+            copy.put(file, source)
+            yield Tried(file, mutant, killer)
 
 
 def explanations(path: Path) -> dict[str, str]:
@@ -131,14 +168,14 @@ def explanations(path: Path) -> dict[str, str]:
     return found
 
 
-def report(results: list[Tried], explained: dict[str, str], whole: bool) -> int:
-    """Print what survived; return 1 if some of it is not explained, or if an explanation is of no use any more."""
+def report(results: list[Tried], explained: dict[str, str], whole: bool, least: float = 100.0) -> int:
+    """Print what survived; return 1 if fewer than ``least`` per cent are noticed, or an explanation is of no use."""
     survivors = {each.name: each for each in results if each.survived}
     for name, each in survivors.items():
         if name not in explained:
             print(f"{each.file}:{each.mutant.line}: survives: {name}")
     names = {each.name for each in results}
-    files = {each.file for each in results}
+    files = dict.fromkeys(each.file for each in results)
     old = [
         name
         for name in explained
@@ -146,25 +183,39 @@ def report(results: list[Tried], explained: dict[str, str], whole: bool) -> int:
     ]
     for name in old:
         print(f"explained, but does not survive: {name}")
-    known = len(survivors.keys() & explained.keys())
-    killed = len(results) - len(survivors)
-    print(f"{len(results)} mutants: {killed} killed, {known} explained, {len(survivors) - known} survive", end="")
-    print(f" ({100 * killed / max(1, len(results) - known):.1f} % of those that change behaviour)")
-    return 1 if old or len(survivors) > known else 0
+    if len(files) > 1:
+        for file in files:
+            print(f"{file}: {_figures([each for each in results if each.file == file], explained)[0]}")
+    figures, share = _figures(results, explained)
+    print(figures)
+    return 1 if old or share < least else 0
+
+
+def _figures(results: list[Tried], explained: dict[str, str]) -> tuple[str, float]:
+    """Return how many mutants were killed, for people, and how many per cent of those that change behaviour."""
+    known = sum(each.survived and each.name in explained for each in results)
+    killed = sum(not each.survived for each in results)
+    left = len(results) - known
+    share = 100 * killed / left if left else 100.0
+    figures = f"{len(results)} mutants: {killed} killed, {known} explained, {left - killed} survive"
+    return f"{figures} ({share:.1f} % of those that change behaviour)", share
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Name changes that no test notices.")
     parser.add_argument("files", nargs="+", metavar="FILE", help="a source file, from the top of the tree")
     parser.add_argument("--tests", nargs="+", default=[], help="what is to notice (default: the tests of each file)")
-    parser.add_argument("--jobs", type=int, default=2, help="how many are tried at a time (default: 2)")
     parser.add_argument("--sample", type=int, default=0, help="try so many of each file, by chance (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="which chance (default: 0)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how much of the tests for each (default: 20)")
+    parser.add_argument("--least", type=float, default=100.0, help="per cent that are to be noticed (default: 100)")
     given = parser.parse_args()
+    tests = given.tests or [*dict.fromkeys(test for file in given.files for test in own_tests(ROOT, file))]
     results: list[Tried] = []
-    for file in given.files:
-        results += tried(ROOT, file, given.tests or own_tests(ROOT, file), given.jobs, given.sample, given.seed)
-    return report(results, explanations(EXPLAINED), whole=not given.sample)
+    for each in tried(ROOT, given.files, tests, given.sample, given.seed, given.seconds):
+        results.append(each)
+        print(f"{'survives' if each.survived else 'killed'}: {each.name}", file=sys.stderr, flush=True)
+    return report(results, explanations(EXPLAINED), not given.sample, given.least)
 
 
 if __name__ == "__main__":

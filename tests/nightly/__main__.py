@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import os
 import re
 import shlex
@@ -42,8 +41,8 @@ SIZES = {
     "FUZZ": "20000",  # examples of each property of a parser
     "SOAK": "3600",  # seconds
     "ROUNDS": "100",  # in which one of two nodes is killed
-    "MUTATED": "3",  # source files, others each night
-    "MUTANTS": "60",  # of each, by chance
+    "MUTANTS": "10",  # of each module of engine and server, by chance
+    "NOTICED": "97",  # per cent of these, at least
     "LIMIT": "4",  # hours of a part
 }
 
@@ -66,22 +65,20 @@ def parts(sizes: dict[str, str], seed: int) -> dict[str, str]:
         "trixie": f"{MOUNTS}; make test-boot RELEASE=trixie MACHINES=container",
         "ha": f"{MOUNTS}; HA_ROUNDS={sizes['ROUNDS']} make test-ha",
         "container": f"{MOUNTS}; make test-container",
-        "mutation": f"{python} -m tests.mutation --sample {sizes['MUTANTS']} --seed {seed} "
-        + " ".join(in_turn(int(sizes["MUTATED"]), seed)),
+        "mutation": f"{python} -m tests.mutation --sample {sizes['MUTANTS']} --seed {seed} --least {sizes['NOTICED']} "
+        f"--tests tests/engine tests/server -- {' '.join(mutated())}",
         "bench": "make bench",
     }
 
 
-def in_turn(number: int, seed: int) -> list[str]:
-    """Return some source files with tests of their own, others for each day, all of them within some weeks."""
-    files = sorted(
+def mutated() -> list[str]:
+    """Return the source files of which mutants are tried."""
+    return sorted(
         str(path.relative_to(ROOT))
-        for folder in ("engine", "server", "config", "transports")
+        for folder in ("engine", "server")
         for path in (ROOT / "pdudaemon" / folder).glob("*.py")
-        if (ROOT / "tests" / folder / f"test_{path.name}").exists()
+        if path.name != "__init__.py"
     )
-    first = seed * number % len(files)
-    return [*itertools.islice(itertools.cycle(files), first, first + number)]
 
 
 class Ended(NamedTuple):

@@ -18,14 +18,25 @@ def big(number, most=7):
     return number > most and "ü" != number
 """
 PART = """\
+MOST = 7
+
 def big(number):
-    return number > 7
+    return number > MOST
+
+def waits():
+    count = 0
+    while count < 3:
+        count += 1
+    return count
 """
 TEST = """\
-from module.part import big
+from module.part import big, waits
 
 def test_big():
     assert big(8) is True and big(0) is False
+
+def test_waits():
+    assert waits() == 3
 """
 
 
@@ -63,27 +74,37 @@ def test_every_mutant_can_be_compiled() -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A tree with one module and its test, which are run for real."""
+    """A tree with one module and its tests, which are run for real."""
     for folder in ("module", "tests"):
         (tmp_path / folder).mkdir()
     (tmp_path / "module" / "part.py").write_text(PART)
     (tmp_path / "tests" / "test_part.py").write_text(TEST)
-    (tmp_path / "tests" / "test_wrong.py").write_text("assert False")
+    (tmp_path / "tests" / "test_wrong.py").write_text("def test_wrong():\n    assert False")
     return tmp_path
 
 
-def test_what_no_test_notices_survives(tree: Path) -> None:
+def test_what_no_test_notices_survives(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
     tests = own_tests(tree, "module/part.py")
     assert tests == ["tests/test_part.py"] and own_tests(tree, "module/other.py") == ["tests"]
-    results = tried(tree, "module/part.py", tests)
-    assert [(each.mutant.name, each.survived) for each in results] == [
-        ("big: return number > 7 -> return None", False),
-        ("big: return number > 7: number > 7 -> number >= 7", True),
-        ("big: return number > 7: 7 -> 8", False),
-    ]
+    big, waits = (f"tests/test_part.py::test_{name}" for name in ("big", "waits"))
+    found = {each.mutant.name: each.killer for each in tried(tree, ["module/part.py"], tests)}
+    assert found == {
+        "(module): MOST = 7: 7 -> 8": "tests/test_part.py",
+        "big: return number > MOST -> return None": big,
+        "big: return number > MOST: number > MOST -> number >= MOST": "",
+        "waits: count = 0: 0 -> 1": "",
+        "waits: count < 3 -> not count < 3": waits,
+        "waits: while count < 3: count < 3 -> count <= 3": waits,
+        "waits: while count < 3: 3 -> 4": waits,
+        "waits: count += 1 -> pass": f"{waits} (takes too long)",
+        "waits: count += 1 -> count -= 1": f"{waits} (takes too long)",
+        "waits: count += 1: 1 -> 2": waits,
+        "waits: return count -> return None": waits,
+    }
     assert (tree / "module" / "part.py").read_text() == PART
-    with pytest.raises(SystemExit, match="fails as it is"):
-        tried(tree, "module/part.py", ["tests/test_wrong.py"])
+    with pytest.raises(SystemExit):
+        [*tried(tree, ["module/part.py"], ["tests/test_wrong.py"])]
+    assert "tests/test_wrong.py::test_wrong: fails as it is" in capfd.readouterr().err
 
 
 def test_what_is_explained_is_none_of_the_missing_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,9 +116,10 @@ def test_what_is_explained_is_none_of_the_missing_tests(tmp_path: Path, capsys: 
         "a.py: gone: 1 -> 2": "nobody sees the name",
         "b.py: g: x -> y": "",
     }
-    known = Tried("a.py", Mutant("f: 1 -> 2", 3, ""), True)
-    killed = Tried("a.py", Mutant("f: 3 -> 4", 4, ""), False)
-    missed = Tried("a.py", Mutant("f: 5 -> 6", 5, ""), True)
+    known = Tried("a.py", Mutant("f: 1 -> 2", 3, ""), "")
+    killed = Tried("a.py", Mutant("f: 3 -> 4", 4, ""), "test")
+    missed = Tried("a.py", Mutant("f: 5 -> 6", 5, ""), "")
+    other = Tried("c.py", Mutant("f: 5 -> 6", 5, ""), "test")
     assert report([known, killed], explained, whole=False) == 0
     assert (
         capsys.readouterr().out
@@ -108,4 +130,11 @@ def test_what_is_explained_is_none_of_the_missing_tests(tmp_path: Path, capsys: 
         "a.py:5: survives: a.py: f: 5 -> 6",
         "explained, but does not survive: a.py: gone: 1 -> 2",
         "3 mutants: 1 killed, 1 explained, 1 survive (50.0 % of those that change behaviour)",
+    ]
+    assert report([known, killed, missed, other], explained, whole=False, least=67) == 1
+    assert report([known, killed, missed, other], explained, whole=False, least=66) == 0
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "a.py: 3 mutants: 1 killed, 1 explained, 1 survive (50.0 % of those that change behaviour)",
+        "c.py: 1 mutants: 1 killed, 0 explained, 0 survive (100.0 % of those that change behaviour)",
+        "4 mutants: 2 killed, 1 explained, 1 survive (66.7 % of those that change behaviour)",
     ]

@@ -61,9 +61,11 @@ def test_parts_have_the_sizes_of_the_environment() -> None:
         assert words in found[name] and "5" in found[name]
 
 
-def test_mutation_comes_to_every_file_in_some_weeks() -> None:
-    every = {file for seed in range(100) for file in nightly.in_turn(3, seed)}
-    assert len(every) > 30 and "pdudaemon/engine/lanes.py" in every
+def test_mutation_comes_to_every_module_each_night() -> None:
+    command = nightly.parts({**nightly.SIZES, "MUTANTS": "21", "NOTICED": "22"}, 23)["mutation"]
+    assert "--sample 21 --seed 23 --least 22 " in command
+    files = command.partition(" -- ")[2].split()
+    assert len(files) > 80 and {"pdudaemon/engine/lanes.py", "pdudaemon/server/messages.py"} < {*files}
 
 
 def test_a_seed_repeats_what_is_hostile() -> None:

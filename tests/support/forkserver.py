@@ -25,6 +25,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
@@ -40,6 +41,7 @@ class Program:
 
     def __init__(self, name: str, *flags: str, folder: str | os.PathLike[str] = "") -> None:
         """Take it from a folder, with flags for the interpreter."""
+        self._name = name
         self._folder = os.fspath(folder)
         self._command = [sys.executable, *flags, __file__, name]
         self._servers: dict[tuple[tuple[str, str], ...], socket.socket] = {}
@@ -82,14 +84,35 @@ class Program:
             out, err = process.communicate(timeout)
             return process.wait(), out.decode(), err.decode()
 
+    def serve_from_here(self, env: Mapping[str, str]) -> None:
+        """Have what is started from now on, in such an environment, be forks of this process, which has it loaded."""
+        ours, theirs = _connection()
+        if os.fork():
+            theirs.close()
+            self._servers[_read_at_start(env)] = ours
+            return
+        code = 1
+        try:
+            os.closerange(3, theirs.fileno())
+            os.closerange(theirs.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            serve(theirs, [path for path in sys.path if path])
+            code = sys.modules[self._name].main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
     def _server(self, env: Mapping[str, str]) -> socket.socket:
         """Return the connection to the server for an environment."""
-        read = tuple(sorted((name, env[name]) for name in env if name.startswith(READ_AT_START)))
-        read = tuple(each for each in read if each[0] != "PYTHONPATH")
+        read = _read_at_start(env)
         with self._lock:
             if read not in self._servers:
-                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST)
+                ours, theirs = _connection()
                 with theirs:
                     command = [*self._command, str(theirs.fileno())]
                     environment = {**dict(read), "PYTHONPATH": self._folder}
@@ -97,6 +120,18 @@ class Program:
                 atexit.register(_end, ours, server)
                 self._servers[read] = ours
             return self._servers[read]
+
+
+def _read_at_start(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    read = sorted((name, env[name]) for name in env if name.startswith(READ_AT_START))
+    return tuple(each for each in read if each[0] != "PYTHONPATH")
+
+
+def _connection() -> tuple[socket.socket, socket.socket]:
+    """Return the client's end and the server's."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST)
+    return ours, theirs
 
 
 def _pipe(written: contextlib.ExitStack) -> tuple[IO[bytes], list[int]]:

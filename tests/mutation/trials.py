@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: MIT
+"""``python -m tests.mutation.trials``: try mutants in forks of one process, which has all tests collected.
+
+It is a pytest that forks in place of running its tests. The first fork runs them all as they are, and notes how long
+each takes and which functions it reaches, in this process and in daemons that it starts; then there is a fork for each
+mutant, which runs the tests that reach it, the quickest first, until one fails.
+
+The job comes as JSON on the standard input, see `Job`; what becomes of each mutant goes to a descriptor, as a line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType
+from typing import IO, NamedTuple
+
+import pytest
+
+from tests.mutation.mutants import mutants
+from tests.mutation.patch import Place, changed, functions, outer_functions, put
+
+LONG = 4.0  # seconds that a test may take longer than five times what it takes
+WHOLE_RUN = 3600.0
+NOT_PUT = "not put"
+CHOSEN = "not long and not real_program"  # which has no mutant
+
+
+class Job(NamedTuple):
+    """The numbers of the mutants of each file, the tests, and for how many seconds' worth of them each mutant is tried.
+
+    ``pause`` is the path of a file: while it is there, no mutant is begun. ``results`` is a descriptor, for file, number
+    and what has killed it: the name of a test, "" if nothing has, null for one that can only be tried by importing it.
+    """
+
+    files: dict[str, list[int]]
+    tests: list[str]
+    seconds: float
+    results: int
+    pause: str = ""
+
+
+class Ended(NamedTuple):
+    """How a fork ended: the test that failed, or did not end; what each test took."""
+
+    failed: str
+    took: dict[str, float]
+    printed: str
+
+
+class Reached:
+    """Notes, in all processes, which test reaches which function of some files. Each name is written once a process."""
+
+    def __init__(self, folder: Path, files: dict[str, dict[CodeType, Place]]) -> None:
+        self._path = folder / "reached"
+        self._places = {str(Path(file).resolve()): (file, _by_name(codes)) for file, codes in files.items()}
+        self._seen: set[tuple[str, str, Place]] = set()
+        self._tester = 0
+        self.by_daemons: set[str] = set()  # the tests that reach something so
+
+    def begin(self) -> None:
+        """Note what is called from now on, here and in forks."""
+        self._tester = os.getpid()
+        threading.setprofile(self._called)
+        sys.setprofile(self._called)
+
+    def _called(self, frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event != "call" or code.co_filename not in self._places:
+            return
+        file, places = self._places[code.co_filename]
+        place = places.get((code.co_qualname, code.co_firstlineno))
+        test = os.environ.get("PYTEST_CURRENT_TEST", "")
+        if place is None or (test, file, place) in self._seen:
+            return
+        self._seen.add((test, file, place))
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        line = [test, file, place, os.getpid() != self._tester]
+        os.write(descriptor, json.dumps(line).encode() + b"\n")
+        os.close(descriptor)
+
+    def found(self, tests: list[str]) -> dict[tuple[str, Place], set[str]]:
+        """Return which tests reach each function. What is reached before a test's call may serve those after it."""
+        result: dict[tuple[str, Place], set[str]] = defaultdict(set)
+        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        for test, file, place, by_daemon in map(json.loads, lines):
+            name, _, phase = test.rpartition(" ")
+            whole = name.partition("::")[0]
+            served = [name] if phase == "(call)" else [each for each in tests if each.startswith(f"{whole}::")]
+            result[file, tuple(place)].update(served)
+            if by_daemon:
+                self.by_daemons.update(served)
+        return result
+
+
+def _by_name(codes: dict[CodeType, Place]) -> dict[Place, Place]:
+    return {(code.co_qualname, code.co_firstlineno): place for code, place in codes.items()}
+
+
+class Trials:
+    """The plugin of pytest."""
+
+    def __init__(self, job: Job, folder: Path) -> None:
+        self._job = job
+        self._folder = folder
+        self._codes = {file: compile(Path(file).read_text(), file, "exec") for file in job.files}
+        self._report: IO[str] | None = None  # of a fork
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
+        """Fork, outside of what other plugins do around the tests."""
+        if session.testsfailed or not session.items:
+            sys.exit("some tests cannot be collected")
+        if not self._is_trial(session):
+            session.items.clear()
+        return (yield)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._tell(begun=nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._tell(test=report.nodeid, took=report.duration, failed=report.failed, last=report.when == "teardown")
+
+    def _tell(self, **words: object) -> None:
+        if self._report is not None:
+            self._report.write(json.dumps(words) + "\n")
+            self._report.flush()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if self._report is not None:
+            os._exit(exitstatus)
+
+    def _is_trial(self, session: pytest.Session) -> bool:
+        """Make all forks; return True in those."""
+        items = {item.nodeid: item for item in session.items}
+        reached = Reached(self._folder, {file: outer_functions(code) for file, code in self._codes.items()})
+        modules = {file: sys.modules[file.removesuffix(".py").replace("/", ".")] for file in self._job.files}
+        found = functions(modules.values())
+        gc.freeze()  # so that forks share it
+        as_it_is = self._forked(reached.begin, lambda _: WHOLE_RUN, True)
+        if as_it_is is None:
+            return True
+        if as_it_is.failed:
+            print(f"{as_it_is.printed}{as_it_is.failed}: fails as it is", file=sys.stderr)
+            session.items.clear()
+            session.testsfailed = 1
+            return False
+        tests = reached.found([*items])
+        killers: dict[str, int] = defaultdict(int)
+        for file, numbers in self._job.files.items():
+            every = [*mutants(Path(file).read_text())]
+            for number in numbers:
+                while self._job.pause and os.path.exists(self._job.pause):
+                    time.sleep(1)
+                one = changed(self._codes[file], compile(every[number].source, file, "exec"))
+                ended = None
+                if one is not None:
+                    place, code = one
+                    names = self._chosen(tests[file, place], as_it_is.took, killers, file)
+                    session.items[:] = [items[name] for name in names]
+                    mutate = partial(self._mutate, found[modules[file].__name__, place], code)
+                    by_daemon = not reached.by_daemons.isdisjoint(names)
+                    ended = self._forked(mutate, lambda test: 5 * as_it_is.took.get(test, 0.0) + LONG, by_daemon)
+                    if ended is None:
+                        return True
+                    killers[ended.failed] += 1
+                killer = None if ended is None or ended.failed == NOT_PUT else ended.failed
+                os.write(self._job.results, json.dumps([file, number, killer]).encode() + b"\n")
+        return False
+
+    def _chosen(self, reach: set[str], took: dict[str, float], killers: dict[str, int], file: str) -> list[str]:
+        """Return the tests for a mutant: those first that killed most others, and its own; then the quickest."""
+        own = f"test_{Path(file).name}::"
+        left = self._job.seconds
+        found = []
+        for name in sorted(reach, key=lambda name: took[name] / (1 + killers[name]) / (2 if own in name else 1)):
+            left -= took[name]
+            if left < 0 and own not in name:
+                break
+            found.append(name)
+        return found
+
+    def _mutate(self, functions: list[FunctionType], code: CodeType) -> None:
+        if not put(functions, code):
+            self._tell(test=NOT_PUT, took=0, failed=True, last=True)
+            os._exit(1)
+
+    def _forked(self, prepare: Callable[[], None], bound: Callable[[str], float], daemons: bool) -> Ended | None:
+        """Fork, and return how that ends, once a test has failed or takes too long. None: this is the fork.
+
+        ``daemons``: those that tests start are to have what it has.
+        """
+        printed = self._folder / "printed"
+        ours, theirs = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            os.close(ours)
+            self._report = os.fdopen(theirs, "w")
+            output = os.open(printed, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            prepare()
+            if daemons:
+                _have_daemons_forked()
+            return None
+        os.close(theirs)
+        failed, took = "", dict[str, float]()
+        try:
+            with os.fdopen(ours) as report:
+                failed = _followed(report, took, bound)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        return Ended(failed, took, printed.read_text(errors="replace") if failed else "")
+
+
+def _followed(report: IO[str], took: dict[str, float], bound: Callable[[str], float]) -> str:
+    """Read what a fork tells; return which test failed, or did not end in time."""
+    test, until = "", time.monotonic() + WHOLE_RUN
+    data = b""
+    while True:
+        if not select.select([report], [], [], max(0.0, until - time.monotonic()))[0]:
+            return f"{test} (takes too long)"
+        more = os.read(report.fileno(), 1 << 16)
+        if not more:
+            return "" if not test else f"{test} (ends it all)"
+        *lines, data = (data + more).split(b"\n")
+        for words in map(json.loads, lines):
+            if "begun" in words:
+                test = words["begun"]
+                until = time.monotonic() + bound(test)
+                continue
+            took[words["test"]] = took.get(words["test"], 0.0) + words["took"]
+            if words["failed"]:
+                return str(words["test"])
+            if words["last"]:
+                test = ""
+
+
+def _have_daemons_forked() -> None:
+    """Have the daemons that tests start be forks of this process, so that they have what it has."""
+    process = sys.modules.get("tests.support.process")
+    if process is not None:
+        process.PDUDAEMON.serve_from_here(os.environ)
+
+
+def main() -> None:
+    """Do the job on the standard input."""
+    job = Job(**json.load(sys.stdin))
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # as daemons have it
+    sys.path.insert(0, os.getcwd())
+    for file in job.files:
+        importlib.import_module(file.removesuffix(".py").replace("/", "."))
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module("pdudaemon.cli")
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["-q", "-x", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler", f"--basetemp={folder}/tests"]
+        sys.exit(pytest.main([*options, "-m", CHOSEN, *job.tests], plugins=[Trials(job, Path(folder))]))
+
+
+if __name__ == "__main__":
+    main()
