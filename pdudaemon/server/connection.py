@@ -48,6 +48,19 @@ class Speech(Protocol):
         ...
 
 
+class _Silence:
+    """What is spoken on a connection that is closed."""
+
+    def take(self) -> bool:
+        return False
+
+    def expired(self) -> bool:
+        return False
+
+
+SILENCE = _Silence()
+
+
 class Exchange(ABC):
     """One request, and the one answer to it: whoever claims it first gives that. ``rights`` are those of who asks.
 
@@ -111,6 +124,15 @@ class Connection:
         self.exchange: Exchange | None = None  # the request under way
         self.closing = False  # the connection ends when everything is sent
         self.speech = speech(self)
+
+    def close(self) -> None:
+        """Let go of the socket, and of what knows the connection.
+
+        It is kept until its deadline is looked at. What would have to be looked for as garbage then stays for good if
+        there is a reload before: see `gc.freeze`.
+        """
+        self.socket.close()
+        self.speech = SILENCE
 
     def write(self, data: bytes) -> None:
         """Send a part of the answer to the request under way."""

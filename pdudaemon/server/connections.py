@@ -290,4 +290,4 @@ class Connections:
             del self._open[connection.socket.fileno()]
             self._acceptor.ended(connection.client)
             self._epoll.unregister(connection.socket)
-            connection.socket.close()
+            connection.close()

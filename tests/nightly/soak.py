@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.growth import Size, grown, size
-from tests.support.plugins import Recorded
+from tests.support.plugins import Recorded, in_order
 from tests.support.process import Daemon, at_rest
 
 PDUS = 8
@@ -235,31 +235,6 @@ class Farm:
         log = self.daemon.log_text()
         found = re.search(r".*(Traceback|internal error)[\s\S]{0,3000}", re.sub(r"refused, for now", "", log))
         assert not found, found[0]
-
-
-def in_order(asked: list[tuple[str, bool]], seen: str) -> bool:
-    """Whether an outlet has seen its requests in order, each at least once if it was acknowledged.
-
-    What `tests.support.plugins.language` says, for histories that are too long for a pattern.
-    """
-    places = {0}  # in what was seen, up to which the requests so far may reach
-    for action, acked in asked:
-        reached = set() if acked else {*places}
-        for place in places:
-            ends = {place}
-            for letter in {"on": "o", "off": "f", "reboot": "fo"}[action]:
-                ends = {end for begin in ends for end in _run(seen, begin, letter)}
-            reached |= ends
-        places = reached
-    return len(seen) in places
-
-
-def _run(seen: str, begin: int, letter: str) -> list[int]:
-    """Return where a run of a letter may end, of one at least."""
-    end = begin
-    while end < len(seen) and seen[end] == letter:
-        end += 1
-    return [*range(begin + 1, end + 1)]
 
 
 def soaked(folder: Path, seconds: float, seed: int) -> list[str]:

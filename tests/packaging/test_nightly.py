@@ -16,7 +16,7 @@ from tests.nightly import __main__ as nightly
 from tests.nightly import hostile, soak
 from tests.nightly.mutations import Mutations
 from tests.support import growth
-from tests.support.plugins import language
+from tests.support.plugins import in_order, language
 from tests.support.process import eventually
 
 
@@ -97,7 +97,7 @@ def test_order_is_judged_as_by_the_pattern() -> None:
         actions = [chance.choice(["on", "off", "reboot"]) for _ in range(chance.randrange(6))]
         asked = [(action, chance.random() < 0.5) for action in actions]
         seen = "".join(chance.choice("fo") for _ in range(chance.randrange(8)))
-        assert soak.in_order(asked, seen) == (language(asked).fullmatch(seen) is not None), (asked, seen)
+        assert in_order(asked, seen) == (language(asked).fullmatch(seen) is not None), (asked, seen)
 
 
 def test_some_seconds_of_a_soak(tmp_path: Path) -> None:

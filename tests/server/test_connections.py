@@ -509,9 +509,9 @@ def test_a_client_is_known_by_the_connection_that_it_has(house: Callable[..., Ho
     assert everything(new) == b"ack\n"
 
 
-def unended() -> list[object]:
-    """Return what there is of requests in memory, whether or not anybody needs it."""
-    return [each for each in gc.get_objects() if isinstance(each, Request | Step | Exchange)]
+def unended(*kinds: type) -> list[object]:
+    """Return what there is of requests in memory, or of other kinds, whether or not anybody needs it."""
+    return [each for each in gc.get_objects() if isinstance(each, kinds or (Request, Step, Exchange))]
 
 
 def test_a_request_leaves_nothing_to_be_looked_for_as_garbage(house: Callable[..., House]) -> None:
@@ -529,3 +529,26 @@ def test_a_request_leaves_nothing_to_be_looked_for_as_garbage(house: Callable[..
             eventually(lambda: len(unended()) <= before + 2)  # the worker has its last step until there is another
         finally:
             gc.enable()
+
+
+def test_a_client_leaves_nothing_to_be_looked_for_as_garbage(
+    house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload has what there is then never looked for again: each would leave the clients of some seconds for good."""
+    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)  # what is logged is kept by pytest
+    lab = house(client_timeout=1)
+    gc.collect()
+    before = len(unended(Connection))
+    gc.disable()
+    try:
+        for port in range(1, 4):  # more that is refused is answered late
+            assert lab.text(f"left {port} off") == "ack\n"
+            for sent in (get(ON.format("left", port), "Connection: close"), b"left 1 o", b"GET / HT", b"", b"\xff\n"):
+                with lab.client() as client:
+                    client.sendall(sent)
+            with lab.client() as client:
+                client.sendall(get("/api/v1/events", "Accept: application/x-ndjson"))
+                client.recv(1)
+        eventually(lambda: len(unended(Connection)) <= before)
+    finally:
+        gc.enable()

@@ -163,3 +163,28 @@ def language(requests: list[tuple[str, bool]]) -> re.Pattern[str]:
     """Return the pattern of what an outlet may see of (action, acknowledged) requests, carried out at least once each."""
     patterns = {"on": "o+", "off": "f+", "reboot": "f+o+"}
     return re.compile("".join(f"({patterns[action]})" + ("" if acked else "?") for action, acked in requests))
+
+
+def in_order(asked: list[tuple[str, bool]], seen: str) -> bool:
+    """Whether an outlet has seen its requests in order, each at least once if it was acknowledged.
+
+    What `language` says, for histories of which a pattern would take for ever, as one does that has much to leave out.
+    """
+    places = {0}  # in what was seen, up to which the requests so far may reach
+    for action, acked in asked:
+        reached = set() if acked else {*places}
+        for place in places:
+            ends = {place}
+            for letter in {"on": "o", "off": "f", "reboot": "fo"}[action]:
+                ends = {end for begin in ends for end in _run(seen, begin, letter)}
+            reached |= ends
+        places = reached
+    return len(seen) in places
+
+
+def _run(seen: str, begin: int, letter: str) -> list[int]:
+    """Return where a run of a letter may end, of one at least."""
+    end = begin
+    while end < len(seen) and seen[end] == letter:
+        end += 1
+    return [*range(begin + 1, end + 1)]
