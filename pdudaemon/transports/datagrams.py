@@ -118,10 +118,6 @@ class _Talk:
         self.in_hand = threading.Lock()
         self.in_hand.acquire()
 
-    def hand_back(self) -> None:
-        """Let who began it go on."""
-        self.in_hand.release()
-
 
 class _Exchange:
     """The one thread, while there is something to do."""
@@ -171,7 +167,8 @@ class _Exchange:
                 self._new.clear()
             for talk in run.talks:
                 talk.pause, talk.raised = None, error
-                talk.hand_back()
+            run.ended += run.talks
+            run.hand_back()
             raise
         finally:
             run.close()
@@ -186,6 +183,7 @@ class _Run:
         self._wake = wake
         self._poll = select.epoll()
         self._poll.register(wake, select.EPOLLIN)
+        self.ended: list[_Talk] = []  # or paused, of this turn
         self._by_line: dict[int, _Talk] = {}
         self._due: list[tuple[float, int, _Talk]] = []
         self._count = itertools.count()
@@ -203,11 +201,12 @@ class _Run:
             except OSError as error:
                 self.talks.discard(talk)
                 talk.pause, talk.raised = None, TransientError(f"{talk.peer}: {error.strerror or error}")
-                talk.hand_back()
+                self.ended.append(talk)
                 continue
             self._by_line[line] = talk
             talk.looked_at = math.inf
             self._resume(talk, talk.raised)
+        self.hand_back()
         if not self.talks:
             return
         for line, _ in self._poll.poll(max(0.0, self._due[0][0] - time.monotonic())):
@@ -225,6 +224,12 @@ class _Run:
                 self._late(talk)
             else:
                 self._look_later(talk)
+        self.hand_back()
+
+    def hand_back(self) -> None:
+        """Let those go on whose conversations have ended; all at once, so that they do not cut in at each packet."""
+        while self.ended:
+            self.ended.pop().in_hand.release()
 
     def _look_later(self, talk: _Talk) -> None:
         """See to it that somebody looks when a question is late: once for all those that are answered by then."""
@@ -269,10 +274,10 @@ class _Run:
             try:
                 step = talk.steps.throw(error) if error is not None else talk.steps.send(answer)
             except StopIteration as end:
-                self._hand_back(talk, end.value)
+                self._end(talk, end.value)
                 return
             except BaseException as raised:  # whatever it is, it belongs to who began the conversation
-                self._hand_back(talk, None, raised)
+                self._end(talk, None, raised)
                 return
             if isinstance(step, float):
                 talk.pause = step
@@ -302,7 +307,7 @@ class _Run:
         self._look_later(talk)
         return None
 
-    def _hand_back(self, talk: _Talk, value: object, raised: BaseException | None = None) -> None:
+    def _end(self, talk: _Talk, value: object, raised: BaseException | None = None) -> None:
         talk.pause, talk.value, talk.raised = None, value, raised
         self._part(talk)
 
@@ -311,7 +316,7 @@ class _Run:
         self._poll.unregister(line)
         del self._by_line[line]
         self.talks.discard(talk)
-        talk.hand_back()
+        self.ended.append(talk)
 
 
 _exchange = _Exchange()
