@@ -148,6 +148,12 @@ def _schema(database: sqlite3.Connection) -> list[tuple[str, str]]:
 
 def _rows(damaged: sqlite3.Connection, table: str) -> Iterator[tuple[object, ...]]:
     """Yield the rows that can be read: from either end of the table, and one by one between."""
+    try:
+        damaged.execute(f"SELECT rowid FROM {table} LIMIT 0")
+    except _UNREADABLE:  # it has no such numbers
+        with suppress(*_UNREADABLE):
+            yield from damaged.execute(f"SELECT * FROM {table}")
+        return
     low, high = 0, 0
     for order in ("ASC", "DESC"):
         with suppress(*_UNREADABLE):
@@ -157,12 +163,26 @@ def _rows(damaged: sqlite3.Connection, table: str) -> Iterator[tuple[object, ...
                 low, high = (number, high) if order == "ASC" else (low, number)
                 yield tuple(row)
             return
-    if not low and not high:  # it may have no such numbers
-        with suppress(*_UNREADABLE):
-            yield from damaged.execute(f"SELECT * FROM {table}")
+    if not low and not high:
+        somewhere = _readable(damaged, table)
+        if somewhere is None:
+            return
+        low = max(0, somewhere - MOST_GAPS // 2)
     for number in range(low + 1, min(high or low + MOST_GAPS, low + MOST_GAPS)):
         with suppress(*_UNREADABLE):
             yield from damaged.execute(f"SELECT * FROM {table} WHERE rowid = ?", (number,))
+
+
+def _readable(damaged: sqlite3.Connection, table: str) -> int | None:
+    """Return the number of a row that can be read, of a table neither end of which can; None if none is found.
+
+    Tried are some numbers of each magnitude: of a table whose first page is lost nothing is readable, by any of them.
+    """
+    for number in sorted({int(2 ** (step / 16)) for step in range(16 * 40)}):
+        with suppress(*_UNREADABLE):
+            for (found,) in damaged.execute(f"SELECT rowid FROM {table} WHERE rowid >= ? LIMIT 1", (number,)):
+                return int(found)
+    return None
 
 
 def _strays(damaged: sqlite3.Connection, image: bytes) -> Iterator[tuple[object, ...]]:

@@ -12,6 +12,7 @@ import pytest
 
 from pdudaemon.engine import storesalvage
 from pdudaemon.engine.store import Store
+from pdudaemon.errors import NoSuchRequest
 from pdudaemon.power import Action, Command
 from tests.support.stores import ACCEPTED, asked, closed, kept, ports, said, spoil
 
@@ -66,6 +67,34 @@ def test_commands_and_keys_are_saved_as_well(tmp_path: Path) -> None:
     for row in found.rows:
         assert store.find_key(row["key"]) == ("request", row["id"])
     store.close()
+
+
+def test_a_table_of_which_neither_end_can_be_read_is_read_from_the_middle(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    store = Store(str(path))
+    for number in range(300):
+        store.add_all(
+            [asked("on", names=("n1",))], Command(Action.ON, "", ACCEPTED, ("n1",), key=f"key{number:03}" * 20)
+        )
+    store.close()
+    with closing(sqlite3.connect(path)) as whole:
+        size, count = (whole.execute(f"PRAGMA {each}").fetchone()[0] for each in ("page_size", "page_count"))
+    image = path.read_bytes()
+    for end in (b"key000key000", b"key299key299"):
+        pages = [page for page in range(count) if image[page * size] == 13 and end in image[page * size :][:size]]
+        for page in pages:
+            spoil(path, page * size, *range(page * size + 3, page * size + 30))
+    store = Store(str(path))
+    found = [number for number in range(1, 301) if _has_command(store, number)]
+    store.close()
+    assert kept(path) and len(found) > 200 and not {1, 300} & {*found}
+
+
+def _has_command(store: Store, number: int) -> bool:
+    try:
+        return store.command(number).command.key != ""
+    except NoSuchRequest:
+        return False
 
 
 def test_a_look_through_all_of_it_is_bounded_and_says_so(closed: Path, caplog: pytest.LogCaptureFixture) -> None:
