@@ -24,13 +24,14 @@ from pdudaemon.transports import dialogue
 from tests.devices.base.device import Case, Device, Mood
 from tests.devices.base.families import FAMILIES
 from tests.devices.base.pty import PtyDevice
-from tests.devices.base.saboteur import ACTS, ON_A_LINE, PIECE, Line, Wire
+from tests.devices.base.saboteur import ACTS, ON_A_LINE, PIECE, Line, Wire, silence
 from tests.devices.base.snmp import Agent
 from tests.support.action import begun
 
 POINTS = int(os.environ.get("HOSTILE_POINTS", "0"))  # for each act of each driver, by night; else one for some
 SEED = os.environ.get("HOSTILE_SEED", "")
-SECONDS = 2.0
+SECONDS = 2.0  # for an action, whatever the device does
+SILENCE = 0.3  # where it says nothing more, and waiting is all there is to do
 SOME = 3  # acts
 MANY = 10  # names of a family
 MOST = 400 * PIECE  # of what is made up: some megabytes are in the machine's own buffers
@@ -130,7 +131,7 @@ def test_in_the_middle(name: str, act: Any) -> None:
             after = random.Random(f"{SEED}{name} {act.__name__} {number} {point}").randrange(max(1, whole.carried))
             with FAKES[name].case(name, Mood.WELL) as case:
                 wire = Wire(case.device.port, after, act)
-                said, error = acted(name, case, wire, looks(name, case)[number], SECONDS)
+                said, error = acted(name, case, wire, looks(name, case)[number], SILENCE if act is silence else SECONDS)
                 where = f"{act.__name__} after {after} of {whole.carried} bytes, look {number}: {said} {error}"
                 assert "\n" not in error and len(error) < 1000, where
                 assert wire.made_up < MOST, where
@@ -151,7 +152,7 @@ def test_in_the_middle_on_a_line(name: str, act: Any) -> None:
             after = random.Random(f"{SEED}{name} {act.__name__} {number} {point}").randrange(whole.carried)
             with FAKES[name].case(name, Mood.WELL) as case:
                 line = Line(case.device, after, act)
-                said, error = asked(name, case, looks(name, case)[number], SECONDS)
+                said, error = asked(name, case, looks(name, case)[number], SILENCE if act is silence else SECONDS)
                 where = f"{act.__name__} after {after} of {whole.carried} bytes, look {number}: {said} {error}"
                 assert "\n" not in error and len(error) < 1000, where
                 assert line.made_up < MOST, where

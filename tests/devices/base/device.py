@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -74,6 +75,8 @@ class Device:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in self._connections:
+            with contextlib.suppress(OSError):  # it is closed
+                connection.shutdown(socket.SHUT_RDWR)  # so that who reads from it is told
             connection.close()
         for thread in self._threads:
             thread.join(5)

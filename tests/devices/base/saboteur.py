@@ -127,6 +127,7 @@ def cut(wire: Wire, connection: socket.socket, rest: bytes) -> None:
 def reset(wire: Wire, connection: socket.socket, rest: bytes) -> None:
     """Close as who crashes does."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.shutdown(socket.SHUT_RD)  # so that who reads from it lets go of it: else it stays open
     connection.close()
     raise ConnectionError
 
