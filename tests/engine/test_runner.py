@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import json
+import os
+import queue
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,17 @@ import pytest
 from pdudaemon.config import reader
 from pdudaemon.config.model import Config
 from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.engine import fleet, runner
+from pdudaemon.engine import device, dispatcher, fleet, runner
+from pdudaemon.engine.device import Device
 from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.engine.queries import Look
+from pdudaemon.engine.pool import Pool
+from pdudaemon.engine.queries import Look, Query
+from pdudaemon.engine.runner import PDURunner
 from pdudaemon.engine.store import MEMORY, Store
-from pdudaemon.errors import DeviceError, PDUDaemonError, PermanentError, TransientError
-from pdudaemon.power import Action, State
+from pdudaemon.engine.survey import Survey
+from pdudaemon.errors import DeviceError, DeviceTimeout, PDUDaemonError, PermanentError, TransientError
+from pdudaemon.power import Action, Outlet, State
+from pdudaemon.transports import deadline
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
 
@@ -290,3 +298,303 @@ def test_the_device_rests_for_what_is_left_of_its_interval(tmp_path: Path) -> No
     assert rested("left", 900) == 0.0 == rested("right", 301)
     assert len(rests) == 0 and rested("right", 200) >= 300 and rests[0] <= 100
     rack.stop()
+
+
+class Lone:
+    """A PDU's worker with nobody behind it, and what its driver does: ``acts`` is called for each job with the driver.
+
+    ``ended`` has what was told of each job; ``held`` whether another process could not have had the device then.
+    """
+
+    def __init__(
+        self, folder: Path, acts: Callable[[PDUDriver, str], Any], pool: Pool | None = None, **pdu: Any
+    ) -> None:
+        class Acting(PDUDriver):
+            def handle(self, request: str, port_number: Any) -> Any:
+                return acts(self, request)
+
+            def read_outlets(self) -> Any:
+                acts(self, "survey")
+                return []
+
+            def _bombout(self) -> None:
+                acts(self, "bombout")
+
+        (folder / "conf").write_text(json.dumps({"pdus": {"pdu": {"driver": "dummy", **pdu}}}))
+        found = replace(reader.load(str(folder / "conf")).pdus["pdu"], driver=Acting)
+        self.ended: queue.SimpleQueue[tuple[State | None, str]] = queue.SimpleQueue()
+        self.wanted = True
+        self._path = folder / "lock"
+        self.runner = PDURunner(found, Device(self._path), pool, self._begin, self._end)
+
+    def _begin(self, *_: Any) -> bool:
+        return self.wanted
+
+    def _end(self, runner: PDURunner, job: Any, state: State | None, error: DeviceError | None) -> None:
+        self.ended.put((state, "" if error is None else str(error)))
+
+    def ask(self, job: Any = None) -> tuple[State | None, str]:
+        """Have a job done, a question by default; return what was told of it."""
+        self.runner.put(job or Query(Outlet("pdu", "1")))
+        return self.ended.get(timeout=30)
+
+    def free(self) -> bool:
+        """Whether another process could have the device."""
+        descriptor = os.open(self._path, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def stop(self) -> None:
+        self.runner.stop()
+        assert self.runner.join(30)
+
+
+class Order(Query):
+    """What is to be switched."""
+
+    order = Action.ON.value
+
+
+def on(driver: PDUDriver, request: str) -> State:
+    return State.ON
+
+
+def test_a_device_is_kept_for_a_while_after_what_went_well_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after a failure, nor after a survey: whoever follows may be another process."""
+    monkeypatch.setattr(runner, "KEPT", 3600)
+    monkeypatch.setattr(runner, "AFTER_SURVEY", 3600)
+    raised: list[Exception] = []
+
+    def acts(driver: PDUDriver, request: str) -> State:
+        if raised and request != "bombout":
+            raise raised.pop()
+        return State.ON
+
+    lone = Lone(tmp_path, acts)
+    for job in (None, Order(Outlet("pdu", "1"))):
+        assert lone.ask(job) == (None if job else State.ON, "")
+        assert not lone.free()
+    raised.append(ValueError("x"))
+    assert lone.ask() == (None, "pdu: ValueError: x")
+    eventually(lone.free)
+    assert lone.ask() == (State.ON, "") and not lone.free()
+    assert lone.ask(Survey("pdu", True, None)) == (None, "")
+    eventually(lone.free)
+    lone.stop()
+
+
+def test_who_is_idle_gives_the_device_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (runner, device):
+        monkeypatch.setattr(module, "KEPT", 0.05)
+    lone = Lone(tmp_path, on)
+    lone.ask()
+    eventually(lone.free)
+    assert lone.ask() == (State.ON, "")
+    lone.stop()
+
+
+def test_what_is_not_wanted_any_more_is_neither_done_nor_told_of_and_keeps_nothing(tmp_path: Path) -> None:
+    done: list[str] = []
+    lone = Lone(tmp_path, lambda _, request: done.append(request) or State.ON)
+    lone.wanted = False
+    lone.runner.put(Query(Outlet("pdu", "1")))
+    eventually(lambda: not lone.runner.waiting)
+    eventually(lambda: not lone.runner.device.lock.locked())
+    lone.wanted = True
+    assert lone.ask() == (State.ON, "") and done == ["status"]
+    lone.stop()
+    assert lone.ended.empty()
+
+
+def test_members_of_a_pool_give_the_device_back_at_once(tmp_path: Path) -> None:
+    lone = Lone(tmp_path, on, Pool(1))
+    assert lone.ask() == (State.ON, "")
+    eventually(lone.free)
+    lone.runner.stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(5, "Input/output error"), "pdu: Input/output error"),
+        (OSError("odd"), "pdu: OSError: odd"),
+        (ValueError("many\n  lines"), "pdu: ValueError: many lines"),
+        (ValueError("it is sesame!"), "pdu: ValueError: it is ***!"),
+        (KeyError(), "pdu: KeyError:"),
+        (TransientError(" "), "pdu: TransientError"),
+        (TransientError("half \ud83d"), "pdu: half ?"),
+        (TimeoutError("late"), "pdu: TimeoutError: late"),
+    ],
+)
+def test_an_error_is_told_in_one_line_without_secrets(tmp_path: Path, error: Exception, said: str) -> None:
+    def acts(driver: PDUDriver, request: str) -> None:
+        raise error
+
+    lone = Lone(tmp_path, acts)
+    lone.runner.pdu = replace(lone.runner.pdu, secrets=frozenset({"sesame"}))
+    assert lone.ask() == (None, said)
+    lone.stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (PermanentError("x"), PermanentError),
+        (DeviceTimeout("x"), DeviceTimeout),
+        (TimeoutError("x"), DeviceTimeout),
+        (OSError(5, "x"), TransientError),
+        (ValueError("x"), TransientError),
+    ],
+)
+def test_the_kind_of_an_error_says_whether_it_may_pass(tmp_path: Path, error: Exception, kind: type) -> None:
+    told: queue.SimpleQueue[DeviceError | None] = queue.SimpleQueue()
+
+    def acts(driver: PDUDriver, request: str) -> None:
+        raise error
+
+    lone = Lone(tmp_path, acts)
+    lone.runner._end = lambda *words: told.put(words[3])
+    lone.runner.put(Query(Outlet("pdu", "1")))
+    found = told.get(timeout=30)
+    assert type(found) is kind and found.__cause__ is None and found.__traceback__ is None
+    lone.stop()
+
+
+def test_a_driver_is_told_when_it_has_failed_and_only_then(tmp_path: Path) -> None:
+    """It has a deadline of its own action, which is that of its thread as well."""
+    seen: list[str] = []
+
+    def acts(driver: PDUDriver, request: str) -> State:
+        seen.append(request)
+        if request != "bombout":
+            assert driver.deadline is deadline.current() and 0 < driver.deadline.remaining() <= 17
+        if len(seen) == 2:
+            raise ValueError("x")
+        return State.OFF
+
+    lone = Lone(tmp_path, acts, timeout=17)
+    assert [lone.ask()[0] for _ in range(3)] == [State.OFF, None, State.OFF]
+    assert seen == ["status", "status", "bombout", "status"]
+    lone.stop()
+
+
+def test_a_driver_that_cannot_be_made_is_made_anew_the_next_time(tmp_path: Path) -> None:
+    lone = Lone(tmp_path, on)
+    kind, tries = lone.runner.pdu.driver, []
+
+    def make(*words: Any) -> PDUDriver:
+        tries.append(words)
+        if len(tries) == 1:
+            raise ValueError("not now")
+        assert kind is not None
+        return kind(*words)
+
+    lone.runner.pdu = replace(lone.runner.pdu, driver=make)  # type: ignore[arg-type]
+    assert lone.ask() == (None, "pdu: ValueError: not now")
+    assert lone.ask() == lone.ask() == (State.ON, "") and len(tries) == 2
+    lone.stop()
+
+
+@pytest.mark.parametrize(
+    ("verify", "order", "error"),
+    [(True, Order, "pdu: port 1 is still off after"), (False, Order, ""), (True, Query, "")],
+)
+def test_what_is_to_be_verified_is_read_back(tmp_path: Path, verify: bool, order: type[Query], error: str) -> None:
+    asked: list[str] = []
+    lone = Lone(tmp_path, lambda _, request: asked.append(request) or State.OFF, verify=verify, timeout=0.3)
+    state, said = lone.ask(order(Outlet("pdu", "1")))
+    assert said.startswith(error) and bool(said) is bool(error)
+    assert state is (State.OFF if order is Query else None)
+    assert asked[0] == order.order and ("status" in asked[1:]) is bool(error)
+    lone.stop()
+
+
+def test_what_comes_after_the_end_does_not_wait(tmp_path: Path) -> None:
+    """Its pauses end at once; before that they do not."""
+    lone = Lone(tmp_path, lambda driver, _: driver.deadline.pause(0.01) or State.ON)
+    assert lone.ask() == (State.ON, "")
+    lone.stop()
+    (tmp_path / "late").mkdir()
+    late = Lone(
+        tmp_path / "late", lambda driver, request: request == "bombout" or driver.deadline.pause(3600), timeout=7200
+    )
+    late.runner.stop()
+    assert late.ask() == (None, "pdu: interrupted, since the daemon stops")
+
+
+def test_who_is_still_at_work_at_the_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that have never been, or have ended, are not."""
+    monkeypatch.setattr(dispatcher, "LEAVE_GRACE", 0.1)
+    rack = Rack(tmp_path, {"a": {}, "b": {}, "c": {}})
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("a")), 30)
+    rack.hold("b")
+    rack._running = False
+    assert rack.dispatcher.close(0)[0] == ["the worker of b"]
+    rack.let_go("b")
+
+
+def test_a_worker_that_has_died_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rack = Rack(tmp_path, {"a": {}, "b": {}})
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("b")), 30)
+    assert rack.dispatcher.pulse(30) == ("", "")
+    monkeypatch.setattr(PDURunner, "_serve", lambda _: None)
+    submitted(rack.dispatcher, Action.ON, rack.target("a"))
+    eventually(lambda: rack.dispatcher.pulse(30) == ("the worker of a has died", ""))
+    rack.stop()
+
+
+def test_a_worker_ends_soon_after_a_survey_and_late_after_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "KEPT", 0.01)
+    monkeypatch.setattr(runner, "AFTER_SURVEY", 0.01)
+    lone = Lone(tmp_path, on)
+    lone.ask(Survey("pdu", True, None))
+    eventually(lambda: lone.runner._thread is None)
+    lone.ask()
+    eventually(lone.free)
+    assert lone.runner._thread is not None
+    lone.runner._thread.join(0.05)
+    assert lone.runner._thread.is_alive()
+    lone.stop()
+
+
+def test_a_fault_of_ours_is_logged_with_whose_worker_it_was(
+    switching: tuple[Dispatcher, list[BaseException]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, _ = switching
+    monkeypatch.setattr(one._fleet.runners["pdu"], "_act", lambda *_: 1 / 0)
+    with pytest.raises(DeviceError, match="pdu: ZeroDivisionError"):
+        awaited(one, submitted(one, Action.ON, one.config.target("pdu", "1")), 30)
+    eventually(lambda: "the worker of pdu: internal error" in caplog.text)
+
+
+class Soon(float):
+    """The time of an action after which the device rests for a moment yet, whenever it is asked."""
+
+    def __add__(self, _: float) -> float:
+        return time.monotonic() + 0.05
+
+
+def test_a_rest_of_a_moment_is_kept_as_well(tmp_path: Path) -> None:
+    rests: list[float] = []
+
+    class Rest(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            rests.append(timeout or 0.0)
+            return False
+
+    lone = Lone(tmp_path, on)
+    lone.ask()
+    lone.runner._stopping = Rest()
+    lone.runner.device.last_action = Soon()
+    assert lone.ask() == (State.ON, "")
+    assert len(rests) == 1 and 0 < rests[0] <= 0.05
+    lone.stop()
