@@ -218,8 +218,8 @@ def _ours(
     for node, plug in plugs.items():
         match = HOST_PORT.fullmatch(plug) if found.settings["driver"] == "ipmi" else None
         place = {"ip": plug} if match is None else {"ip": match["host"], **_given(port=match["port"])}
-        pdus[node] = {**found.settings, **place}
-    return pdus, {node: (node, "1") for node in plugs}
+        pdus[node] = {**found.settings, **place, **({"lock": plug} if found.shared else {})}
+    return pdus, {node: (node, found.port) for node in plugs}
 
 
 def _given(port: str | None) -> dict[str, int]:

@@ -26,13 +26,16 @@ _TELNET = 23
 
 
 class Taken(NamedTuple):
-    """What a device amounts to. ``each``: every plug is a device of its own, and its name the address.
+    """What a device amounts to. ``each``: every plug is a device of its own, and its name the address; its only outlet
+    is ``port``, and if ``shared`` it is one of several that are the same device.
 
     ``named``: the name of the PDU is its address. ``notes`` is what is to be told, for people.
     """
 
     settings: dict[str, Any]
     each: bool = False
+    port: str = "1"
+    shared: bool = False
     named: str = ""
     notes: tuple[str, ...] = ()
 
@@ -49,7 +52,8 @@ def taken(device: Device) -> Taken | str:
     """Return what a device is for us, or why none of our drivers is for it."""
     kind = KINDS.get(device.kind)
     if kind is None or kind.driver not in strategies.names():
-        return f"no driver of ours is known for {device.kind!r}"
+        instead = INSTEAD.get(device.kind, "")
+        return f"no driver of ours is known for {device.kind!r}" + (f"; {instead}" if instead else "")
     found = kind.found(device, kind.driver)
     if found is None:
         return f"{kind.driver} does not know the way to it, {device.where!r}"
@@ -101,7 +105,9 @@ def _web(device: Device, driver: str) -> Taken | None:
     """What httppower speaks with."""
     options = _options(device.command, {"-u": "url", "--url": "url"})
     match = re.fullmatch(r"(https?)://([^/@\s]+)/?", options.get("url", ""))
-    return None if match is None else Taken({"driver": driver, "ip": match[2], "protocol": match[1]})
+    if match is None or not _runs(device, "httppower"):
+        return None
+    return Taken({"driver": driver, "ip": match[2], "protocol": match[1]})
 
 
 def _agent(device: Device, driver: str) -> Taken | None:
@@ -109,7 +115,7 @@ def _agent(device: Device, driver: str) -> Taken | None:
     words = _WORDS_OF_HOSTS | {"-c": "community", "--community": "community"}
     options = _options(device.command, words)
     address = HOST_PORT.fullmatch(options.pop("host", ""))
-    if address is None:
+    if address is None or not _runs(device, "snmp"):
         return None
     port = int(address["port"] or 0)
     return Taken({"driver": driver, **_port("snmpport", port, 161), **options}, named=address["host"])
@@ -143,7 +149,7 @@ _WORDS_OF_FREEIPMI = {
 
 def _ipmipower(device: Device, driver: str) -> Taken | None:
     """BMCs that ipmipower speaks with, each by itself."""
-    if "ipmipower" not in device.command:
+    if not _runs(device, "ipmipower"):
         return None
     options = _options(device.command, _WORDS_OF_IPMIPOWER)
     file = Path(options.pop("file", "") or _FREEIPMI)
@@ -180,7 +186,25 @@ def _freeipmi(path: Path) -> dict[str, str]:
 
 def _redfishpower(device: Device, driver: str) -> Taken | None:
     """BMCs that redfishpower speaks with, each by itself."""
-    return Taken({"driver": driver}, each=True, notes=(_CERTIFICATES,)) if "redfishpower" in device.command else None
+    return Taken({"driver": driver}, each=True, notes=(_CERTIFICATES,)) if _runs(device, "redfishpower") else None
+
+
+def _windom(port: str) -> Callable[[Device, str], Taken | None]:
+    """One of the nodes behind a BMC."""
+
+    def found(device: Device, driver: str) -> Taken | None:
+        one = _redfishpower(device, driver)
+        return None if one is None else one._replace(port=port, shared=True)
+
+    return found
+
+
+def _switch(device: Device, driver: str) -> Taken | None:
+    """A switch that RANCID logs in to, whose name comes last."""
+    host = device.command.split()[-1:]
+    if not _runs(device, "clogin") or not (address := HOST_PORT.fullmatch("".join(host))):
+        return None
+    return Taken({"driver": driver, "ip": address["host"]})
 
 
 def _redfish(device: Device, driver: str) -> Taken | None:
@@ -206,14 +230,40 @@ KINDS: Mapping[str, Kind] = {
     "raritan-px4316": Kind("raritan_px1", _agent, _ADD_COMMUNITY),
     "raritan-px5523": Kind("raritan_px1", _agent, _ADD_COMMUNITY),
     "sentry_cdu": Kind("sentry_cli", _console),
+    "wti": Kind("wti_cli", _console),
+    **{
+        word: Kind("baytech_cli", _console)
+        for word in ("baytech", "baytech-rpc3-nc", "baytech-rpc18d-nc", "baytech-rpc22", "baytech-rpc28-nc")
+    },
     **{word: Kind("cyclades_cli", _console) for word in ("pm8", "pm10", "pm20", "pm42")},
     **{word: Kind("dli_http", _web) for word in ("dli", "dli4")},
     "ipmipower": Kind("ipmi", _ipmipower, ""),
     "redfish-supermicro": Kind("redfish", _redfish, _ADD_LOGIN),
     "redfishpower-supermicro": Kind("redfish", _redfishpower, _ADD_LOGIN),
     "redfishpower-cray-r272z30": Kind("redfish", _redfishpower, _ADD_LOGIN),
+    "redfishpower-cray-windom-node0": Kind("redfish", _windom("Node0"), _ADD_LOGIN),
+    "redfishpower-cray-windom-node1": Kind("redfish", _windom("Node1"), _ADD_LOGIN),
+    "rancid-cisco-poe": Kind("cisco_poe", _switch, "add username and password: RANCID's are in .cloginrc"),
     "powerman": Kind("powerman", _powerman, ""),
 }
+
+_A_BMC = "its machines may speak IPMI or Redfish as well, for the driver ipmi or redfish"
+_A_SCRIPT = "a platform of a topology runs virsh"
+
+INSTEAD: Mapping[str, str] = {
+    **dict.fromkeys(("hpilo", "ilom", "lom", "openbmc", "ipmi", "ipmipowerserial", "ibmbladecenter"), _A_BMC),
+    **dict.fromkeys(("kvm", "kvm-ssh"), _A_SCRIPT),
+    **dict.fromkeys(
+        ("apcpdu", "apcpdu3"), "apc_cli (command line) or apc7952 (menus) may be for it, or apc_rpdu2 (SNMP)"
+    ),
+}
+"""What may do where a kind has no row."""
+
+
+def _runs(device: Device, program: str) -> bool:
+    """Whether a program called so is run, by itself or by another one (sudo); it may be a name of something as well."""
+    first, *others = device.command.split() or [""]
+    return any(program in Path(word).name for word in (first, *(word for word in others if word.startswith("/"))))
 
 
 def _options(command: str, known: Mapping[str, str]) -> dict[str, str]:

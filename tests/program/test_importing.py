@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.cli import main
-from pdudaemon.config import reader
+from pdudaemon.config import powermanfile, reader
 from pdudaemon.power import Outlet
 from tests.devices.ipmi import PASSWORD, USER, LanBMC
 from tests.peers import powerman
@@ -99,7 +99,10 @@ def test_bmcs_become_pdus_of_their_own(daemon: Callable[..., Daemon], imported: 
         ('"apc" "apc" "pdu1:23"', "[1-3]", "pdu1", {"driver": "apc7952"}),
         ('"a" "apc7900" "10.0.0.7:2323"', "[1-3]", "10.0.0.7", {"driver": "apc7900", "telnetport": 2323}),
         ('"s" "sentry_cdu" "cdu:23"', "AA[1-3]", "s", {"driver": "sentry_cli", "ip": "cdu", "transport": "telnet"}),
+        ('"w" "wti" "wti:2023"', "[1-3]", "w", {"driver": "wti_cli", "ip": "wti", "transport": "telnet", "port": 2023}),
+        ('"b" "baytech-rpc28-nc" "rpc:23"', "[1-3]", "b", {"driver": "baytech_cli", "ip": "rpc", "transport": "telnet"}),
         ('"d" "dli" "/usr/sbin/httppower -u http://dli |&"', "[1-3]", "d", {"driver": "dli_http", "ip": "dli", "protocol": "http"}),
+        ('"c" "rancid-cisco-poe" "/usr/bin/sudo /usr/lib/rancid/bin/clogin -t 9 sw |&"', "Gi1/0/[1-3]", "c", {"driver": "cisco_poe", "ip": "sw"}),
         ('"r" "raritan-px5523" "/usr/sbin/snmppower -h px -c x |&"', "[1-3]", "px", {"driver": "raritan_px1", "community": "x"}),
         ('"p" "powerman" "other:10102"', "n[1-3]", "p", {"driver": "powerman", "ip": "other", "port": 10102}),
     ],
@@ -125,6 +128,76 @@ def test_machines_with_redfish(imported: Imported) -> None:
         "r: certificates are checked: g",
         "r: add username and password: ",
     ]
+
+
+def test_two_nodes_behind_one_bmc_are_one_device(imported: Imported, tmp_path: Path) -> None:
+    _, whole, _ = imported(
+        'device "a" "redfishpower-cray-windom-node0" "/usr/sbin/redfishpower -h bmc1 |&"\nnode "n0" "a" "bmc1"\n'
+        'device "b" "redfishpower-cray-windom-node1" "/usr/sbin/redfishpower -h bmc1 |&"\nnode "n1" "b" "bmc1"\n'
+    )
+    assert whole["pdus"] == {name: {"driver": "redfish", "ip": "bmc1", "lock": "bmc1"} for name in ("n0", "n1")}
+    found = reader.load(str(tmp_path / "out.conf"))
+    assert [found.node(name).outlets for name in ("n0", "n1")] == [(Outlet("n0", "Node0"),), (Outlet("n1", "Node1"),)]
+
+
+WAYS = ('"there:23"', '"/dev/ttyS0" "9600,8n1"', '"/usr/bin/conman -Q -j {kind} |&"')
+HELPERS = (
+    '"/usr/sbin/ipmipower -h {kind}[1-2] |&"',
+    '"/usr/sbin/redfishpower -h {kind}[1-2] |&"',
+    '"/usr/sbin/snmppower -h {kind} |&"',
+    '"/usr/sbin/httppower -u http://{kind} |&"',
+)
+
+
+@pytest.mark.parametrize("way", [*WAYS, *HELPERS])
+def test_devices_of_every_kind_that_powerman_ships_are_taken_over_or_named(imported: Imported, way: str) -> None:
+    files = sorted(Path("/etc/powerman").glob("*.dev"))
+    kinds = {kind: plugs for file in files for kind, plugs in powermanfile.load(str(file)).plugs.items()}
+    assert len(kinds) > 60
+    lines = [f'include "{file}"' for file in files]
+    count = 0
+    for kind, plugs in kinds.items():
+        count += len(plugs) or 2
+        lines.append(f'device "{kind}-device" "{kind}" {way.format(kind=kind).replace("there", f"{kind}-there")}')
+        lines.append(
+            f'node "{kind}-n[1-{len(plugs)}]" "{kind}-device"'
+            if plugs
+            else f'node "{kind}-n[1-2]" "{kind}-device" "x1,x2"'
+        )
+    lines.append('alias "first" "wti-n[1-8],kvm-n1"')
+    code, whole, said = imported("\n".join(lines) + "\n")
+    assert code == 0 and f", {count} nodes, 1 groups; left out: 0" in said[-1]
+    powermans = {name for name, settings in whole["pdus"].items() if "nodes" in settings}
+    told = {line.split(": ")[1] for line in said if ": stays powerman's: " in line}
+    assert powermans == told
+    ours = {settings["driver"] for name, settings in whole["pdus"].items() if name not in powermans}
+    expected = {
+        "there": {
+            "apc7900",
+            "apc7920",
+            "apc7952",
+            "apc9210",
+            "baytech_cli",
+            "cyclades_cli",
+            "powerman",
+            "sentry_cli",
+            "wti_cli",
+        },
+        "ttyS0": set(),
+        "conman": set(),
+        "ipmipower": {"ipmi"},
+        "redfishpower": {"redfish"},
+        "snmppower": {
+            "apc_masterswitch",
+            "apc_rpdu2",
+            "baytech_mrp",
+            "eaton_pulizzi",
+            "eaton_revelation",
+            "raritan_px1",
+        },
+        "httppower": {"dli_http", "redfish"},
+    }
+    assert ours == next(drivers for word, drivers in expected.items() if word in way)
 
 
 def test_what_stays_powermans_and_what_is_left_out(imported: Imported) -> None:
@@ -157,7 +230,7 @@ def test_what_stays_powermans_and_what_is_left_out(imported: Imported) -> None:
     for line in (
         "1: tcpwrappers no: has no counterpart here",
         "3: include: /nowhere/x.dev: cannot be read: No such file or directory",
-        "4: k: stays powerman's: no driver of ours is known for 'kvm'",
+        "4: k: stays powerman's: no driver of ours is known for 'kvm'; a platform of a topology runs virsh",
         "5: serial: stays powerman's: cyclades_cli does not know the way to it, '/dev/ttyS0'",
         "6: unused: no node is behind it",
     ):
