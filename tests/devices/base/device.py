@@ -102,6 +102,8 @@ class Device:
                 self.converse(connection)
             except OSError:
                 pass  # the client has gone, or the test is over
+            except ValueError:
+                pass  # the client speaks another language, and the device hangs up
 
 
 @dataclass

@@ -257,7 +257,10 @@ class Agent(Device):
             self.sessions += 1
             if self.mood is Mood.DEAF or self.sessions <= self.lose:
                 continue
-            answer = self._answer(data)
+            try:
+                answer = self._answer(data)
+            except ValueError:
+                continue  # not SNMP, which an agent drops
             if answer is None:
                 continue
             if not self.late:

@@ -69,7 +69,10 @@ class WebDevice(Device):
         if self.login and request.headers.get("authorization") != expected:
             return Answer(401, headers=('WWW-Authenticate: Basic realm="PDU"',))
         with self.lock:
-            return self.answer(request)
+            try:
+                return self.answer(request)
+            except (ValueError, KeyError):  # no question that it knows, as those are that look for other devices
+                return Answer(400)
 
     def _request(self, connection: socket.socket) -> Request:
         data = b""
