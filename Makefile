@@ -13,6 +13,8 @@ INSTALL = $(PIP) install --quiet --require-hashes --requirement $< && \
 UV := uv==0.13.9
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
 BOOT := $(PYTHON) -m tests.vm.machine $(addprefix --release ,$(RELEASE))
+# What git tracks, or what an sdist that has been unpacked has.
+TRACKED = $(if $(wildcard PKG-INFO),tr '\n' '\0' <pdudaemon.egg-info/SOURCES.txt,git ls-files -z)
 DEBS = $$(printf -- '--deb %s ' $(addsuffix /,dist$(addprefix /,$(RELEASE)))pdudaemon*_all.deb)
 
 help:  ## print this
@@ -65,7 +67,7 @@ ifdef RELEASE
 	$(BOOT) --idle --fetch dist/$(RELEASE) tests/vm/build '$(DEB_BUILD_OPTIONS)'
 else
 	@set -e; copy=$$(mktemp --directory); trap 'rm -rf "$$copy"' EXIT; mkdir -p dist "$$copy/pdudaemon"; \
-	git ls-files -z | tar --create --null --files-from=- | tar --extract --directory="$$copy/pdudaemon"; \
+	$(TRACKED) | tar --create --null --files-from=- | tar --extract --directory="$$copy/pdudaemon"; \
 	(cd "$$copy/pdudaemon" && PATH=/usr/sbin:/usr/bin:/sbin:/bin dpkg-buildpackage --no-sign); \
 	rm -f dist/pdudaemon_* dist/pdudaemon-client_*; cp "$$copy"/pdudaemon*_* dist/
 endif

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from pdudaemon import catalogue
 from pdudaemon.config import schema as configschema
@@ -94,17 +96,30 @@ def schema() -> int:
 
 
 def print_file(name: str) -> int:
-    """Print a file that goes with the daemon, or the names of all such. Raises: ConfigError."""
-    shipped = resources.files("pdudaemon") / "files"
-    files = {each.name: each for each in shipped.iterdir() if each.is_file()}
-    files |= {f"guides/{each.name}": each for each in (shipped / "guides").iterdir()}
+    """Print a file that goes with the daemon, or the names of all such. Raises: ConfigError.
+
+    The unit has the path of this program: pip puts it elsewhere than Debian does.
+    """
+    files = dict(_shipped(resources.files("pdudaemon") / "files"))
     if not name:
         print("\n".join(sorted(files)))
         return 0
     if name not in files:
         raise ConfigError(f"there is no file {name!r}{near(name, files)}; there are {', '.join(sorted(files))}")
-    print(files[name].read_text(encoding="utf-8"), end="")
+    text = files[name].read_text(encoding="utf-8")
+    program = Path(sys.argv[0]).absolute()
+    if name.endswith(".service") and program.name == "pdudaemon":
+        text = text.replace("/usr/bin/pdudaemon", str(program))
+    print(text, end="")
     return 0
+
+
+def _shipped(folder: Traversable, above: str = "") -> Iterator[tuple[str, Traversable]]:
+    for each in folder.iterdir():
+        if each.is_dir():
+            yield from _shipped(each, f"{above}{each.name}/")
+        else:
+            yield f"{above}{each.name}", each
 
 
 def list_devices() -> int:

@@ -21,6 +21,7 @@ from pdudaemon.config.faults import Faults, Location
 from pdudaemon.settings import has_surrogate
 
 _COMMENT = re.compile(r"^[ \t]*(?:#|//).*$", re.MULTILINE)  # JSON has no line that begins so
+_MUST_BE = "must be a JSON object with the sections daemon, pdus and aliases"
 
 
 class Object(dict[str, Any]):
@@ -89,6 +90,8 @@ def read(path: str, faults: Faults) -> Object:
     """Return the object that a file holds. Raises: ConfigError."""
     # Spaces in place of comments, so that lines and columns stay what they are.
     text = _COMMENT.sub(lambda line: " " * len(line[0]), textfile.read(path, faults))
+    if not text.strip():
+        faults.stop(Location(path), f"is empty, and {_MUST_BE}")
     try:
         whole = json.loads(text, object_pairs_hook=Object, parse_int=_number)
     except json.JSONDecodeError as error:
@@ -102,7 +105,8 @@ def read(path: str, faults: Faults) -> Object:
         faults.stop(Location(path), "not usable JSON: nested too deeply")
     faults.read(path, functools.partial(jsonplaces.lines, text))
     if not isinstance(whole, Object):
-        faults.stop(Location(path), "must be a JSON object with the sections daemon, pdus and aliases")
+        faults.stop(Location(path), _MUST_BE)
+    whole.pop("$schema", None)  # by which an editor finds what `pdudaemon --schema` has printed
     return whole
 
 

@@ -60,6 +60,10 @@ def schema() -> dict[str, Any]:
         "title": "pdudaemon.conf",
         "type": "object",
         "properties": {
+            "$schema": {
+                "type": "string",
+                "description": "where an editor finds this schema; the daemon passes it over",
+            },
             "daemon": {"type": "object", "properties": daemon},
             "pdus": {"type": "object", "additionalProperties": {"$ref": "#/$defs/pdu"}},
             "aliases": {"type": "object", "additionalProperties": _NODE},

@@ -78,7 +78,8 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     ("whole", "fault"),
     [
         ('{"pdus": {,}}', ":1:11: not valid JSON: Expecting property name enclosed in double quotes"),
-        ("", ":1:1: not valid JSON: Expecting value"),
+        ("", ": is empty, and must be a JSON object with the sections daemon, pdus and aliases"),
+        ("// {}\n", ": is empty, and must be a JSON object with the sections daemon, pdus and aliases"),
         ("[]", ": must be a JSON object with the sections daemon, pdus and aliases"),
         ("[" * 100000, ": not usable JSON: nested too deeply"),
         ('{"daemon": []}', ": daemon: must be a JSON object"),
@@ -113,6 +114,13 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 )
 def test_fatal_faults(tmp_path: Path, whole: str, fault: str) -> None:
     assert fault in faults(tmp_path, whole)
+
+
+def test_an_editor_may_be_told_where_the_schema_is(tmp_path: Path) -> None:
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "a.json").write_text('{"$schema": "../schema.json", "pdus": {"b": {"driver": "dummy"}}}')
+    conf = load(tmp_path, '{"$schema": "schema.json", "pdus": {"a": {"driver": "dummy"}}}')
+    assert not conf.faults and not conf.warnings and [*conf.pdus] == ["a", "b"]
 
 
 def test_a_faulty_entry_disables_itself_alone(tmp_path: Path) -> None:
