@@ -5,6 +5,9 @@ A `Program` is used as a command line is; what it starts is used as a `subproces
 environment that an interpreter reads at its own start (locale, ``PYTHON…``), so that its children are as if they had
 been started in it. It has one thread, so that a fork of it is whole. This file runs without any other of ours, because
 it is the server's program as well, also of one to which ``-I -S`` leave nothing but the standard library.
+
+What takes most of such a start is what the program imports when it comes to it, and to free in the end what it shares
+with the server: the first can be named, to be imported ahead, and the second is left undone.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
 from typing import IO, Any, Self
@@ -39,8 +42,9 @@ READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ")
 class Program:
     """A Python program: a module, or a file, with a function ``main`` that returns the exit code."""
 
-    def __init__(self, name: str, *flags: str, folder: str | os.PathLike[str] = "") -> None:
-        """Take it from a folder, with flags for the interpreter."""
+    def __init__(self, name: str, *flags: str, folder: str | os.PathLike[str] = "", ahead: Sequence[str] = ()) -> None:
+        """Take it from a folder, with flags for the interpreter, and with modules that it would import later."""
+        self._ahead = ahead
         self._name = name
         self._folder = os.fspath(folder)
         self._command = [sys.executable, *flags, __file__, name]
@@ -114,7 +118,7 @@ class Program:
             if read not in self._servers:
                 ours, theirs = _connection()
                 with theirs:
-                    command = [*self._command, str(theirs.fileno())]
+                    command = [*self._command, str(theirs.fileno()), *self._ahead]
                     environment = {**dict(read), "PYTHONPATH": self._folder}
                     server = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()])
                 atexit.register(_end, ours, server)
@@ -305,17 +309,40 @@ def loaded(name: str) -> ModuleType:
 
 
 def main() -> int:
-    """Be a server: ``NAME DESCRIPTOR``."""
+    """Be a server: ``NAME DESCRIPTOR MODULES``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, and for children
-    name, descriptor = sys.argv[1:]
+    name, descriptor, *ahead = sys.argv[1:]
     if not sys.flags.isolated:
         del sys.path[0]  # of this file
     run: Callable[[], int] = loaded(name).main
+    for each in ahead:
+        with contextlib.suppress(ImportError):  # it is not installed, which the program says when it wants it
+            importlib.import_module(each)
+    del sys.argv[2:]
     gc.freeze()  # what is there now is shared with the children for longer
     own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     serve(socket.socket(fileno=int(descriptor)), [path for path in sys.path if path not in own])
     return run()
 
 
+def leave(code: int) -> None:
+    """End as an interpreter does, but for freeing what is to be freed. Returns if there is something to say about it."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+    os._exit(code & 0xFF)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+    except SystemExit as error:
+        if not isinstance(error.code, int | None):
+            raise
+        code = error.code or 0
+    leave(code)
+    sys.exit(code)
