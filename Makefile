@@ -77,7 +77,9 @@ test-deb:  ## build the packages in dist/ once more, elsewhere, in other surroun
 	DEB_BUILD_OPTIONS=nocheck TZ=Pacific/Kiritimati LC_ALL=C TMPDIR=/var/tmp $(MAKE) deb; test "$$before" = "$$(sums)"
 
 test-boot: deb  ## try the packages in a booted Debian, container and virtual machine (as root); RELEASE=trixie, MACHINES=container
-	$(BOOT) --container $(DEBS) python3 -m pytest -v -p no:cacheprovider tests/vm/test_boot.py
+	tests/vm/former dist/former
+	$(BOOT) --container $(DEBS) --bring dist/former \
+		python3 -m pytest -v -rs -p no:cacheprovider tests/vm/test_boot.py tests/vm/test_upgrade.py
 ifneq ($(MACHINES),container)
 	$(BOOT) $(DEBS) python3 -m pytest -v -p no:cacheprovider tests/vm/test_hardened.py
 endif

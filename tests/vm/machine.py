@@ -79,8 +79,8 @@ class Machine:
 
     A virtual machine has so much ``memory``, in MiB.
 
-    ``fetch`` is where to what the job leaves in ``/mnt/host/out`` goes; with ``online`` it sees the network of its host,
-    with ``gpio_sim`` it has that module.
+    It finds what is in the folder ``bring`` in ``/mnt/host/in``; ``fetch`` is where to what the job leaves in
+    ``/mnt/host/out`` goes. With ``online`` it sees the network of its host, with ``gpio_sim`` it has that module.
     """
 
     release: str = HERE
@@ -89,6 +89,7 @@ class Machine:
     online: bool = False
     gpio_sim: bool = False
     debs: list[Path] = field(default_factory=list)
+    bring: Path | None = None
     fetch: Path | None = None
     seconds: float = SECONDS
     memory: int = MEMORY
@@ -104,6 +105,8 @@ class Machine:
             host = work / "host"
             (host / "out").mkdir(parents=True)
             _pack(host, command, self.debs)
+            if self.bring is not None:
+                shutil.copytree(self.bring, host / "in")
             if self.gpio_sim:
                 shutil.copy(gpiosim.module(), host / gpiosim.FROM_HOST.name)
             with (work / "console").open("wb") as console, _started(self, folder, work, console) as machine:
@@ -207,6 +210,7 @@ def main() -> int:
     parser.add_argument("--release", default=HERE, help="which Debian, such as trixie (%(default)s)")
     parser.add_argument("--online", action="store_true", help="a container with the network of its host")
     parser.add_argument("--deb", type=Path, action="append", default=[], help="a Debian package to install before")
+    parser.add_argument("--bring", type=Path, help="a folder that the command finds as /mnt/host/in")
     parser.add_argument("--fetch", type=Path, help="a folder for what the command leaves in /mnt/host/out")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long it may take in all (%(default)s)")
     parser.add_argument("--memory", type=int, default=MEMORY, help="of a virtual machine, in MiB (%(default)s)")

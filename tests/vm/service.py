@@ -4,14 +4,20 @@
 from __future__ import annotations
 
 import json
+import re
+import stat
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.process import Daemon, eventually
+from tests.support.process import Daemon
 
 CONF = Path("/etc/pdudaemon/pdudaemon.conf")
 STATE = Path("/var/lib/pdudaemon")
+DEBS = sorted(Path("/srv/debs").glob("*.deb"))
+OUTLETS = STATE / "outlets"
+DUMMY = {"driver": "dummy", "file": str(OUTLETS)}
 
 _DROP_IN = Path("/run/systemd/system/pdudaemon.service.d/test.conf")
 _UNIT = Path("/etc/systemd/system/pdudaemon.service")
@@ -32,6 +38,16 @@ def systemctl(*words: str) -> str:
 def apt(*words: str, typed: str = "") -> str:
     """Have apt do something, without asking whether to."""
     return run("apt-get", "--yes", "--no-install-recommends", "--allow-downgrades", *words, typed=typed)
+
+
+def outlets() -> dict[str, str]:
+    """Return the outlets of the dummy PDU."""
+    return dict(json.loads(OUTLETS.read_text())) if OUTLETS.exists() else {}
+
+
+def mode(path: Path) -> str:
+    """Return permissions, user and group."""
+    return f"{stat.S_IMODE(path.stat().st_mode):o} {path.owner()}:{path.group()}"
 
 
 class Service(Daemon):
@@ -98,6 +114,15 @@ class Service(Daemon):
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def journal(self) -> str:
-        """Return the messages of these, as soon as there is one."""
+        """Return the messages of these as they are now."""
         run("journalctl", "--sync")
-        return "\n".join(entry["MESSAGE"] for entry in eventually(self.entries))
+        return "\n".join(entry["MESSAGE"] for entry in self.entries())
+
+    def told(self, *patterns: str) -> str:
+        """Return the journal as soon as it has all these patterns, which may be a moment after what it tells of."""
+        missing, journal, give_up = list(patterns), "", time.monotonic() + 20
+        while missing:
+            assert time.monotonic() < give_up, f"the journal has not {missing}:\n{journal}"
+            journal = self.journal()
+            missing = [pattern for pattern in missing if not re.search(pattern, journal)]
+        return journal

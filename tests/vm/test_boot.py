@@ -1,34 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""The packages in a booted Debian: installed, used, hurt, upgraded to, removed and purged.
+"""The packages in a booted Debian: installed, used, hurt, removed and purged.
 
-Runs in a container, in the order of this file: ``make test-boot``. What needs Debian's kernel is in `test_hardened`.
+Runs in a container, in the order of this file: ``make test-boot``. What needs Debian's kernel is in `test_hardened`,
+upgrades are in `test_upgrade`.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
 import signal
-import socket
-import stat
 import subprocess
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.process import ROOT, eventually
-from tests.vm.base import FORMER
-from tests.vm.service import CONF, STATE, Service, apt, run, systemctl
-
-DEBS = sorted(Path("/srv/debs").glob("*.deb"))
-OUTLETS = STATE / "outlets"
-DUMMY = {"driver": "dummy", "file": str(OUTLETS)}
+from tests.vm.clients import Clients
+from tests.vm.service import CONF, DEBS, DUMMY, STATE, Service, apt, mode, outlets, run, systemctl
 
 # What units of the existing daemon look like.
 OLD_UNIT = f"""\
@@ -52,21 +44,11 @@ def service() -> Iterator[Service]:
     service.undo()
 
 
-def outlets() -> dict[str, str]:
-    """Return the outlets of the dummy PDU."""
-    return dict(json.loads(OUTLETS.read_text())) if OUTLETS.exists() else {}
-
-
 def rebooting(service: Service, port: int, delay: float) -> None:
     """Return when a reboot of the dummy PDU's port has switched it off; its on half is due after the delay."""
     assert service.power("on", "pdu", port).status == 200
     assert service.power("reboot", "pdu", port, delay=delay, wait=0).status == 200
     eventually(lambda: outlets()[str(port)] == "off")
-
-
-def mode(path: Path) -> str:
-    """Return permissions, user and group."""
-    return f"{stat.S_IMODE(path.stat().st_mode):o} {path.owner()}:{path.group()}"
 
 
 def test_it_runs_as_installed() -> None:
@@ -93,11 +75,10 @@ def test_the_packages_own_test() -> None:
 
 def test_the_journal_can_be_asked_what_became_of_whose_request(service: Service) -> None:
     assert service.power("on", "pdu", 3).status == 200 and service.power("off", "pdu", 99).status == 503
-    run("journalctl", "--sync")
-    found = run("journalctl", "--output=json", "PDU=pdu", "OUTLET=pdu:3", "RESULT=done", "--lines=1")
-    entry = json.loads(found.splitlines()[-1])
+    ask = ["journalctl", "--output=json", "PDU=pdu", "OUTLET=pdu:3", "RESULT=done", "--lines=1"]
+    entry = json.loads(eventually(lambda: run(*ask)))
     assert (entry["ACTION"], entry["CLIENT"], entry["PRIORITY"]) == ("on", "127.0.0.1", "6")
-    assert entry["_SYSTEMD_UNIT"] == "pdudaemon.service" and entry["MESSAGE"] in service.journal()
+    assert entry["_SYSTEMD_UNIT"] == "pdudaemon.service" and service.told(re.escape(entry["MESSAGE"]))
 
 
 def test_reload(service: Service) -> None:
@@ -108,10 +89,10 @@ def test_reload(service: Service) -> None:
     service.configure({"pdus": {"pdu": {"driver": "dumy"}, "other": {"driver": "dummy"}}})
     systemctl("reload", "pdudaemon")
     eventually(lambda: "reloaded with a new fault" in service.show("StatusText"))
-    assert "dumy" in service.journal() and service.power("on", "pdu", 1).status == 503
+    assert service.told("dumy") and service.power("on", "pdu", 1).status == 503
     service.configure('{"daemon": {"port": "x"}, "pdus": {}}')
     assert subprocess.run(["systemctl", "reload", "pdudaemon"], stderr=subprocess.DEVNULL).returncode == 1
-    assert "daemon.port: 'x' is not a whole number" in service.journal() and service.show("ActiveState") == "active"
+    assert service.told("daemon.port: 'x' is not a whole number") and service.show("ActiveState") == "active"
     assert (service.power("off", "other", 1).status, service.main) == (200, before)
 
 
@@ -132,11 +113,11 @@ def test_log_lines_have_priorities(service: Service) -> None:
     systemctl("restart", "pdudaemon")
     service.power("on", "pdu", 1)
 
-    def told() -> bool:  # the journal may have it a moment later
+    def both() -> bool:  # the journal may have them a moment later
         found = {entry["PRIORITY"]: entry["MESSAGE"] for entry in service.entries() if entry["_COMM"] == "pdudaemon"}
         return "has started" in found.get("6", "") and "no" in found.get("3", found.get("4", ""))
 
-    eventually(told)
+    eventually(both)
 
 
 def test_killed_in_the_middle_of_a_reboot(service: Service) -> None:
@@ -155,7 +136,7 @@ def test_the_watchdog(service: Service) -> None:
     before = service.main
     os.kill(before, signal.SIGSTOP)
     eventually(lambda: service.main not in (0, before))
-    assert "Watchdog timeout" in service.journal()
+    service.told("Watchdog timeout")
     eventually(lambda: outlets()["2"] == "on")
 
 
@@ -181,7 +162,7 @@ def test_what_cannot_start_is_not_tried_again(service: Service) -> None:
     service.configure("{")
     assert subprocess.run(["systemctl", "restart", "pdudaemon"], stderr=subprocess.DEVNULL).returncode == 1
     assert [service.show(name) for name in ("ActiveState", "ExecMainStatus", "NRestarts")] == ["failed", "2", "0"]
-    assert f"{CONF}:1:2: not valid JSON" in service.journal()
+    service.told(f"{CONF}:1:2: not valid JSON")
 
 
 def test_a_stop_names_what_is_unfinished(service: Service) -> None:
@@ -190,7 +171,7 @@ def test_a_stop_names_what_is_unfinished(service: Service) -> None:
     systemctl("stop", "pdudaemon")
     assert (outlets()["3"], outlets()["4"]) == ("on", "off")
     assert re.search(r"pdu .*4", service.show("StatusText"))
-    assert re.search(r"pdu .*4.*switched on", service.journal())
+    service.told(r"pdu .*4.*switched on")
 
 
 def test_a_new_version_in_the_middle_of_a_reboot(service: Service) -> None:
@@ -199,38 +180,6 @@ def test_a_new_version_in_the_middle_of_a_reboot(service: Service) -> None:
     assert "daemon-reload" not in apt("install", "--reinstall", *map(str, DEBS))
     assert service.main not in (0, before)
     eventually(lambda: outlets()["5"] == "on")
-
-
-class Clients:
-    """Somebody who switches and asks all the time, each time by a new connection, over TCP and by a file."""
-
-    def __init__(self, *ways: str) -> None:
-        self.said: Counter[str] = Counter()
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(way, port)) for port, way in enumerate(ways, 1)]
-        for thread in self._threads:
-            thread.start()
-
-    def end(self) -> Counter[str]:
-        """Return what they were told, how often."""
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-        return self.said
-
-    def _ask(self, way: str, port: int) -> None:
-        action = itertools.cycle(("on", "off"))
-        while not self._over.is_set():
-            family, where = (socket.AF_UNIX, way) if way.startswith("/") else (socket.AF_INET, ("127.0.0.1", int(way)))
-            try:
-                with socket.socket(family) as sock:
-                    sock.settimeout(60)
-                    sock.connect(where)
-                    path = f"/power/control/{next(action)}?hostname=pdu&port={port}"
-                    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-                    self.said[sock.makefile().read().splitlines()[-1]] += 1
-            except (OSError, IndexError) as error:
-                self.said[repr(error)] += 1
 
 
 def test_no_client_is_refused_while_the_daemon_is_away(service: Service) -> None:
@@ -265,7 +214,10 @@ def test_no_client_is_refused_while_the_daemon_is_away(service: Service) -> None
 
 
 def test_a_socket_of_systemd_at_a_port_that_the_daemon_may_not_have(service: Service) -> None:
-    """It starts the daemon with the first client. An address that the configuration has not is told and refused."""
+    """It starts the daemon with the first client, and stays while the package is upgraded.
+
+    An address that the configuration has not is told and refused.
+    """
     drop_in = Path("/run/systemd/system/pdudaemon.socket.d/test.conf")
     drop_in.parent.mkdir()
     drop_in.write_text("[Socket]\nListenStream=\nListenStream=127.0.0.1:80\nListenStream=127.0.0.1:81\n")
@@ -278,10 +230,16 @@ def test_a_socket_of_systemd_at_a_port_that_the_daemon_may_not_have(service: Ser
         assert not service.main
         ask = ["curl", "--silent", "--show-error", "--fail", "http://127.0.0.1/power/control/on?hostname=pdu&port=1"]
         assert run(*ask) == "OK - accepted request\n" and service.main
-        assert "nothing is served at 127.0.0.1 port 81 (pdudaemon.socket)" in service.journal()
-        assert "listening on 127.0.0.1:80 (http, as pdudaemon.socket hands over)" in service.journal()
+        service.told(r"nothing is served at 127.0.0.1 port 81 \(pdudaemon.socket\)")
+        service.told(r"listening on 127.0.0.1:80 \(http, as pdudaemon.socket hands over\)")
         run("curl", "--silent", "http://127.0.0.1:81/", code=7)  # could not connect
         assert service.power("off", "pdu", 1).status == 200
+        clients, before = Clients("80"), service.main
+        said = apt("install", "--reinstall", *map(str, DEBS))
+        eventually(lambda: service.main not in (0, before))
+        told = clients.end()
+        assert "ailed" not in said and not [text for text in told if "Refused" in text], (said, told)
+        assert run(*ask) == "OK - accepted request\n"
     finally:
         systemctl("stop", "pdudaemon.socket", "pdudaemon.service")
         drop_in.unlink()
@@ -323,49 +281,3 @@ def test_purge() -> None:
     assert not left and run("getent", "passwd", "pdudaemon")
     assert not run("systemctl", "list-unit-files", "--no-legend", "pdudaemon.service", code=None)
     assert "pdudaemon" not in run("systemctl", "--failed", "--no-legend")
-
-
-@pytest.mark.parametrize("kept_by", ["--force-confold", "the default answer"])
-def test_upgrade_from_debians_own(kept_by: str) -> None:
-    """Its configuration was edited, as everybody's is; ``kept_by`` is how that is kept."""
-    run("userdel", "pdudaemon", code=None)
-    apt("install", *map(str, Path(FORMER).glob("*.deb")))
-    old = json.loads(CONF.read_text())
-    record = STATE / "record"
-    commands = {f"cmd_{state}": f"echo %s {state} >> {record}" for state in ("on", "off")}
-    edited = json.dumps({**old, "pdus": {**old["pdus"], "mine": {"driver": "localcmdline", **commands}}}, indent=4)
-    CONF.write_text(edited)
-    systemctl("restart", "pdudaemon")
-    service = Service()
-    eventually(service.answers)
-    assert service.power("on", "mine", 1).status == 200
-    eventually(lambda: record.exists() and record.read_text() == "1 on\n")
-    assert STATE.is_symlink()  # that of a dynamic user
-
-    if kept_by == "--force-confold":
-        said = apt("install", "--option=Dpkg::Options::=--force-confold", *map(str, DEBS))
-    else:
-        said = apt("install", "--option=Dpkg::Use-Pty=0", *map(str, DEBS), typed="\n")
-    assert "daemon-reload" not in said
-    assert CONF.read_text() == edited
-    assert [mode(path) for path in (CONF.parent, CONF)] == ["750 root:pdudaemon", "640 root:pdudaemon"]
-    assert not STATE.is_symlink() and mode(STATE) == "750 pdudaemon:pdudaemon"
-    assert Path(f"/proc/{service.main}").owner() == "pdudaemon" == record.owner()
-    assert service.power("off", "mine", 1).text == "OK - accepted request\n"
-    assert record.read_text() == "1 on\n1 off\n"
-    assert run("dpkg", "--verify", "pdudaemon", "pdudaemon-client", code=None).split() == ["??5??????", "c", str(CONF)]
-    apt("purge", "pdudaemon", "pdudaemon-client")
-
-
-def test_upgrade_of_a_configuration_that_nobody_edited() -> None:
-    apt("install", *map(str, Path(FORMER).glob("*.deb")))
-    apt("install", *(str(deb) for deb in DEBS if deb.name.startswith("pdudaemon_")))
-    service = Service()
-    assert CONF.read_text() == (ROOT / "debian" / "pdudaemon.conf").read_text()
-    assert [path.name for path in CONF.parent.iterdir()] == [CONF.name]
-    assert service.http("/api/v1/pdus").json == []
-    service.configure({"pdus": {"pdu": DUMMY}})
-    systemctl("reload", "pdudaemon")
-    client = "pduclient --daemon localhost --hostname pdu --port 1 --command on"  # Debian's own, which has stayed
-    eventually(lambda: service.http("/api/v1/pdus").json)
-    assert "Command sent successfully." in run(*client.split()) and outlets()["1"] == "on"
