@@ -116,6 +116,7 @@ class Service:
         may = permitted(conf)
         self._issuer = may.issuer
         self._notifier = Notifier()
+        self._reloaded = ""  # what went wrong in the last reload, for who asks systemd how the service is
         self._handover = Handover(self._notifier, conf.listeners)
         self._dispatcher = Dispatcher(conf, store, locks)
         self._broker: mqtt.Bridge | None = None
@@ -158,7 +159,7 @@ class Service:
             return
         if pulse.store:  # a new start would not help: it needs the store, and this daemon still knows what is owed
             log.critical("no request is accepted: %s", pulse.store)
-        self._notifier.alive("; ".join(filter(None, (pulse.store, self._dispatcher.summary()))))
+        self._notifier.alive("; ".join(filter(None, (pulse.store, self._reloaded, self._dispatcher.summary()))))
 
     def _reload(self, reread: Callable[[], Config], signals: SignalPipe) -> None:
         """Take over the configuration as it stands now.
@@ -191,11 +192,11 @@ class Service:
             for line in getattr(error, "warnings", ()):
                 log.warning("%s", line)
             log.error("nothing was changed: the configuration has faults that would prevent a start")
-            self._notifier.ready(f"not reloaded: {str(error).splitlines()[0]}; {self._dispatcher.summary()}")
+            self._has_reloaded(f"not reloaded: {str(error).splitlines()[0]}")
             return False
         except Exception as error:  # a fault of ours must not end what works; beyond this point there is no way back
             log.exception("nothing was changed: the configuration cannot be taken over")
-            self._notifier.ready(f"not reloaded: {type(error).__name__}; {self._dispatcher.summary()}")
+            self._has_reloaded(f"not reloaded: {type(error).__name__}")
             return False
         self._take_issuer(may.issuer)
         new_faults = tell_faults(conf, self._conf)
@@ -209,9 +210,12 @@ class Service:
         for listener in new:
             self._connections.add(listener)
         log.info("the configuration has been taken over: %d PDUs", len(conf.pdus))
-        told = f"reloaded with a new fault: {new_faults[0]}; " if new_faults else ""
-        self._notifier.ready(told + self._dispatcher.summary())
+        self._has_reloaded(f"reloaded with a new fault: {new_faults[0]}" if new_faults else "")
         return True
+
+    def _has_reloaded(self, trouble: str) -> None:
+        self._reloaded = trouble
+        self._notifier.ready("; ".join(filter(None, (trouble, self._dispatcher.summary()))))
 
     def _take_issuer(self, issuer: Issuer | None) -> None:
         """Have the keys of an issuer kept up to date, in place of those of the one before."""

@@ -65,6 +65,11 @@ def test_the_life_of_a_service(daemon: Callable[..., Daemon], manager: tuple[Man
     started.process.send_signal(signal.SIGHUP)
     systemd.heard("RELOADING=1")
     assert "not valid JSON" in systemd.heard("READY=1")[-1]["STATUS"]
+    assert "not valid JSON" in systemd.heard("WATCHDOG=1")[-1]["STATUS"]  # whenever somebody looks
+    started.configure(started.settings)
+    started.process.send_signal(signal.SIGHUP)
+    systemd.heard("READY=1")
+    assert systemd.heard("WATCHDOG=1")[-1]["STATUS"].startswith("1 PDUs")
     started.kill()
 
 
