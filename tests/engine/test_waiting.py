@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pdudaemon.engine import waiting
 from pdudaemon.engine.queries import Answer, Look
-from pdudaemon.errors import PDUDaemonError, StoreError
-from pdudaemon.power import Action, Outlet, Reading, Request
+from pdudaemon.errors import PDUDaemonError, StoreError, TransientError
+from pdudaemon.power import Action, Asked, Outlet, Phase, Reading, Request, Soft, Stage, Step, Target
 from tests.support.process import eventually
-from tests.support.rack import Rack, submitted
+from tests.support.rack import Rack, awaited, submitted
 
 
 @pytest.fixture
@@ -172,3 +174,109 @@ def test_who_is_told_may_ask_again_however_long_the_leader_has_led(rack: Rack) -
     with rack.dispatcher._lock:
         rack.dispatcher._lock.tell(again, 20)
     assert sorted(done.get(timeout=60) for _ in range(21)) == [*range(21)]
+
+
+def asked(action: Action = Action.OFF, phase: Phase = Phase.OFF, *ports: str, **words: Any) -> Request:
+    """Return a request that nobody knows, for some ports of a PDU."""
+    outlets = tuple(Outlet("left", port) for port in ports or ("1",))
+    return Request(action, Target("x", outlets), 5.0, "", 0.0, phase, id=7, remaining=[*outlets], **words)
+
+
+def text(error: PDUDaemonError | None) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def test_what_is_told_of_one_that_is_settled() -> None:
+    error, trouble = TransientError("refused"), TransientError("may be off")
+    assert waiting.became(asked(ended=1.0)) is None
+    assert waiting.became(asked(ended=1.0, error=error, trouble=trouble)) is error
+    assert waiting.became(asked(error=error, trouble=trouble)) is trouble
+    stopping = (
+        "Stopping: accepted as request 7, but not done: the daemon is stopping, and resumes it when it starts again"
+    )
+    assert text(waiting.became(asked())) == text(waiting.became(asked(started=1.0))) == stopping
+    assert text(waiting.became(asked(Action.REBOOT, Phase.RESTART))) == stopping
+    cut = waiting.became(asked(Action.REBOOT, Phase.RESTART, started=1.0))
+    assert text(cut) == "RequestEnded: accepted as request 7, cut short, as the daemon is stopping"
+
+
+def test_what_is_told_of_one_that_goes_on() -> None:
+    """What has failed before anything else; what its steps wait for; or who is before it."""
+    request, now = asked(Action.OFF, Phase.OFF, "1", "2"), time.monotonic()
+
+    def said(ahead: Request | None = None) -> str:
+        found = text(waiting.not_done(request, 2.5, ahead))
+        begin, end = "NotDone: accepted as request 7, not done after 2.5 s: ", "; it goes on"
+        assert found.startswith(begin) and found.endswith(end)
+        return found[len(begin) : -len(end)]
+
+    assert said() == "it has not begun"
+    assert said(asked()) == "queued behind request 7"
+    one, other = (Step(request, outlet, Action.OFF, at=now + 90.4) for outlet in request.target.outlets)
+    request.steps += [one, other]
+    assert said(asked()) == "waiting for its delay, for 90 s more"
+    other.stage = Stage.RUNNING
+    assert said() == "waiting for its delay, for 90 s more; left: the device has not answered yet"
+    one.at = now - 1
+    assert said() == "left: the device is busy; left: the device has not answered yet"
+    other.stage = Stage.ENDED
+    other.error = TransientError("of no concern")
+    assert said() == "left: the device is busy"
+    request.soft = Soft(60.0, asked={one.outlet: Asked(0.0, 0.0)})
+    one.at = now + 50
+    assert said() == "left port 1 has been asked to shut down"
+    request.soft = Soft(60.0, asked={other.outlet: Asked(0.0, 0.0)})
+    assert said() == "waiting for its delay, for 50 s more"
+    request.action, one.action = Action.REBOOT, Action.ON
+    request.soft = Soft(60.0, asked={one.outlet: Asked(0.0, 0.0)})
+    assert said() == "left port 1 is off, and is switched on in 50 s"
+    one.error = TransientError("refused\n twice")
+    request.repairs.append(Step(request, other.outlet, Action.ON, repair=True, error=TransientError("refused\n twice")))
+    assert said(asked()) == "refused twice"
+    request.error = TransientError("before")
+    assert said() == "before; refused twice"
+
+
+def test_trouble_that_was_told_stays_until_there_is_other(rack: Rack) -> None:
+    told: list[str] = []
+    lock, request = rack.dispatcher._lock, asked()
+    with lock:
+        lock.join(request, lambda *words: told.append(text(words[1])))
+        assert not told and not request.settled
+        lock.settle(request, TransientError("first"))
+    assert told == ["TransientError: first"] and request.settled and not request.waiters
+    with lock:
+        lock.settle(request)
+        lock.join(request, lambda *words: told.append(text(words[1])))
+    assert told[1:] == ["TransientError: first"]
+    with lock:
+        lock.settle(request, TransientError("second"))
+        lock.join(request, lambda *words: told.append(text(words[1])))
+    assert told[2:] == ["TransientError: second"]
+
+
+def test_whether_the_store_takes_things_is_known(rack: Rack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pdudaemon.engine.dispatcher.WRITE_AGAIN", 3600)
+    store: Any = rack.dispatcher._store
+    assert rack.dispatcher.store == (str(rack.store), True) and not rack.dispatcher._lock.locked()
+
+    def refuse() -> None:
+        raise StoreError("full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "flush", refuse)
+        assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("left")), 30)
+        eventually(lambda: rack.dispatcher.store == (str(rack.store), False))
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("right")), 30)
+    assert store.noted, "it is not tried again before its time"
+    with rack.dispatcher._lock:
+        rack.dispatcher._lock.write_again()
+    assert not store.noted and rack.dispatcher.store[1]
+
+
+def test_it_is_a_lock(rack: Rack) -> None:
+    lock = rack.dispatcher._lock
+    assert lock.acquire(False) and lock.locked()
+    assert not lock.acquire(False) and not lock.acquire(timeout=0.01)
+    lock.release()
+    assert not lock.locked()

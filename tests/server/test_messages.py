@@ -248,6 +248,22 @@ def test_what_is_sent(answer: Answer, method: str, alive: bool, there: bytes, no
         assert f"{name}: {value}\r\n".encode() in head
 
 
+def test_what_a_refusal_is_about_is_kept() -> None:
+    """The field of a body, and as much of a head as was read, for whoever writes the log."""
+    assert Misdirected(400, "no", field="nodes").field == "nodes" and Misdirected(400, "no").field is None
+    assert Unreadable(400, "no").head == Head()
+    received = bytearray(b"PUT /x HTTP/1.1\r\nHost: lab\r\nno colon\r\n\r\n")
+    with pytest.raises(Unreadable) as refused:
+        Reader().take(received, False)
+    assert (refused.value.head.method, refused.value.head.headers) == ("PUT", {"host": "lab"})
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_body_may_be_so_long_and_no_longer(more: int) -> None:
+    found = read([b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (LONGEST_BODY + more), LONG])
+    assert found == [413] if more else found == [got("POST", body=LONG, content_length=str(LONGEST_BODY))]
+
+
 def test_headers_of_a_refusal_are_kept() -> None:
     assert Misdirected(405, "no", {"Allow": "GET"}).headers == {"Allow": "GET"} and Misdirected(404, "no").headers == {}
 
