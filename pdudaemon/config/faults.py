@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from pdudaemon.errors import ConfigError, printable
@@ -26,14 +26,26 @@ def unplaced(told: str) -> str:
 
 @dataclass(frozen=True)
 class Location:
-    """A place in a file: the names that lead there (``pdus.a``), none for the file as a whole."""
+    """A place in a file: the names that lead there (``pdus.a``), none for the file as a whole.
+
+    ``row`` is what stands there, for one of the many nodes of an entry: ``nodes.n[1-9]`` for ``nodes.n3``.
+    """
 
     file: str
     path: str = ""
+    row: str = field(default="", compare=False)
 
     def within(self, name: str) -> Location:
         """Return the location of what has a name here."""
-        return Location(self.file, f"{self.path}.{name}" if self.path else name)
+        return Location(self.file, _within(self.path, name), self.row and _within(self.row, name))
+
+    def one_of(self, row: str) -> Location:
+        """Return the location, which is here, of one of those that an entry beside it stands for."""
+        return replace(self, row=_within(self.path.rpartition(".")[0], row))
+
+
+def _within(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 @dataclass(frozen=True)
@@ -48,9 +60,23 @@ class Fault:
     @property
     def without_file(self) -> str:
         """The fault as it is told to who knows the file: one line, whatever stands in there."""
-        path = printable(self.location.within(self.key).path if self.key else self.location.path, _LONGEST_PATH)
+        path = printable(self._at.path, _LONGEST_PATH)
         text = printable(self.text, _LONGEST_TEXT)
         return f"{path}: {text}" if path else text
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The paths by which its line may be found, the best first."""
+        return self._at.path, self._at.row, self.location.path, self.location.row
+
+    @property
+    def said_alike(self) -> object:
+        """What is the same for all nodes of an entry that have the same fault; None: it is of no such node."""
+        return (self._at.file, self._at.row, self.text) if self._at.row else None
+
+    @property
+    def _at(self) -> Location:
+        return self.location.within(self.key) if self.key else self.location
 
 
 class Faults:
@@ -104,12 +130,12 @@ class Faults:
     @property
     def lines(self) -> tuple[str, ...]:
         """A line for each fault, in the order in which they were found, but fatal ones first."""
-        return tuple(map(self._told, sorted(self._lines, key=lambda fault: not fault.fatal)))
+        return self._all_told(sorted(self._lines, key=lambda fault: not fault.fatal))
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """A line for each warning."""
-        return tuple(map(self._told, self._warnings))
+        return self._all_told(self._warnings)
 
     def error(self) -> ConfigError:
         """Return the error that tells all of it."""
@@ -117,7 +143,17 @@ class Faults:
 
     def _told(self, fault: Fault) -> str:
         """Return a fault with its file and, where it has one, the line of its key or of what that is missing in."""
-        location = fault.location
-        found = self._places[location.file]() if location.file in self._places else {}
-        line = found.get(location.within(fault.key).path if fault.key else location.path) or found.get(location.path)
-        return f"{location.file}{f':{line}' if line else ''}: {fault.without_file}"
+        file = fault.location.file
+        found = self._places[file]() if file in self._places else {}
+        line = next(filter(None, map(found.get, fault.places)), None)
+        return f"{file}{f':{line}' if line else ''}: {fault.without_file}"
+
+    def _all_told(self, faults: Iterable[Fault]) -> tuple[str, ...]:
+        """Return a line for each fault, but one for all nodes of an entry that have the same."""
+        alike: dict[object, list[Fault]] = {}
+        for fault in faults:
+            alike.setdefault(fault.said_alike or id(fault), []).append(fault)
+        return tuple(
+            self._told(first) + (f", and so for {len(others)} more of {first.location.row}" if others else "")
+            for first, *others in alike.values()
+        )

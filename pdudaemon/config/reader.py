@@ -217,7 +217,9 @@ class _Reader:
             if written in section.duplicates:
                 self.faults.add(place, "", "duplicate key")
             for name, entry in self._rows(place, written, whole) if kind == "nodes" else [(written, whole)]:
-                location = place if name == written else Location(place.file).within(kind).within(name)
+                location = place
+                if name != written:
+                    location = Location(place.file).within(kind).within(name).one_of(written)
                 if name in found:
                     self.faults.add(location, "", "there is an alias or node of this name already")
                 elif kind == "nodes" and not self.faults.at(location) and (fault := nodes.check_name(name)):

@@ -9,6 +9,7 @@ of the first PDU first.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from pdudaemon.config.jsonfile import Object
 from pdudaemon.ranges import expanded
 
 _FEEDS = "feeds"
+_MEANT = re.compile(r"\[[0-9][0-9,/-]*(\]|$)")
+"""What is meant as a range in a ``hostname`` or ``port``, though it may be none."""
 
 
 def spread(name: str, entry: object) -> Iterator[tuple[str, Any]]:
@@ -35,7 +38,7 @@ def _rows(entry: Mapping[str, Any], count: int) -> list[Object]:
     others = [key for key in entry if key != _FEEDS and key not in columns]
     columns |= {key: _column(key, entry[key], count) for key in others}
     feeds = entry.get(_FEEDS)
-    if isinstance(feeds, list):
+    if isinstance(feeds, list) and feeds:
         several = [_rows(feed, count) if isinstance(feed, Mapping) else [feed] * count for feed in feeds]
         columns[_FEEDS] = [list(row) for row in zip(*several, strict=True)]
     elif _FEEDS in entry:
@@ -57,7 +60,7 @@ def _column(key: str, value: object, count: int) -> list[Any]:
 
 
 def _outlets(hostname: object, port: object, count: int) -> tuple[list[Any], list[Any]]:
-    hosts, ports = (_listed(value) or [value] for value in (hostname, port))
+    hosts, ports = (_values(key, value) for key, value in (("hostname", hostname), ("port", port)))
     if len(hosts) * len(ports) == count:
         pairs = [*itertools.product(hosts, ports)]
     else:
@@ -66,6 +69,17 @@ def _outlets(hostname: object, port: object, count: int) -> tuple[list[Any], lis
         if not {len(hosts), len(ports)} <= {1, count}:
             raise ValueError(f"hostname and port: {len(hosts)} and {len(ports)} values for {count} nodes")
     return [host for host, _ in pairs], [each for _, each in pairs]
+
+
+def _values(key: str, value: object) -> list[Any]:
+    """Return the values of a ``hostname`` or ``port``: what looks like ranges has to be some."""
+    found = _listed(value)
+    if found is None and isinstance(value, str) and _MEANT.search(value):
+        try:
+            found = expanded(value)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None
+    return [value] if found is None else found
 
 
 def _listed(value: object) -> list[Any] | None:

@@ -50,10 +50,13 @@ class Topology:
     pdus: dict[str, dict[str, Any]] = field(default_factory=dict)
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     groups: dict[str, Any] = field(default_factory=dict)
+    rows: dict[str, str] = field(default_factory=dict)
+    """The entry that a node comes from, as it is written, if that stands for many."""
 
     def location(self, name: str) -> Location:
         """Return where a node is in the file."""
-        return Location(self.path).within("static_nodes").within(name)
+        found = Location(self.path).within("static_nodes").within(name)
+        return found.one_of(self.rows[name]) if name in self.rows else found
 
 
 def load(path: str, faults: Faults) -> Topology:
@@ -78,6 +81,8 @@ def load(path: str, faults: Faults) -> Topology:
         for name, entry in spread:
             if name in topology.nodes:
                 faults.add(topology.location(name), "", "there is a node of this name already")
+            if name != written:
+                topology.rows[name] = written
             _add_node(topology, name, entry, usable, faults)
             give_way()
     return topology
