@@ -13,6 +13,7 @@ import logging.handlers
 import os
 import sys
 import threading
+import time
 from collections import deque
 from io import TextIOWrapper
 from pathlib import Path
@@ -25,8 +26,6 @@ GATHER = 0.01  # seconds for which lines gather before they are written
 PATIENCE = 1.0  # seconds for a log that takes nothing, at the end of the program
 MOST_WAITING = 20000  # lines that wait for a log that takes none; what comes then is counted and lost
 
-_FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_JOURNAL_FORM = "%(name)s: %(message)s"
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
@@ -43,12 +42,9 @@ class LineFormatter(logging.Formatter):
     """One line for each record, and one for each line of a traceback; marked with its priority for the journal."""
 
     def __init__(self, journal: bool) -> None:
-        super().__init__(_JOURNAL_FORM if journal else _FORM)
+        super().__init__()
         self._journal = journal
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = printable(record.message)
-        return super().formatMessage(record)
+        self._second = 0, ""  # the last that was spelled: most lines of a busy daemon share theirs with those before
 
     def format(self, record: logging.LogRecord) -> str:
         lines = self.lines(record)
@@ -59,8 +55,22 @@ class LineFormatter(logging.Formatter):
 
     def lines(self, record: logging.LogRecord) -> list[str]:
         """Return what a record says, without a mark."""
-        first, *others = super().format(record).split("\n")
-        return [printable(first), *(f"  {printable(line)}" for line in others)]  # none of them looks like another's
+        line = f"{record.name}: {printable(record.getMessage())}"
+        if not self._journal:
+            line = f"{self._time(record)} {record.levelname} {line}"
+        lines = [printable(line)]
+        if record.exc_info:
+            lines += self.formatException(record.exc_info).split("\n")
+        if record.stack_info:
+            lines += self.formatStack(record.stack_info).split("\n")
+        return [lines[0], *(f"  {printable(line)}" for line in lines[1:])]  # none of them looks like another's
+
+    def _time(self, record: logging.LogRecord) -> str:
+        """Return when a record was made, as `logging.Formatter.formatTime` has it."""
+        second = int(record.created)
+        if second != self._second[0]:
+            self._second = second, time.strftime(self.default_time_format, time.localtime(second))
+        return f"{self._second[1]},{int(record.msecs):03d}"
 
 
 class LogWriter(logging.Handler):
