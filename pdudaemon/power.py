@@ -277,6 +277,11 @@ class Step:
         return self.request.command
 
     @property
+    def lengthy(self) -> bool:
+        """Whether the disk must have the record of it first."""
+        return self.request.action is Action.REBOOT and self.action is not Action.ON
+
+    @property
     def owed(self) -> bool:
         """Whether this is an on that makes good an off of ours: done even while the daemon is stopping."""
         return self.action is Action.ON and self.outlet in self.request.debts

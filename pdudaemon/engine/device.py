@@ -101,11 +101,11 @@ class Device:
             if self._forgotten:
                 self._part()
 
-    def let_go(self) -> bool:
+    def let_go(self, at_once: bool = False) -> bool:
         """Give the file back if nothing has acted for a while; return whether it is. Any worker of the device."""
         if self.lock.acquire(blocking=False):
             try:
-                if time.monotonic() - self.last_action >= KEPT:
+                if at_once or time.monotonic() - self.last_action >= KEPT:
                     self._unlock()
             finally:
                 self.lock.release()

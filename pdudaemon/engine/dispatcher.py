@@ -17,6 +17,7 @@ from pdudaemon.config.model import Config
 from pdudaemon.engine import pulse
 from pdudaemon.engine.acceptance import Acceptance
 from pdudaemon.engine.acting import Acting
+from pdudaemon.engine.carrier import Carrier
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.fleet import Fleet
@@ -60,7 +61,8 @@ class Dispatcher:
         self._lock = lock = Waiting(store, self._not_written)
         self._timetable = Timetable(lock)
         told = None if store.path == MEMORY else self._last_told
-        self._fleet = fleet = Fleet(config.pdus, locks, self._timetable, self._begin, self._end, told)
+        self._carrier = carrier = Carrier(self._timetable, self._hand_in)
+        self._fleet = fleet = Fleet(config.pdus, locks, self._timetable, self._begin, self._end, told, carrier)
         self._stagger = stagger = Stagger(config)
         self._lanes = lanes = Lanes(config.daemon, fleet, store, self._timetable, lock, clock, events, stagger)
         self._softoff = SoftOff(lanes, fleet, store, clock, events)
@@ -83,7 +85,8 @@ class Dispatcher:
         self.record, self.records, self.live_figures = records.request, records.requests, records.figures
         self.command, self.snapshot, self.each_pdu = records.command, records.pdus, records.each_pdu
         self.every_pdu = partial(self.sites.every_pdu, records.each_pdu)
-        self.pulse = partial(pulse.felt, lock, self._timetable, store, fleet.runners.values())
+        self.lead = lock.lead
+        self.pulse = partial(pulse.felt, lock, self._timetable, store, carrier, fleet.runners.values())
 
     # Called without the lock.
 
@@ -148,6 +151,10 @@ class Dispatcher:
         with self._lock:
             self._interventions.hurry(request)
 
+    def led_by(self, wake: Callable[[], None]) -> None:
+        """Leave what workers have to write and tell, while it is much, to who is woken by a call: he calls `lead`."""
+        self._lock.wake = wake
+
     @property
     def store(self) -> tuple[str, bool]:
         """The path of the store, and whether it took the last that there was to write."""
@@ -193,9 +200,10 @@ class Dispatcher:
         killed = command.kill_all()
         if killed:
             log.warning("%d commands were still running and have been killed", killed)
-        workers: list[Timetable | PDURunner] = [self._timetable, *self._fleet.runners.values()]
+        workers: list[Timetable | Carrier | PDURunner] = [self._timetable, self._carrier, *self._fleet.runners.values()]
         for runner in self._fleet.runners.values():
             runner.stop()
+        self._carrier.stop()
         until = time.monotonic() + LEAVE_GRACE
         absent += [str(worker) for worker in workers if not worker.join(max(0.0, until - time.monotonic()))]
         for device in self._fleet.devices.values():
@@ -229,7 +237,8 @@ class Dispatcher:
             if wanted:
                 self._acting.begin(runner.device, runner.pdu.options.timeout)
             to_promise = wanted and isinstance(job, Step) and self._lanes.begin(job)
-        self._lock.lead()
+        if not runner.carried:
+            self._hand_in()
         return self._promise(runner, job) if to_promise and isinstance(job, Step) else wanted
 
     def _promise(self, runner: PDURunner, step: Step) -> bool:
@@ -264,6 +273,10 @@ class Dispatcher:
             self._acting.begin(runner.device, runner.pdu.options.timeout)
         return True
 
+    def _hand_in(self) -> None:
+        """Have what came of jobs written and told: where it is one of many, by who serves the clients, for all."""
+        self._lock.hand_in(len(self._lanes.live) > 1)
+
     def _last_told(self, name: str) -> dict[str, tuple[State, float]]:
         return self.inventory.last_told(name)
 
@@ -289,7 +302,8 @@ class Dispatcher:
                     self._softoff.attempt_ended(job, state, error)
                 if self._fleet.leaving:
                     self._let_go(job.outlet.pdu)
-        self._lock.lead()
+        if not runner.carried:
+            self._hand_in()
 
     # Called with the lock held.
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from pdudaemon.config.model import PDUConfig
+from pdudaemon.engine.carrier import Carrier
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.pool import Pool
 from pdudaemon.engine.runner import Job, PDURunner
@@ -51,8 +52,8 @@ class Fleet:
     """``pdus`` and ``runners`` by name: those configured, and those not any more that have not ended what they have.
 
     A PDU that is disabled has no runner, and one that a reload disables is as before until it has ended what it has.
-    ``begin``, ``end`` and ``last_told`` are what each runner calls; ``locks`` is the folder for the lock files of the
-    devices, None for none.
+    ``begin``, ``end``, ``last_told`` and ``carrier`` are what each runner calls; ``locks`` is the folder for the lock
+    files of the devices, None for none.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Fleet:
         begin: Callable[..., Any],
         end: Callable[..., Any],
         last_told: Callable[[str], Any] | None = None,
+        carrier: Carrier | None = None,
     ) -> None:
         self.pdus: dict[str, PDUConfig] = {}
         self.runners: dict[str, PDURunner] = {}
@@ -76,6 +78,7 @@ class Fleet:
         self._begin = begin
         self._end = end
         self._last_told = last_told
+        self._carrier = carrier
         self._configured: Mapping[str, PDUConfig] = pdus
         self.change(pdus)
 
@@ -94,7 +97,7 @@ class Fleet:
                 self._part(former)
             if name not in self.runners:
                 shared = self._device(pdu), self._pool(pdu)
-                self.runners[name] = PDURunner(pdu, *shared, self._begin, self._end, self._last_told)
+                self.runners[name] = PDURunner(pdu, *shared, self._begin, self._end, self._last_told, self._carrier)
             elif former != pdu:
                 self.runners[name].change(pdu, self._device(pdu), self._pool(pdu))
                 log.info("%s: its configuration has changed", name)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection
 from typing import NamedTuple
 
+from pdudaemon.engine.carrier import Carrier
 from pdudaemon.engine.runner import PDURunner
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.timetable import Timetable
@@ -30,6 +31,7 @@ def felt(
     lock: Waiting,
     timetable: Timetable,
     store: Store,
+    carrier: Carrier,
     runners: Collection[PDURunner],
     seconds: float,
     thoroughly: bool = False,
@@ -54,7 +56,8 @@ def felt(
     if not lock.acquire(timeout=seconds):
         return Pulse("the dispatcher does not turn")
     try:
-        dead = [str(runner) for runner in runners if runner.dead]
+        workers: list[Carrier | PDURunner] = [carrier, *runners]
+        dead = [str(worker) for worker in workers if worker.dead]
         timetable.at(time.monotonic(), turn)  # where it holds up nobody who asks how we are
     finally:
         lock.release()

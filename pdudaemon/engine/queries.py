@@ -31,6 +31,7 @@ class Query:
     """One status question. Fields belong to the dispatcher and change under its lock."""
 
     order = Action.STATUS.value
+    lengthy = False
 
     def __init__(self, outlet: Outlet, crowd: object = None) -> None:
         self.outlet = outlet

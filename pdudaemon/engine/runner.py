@@ -5,34 +5,30 @@ It takes a job, takes the device, asks whether the job is still wanted, lets the
 next is the dispatcher's to decide: nothing is tried again, put off or remembered here.
 
 Thread and queue begin with the first job and end when there has been none for a while, so ten thousand idle PDUs cost
-neither. Where a pool bounds how many PDUs act at a time, a thread serves a PDU when there is a place, until the job is
-done, and goes on to the PDU that has the place then: so ten thousand PDUs that are to act at once cost no more threads
-than there are places. A thread cannot be killed:
-a driver that never comes back leaves it, and its device, busy; the dispatcher calls that PDU stuck.
+neither. A PDU whose device comes back at once, time and again, shares a thread with others like it: see
+`pdudaemon.engine.carrier`. Where a pool bounds how many PDUs act at a time, a thread serves a PDU when there is a
+place, until the job is done, and goes on to the PDU that has the place then: so ten thousand PDUs that are to act at
+once cost no more threads than there are places. A thread cannot be killed: a driver that never comes back leaves it,
+and its device, busy; the dispatcher calls that PDU stuck.
 """
 
 from __future__ import annotations
 
-import copy
-import functools
 import logging
 import queue
 import threading
 import time
-import traceback
 from collections.abc import Callable, Hashable, Mapping
-from functools import partial
 from typing import Any, Protocol
 
 from pdudaemon.config.model import PDUConfig
-from pdudaemon.drivers.driver import PDUDriver, as_state
+from pdudaemon.engine.carrier import Carrier, Promptness
 from pdudaemon.engine.device import KEPT, Device
+from pdudaemon.engine.driving import Driving
 from pdudaemon.engine.pool import Place, Pool
 from pdudaemon.engine.survey import Survey
-from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
-from pdudaemon.power import Action, Outlet, State
-from pdudaemon.settings import without
-from pdudaemon.transports.deadline import Deadline, begin
+from pdudaemon.errors import DeviceError
+from pdudaemon.power import Outlet, State
 
 log = logging.getLogger("pdud.runner")
 
@@ -54,6 +50,10 @@ class Job(Protocol):
     def crowd(self) -> Hashable:
         """What it is one of many of, see `Pool`; None: it is alone."""
 
+    @property
+    def lengthy(self) -> bool:
+        """Whether it takes time however soon the device comes back."""
+
 
 class PDURunner:
     """The worker of one PDU.
@@ -61,7 +61,8 @@ class PDURunner:
     ``begin(runner, job)`` is asked once the device is ours, and says whether to act at all; ``end(runner, job, state,
     error)`` is told what came of it, whatever that was, just before the device is given back. Both belong to the
     dispatcher, as does ``pool``, of which there is a place while the driver acts; None: it may do so at any time.
-    ``last_told`` says what each port of a PDU was last told to be, and when; None: that is on no record.
+    ``last_told`` says what each port of a PDU was last told to be, and when; None: that is on no record. Without a
+    ``carrier`` the worker always has a thread of its own.
     """
 
     def __init__(
@@ -72,14 +73,18 @@ class PDURunner:
         begin: Callable[[PDURunner, Any], bool],
         end: Callable[[PDURunner, Any, State | None, DeviceError | None], None],
         last_told: Callable[[str], Mapping[str, tuple[State, float]]] | None = None,
+        carrier: Carrier | None = None,
     ) -> None:
+        self.carried = False  # the thread that acts is the carrier's, which tells what came of it
         self.pdu = pdu
         self.device = device
         self._begin = begin
         self._pool = pool
         self._end = end
         self._last_told = last_told
-        self._driver: PDUDriver | None = None
+        self._carrier = carrier
+        self._promptness = Promptness()
+        self._driving = Driving(pdu, last_told)
         self._place: Place | None = None  # that the thread has, or that it waits for to begin
         self._changes: list[tuple[PDUConfig, Device, Pool | None]] = []
         self._queue: queue.Queue[Job | None] | None = None  # made with the first job, as are the next two
@@ -111,13 +116,22 @@ class PDURunner:
                 if self._stopped:
                     self._stopping.set()
             self._queue.put(job)
-            if self._thread is not None or self._place is not None:
+            if self._thread is not None or self._place is not None or self.carried:
                 return True
-            pool, place = self._pool, self._wish(job.crowd)
-        if pool is None:
-            return self.start()
-        pool.ask(place)
-        return True
+            pool = self._pool
+            if pool is not None:
+                place = self._wish(job.crowd)
+            else:
+                self.carried = not job.lengthy and self._at_once
+        if pool is not None:
+            pool.ask(place)
+            return True
+        return (self.carried and self._carrier is not None and self._carrier.carry(self)) or self.start()
+
+    @property
+    def _at_once(self) -> bool:
+        """Whether the worker can do with the carrier's thread."""
+        return self._carrier is not None and self._promptness.enough and not self.pdu.options.min_interval
 
     def _wish(self, crowd: Hashable = None) -> Place:
         """Return the place with which the thread begins, to be asked for if there is a pool."""
@@ -135,13 +149,14 @@ class PDURunner:
         """Start the thread unless it runs; return False if there is none to be had now."""
         with self._starting:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name=self._thread_name, daemon=True)
+                thread = threading.Thread(target=self.serve, name=self._thread_name, daemon=True)
                 try:
                     thread.start()
                 except RuntimeError as error:
                     log.error("%s: %s", self, error)
                     return False
                 self._thread = thread
+            self.carried = False
         return True
 
     def stop(self) -> None:
@@ -159,10 +174,54 @@ class PDURunner:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def _run(self) -> None:
+    def _carrier_is_there(self) -> bool:
+        return self._carrier is not None and self._carrier.ready()
+
+    # Called by the carrier.
+
+    def turn(self) -> bool:
+        """Do one job with the carrier's thread; return whether there is another."""
+        jobs = self._queue
+        if not self.carried or jobs is None:
+            return False
+        try:
+            job = jobs.queue[0]
+            if job is not None and job.lengthy and self.start():
+                return False
+            jobs.get_nowait()
+        except LookupError:
+            job = None
+        if job is not None:
+            self._work_safely(job)
+        with self._starting:
+            if self.carried:
+                self.carried = job is not None and not jobs.empty()
+            more = self.carried
+        return more and (self._at_once or not self.start())
+
+    def keep(self, thread: threading.Thread) -> None:
+        """Have the carrier's thread for good, as the job that it is at takes its time."""
+        with self._starting:
+            self._thread, self.carried = thread, False
+            self._promptness.was_mistaken()
+            thread.name = self._thread_name
+
+    def serve(self) -> None:
+        """Go on with the thread, which is the worker's own, or the pool's."""
         serve: Callable[[], Any] | None = self._serve
         while serve is not None:
             serve = serve()
+
+    def rest(self) -> bool:
+        """Let go of the device's file and of the queue, unless they are in use; return whether that is all."""
+        with self._starting:
+            if self._thread is not None:
+                return True
+            if not self.carried and self._queue is not None and self._queue.empty():
+                self._queue = None
+        return self.device.let_go()
+
+    # Called by whichever thread serves.
 
     def _serve(self) -> Callable[[], Any] | None:
         """Do what there is to do, with this thread; return what it can do next."""
@@ -173,6 +232,9 @@ class PDURunner:
                 self._thread, thread.name = thread, self._thread_name
         idle = IDLE
         while True:
+            if self._at_once and self._carrier_is_there() and self._retired():
+                self.device.let_go(at_once=True)
+                return None
             try:
                 job = jobs.get(timeout=KEPT if self.device.kept else idle)
             except queue.Empty:
@@ -185,10 +247,7 @@ class PDURunner:
                 self._give_place_back()
                 return None
             idle = AFTER_SURVEY if isinstance(job, Survey) else IDLE
-            try:
-                self._work(job)
-            except BaseException:  # a fault of ours must not take the PDU with it
-                log.exception("%s: internal error", self)
+            self._work_safely(job)
             if self._pool is not None:
                 return self._make_room(self._pool)
 
@@ -225,12 +284,20 @@ class PDURunner:
         if place is not None and self._pool is not None:
             self._pool.leave(place)
 
+    def _work_safely(self, job: Job) -> None:
+        try:
+            self._work(job)
+        except BaseException:  # a fault of ours must not take the PDU with it
+            log.exception("%s: internal error", self)
+
     def _work(self, job: Job) -> None:
         while self._changes:
             pdu, device, pool = self._changes.pop(0)
+            self._promptness.forget()
             if pool is not self._pool:
                 self._give_place_back()
-            self.pdu, self.device, self._pool, self._driver = pdu, device, pool, None
+            self.pdu, self.device, self._pool = pdu, device, pool
+            self._driving = Driving(pdu, self._last_told)
         if not self.device.lock.acquire(blocking=False):
             self._give_place_back()  # who waits for the device makes no use of it
             self.device.lock.acquire()
@@ -256,14 +323,15 @@ class PDURunner:
             try:
                 lock = self.device.take(self.pdu.options.timeout, self._stopping)
             except (DeviceError, OSError, ValueError) as busy:
-                lock, error = None, self._as_device_error(busy)
+                lock, error = None, self._driving.as_device_error(busy)
             begun = self._begin(self, job)
             if begun and error is None:
                 state = self._act(job, lock)
         except DeviceError as told:
             error = _without_frames(told)
+            self._promptness.forget()
         except BaseException as fault:  # of ours: the job must end all the same
-            begun, error = True, self._as_device_error(fault)
+            begun, error = True, self._driving.as_device_error(fault)
             raise
         finally:
             keep = begun and error is None and self._pool is None and not isinstance(job, Survey)
@@ -272,82 +340,17 @@ class PDURunner:
                 self._end(self, job, state, error)
 
     def _act(self, job: Job, lock: int | None) -> State | None:
-        """Let the driver act. Raises: DeviceError, in one line that names the PDU and shows no secret."""
-        survey = job if isinstance(job, Survey) else None
-        timeout = self.pdu.options.timeout
-        deadline = Deadline(timeout, self._stopping) if survey is None else survey.deadline(timeout)
-        begin(deadline)
-        kind = self.pdu.driver
-        assert kind is not None, "a disabled PDU is never given a job"
-        given = job.outlet.given if self.pdu.traits.legacy else None
-        port = _as_drivers_take_it(job.outlet.port) if given is None else given
-        try:
-            if self._driver is None:  # with settings of its own, of which it may do what it likes
-                self._driver = kind(self.pdu.name, copy.deepcopy(dict(self.pdu.settings)))
-                if self._last_told is not None and not self.pdu.traits.legacy:
-                    self._driver.last_told = partial(self._last_told, self.pdu.name)
-            self._driver.deadline = deadline
-            self._driver.lock_fd = lock
-            if survey is not None:
-                survey.read(self._driver)
-                return None
-            order = job.order
-            said = self._driver.handle(order, port)
-            if self.pdu.options.verify and order in (Action.ON, Action.OFF):
-                self._driver.confirm(port, State(order))
-            return as_state(said) if order == Action.STATUS else None
-        except BaseException as error:  # drivers may raise anything, and what they raise must not take the thread along
-            self._bombout()
-            raise self._as_device_error(error) from error
-
-    def _bombout(self) -> None:
-        if self._driver is None:
-            return
-        try:
-            self._driver._bombout()
-        except BaseException as error:  # an old driver's clean-up may fail as well; the first error counts
-            log.debug("%s: _bombout raised %s", self.pdu.name, type(error).__name__)
-
-    def _as_device_error(self, error: BaseException) -> DeviceError:
-        """Return the error as one of ours, by its type: what a driver did not mean to raise may pass by itself."""
-        kind: type[DeviceError] = TransientError
-        if isinstance(error, PermanentError):
-            kind = PermanentError
-        elif isinstance(error, DeviceTimeout | TimeoutError):
-            kind = DeviceTimeout
-        try:
-            text, private = self._words(error)
-        except BaseException:  # what it says of itself is a driver's code as well
-            text, private = type(error).__name__, ""
-        return kind(f"{self.pdu.name}: {text}", private=private)
-
-    def _words(self, error: BaseException) -> tuple[str, str]:
-        """Return what an error says, in one line without secrets, and what is for who asked alone."""
-        private = ""
-        if isinstance(error, DeviceError):
-            text, private = str(error), without(self.pdu.secrets, error.private)
-        elif isinstance(error, OSError) and error.strerror:
-            text = error.strerror
-        else:
-            trace = without(self.pdu.secrets, "".join(traceback.format_exception(error)))
-            log.debug("%s: the driver raised what is no device error\n%s", self.pdu.name, trace.rstrip())
-            text = f"{type(error).__name__}: {error}"
-        text = " ".join(without(self.pdu.secrets, text).split()) or type(error).__name__
-        return _clean(text), _clean(private)
+        """Have the driver act, and note whether the device came back at once. Raises: DeviceError."""
+        if isinstance(job, Survey):
+            self._driving.read(job, lock)
+            return None
+        begun = time.monotonic()
+        state = self._driving.act(job.order, job.outlet, lock, self._stopping)
+        self._promptness.add(time.monotonic() - begun)
+        return state
 
 
 def _without_frames(error: DeviceError) -> DeviceError:
     """Return an error that may be kept on record: with its frames it would keep the driver, and what that holds."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
-
-
-def _clean(text: str) -> str:
-    """Return a text without halves of characters, which a device's JSON may hold and no store or socket takes."""
-    return text.encode("utf-8", "replace").decode()
-
-
-@functools.lru_cache(4096)
-def _as_drivers_take_it(port: str) -> int | str:
-    """Canonical digits as an int, since old drivers do arithmetic on the port; anything else as text."""
-    return int(port) if port.isdecimal() and str(int(port)) == port else port

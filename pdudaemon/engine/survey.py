@@ -37,6 +37,7 @@ class Survey:
 
     order = Action.STATUS.value
     crowd = "surveys"
+    lengthy = True
 
     def __init__(self, name: str, identified: bool, patience: float | None) -> None:
         self.outlet = Outlet(name, "")

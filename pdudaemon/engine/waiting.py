@@ -29,11 +29,13 @@ ROUNDS = 4  # after which whoever leads leaves it to another, if one comes
 class Waiting:
     """A lock, as `threading.Condition` takes one. ``unwritten`` is called, without it, when the store took nothing.
 
-    ``bare`` is the lock alone: who takes that must call `lead` afterwards, when he holds no other lock.
+    ``bare`` is the lock alone: who takes that must call `lead` or `hand_in` afterwards, when he holds no other lock.
+    ``wake`` wakes a thread that calls `lead` then, if there is one.
     """
 
     def __init__(self, store: Store, unwritten: Callable[[StoreError], None]) -> None:
         self.bare = threading.Lock()
+        self.wake: Callable[[], None] | None = None
         self._store = store
         self._unwritten = unwritten
         self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -52,6 +54,16 @@ class Waiting:
         self.bare.release()
         if self._calls or self._store.noted:
             self.lead()
+
+    def hand_in(self, many: bool) -> None:
+        """Have what is to be written and told be so; where ``many`` have something, by who is woken for all of them.
+
+        The lock is not held.
+        """
+        if not many or self.wake is None:
+            self.lead()
+        elif self._calls or (self._store.noted and not self._refused):
+            self.wake()
 
     def lead(self) -> None:
         """Write what is to be written, and tell those who wait, unless another thread does. The lock is not held."""

@@ -75,7 +75,7 @@ class Connections:
     def call(self, what: Callable[[], None]) -> None:
         """Have the selector's thread make a call."""
         self._calls.append(what)
-        self._ring()
+        self.wake()
 
     def later(self, what: Callable[[], None]) -> None:
         """Have a thread of the pool make a call that may take long."""
@@ -90,7 +90,7 @@ class Connections:
         """Have the selector's thread look after a connection, at once or when it wakes up next."""
         self._attended.append(connection)
         if at_once:
-            self._ring()
+            self.wake()
 
     def add(self, listener: Listener) -> None:
         """Accept the connections of a listener from now on."""
@@ -115,7 +115,8 @@ class Connections:
         self._pool.shutdown(wait=False, cancel_futures=True)
         return not self._thread.is_alive()
 
-    def _ring(self) -> None:
+    def wake(self) -> None:
+        """Have the selector's thread take another turn."""
         if not self._rung:
             self._rung = True
             os.eventfd_write(self._bell, 1)

@@ -127,7 +127,7 @@ def test_what_failed_keeps_no_driver_once_the_pdu_is_another(
         else:
             with pytest.raises(DeviceError) as kept:
                 one.look(target)
-        former = weakref.ref(one._fleet.runners["pdu"]._driver)
+        former = weakref.ref(one._fleet.runners["pdu"]._driving._driver)
         assert former() is not None
         pdu = replace(one.config.pdus["pdu"], settings={"driver": "dummy", "outlets": 4})
         one.reload(replace(one.config, pdus={"pdu": pdu}))
@@ -137,22 +137,25 @@ def test_what_failed_keeps_no_driver_once_the_pdu_is_another(
         gc.enable()
 
 
-@pytest.mark.parametrize("where", ["_begin", "_act", "_as_device_error"])
+@pytest.mark.parametrize("where", ["_begin", "_act", "_driving.as_device_error"])
 def test_a_fault_of_our_own_ends_the_action_as_well(
     switching: tuple[Dispatcher, list[BaseException]], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     one, raised = switching
     target = one.config.target("pdu", "1")
     assert awaited(one, submitted(one, Action.ON, target), 30)
-    runner = one._fleet.runners["pdu"]
-    original = getattr(runner, where)
+    room: Any = one._fleet.runners["pdu"]
+    if "." in where:
+        inner, where = where.split(".")
+        room = getattr(room, inner)
+    original = getattr(room, where)
 
     def fault(*arguments: Any) -> Any:
-        monkeypatch.setattr(runner, where, original)
+        monkeypatch.setattr(room, where, original)
         raise AssertionError("a fault of ours")
 
     raised.append(ValueError("x"))
-    monkeypatch.setattr(runner, where, fault)
+    monkeypatch.setattr(room, where, fault)
     with pytest.raises(DeviceError):
         awaited(one, submitted(one, Action.ON, target), 30)
     raised.clear()
@@ -338,6 +341,10 @@ class Lone:
         self.runner.put(job or Query(Outlet("pdu", "1")))
         return self.ended.get(timeout=30)
 
+    def change(self, **pdu: Any) -> None:
+        """Have the PDU be another from its next job on."""
+        self.runner.change(replace(self.runner.pdu, **pdu), self.runner.device, None)
+
     def free(self) -> bool:
         """Whether another process could have the device."""
         descriptor = os.open(self._path, os.O_RDWR)
@@ -438,7 +445,7 @@ def test_an_error_is_told_in_one_line_without_secrets(tmp_path: Path, error: Exc
         raise error
 
     lone = Lone(tmp_path, acts)
-    lone.runner.pdu = replace(lone.runner.pdu, secrets=frozenset({"sesame"}))
+    lone.change(secrets=frozenset({"sesame"}))
     assert lone.ask() == (None, said)
     lone.stop()
 
@@ -496,7 +503,7 @@ def test_a_driver_that_cannot_be_made_is_made_anew_the_next_time(tmp_path: Path)
         assert kind is not None
         return kind(*words)
 
-    lone.runner.pdu = replace(lone.runner.pdu, driver=make)  # type: ignore[arg-type]
+    lone.change(driver=make)
     assert lone.ask() == (None, "pdu: ValueError: not now")
     assert lone.ask() == lone.ask() == (State.ON, "") and len(tries) == 2
     lone.stop()
