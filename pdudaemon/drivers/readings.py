@@ -17,6 +17,8 @@ from pdudaemon.power import State
 
 _LONGEST_LABEL = 100
 
+InletKind = Literal["pdu", "inlet", "phase", "bank"]
+
 
 @dataclass(frozen=True, slots=True)
 class OutletReading:
@@ -47,7 +49,7 @@ class InletReading:
     volts: float | None = None
     amps: float | None = None
     watt_hours: float | None = None
-    kind: Literal["pdu", "inlet", "phase", "bank"] = "pdu"
+    kind: InletKind = "pdu"
 
 
 @dataclass(frozen=True, slots=True)

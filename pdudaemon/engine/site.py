@@ -21,10 +21,10 @@ from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.sitecommands import Began, SiteCommand, Told
 from pdudaemon.engine.sitemirror import Mirror, Record, Translation
-from pdudaemon.engine.siteorders import SiteRequest, Wanted
+from pdudaemon.engine.siteorders import NONSENSE, SiteRequest, Wanted
 from pdudaemon.engine.sitequestions import Heard, State
 from pdudaemon.engine.siterequests import SiteRequests
-from pdudaemon.engine.siteupkeep import LOADING, NONSENSE, Upkeep
+from pdudaemon.engine.siteupkeep import LOADING, Upkeep
 from pdudaemon.errors import PDUDaemonError, SiteUnreachable
 from pdudaemon.power import Action, Target
 from pdudaemon.transports.asking import Asker, Lost, Reply, Unsent
@@ -35,6 +35,8 @@ log = logging.getLogger("pdud.sites")
 ANSWER = 10.0  # seconds for a site to begin an answer that it need not wait for
 SILENCE = 25.0  # seconds without a line of events, heartbeats included, after which a connection counts as dead
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between two tries to reach a site
+STEADY = 10.0  # seconds after which a connection counts as one that lasts
+RELOADS = 1.0  # seconds between two times that all is loaded
 PROMPT = "/ui/icon.svg"  # what the thread of a daemon that serves its clients answers itself
 PROBE = 3.0  # seconds for that
 
@@ -59,6 +61,7 @@ class Site:
         self._doubted = False
         self._changed = changed
         self._last: int | None = None  # the number of the last event
+        self._reloaded = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._hurry = asyncio.Event()
@@ -193,8 +196,9 @@ class Site:
 
     async def _follow(self) -> None:
         self._main = asyncio.current_task()
-        options, failures = self.options, 0
+        options, failures = self.options, -1
         while True:
+            begun = self._loop.time()
             try:
                 secure = None
                 if options.url.secure:
@@ -211,7 +215,7 @@ class Site:
                 log.debug("%s: %r", self.name, error, exc_info=True)
                 why = "what it says is not understood"
             self.asker.close()
-            failures = 0 if not self.trouble else failures + 1
+            failures = 0 if not self.trouble and self._loop.time() - begun > STEADY else failures + 1
             self._lose(why)
             self._hurry.clear()
             pause = PAUSES[min(failures, len(PAUSES) - 1)] * random.uniform(0.8, 1.2)
@@ -253,6 +257,8 @@ class Site:
                     self._last = event["id"]
                 if event["kind"] in ("reload", "gap"):
                     self._upkeep.stale = True  # also for the next connection, if this one is lost meanwhile
+                    await asyncio.sleep(self._reloaded + RELOADS - loop.time())  # each has others look anew at all
+                    self._reloaded = loop.time()
                     await self._upkeep.load(self.asker)
                     usual = "its configuration was reloaded" if event["kind"] == "reload" else "events were missed"
                     self._changed(f"site {self.name}: {event.get('reason') or usual}")

@@ -9,17 +9,25 @@ lost is no reason to do anything twice: the site is asked again with the same ke
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from pdudaemon.engine.siteorders import SiteRequest, Wanted
-from pdudaemon.engine.sitequestions import Asked, refusal
+from pdudaemon.engine.siteorders import NONSENSE, SiteRequest, Wanted
+from pdudaemon.engine.sitequestions import Asked, failure, refusal
 from pdudaemon.engine.siterequests import ANSWER, PATH, PAUSES
-from pdudaemon.errors import NotDone, PDUDaemonError, RequestError, SiteUnreachable, Stopping, Unanswered, of_kind
+from pdudaemon.errors import (
+    NotDone,
+    PDUDaemonError,
+    RequestError,
+    SiteUnreachable,
+    Stopping,
+    Unanswered,
+    of_kind,
+    printable,
+)
 from pdudaemon.power import Action, Outcome, Phase, Target
 from pdudaemon.transports.asking import Lost, Reply, Unsent
 
@@ -97,7 +105,7 @@ class SiteCommand:
             except TimeoutError:
                 why = "it does not answer"
                 site.doubt()
-            except (LookupError, TypeError, AttributeError):
+            except NONSENSE:
                 why = "what it says is not understood"
             if not self._left:
                 break
@@ -136,7 +144,7 @@ class SiteCommand:
 
     async def _take_lines(self, lines: AsyncIterator[bytes]) -> None:
         async for line in lines:
-            said = json.loads(line)
+            said = Reply(200, {}, line).json()
             if "meta" in said:
                 number = said["meta"].get("command")
                 self._begin(None if number is None else str(number))
@@ -144,7 +152,7 @@ class SiteCommand:
             attributes = said["attributes"]
             error: PDUDaemonError | None = None
             if attributes.get("success") is not True:
-                text = str(attributes.get("error"))
+                text = printable(str(attributes.get("error")))
                 if attributes.get("pending"):
                     error = NotDone(_ACCEPTED.sub(rf"\g<0>{self._site.name}/", text))
                 elif attributes.get("request") is not None:
@@ -175,14 +183,14 @@ class SiteCommand:
             self._entry(entry, kind)
 
     def _entry(self, entry: Record, kind: str) -> None:
-        state, text = str(entry["state"]), f"{self._site.name}: {entry.get('reason')}"
+        state, text = str(entry["state"]), f"{self._site.name}: {printable(str(entry.get('reason')))}"
         error: PDUDaemonError | None = None
         if entry.get("request") is None:
-            error = of_kind(kind, text) if kind not in ("", "bad-field") else RequestError(text)
+            error = failure(kind, text) if kind not in ("", "bad-field") else RequestError(text)
         elif entry.get("ended") is None and self._wanted.wait:
             error = NotDone(text)
         elif state not in (Outcome.DONE, "accepted") and entry.get("ended") is not None:
-            error = of_kind(kind if kind and kind != "not-done" else "device-failed", text)
+            error = failure(kind if kind and kind != "not-done" else "device-failed", text)
         self._tell(str(entry["name"]), error, entry.get("request"), state, entry.get("ended"))
 
     def _begin(self, number: str | None) -> None:

@@ -5,7 +5,8 @@ It is loaded whole and kept by the site's events. It is no truth: when the site 
 nobody knows (`without_states`). Ages are counted by our own clock from what the site says of them, so that it does not
 matter how its clock is set; other times of the site are corrected by how far its clock is off, if that is much.
 
-What a site says is taken as it comes, for it may be another release: what is not understood is left out.
+What a site says is taken as it comes, for it may be another release: what is not understood is left out. It is bounded,
+for it may be anything.
 """
 
 from __future__ import annotations
@@ -13,20 +14,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, get_args
 
 from pdudaemon.config.front import Names, SitePDU
 from pdudaemon.config.nodes import Node
 from pdudaemon.drivers.driver import PDUOptions
 from pdudaemon.drivers.hooks import Traits
-from pdudaemon.drivers.readings import Identity, InletReading, label, quantity
+from pdudaemon.drivers.readings import Identity, InletKind, InletReading, label, quantity
+from pdudaemon.engine.inventory import MOST_INLETS, MOST_OUTLETS
 from pdudaemon.engine.outlets import NOTHING, Known, KnownPDU
+from pdudaemon.engine.survey import LONGEST_PORT
 from pdudaemon.engine.trail import Trail
+from pdudaemon.errors import printable
 from pdudaemon.power import Outlet, State
 
 Record = dict[str, Any]
 
 SKEW = 2.0  # seconds by which the clock of a site may be off without anybody minding
+LONGEST_NAME = 1000  # characters of a name at a site, which may be a front of fronts
+LONGEST_NUMBER = 1000  # and of the number of a request
+_WORDS = re.compile(rf"[\w./,-]{{1,{LONGEST_NUMBER}}}")
 _TIMES = ("accepted", "ended", "started", "off_ended", "time", "due")
 
 
@@ -40,7 +47,10 @@ def ahead(date: str, now: float) -> float:
 
 
 class Translation:
-    """From a site's names, numbers and times to ours. ``ahead``: by how many seconds its clock is."""
+    """From a site's names, numbers and times to ours. ``ahead``: by how many seconds its clock is.
+
+    What no name or number can be is a ValueError.
+    """
 
     def __init__(self, site: str, prefix: bool) -> None:
         self.site = site
@@ -49,6 +59,8 @@ class Translation:
 
     def name(self, told: object) -> str:
         """Return the name of a node, a group or a PDU."""
+        if not isinstance(told, str) or not 0 < len(told) <= LONGEST_NAME or not told.isprintable():
+            raise ValueError(f"{str(told)[:100]!r} is no name")
         return f"{self._before}{told}"
 
     def theirs(self, name: str) -> str:
@@ -57,18 +69,27 @@ class Translation:
 
     def number(self, told: object) -> str | None:
         """Return the number of a request or a command; None stays that."""
-        return None if told is None else f"{self.site}/{told}"
+        if told is None:
+            return None
+        if not isinstance(told, int | str) or not _WORDS.fullmatch(str(told)):
+            raise ValueError(f"{str(told)[:100]!r} is not the number of a request")
+        return f"{self.site}/{told}"
 
     def time(self, told: object) -> Any:
         """Return a time."""
-        return told - self.ahead if self.ahead and isinstance(told, int | float) else told
+        when = quantity(told)
+        return when - self.ahead if self.ahead and when is not None else told if when is not None else None
 
     def outlet(self, told: Mapping[str, Any]) -> Outlet:
         """Return an outlet."""
-        return Outlet(self.name(told["pdu"]), str(told["port"]))
+        port = str(told["port"])
+        if len(port) > LONGEST_PORT:
+            raise ValueError(f"{port[:100]!r} is no port")
+        return Outlet(self.name(told["pdu"]), port)
 
     def target(self, told: str, pdus: Iterable[str]) -> str:
         """Return what a request was for, with the names of its nodes and of some PDUs of the site, in our words."""
+        told = printable(told)
         if not self._before:
             return told
         names = "|".join(re.escape(pdu) for pdu in sorted(pdus, key=len, reverse=True))
@@ -101,45 +122,44 @@ class Mirror:
         self.locks: dict[Outlet, str] = {}
         self.last: dict[str, Record] = {}  # the last request, by node
 
-    def load(
-        self,
-        pdus: Iterable[Record],
-        outlets: Iterable[Record],
-        nodes: Iterable[Record],
-        groups: Mapping[str, Iterable[str]],
-        now: float,
-        before: Mirror,
-    ) -> None:
-        """Take in all that a site has told, at a time of our clock. Raises: many errors, if that makes no sense.
+    def begin(self, told: Record, now: float, before: Mirror) -> None:
+        """Take in a PDU that there is, at a time of our clock. ``before``: what was drawn of it until now is kept.
 
-        ``before`` is what was known until now, of which what was drawn is kept.
+        As all that is to be taken in, it raises many errors if it makes no sense.
         """
-        name = self.translation.name
-        for told in pdus:
-            known = self.pdus[name(told["name"])] = KnownPDU({})
-            if (former := before.pdus.get(name(told["name"]))) is not None:
-                known.trails, known.identity, known.inlets = (former.trails, former.identity, former.inlets)
-            self.pdu(told, now)
-        for told in outlets:
-            self.outlet(told, now)
-        for told in nodes:
-            node = name(told["name"])
-            feeds = tuple(self.translation.outlet(feed) for feed in told["feeds"])
-            self.nodes[node] = Node(node, feeds, fault=str(told.get("reason") or "disabled") if not feeds else "")
-            for feed in told["feeds"]:
-                self.outlet(feed, now)
-            if told.get("last_request"):
-                self.last[node] = self.translation.request(told["last_request"])
-        self.groups = {name(group): tuple(map(name, members)) for group, members in groups.items()}
+        name = self.translation.name(told["name"])
+        known = self.pdus[name] = KnownPDU({})
+        if (former := before.pdus.get(name)) is not None:
+            known.trails, known.identity, known.inlets = (former.trails, former.identity, former.inlets)
+        self.pdu(told, now)
+
+    def node(self, told: Record, now: float) -> None:
+        """Take in a node, with what is told of its outlets, whose PDUs are known."""
+        node = self.translation.name(told["name"])
+        feeds = tuple(self.translation.outlet(feed) for feed in told["feeds"])
+        fault = "" if feeds else printable(str(told.get("reason") or "disabled"))
+        self.nodes[node] = Node(node, feeds, fault=fault)
+        for feed in told["feeds"]:
+            self.outlet(feed, now)
+        if told.get("last_request"):
+            self.last[node] = self.translation.request(told["last_request"])
+
+    def group(self, told: str, members: Iterable[str]) -> None:
+        """Take in a group."""
+        self.groups[self.translation.name(told)] = tuple(map(self.translation.name, members))
 
     def pdu(self, told: Record, now: float) -> None:
-        """Take in what is told of a PDU as a whole, perhaps with its outlets and inlets."""
+        """Take in what is told of a PDU as a whole, perhaps with its outlets and inlets, if there is such a one."""
         name = self.translation.name(told["name"])
-        known = self.pdus.setdefault(name, KnownPDU({}))
-        record = {word: told.get(word) for word in ("driver", "state", "reason", "readable", "requests")}
-        self.records[name] = {"name": name, **record, "requests": told.get("requests") or 0}
-        known.reachable = told.get("reachable")
-        known.trouble = str(told.get("reason") or "") if known.reachable is False else ""
+        known = self.pdus.get(name)
+        if known is None:
+            return
+        reason = told.get("reason") and printable(str(told["reason"]))
+        record: Record = {word: label(told.get(word)) or "" for word in ("driver", "state")}
+        record |= {"reason": reason or None, "readable": bool(told.get("readable"))}
+        self.records[name] = {"name": name, **record, "requests": int(told.get("requests") or 0)}
+        known.reachable = told.get("reachable") if isinstance(told.get("reachable"), bool) else None
+        known.trouble = reason or "" if known.reachable is False else ""
         known.watts = quantity(told.get("watts"))
         known.read = _since(told.get("age"), now)
         if known.watts is not None:
@@ -150,8 +170,8 @@ class Mirror:
             known.identity = Identity(*words)
         if "inlets" in told:
             known.inlets = tuple(
-                InletReading(str(each["name"]), **_drawn(each), kind=each.get("kind") or "pdu")
-                for each in told["inlets"]
+                InletReading(label(each["name"]) or "", **_drawn(each), kind=_kind(each.get("kind")))
+                for each in told["inlets"][:MOST_INLETS]
             )
         for each in told["outlets"] if isinstance(told.get("outlets"), list) else ():
             self.outlet(each, now)
@@ -160,12 +180,12 @@ class Mirror:
         """Take in what is told of an outlet; return it, and what is known of it, if its PDU is."""
         outlet = self.translation.outlet(told)
         pdu = self.pdus.get(outlet.pdu)
-        if pdu is None:
+        if pdu is None or (outlet.port not in pdu.outlets and len(pdu.outlets) >= MOST_OUTLETS):
             return None
         state = told.get("state")
         known = Known(
             State(state) if state in tuple(State) else State.UNKNOWN,
-            str(told.get("source") or "none"),
+            label(told.get("source")) or "none",
             _since(told.get("age"), now),
             label(told.get("name")),
             **_drawn(told),
@@ -176,7 +196,7 @@ class Mirror:
         if known.watts is not None and known.read is not None:
             pdu.trails.setdefault(outlet.port, Trail()).put(known.read, known.watts)
         if told.get("locked"):
-            self.locks[outlet] = str(told.get("reason") or f"{outlet} is locked by the configuration")
+            self.locks[outlet] = printable(str(told.get("reason") or f"{outlet} is locked by the configuration"))
         else:
             self.locks.pop(outlet, None)
         return outlet, known
@@ -232,7 +252,12 @@ def _pdu(name: str, record: Record, site: str, known: KnownPDU) -> SitePDU:
 
 def _since(age: object, now: float) -> float | None:
     """Return when something was that is some seconds ago."""
-    return now - age if isinstance(age, int | float) else None
+    seconds = quantity(age)
+    return None if seconds is None else now - seconds
+
+
+def _kind(told: object) -> InletKind:
+    return next((kind for kind in get_args(InletKind) if kind == told), "pdu")
 
 
 def _drawn(told: Mapping[str, Any]) -> dict[str, float | None]:

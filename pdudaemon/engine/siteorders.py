@@ -14,6 +14,9 @@ from pdudaemon.power import Request
 
 Record = dict[str, Any]
 
+NONSENSE = (LookupError, TypeError, ValueError, AttributeError, RecursionError, OverflowError)
+"""What is raised when something of a site is taken in that makes no sense."""
+
 
 @dataclass(eq=False)
 class SiteRequest(Request):

@@ -7,14 +7,24 @@ All of it is done by the site's thread, which tells the result itself: nobody el
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from pdudaemon.engine.sitemirror import Translation
-from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, RequestError, SiteUnreachable, Unanswered, of_kind
+from pdudaemon.engine.siteorders import NONSENSE
+from pdudaemon.errors import (
+    Busy,
+    DeviceError,
+    DeviceTimeout,
+    PDUDaemonError,
+    RequestError,
+    SiteUnreachable,
+    Unanswered,
+    of_kind,
+    printable,
+)
 from pdudaemon.ranges import folded
 from pdudaemon.transports.asking import Asker, Lost, Reply, Unsent
 
@@ -69,7 +79,7 @@ async def ask(site: Asked, method: str, target: str, seconds: float, late: float
     except asyncio.CancelledError:
         heard(None, _let_go(site))
         raise
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as wrong:
+    except NONSENSE as wrong:
         log.debug("%s: %s %s: %r", site.name, method, target.partition("?")[0], wrong, exc_info=True)
         error = Unanswered(f"{site.name}: what it says is not understood")
     heard(None, error)
@@ -87,7 +97,7 @@ async def states(site: Asked, names: list[str], wait: float, late: float, told: 
                 if status != 200:
                     raise refusal(site.name, Reply(status, head, b"\n".join([line async for line in lines])))
                 async for line in lines:
-                    said = json.loads(line)
+                    said = Reply(status, head, line).json()
                     if (name := str(said.get("id"))) in left:
                         told(name, dict(said["attributes"]))
                         del left[name]
@@ -98,7 +108,7 @@ async def states(site: Asked, names: list[str], wait: float, late: float, told: 
         error = SiteUnreachable(f"{site.name} cannot be asked: {lost}")
     except Lost as lost:
         error = Unanswered(f"{site.name}: {lost}")
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+    except NONSENSE:
         error = Unanswered(f"{site.name}: what it says is not understood")
     except TimeoutError:
         error = DeviceTimeout(f"{site.name}: no answer within {wait:g} s")
@@ -119,7 +129,7 @@ def refusal(site: str, reply: Reply) -> PDUDaemonError:
     """Return what a site says instead of doing something, as an error of ours."""
     try:
         said = reply.json()
-        kind, why = (str(said["type"]).removeprefix("urn:pdudaemon:"), str(said["detail"]))
+        kind, why = (str(said["type"]).removeprefix("urn:pdudaemon:"), printable(str(said["detail"])))
     except (Lost, LookupError, TypeError):
         return SiteUnreachable(f"{site} cannot be asked: it answers {reply.status}")
     if kind == "denied":
@@ -127,4 +137,12 @@ def refusal(site: str, reply: Reply) -> PDUDaemonError:
     if kind in ("bad-field", "misdirected"):
         return RequestError(f"{site}: {why.removeprefix(str(said.get('field')) + ': ')}")
     error = of_kind(kind, f"{site}: {why}")
-    return RequestError(str(error)) if type(error) is PDUDaemonError and reply.status < 500 else error
+    if type(error) is not PDUDaemonError:
+        return error
+    return RequestError(str(error)) if reply.status < 500 else Unanswered(str(error))
+
+
+def failure(kind: str | None, text: str) -> PDUDaemonError:
+    """Return the error of a request that a site has ended; of a kind that is not known here, it is the device's."""
+    error = of_kind(kind, text)
+    return error if type(error) is not PDUDaemonError else DeviceError(text)

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 
 from pdudaemon.engine.sitemirror import Mirror, Record
-from pdudaemon.errors import SiteUnreachable
+from pdudaemon.errors import SiteUnreachable, printable
 from pdudaemon.transports.asking import Asker, Reply
 
 PAGE = 1000
+MOST = 300_000  # entries of a list
+MOST_BYTES = 256 * 1024 * 1024
+MOST_DAEMONS = 10_000
 
 _NEXT = re.compile(r'<[^>?]*\?([^>]*)>; *rel="next"')
 
@@ -19,25 +23,31 @@ async def told(asker: Asker, target: str) -> Reply:
     reply = await asker.ask("GET", target)
     if reply.status < 300:
         return reply
-    kind, why = reply.headers.get("content-type", ""), ""
+    kind, why = reply.headers.get("content-type", ""), f"it answers {reply.status}"
     if kind.startswith("application/problem+json"):
-        why = str(reply.json().get("detail"))
+        why = printable(str(reply.json().get("detail")))
+    elif reply.status < 400:
+        why = f"it leads elsewhere ({reply.status}): {printable(reply.headers.get('location', 'nowhere'), 200)}"
     elif kind.startswith("text/plain"):  # such as a server that wants TLS
-        why = reply.body[:200].decode(errors="replace").strip().partition("\n")[0]
-    why = f"it answers {reply.status}{why and f': {why}'}"
+        first = reply.body[:200].decode(errors="replace").strip().partition("\n")[0]
+        why += f": {printable(first)}"
     raise SiteUnreachable(f"it refuses the token of this front: {why}" if reply.status in (401, 403) else why)
 
 
-async def pages(asker: Asker, target: str) -> list[Record]:
-    """Return all of a list. Raises: as `told`."""
-    found: list[Record] = []
+async def pages(asker: Asker, target: str) -> AsyncIterator[Record]:
+    """Yield all of a list, without having more than a page of it. Raises: as `told`, also if it has no end."""
+    count = size = 0
     query = f"limit={PAGE}"
     while query:
         reply = await told(asker, f"{target}?{query}")
-        found += reply.json()
+        found = reply.json()
+        count, size = count + len(found), size + len(reply.body)
+        if count > MOST or size > MOST_BYTES:
+            raise SiteUnreachable(f"it has too much to tell of its {target.rpartition('/')[2]}")
+        for each in found:
+            yield each
         following = _NEXT.search(reply.headers.get("link", ""))
-        query = following[1] if following else ""
-    return found
+        query = following[1] if following and found else ""
 
 
 async def described(asker: Asker) -> tuple[list[str], str]:
@@ -47,13 +57,18 @@ async def described(asker: Asker) -> tuple[list[str], str]:
     """
     reply = await asker.ask("GET", "/api/v1/sites")
     said = reply.json() if reply.status == 200 else {"daemons": ()}
-    return [*map(str, said["daemons"])], str(said.get("names") or "")
+    return [str(each)[:100] for each in said["daemons"][:MOST_DAEMONS]], str(said.get("names") or "")[:1000]
 
 
 async def mirror(asker: Asker, before: Mirror, now: float) -> Mirror:
     """Return all that a site has, in place of what it had before. Raises: as `told`; many, if it makes no sense."""
     found = Mirror(before.translation)
-    pdus, outlets, nodes = [await pages(asker, f"/api/v1/{kind}") for kind in ("pdus", "outlets", "nodes")]
-    groups = (await told(asker, "/api/v1/groups")).json()
-    found.load(pdus, outlets, nodes, groups, now, before)
+    async for each in pages(asker, "/api/v1/pdus"):
+        found.begin(each, now, before)
+    async for each in pages(asker, "/api/v1/outlets"):
+        found.outlet(each, now)
+    async for each in pages(asker, "/api/v1/nodes"):
+        found.node(each, now)
+    for name, members in (await told(asker, "/api/v1/groups")).json().items():
+        found.group(name, members)
     return found

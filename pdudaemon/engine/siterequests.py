@@ -17,9 +17,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from pdudaemon.engine.siteorders import SiteRequest, Wanted
-from pdudaemon.engine.sitequestions import Asked, refusal
-from pdudaemon.errors import NotDone, PDUDaemonError, SiteUnreachable, Stopping, Unanswered, of_kind
+from pdudaemon.drivers.readings import label, quantity
+from pdudaemon.engine.sitemirror import LONGEST_NUMBER
+from pdudaemon.engine.siteorders import NONSENSE, SiteRequest, Wanted
+from pdudaemon.engine.sitequestions import Asked, failure, refusal
+from pdudaemon.errors import NotDone, PDUDaemonError, SiteUnreachable, Stopping, Unanswered, of_kind, printable
 from pdudaemon.power import Action, Outcome, Phase, Target
 from pdudaemon.transports.asking import Lost, Reply, Unsent
 
@@ -34,6 +36,7 @@ LAST_WORDS = 0.5  # seconds of those for a request by which a site is to answer 
 MANY = 32  # questions under way from which on it waits for none
 RECORD = 2.0  # seconds for the record of what has ended
 PAUSES = (0.0, 0.1, 0.3, 1.0, 2.0)  # seconds before asking again
+MOST_OUTLETS = 10_000  # of one request
 REMEMBERED = 10_000  # requests of which it is remembered that they have ended
 
 
@@ -80,6 +83,10 @@ class SiteRequests:
             gone = self.let_go(number)
             told(None if number is None else self._request(action, target, {"id": number, **record}, True), gone)
             raise
+        except (Lost, *NONSENSE) as error:
+            log.debug("%s: %r", self._site.name, error, exc_info=True)
+            why = f"it is not known what became of this at {self._site.name}: what it says is not understood"
+            told(None, Unanswered(f"{why}; asked for again with the key {wanted.key}, it is not done twice"))
         except Exception:
             log.exception("%s: a request was lost", self._site.name)
             told(None, Unanswered(f"internal error with {self._site.name}: see the log of the daemon"))
@@ -175,7 +182,7 @@ class SiteRequests:
         """Return the error of a request by its record, or the event of its end."""
         reason = said.get("reason") or f"request {self._site.translation.number(said.get('id'))} is {said['state']}"
         kind = said.get("error") or ("device-failed" if said["state"] == Outcome.FAILED else "ended")
-        return of_kind(kind, f"{self._site.name}: {reason}")
+        return failure(kind, f"{self._site.name}: {printable(str(reason))}")
 
     def _request(self, action: Action, target: Target, record: Record, new: bool) -> SiteRequest:
         told = self._site.translation.request({"action": action.value, "target": target.name, **record})
@@ -190,26 +197,28 @@ class SiteRequests:
 
     def heard(self, event: Record) -> Record:
         """Take in an event of a request; return it in our words, as `Events.at_site` takes it."""
-        translation, number = self._site.translation, str(event["request"])
+        translation, number = self._site.translation, str(event["request"])[:LONGEST_NUMBER]
+        reason, state = event.get("reason"), label(event.get("state")) or ""
+        reason = None if reason is None else printable(str(reason))
         if event["kind"] == "ended":
-            self._end(number, event)
-        reason, state = event.get("reason"), str(event.get("state") or "")
-        outlets = [_place(each) for each in event.get("outlets") or ()]
+            ended = {"id": number, "state": state, "reason": reason, "error": label(event.get("error"))}
+            self._end(number, {**ended, "ended": quantity(event.get("ended", event.get("time")))})
+        outlets = [_place(each) for each in (event.get("outlets") or ())[:MOST_OUTLETS]]
         fine = "error" in event and event["error"] is None  # it tells how something was done, or is
         return {
             "kind": event["kind"],
             "request": translation.number(number),
-            "action": str(event.get("action")),
+            "action": label(event.get("action")) or "",
             "target": translation.target(str(event.get("target")), {each["pdu"] for each in outlets}),
             "outlets": tuple(map(translation.outlet, outlets)),
-            "names": tuple(map(translation.name, event.get("nodes") or ())),
-            "client": str(event.get("client") or ""),
+            "names": tuple(map(translation.name, (event.get("nodes") or ())[:MOST_OUTLETS])),
+            "client": label(event.get("client")) or "",
             "command": translation.number(event.get("command")),
             "state": state,
-            "error": None if reason is None or fine else of_kind(event.get("error"), str(reason)),
-            "reason": str(reason or "") if fine else "",
+            "error": None if reason is None or fine else of_kind(event.get("error"), reason),
+            "reason": reason or "" if fine else "",
             "due": translation.time(event.get("due")),
-            "owed": tuple(translation.outlet(_place(each)) for each in event.get("owed") or ()),
+            "owed": tuple(translation.outlet(_place(each)) for each in (event.get("owed") or ())[:MOST_OUTLETS]),
         }
 
     def _end(self, number: str, event: Record) -> None:

@@ -16,7 +16,8 @@ from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.outlets import is_news
 from pdudaemon.engine.sitemirror import SKEW, Mirror, Record, Translation, ahead
-from pdudaemon.errors import PDUDaemonError, SiteUnreachable
+from pdudaemon.engine.siteorders import NONSENSE
+from pdudaemon.errors import PDUDaemonError, SiteUnreachable, printable
 from pdudaemon.transports.asking import Asker, Lost, Unsent
 
 log = logging.getLogger("pdud.sites")
@@ -24,9 +25,6 @@ log = logging.getLogger("pdud.sites")
 LOADING = 120.0  # seconds for all that a site has
 REFRESH = 30.0  # seconds after which a look has states and readings asked for anew, behind the look
 SOON = 3.0  # seconds after which the site has read what was too old when all was loaded
-
-NONSENSE = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
-"""What is raised when something of a site is taken in that makes no sense."""
 
 
 class Upkeep:
@@ -86,9 +84,9 @@ class Upkeep:
 
     async def _take_states(self, asker: Asker) -> None:
         now = self._clock.wall()
-        for told in await sitereading.pages(asker, "/api/v1/pdus"):
+        async for told in sitereading.pages(asker, "/api/v1/pdus"):
             self.mirror.pdu(told, now)
-        for told in await sitereading.pages(asker, "/api/v1/outlets"):
+        async for told in sitereading.pages(asker, "/api/v1/outlets"):
             self._outlet(told)
 
     def take(self, event: Record) -> None:
@@ -98,11 +96,12 @@ class Upkeep:
             self._outlet(event["outlet"])
         elif kind == "pdu":
             name, reachable = (self._translation.name(event["pdu"]), event.get("reachable"))
-            state, reason = str(event.get("state")), str(event.get("reason") or "")
+            reachable = reachable if isinstance(reachable, bool) else None
+            state, reason = str(event.get("state"))[:100], printable(str(event.get("reason") or ""))
             if name in self.mirror.pdus:
                 known = self.mirror.pdus[name]
                 known.reachable, known.trouble = (reachable, reason if reachable is False else "")
-                self.mirror.records[name] |= {"state": state, "reason": event.get("reason")}
+                self.mirror.records[name] |= {"state": state, "reason": reason or None}
             self._events.pdu(name, state, reason, reachable)
         elif event.get("request") is not None:
             self._request(self._heard(event))
@@ -122,4 +121,5 @@ class Upkeep:
             record = self.mirror.records[pdu]
             record["requests"] = max(0, record["requests"] + {"accepted": 1, "ended": -1}.get(kind, 0))
         self.mirror.asked(event, self._clock.wall())
-        self._events.at_site(**event)
+        if pdus <= self.mirror.records.keys():  # else it is of one that has been taken out of the configuration there
+            self._events.at_site(**event)

@@ -11,15 +11,17 @@ import heapq
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote, urlencode
 
 from pdudaemon.config.front import FrontConfig, SitePDU
 from pdudaemon.config.sites import owner
+from pdudaemon.drivers.readings import label
 from pdudaemon.errors import Forbidden, NoSuchRequest, PDUDaemonError, RequestError
 from pdudaemon.ranges import folded
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
+from pdudaemon.server.rights import Rights
 from pdudaemon.server.siteviews import ANSWER, Several, is_elsewhere
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ MISSING = "X-Unreachable-Sites"
 _PLACE = re.compile(r"((?:[\w.-]+/)*)([0-9]{1,18})")
 _PASSED = ("action", "state", "client", "since", "until")
 _NEXT = re.compile(r'[?&]after=([^&>]*)[^>]*>; *rel="next"')
+_SITE = re.compile(r"[\w./-]{1,1000}")
 _ANEW = str(10**18 - 1)  # behind which a place begins
 _LONGEST = 30_000  # characters of names that a site is asked for
 
@@ -92,10 +95,35 @@ def show(
             words["after"] = after[name]
         questions[name] = (site, "GET", f"/api/v1/requests?{urlencode(words)}")
 
-    def made(found: dict[str, Listed], errors: dict[str, PDUDaemonError]) -> Answer:
-        return _page(exchange, here, most, after, sites, found, errors)
+    def understood(name: str, told: Listed) -> _Told:
+        return _told_by(sites[name], told, exchange.rights)
 
-    Several(exchange, made).ask(questions)
+    def made(found: dict[str, _Told], errors: dict[str, PDUDaemonError]) -> Answer:
+        return _page(exchange, here, most, after, found, errors)
+
+    Several(exchange, understood, made).ask(questions)
+
+
+class _Told(NamedTuple):
+    """What a site has for a page; ``behind`` is where it goes on, if there is ``more``; ``missing`` are sites of it."""
+
+    records: list[Record]
+    behind: str
+    more: bool
+    missing: list[str]
+
+
+def _told_by(site: Site, told: Listed, rights: Rights) -> _Told:
+    """Return what a site has, in our words. Raises: many errors, if that makes no sense."""
+    records = [site.translation.request(record) for record in told]
+    for record in records:
+        float(record["accepted"] or 0.0)
+        if rights.sees_record(record):
+            rights.shown(record)
+    link = _NEXT.search(told.headers.get("link", ""))
+    named = told.headers.get(MISSING.lower(), "").split(", ")
+    away = [f"{site.name}/{each}" for each in named if _SITE.fullmatch(each)]
+    return _Told(records, unquote(link[1]) if link else "", bool(link), away)
 
 
 def _page(
@@ -103,19 +131,15 @@ def _page(
     here: list[Record],
     most: int,
     after: Mapping[str, str],
-    sites: Mapping[str, Site],
-    found: Mapping[str, Listed],
+    found: Mapping[str, _Told],
     errors: Mapping[str, PDUDaemonError],
 ) -> Answer:
     rights = exchange.rights
     parts = {"": _Part("", here, after.get("", ""), "", len(here) == most)}
     missing = [*errors]
     for name, told in found.items():
-        records = [sites[name].translation.request(record) for record in told]
-        link = _NEXT.search(told.headers.get("link", ""))
-        parts[name] = _Part(name, records, after.get(name, ""), unquote(link[1]) if link else "", bool(link))
-        away = told.headers.get(MISSING.lower(), "")
-        missing += [f"{name}/{each}" for each in away.split(", ") if each]
+        parts[name] = _Part(name, told.records, after.get(name, ""), told.behind, told.more)
+        missing += told.missing
     # The order of each part is kept, whatever its clock was set to.
     every = heapq.merge(*(part.each() for part in parts.values()), key=lambda each: -(each[1]["accepted"] or 0.0))
     page = [*itertools.islice(every, most)]
@@ -188,7 +212,7 @@ def command(exchange: HTTPExchange, number: str, here: Callable[[int], Record], 
 
     def made(found: dict[str, Record], errors: dict[str, PDUDaemonError]) -> Answer:
         own = [here(int(part)) for part in parts if part not in theirs]
-        told = [*own, *(_told(theirs[part][0], found[part]) for part in parts if part in found)]
+        told = [*own, *(found[part] for part in parts if part in found)]
         nodes = [node for record in told for node in record["nodes"] if exchange.rights.sees_node(node["name"])]
         if not nodes:
             raise next(iter(errors.values()), NoSuchRequest(f"there is no command {number}"))
@@ -198,10 +222,11 @@ def command(exchange: HTTPExchange, number: str, here: Callable[[int], Record], 
         record = {"id": number, **{word: first[word] for word in ("action", "client", "accepted")}}
         return Answer(200, {**record, "state": "running" if running or errors else "ended", "nodes": nodes}, headers)
 
-    Several(exchange, made).ask(questions, ANSWER)
+    Several(exchange, lambda part, record: _part(theirs[part][0], record), made).ask(questions, ANSWER)
 
 
-def _told(site: Site, record: Record) -> Record:
+def _part(site: Site, record: Record) -> Record:
+    """Return a command of a site in our words. Raises: many errors, if that makes no sense."""
     translation = site.translation
     nodes = [
         {
@@ -212,4 +237,5 @@ def _told(site: Site, record: Record) -> Record:
         }
         for node in record["nodes"]
     ]
-    return {**record, "accepted": translation.time(record["accepted"]), "nodes": nodes}
+    words = {word: label(record[word]) or "" for word in ("action", "client")}
+    return {**words, "accepted": translation.time(record["accepted"]), "nodes": nodes}

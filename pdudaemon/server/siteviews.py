@@ -118,10 +118,16 @@ class Several:
     """Asks several sites, and has the answer made when all have answered, or have not in time."""
 
     def __init__(
-        self, exchange: HTTPExchange, made: Callable[[dict[str, Any], dict[str, PDUDaemonError]], Answer]
+        self,
+        exchange: HTTPExchange,
+        understood: Callable[[str, Any], Any],
+        made: Callable[[dict[str, Any], dict[str, PDUDaemonError]], Answer],
     ) -> None:
-        """``made`` gets what each said, by a name, and why others said nothing. A thread of the pool calls it."""
+        """``understood`` returns what is made of what one of them said, or raises that it makes no sense; its thread
+        calls it. ``made`` gets all of that, by a name, and why others said nothing. A thread of the pool calls it.
+        """
         self._exchange = exchange
+        self._understood = understood
         self._made = made
         self._found: dict[str, Any] = {}
         self._errors: dict[str, PDUDaemonError] = {}
@@ -142,6 +148,8 @@ class Several:
         self._heard("", None, None)
 
     def _heard(self, name: str, found: Any, error: PDUDaemonError | None) -> None:
+        if name and error is None:
+            found = self._understood(name, found)  # if it raises, this is called again, with an error
         with self._lock:
             self._left -= 1
             if error is not None:
@@ -174,8 +182,10 @@ def one_request(exchange: HTTPExchange, number: str) -> None:
 
 
 def seen(exchange: HTTPExchange, site: Site, found: Record) -> Record:
-    """Return the record of a request of a site. Raises: NoSuchRequest, also if it may not be seen."""
+    """Return the record of a request. Raises: NoSuchRequest, also if it may not be seen; others, if it is none."""
     record = site.translation.request(found)
+    if not record["outlets"] or record["id"] is None:
+        raise ValueError("it is not the record of a request")
     if not exchange.rights.sees_record(record):
         raise NoSuchRequest(f"there is no request {record['id']}")
     return record

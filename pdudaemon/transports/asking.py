@@ -13,14 +13,16 @@ import json
 import os
 import ssl
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pdudaemon.transports.tcp import PinnedContext, in_words
 
 LONGEST_HEAD = 65536
-LONGEST_BODY = 64 * 1024 * 1024
-LONGEST_LINE = 16 * 1024 * 1024
+LONGEST_BODY = 8 * 1024 * 1024
+LONGEST_LINE = 1024 * 1024
+AT_ONCE = 32 * 1024 * 1024  # bytes of all answers that are not whole yet
+PIECE = 65536
 
 
 class Unsent(Exception):
@@ -41,9 +43,13 @@ class Reply(NamedTuple):
     def json(self) -> Any:
         """Return the body as JSON. Raises: Lost if it is none."""
         try:
-            return json.loads(self.body)
+            return json.loads(self.body, parse_constant=_no_number)
         except (ValueError, RecursionError):
             raise Lost(f"the answer ({self.status}) is not JSON") from None
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number")
 
 
 class _Line:
@@ -68,13 +74,27 @@ class _Line:
         """Yield the body of an answer in pieces."""
         if "chunked" in headers.get("transfer-encoding", "").lower():
             while size := int((await self.reader.readuntil(b"\r\n")).partition(b";")[0], 16):
-                yield (await self.reader.readexactly(size + 2))[:-2]
+                async for piece in self._exactly(size):
+                    yield piece
+                await self.reader.readexactly(2)
             await self.reader.readuntil(b"\r\n")
         elif "content-length" in headers:
-            yield await self.reader.readexactly(int(headers["content-length"]))
-        else:
-            while piece := await self.reader.read(65536):
+            async for piece in self._exactly(int(headers["content-length"])):
                 yield piece
+        else:
+            while piece := await self.reader.read(PIECE):
+                yield piece
+
+    async def _exactly(self, size: int) -> AsyncIterator[bytes]:
+        """Yield so many bytes in pieces, however many a peer says that there will be."""
+        if size < 0:
+            raise Lost("the answer is not HTTP")
+        while size:
+            piece = await self.reader.read(min(size, PIECE))
+            if not piece:
+                raise asyncio.IncompleteReadError(b"", size)
+            size -= len(piece)
+            yield piece
 
     def close(self) -> None:
         self.writer.transport.abort()
@@ -100,6 +120,7 @@ class Asker:
         self._idle: list[_Line] = []
         self._closed = False
         self._places = asyncio.Semaphore(most)
+        self._bytes = 0  # of answers that are not whole yet
 
     async def ask(
         self,
@@ -142,10 +163,16 @@ class Asker:
         await line.writer.drain()
         status, told = await line.head()
         content = bytearray()
-        async for piece in line.pieces(told):
-            content += piece
-            if len(content) > LONGEST_BODY:
-                raise Lost(f"the answer has more than {LONGEST_BODY} bytes")
+        try:
+            async for piece in line.pieces(told):
+                content += piece
+                self._bytes += len(piece)
+                if len(content) > LONGEST_BODY:
+                    raise Lost(f"the answer has more than {LONGEST_BODY} bytes")
+                if self._bytes > AT_ONCE:
+                    raise Lost(f"its answers have more than {AT_ONCE} bytes together")
+        finally:
+            self._bytes -= len(content)
         line.used = True
         if self._closed or told.get("connection", "").lower() == "close":
             line.close()
@@ -168,12 +195,11 @@ class Asker:
         """
         line = await self._connected()
         try:
-            self._put(line, method, target, body, {**(headers or {}), "Connection": "close"}, form)
-            await line.writer.drain()
-            status, told = await line.head()
+            with _in_words():
+                self._put(line, method, target, body, {**(headers or {}), "Connection": "close"}, form)
+                await line.writer.drain()
+                status, told = await line.head()
             yield status, told, _lines(line.pieces(told))
-        except (OSError, ValueError, EOFError, asyncio.LimitOverrunError) as error:
-            raise Lost(_why(error)) from None
         finally:
             line.close()
 
@@ -194,7 +220,7 @@ class Asker:
         """Return a new connection. Raises: Unsent."""
         host, port = self._address
         try:
-            reader, writer = await asyncio.open_connection(host, port, ssl=self._secure, limit=LONGEST_LINE)
+            reader, writer = await asyncio.open_connection(host, port, ssl=self._secure, limit=LONGEST_HEAD)
         except ssl.SSLError as error:
             raise Unsent(
                 f"TLS with {self.peer}: {getattr(error, 'verify_message', '') or error.reason or error}"
@@ -217,16 +243,31 @@ class Asker:
 
 
 async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the lines of a body, those that are empty among them; also a last one that does not end."""
-    rest = b""
-    async for piece in pieces:
-        *whole, rest = (rest + piece).split(b"\n")
+    """Yield the lines of a body, those that are empty among them; also a last one that does not end. Raises: Lost."""
+    rest = bytearray()
+    while True:
+        with _in_words():
+            piece = await anext(pieces, None)
+        if piece is None:
+            break
+        first, *more = piece.split(b"\n")
+        rest += first
         if len(rest) > LONGEST_LINE:
             raise Lost(f"a line of the answer has more than {LONGEST_LINE} bytes")
-        for each in whole:
-            yield each
+        for each in more:
+            yield bytes(rest)
+            rest = bytearray(each)
     if rest:
-        yield rest
+        yield bytes(rest)
+
+
+@contextlib.contextmanager
+def _in_words() -> Iterator[None]:
+    """Say what goes wrong with a connection. Raises: Lost."""
+    try:
+        yield
+    except (OSError, ValueError, EOFError, asyncio.LimitOverrunError) as error:
+        raise Lost(_why(error)) from None
 
 
 def _why(error: BaseException) -> str:

@@ -21,9 +21,10 @@ OUTLET |= {"watt_hours": None, "readings_age": 8.0}
 def mirror(**more: Any) -> Mirror:
     found = Mirror(Translation("berlin", True))
     node = {"name": "b3", "feeds": [OUTLET | more], "reason": None, "last_request": None}
-    found.load(
-        [PDU | {"reachable": True, "watts": 12.5, "age": 9.0}], [OUTLET | more], [node], {"g": ["b3"]}, NOW, found
-    )
+    found.begin(PDU | {"reachable": True, "watts": 12.5, "age": 9.0}, NOW, found)
+    found.outlet(OUTLET | more, NOW)
+    found.node(node, NOW)
+    found.group("g", ["b3"])
     return found
 
 

@@ -34,8 +34,9 @@ def reply(body: object, status: int = 200, content_type: str = JSON, ahead: floa
     """Return an answer of a daemon whose clock is some seconds ``ahead``."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     told = {"Server": "pdudaemon/2.0.0", "Date": formatdate(time.time() + ahead, usegmt=True)}
-    told |= {"Content-Type": content_type, "Content-Length": str(len(content)), **headers}
-    lines = [f"HTTP/1.1 {status} X", *(f"{name.replace('_', '-')}: {value}" for name, value in told.items() if value)]
+    told |= {"Content-Type": content_type, "Content-Length": str(len(content))}
+    told |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in told.items() if value)]
     return "\r\n".join([*lines, "", ""]).encode() + content
 
 
