@@ -54,9 +54,10 @@ def parts(sizes: dict[str, str], seed: int) -> dict[str, str]:
     return {
         "kills": f"KILLS={sizes['KILLS']} KILLS_SEED={seed} {pytest} --workers 2 -k random_moments tests/engine/test_crash.py",
         "cuts": f"CUTS_SEED={seed} make test-cuts CUTS={sizes['CUTS']}",
-        "sites": f"FRONT_CUTS={sizes['SITES']} FRONT_SEED={seed} {pytest} -n 4 tests/engine/test_siterequests.py",
+        "sites": f"FRONT_CUTS={sizes['SITES']} FRONT_SEED={seed} {pytest} --workers 4 tests/engine/test_siterequests.py",
         "hostile": f"{python} -m tests.nightly.hostile --count {sizes['HOSTILE']} --seed {seed}",
         "wires": f"HOSTILE_POINTS={sizes['WIRES']} HOSTILE_SEED={seed} {pytest} --workers 4 tests/drivers/test_hostile.py",
+        "cases": f"EVERY_CASE=1 {pytest} --workers 4 {' '.join(sampled())}",
         "fuzz": f"{python} -m tests.nightly.fuzz --examples {sizes['FUZZ']} --seed {seed}",
         "soak": f"{python} -m tests.nightly.soak --seconds {sizes['SOAK']} --seed {seed}",
         "peers": "make test-peers",
@@ -69,6 +70,12 @@ def parts(sizes: dict[str, str], seed: int) -> dict[str, str]:
         f"--tests tests/engine tests/server -- {' '.join(mutated())}",
         "bench": "make bench",
     }
+
+
+def sampled() -> list[str]:
+    """Return the test files of which `make test` has a sample."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [str(path.relative_to(ROOT)) for path in files if "sampling import some" in path.read_text()]
 
 
 def mutated() -> list[str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import random
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -59,6 +60,17 @@ def test_parts_have_the_sizes_of_the_environment() -> None:
         ("soak", "--seconds 20"),
     ):
         assert words in found[name] and "5" in found[name]
+
+
+def test_what_is_a_sample_by_day_is_whole_by_night() -> None:
+    found = nightly.parts(nightly.SIZES, 5)["cases"]
+    assert found.startswith("EVERY_CASE=1 ") and "tests/drivers/test_contract.py" in found
+    words = "from tests.support import sampling; print(sampling.some(range(9), 4))"
+    for value, wanted in (("", "[0, 4, 8]"), ("1", str([*range(9)]))):
+        ran = subprocess.run(
+            [sys.executable, "-c", words], env={"EVERY_CASE": value}, cwd=nightly.ROOT, capture_output=True
+        )
+        assert ran.stdout.decode().strip() == wanted
 
 
 def test_mutation_comes_to_every_module_each_night() -> None:
