@@ -43,8 +43,7 @@ class GroupsFile:
 
     def location(self, name: str) -> Location:
         """Return where a group is, by the name that it has here."""
-        source, group = self._parts(name)
-        return Location(self.files[source]).within(source).within(group)
+        return self._place(*self._parts(name))
 
     def groups(self, nodes: Collection[str], faults: Faults) -> dict[str, tuple[str, ...]]:
         """Return the nodes in each group, by the name that it has here, and add what is wrong with it."""
@@ -53,20 +52,24 @@ class GroupsFile:
         for source, groups in self.sources.items():
             for group in groups:
                 name = group if source == self.default else f"{source}:{group}"
+                place = self._place(source, group)
                 try:
                     if not (is_name(group) and is_name(source)):
                         raise ValueError(f"not a valid name of a group: {_ONLY}")
                     every = self._members(source, group, (), known)
                 except ValueError as error:
-                    faults.add(self.location(name), "", str(error))
+                    faults.add(place, "", str(error))
                     continue
                 found[name] = tuple(node for node in every if node in nodes)
                 if len(found[name]) < len(every):
                     first = next(node for node in every if node not in nodes)
                     others = len(every) - len(found[name]) - 1
                     text = f"{first!r}{f' and {others} more' if others else ''}"
-                    faults.warn(self.location(name), "", f"left out, as there are no such nodes here: {text}")
+                    faults.warn(place, "", f"left out, as there are no such nodes here: {text}")
         return found
+
+    def _place(self, source: str, group: str) -> Location:
+        return Location(self.files[source]).within(source).within(group)
 
     def _parts(self, name: str) -> tuple[str, str]:
         source, colon, group = name.rpartition(":")
@@ -113,7 +116,10 @@ def load(path: str, faults: Faults) -> GroupsFile:
         except ConfigError:  # which is among the faults
             continue
     if found.default not in found.sources:
-        found.default = next(iter(found.sources), "")
+        wanted, found.default = found.default, next(iter(found.sources), "")
+        if wanted:
+            instead = f": {found.default!r} is taken" if found.default else ""
+            faults.warn(Location(path), "default", f"there is no group source {wanted!r}{instead}")
     return found
 
 
@@ -136,6 +142,8 @@ def _read_conf(found: GroupsFile, path: str, faults: Faults) -> list[str]:
     files: dict[str, None] = {}
     for folder in folders.replace("$CFGDIR", str(Path(path).parent)).split():
         files.update(dict.fromkeys(sorted(map(str, Path(folder).glob("*.yaml")))))
+    if not files:
+        faults.warn(Location(path), "autodir", f"there is no file *.yaml in {folders or 'any folder: none is named'}")
     return [*files]
 
 

@@ -93,6 +93,21 @@ def test_a_groups_conf_leads_to_files_and_names_the_default(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    ("main", "warnings"),
+    [
+        ("autodir: $CFGDIR/none", ["autodir: there is no file *.yaml in $CFGDIR/none"]),
+        ("autodir: $CFGDIR/groups.d\ndefault: rack", ["default: there is no group source 'rack': 'racks' is taken"]),
+    ],
+)
+def test_a_groups_conf_that_leads_nowhere_is_warned_of(tmp_path: Path, main: str, warnings: list[str]) -> None:
+    (tmp_path / "groups.d").mkdir()
+    (tmp_path / "groups.d" / "a.yaml").write_text("racks:\n  rack1: example[1-2]\n")
+    (tmp_path / "groups.conf").write_text(f"[Main]\n{main}\n")
+    config = read(tmp_path, "", "groups.conf")
+    assert not config.faults and config.warnings == tuple(f"{tmp_path}/groups.conf: {each}" for each in warnings)
+
+
 def test_nodes_that_are_not_switched_here_are_left_out_and_told(tmp_path: Path) -> None:
     config = read(tmp_path, "a:\n  x: example[49-51],other\n  y: example51\n")
     assert not config.faults and members(config, "x") == examples(49, 50) and config.groups["y"] == ()
@@ -114,6 +129,8 @@ def test_nodes_that_are_not_switched_here_are_left_out_and_told(tmp_path: Path) 
         ("a:\n  x: {y: z}\n", 2, "a.x: must be a text of names and ranges, or a list of such"),
         ("a:\n  x:\n", 2, "a.x: must be a text of names and ranges, or a list of such"),
         ("a:\n  'x y': n1\n", 2, "a.x y: not a valid name of a group"),
+        ("a:\n  'x:y': n1\n", 2, "a.x:y: not a valid name of a group"),
+        ("'a:b':\n  z: n1\n", 2, "a:b.z: not a valid name of a group"),
         ("a: n1\n", 1, "a: must be a map of groups"),
         ("a:\n  x: n1\n  x: n2\n", 3, "not valid YAML: duplicate key 'x'"),
         ("- a\n", 0, "must be a map of group sources"),
