@@ -108,7 +108,9 @@ def main() -> int:
                 bench.fail(f"{name}: {type(error).__name__}: {error}")
         print(f"\n[{machine.state(bench.folder)}]")
     missed = [line for line, good in bench.judged if not good]
-    print(f"{time.monotonic() - begin:.0f} s; {len(bench.judged) - len(missed)} of {len(bench.judged)} targets reached")
+    print(
+        f"* {time.monotonic() - begin:.0f} s; {len(bench.judged) - len(missed)} of {len(bench.judged)} targets reached"
+    )
     print(*missed, *bench.failures, sep="\n")
     return 1 if bench.failures else 0
 

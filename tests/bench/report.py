@@ -71,11 +71,11 @@ class Bench:
         """Hold the median against its target, and print the rounds beside it."""
         target = f">= {least:g}" if least > -math.inf else f"<= {most:g}"
         if not values:
-            print(f"  {what:55} target {target:8} not measured")
+            print(f"* {what:55} target {target:8} not measured")
             return
         good = least <= statistics.median(values) <= most
         rounds = f"{_written(statistics.median(values)):>8}  ({' '.join(map(_written, values))})"
-        line = f"  {what:55} target {target:8} {rounds:32} {'OK' if good else 'MISSED'}"
+        line = f"* {what:55} target {target:8} {rounds:32} {'OK' if good else 'MISSED'}"
         print(line, flush=True)
         self.judged.append((line, good))
 
