@@ -10,7 +10,7 @@ import threading
 
 from tests.support.process import eventually
 
-ORDERS = (b"POST /api/v1/requests", b"PATCH / ", b"PUT / ", b"DELETE / ")
+ORDERS = (b"POST /api/v1/requests", b"PATCH /", b"PUT /", b"DELETE / ", b"DELETE /?")
 
 
 class Cutting:
