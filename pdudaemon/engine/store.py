@@ -40,6 +40,7 @@ log = logging.getLogger("pdud.store")
 MEMORY = storefiles.MEMORY
 CHUNK = storerows.SIZES[-1]  # rows in one statement
 CACHE = "cache_size=-512"  # in KiB, of each connection
+ANEW_EVERY = 1.0  # seconds between two tries to write them anew
 LOOK_EVERY = 0.25  # seconds between two looks at whether the files are still there
 TIDY_EVERY = 600.0  # seconds after which what has become too old is forgotten on an idle machine
 CLOSE_GRACE = 10.0  # seconds for the thread to end, which may wait for the disk
@@ -63,6 +64,8 @@ class Store:
         self._looked = 0.0  # when it was last seen, in monotonic seconds, that they are there
         self._tidied = -TIDY_EVERY  # when what is too old was looked for without a write, in monotonic seconds
         self._shut = False  # between two files: see `_stay`
+        self._refused_anew = float("-inf")  # when they could not be written anew, in monotonic seconds, and why
+        self._why_not_anew = ""
         self._trouble = ""  # the last that was logged
         self._refused = False  # the last write
         self._sync = DiskSync()
@@ -122,7 +125,7 @@ class Store:
         return storefiles.store_error(self.path, error)
 
     def _stay(self) -> None:
-        """Write the files anew if they were removed or replaced.
+        """Write the files anew if they were removed or replaced, or if the disk has not taken what it was given.
 
         To look at them before each write took a fifth of a request. So one is acknowledged that a start would not find
         if the daemon is killed before the next look: at a write `LOOK_EVERY` later, at a pulse, or at the checkpoint
@@ -132,6 +135,10 @@ class Store:
         if self._file is None:
             return
         trouble = storefiles.gone(self._files)
+        if not trouble and (failed := self._sync.failed) is not None:
+            trouble = f"{self.path}-wal was not put on the disk ({failed.strerror})"
+            if self._looked < self._refused_anew + ANEW_EVERY:
+                raise StoreError(self._why_not_anew)
         if not trouble:
             return
         if trouble != self._trouble:
@@ -150,10 +157,13 @@ class Store:
             os.dup2(file, self._file, inheritable=False)
             os.close(file)
             self._open()
+            self._sync.begin_anew()
             self._shut, self._trouble = False, ""
         except (sqlite3.Error, OSError) as error:
             why = storefiles.why(self.path, error)
-            raise StoreError(f"{trouble}, and the store cannot be written anew: {why}") from None
+            self._refused_anew = self._looked
+            self._why_not_anew = f"{trouble}, and the store cannot be written anew: {why}"
+            raise StoreError(self._why_not_anew) from None
 
     def probe(self, thoroughly: bool) -> None:
         """Find out whether the store is well: by a write where ``thoroughly``, or if the last one was refused."""
@@ -208,7 +218,7 @@ class Store:
             noted = self.noted.copy()
         if not noted and not rows and command is None:
             return
-        if self._trouble or time.monotonic() - self._looked > LOOK_EVERY:
+        if self._trouble or self._sync.failed or time.monotonic() - self._looked > LOOK_EVERY:
             self._stay()
         every: list[storerows.Values] = []
         for number, each in noted.items():
@@ -309,6 +319,9 @@ class Store:
     def sync(self) -> None:
         """Return when everything committed before the call would survive a power cut. All who wait share one."""
         if self._wal is not None:
+            if self._sync.failed:
+                with self._lock:
+                    self._stay()
             try:
                 self._sync.wait(self._wal)
             except OSError as error:
@@ -321,7 +334,12 @@ class Store:
             if not home:
                 raise StoreError(f"{self.path}: not closed: the disk does not answer")
             with self._lock:
-                self._stay()
+                try:
+                    self._stay()
+                except StoreError:
+                    if not self._sync.failed:
+                        raise
+                    self._sync.begin_anew()  # what is written now outlives this process all the same
                 try:
                     self._commit([])
                 finally:

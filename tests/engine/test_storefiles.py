@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
@@ -225,3 +226,64 @@ def test_a_full_disk_at_a_start_is_told_as_such(small_disk: Path, tmp_path: Path
     free = r"\d+ bytes and \d+ files are free on /" if limit else rf"0 bytes and \d+ files are free on {small_disk}"
     for text in (clean, new):
         assert re.search(rf"{path}: {cause}: {free}", text), text
+
+
+class Disk:
+    """One that does not take what it is given, as long as it ``fails``; ``asked`` is how often it was to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fails = True
+        self.asked = 0
+        for name in ("fdatasync", "fsync"):
+            monkeypatch.setattr(os, name, self._call(getattr(os, name)))
+
+    def _call(self, original: Callable[[int], None]) -> Callable[[int], None]:
+        def call(descriptor: int) -> None:
+            self.asked += 1
+            if self.fails:
+                raise OSError(errno.EIO, "Input/output error")
+            original(descriptor)
+
+        return call
+
+
+def test_what_the_disk_has_not_taken_is_written_into_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The kernel takes it for written then: there would be a hole in the log, whatever is on the disk behind it."""
+    path = tmp_path / "store"
+    store = Store(str(path))
+    begun(store, 1)
+    before = path.stat().st_ino
+    disk = Disk(monkeypatch)
+    with pytest.raises(StoreError, match="Input/output error"):
+        store.sync()
+    disk.fails = False
+    store.sync()
+    assert path.stat().st_ino != before and disk.asked >= 3  # the new file, its folder, and its log
+    text = said(caplog)
+    assert "was not put on the disk (Input/output error)" in text and "nothing is lost" in text
+    begun(store, 2)
+    store.close()
+    assert ports(path) == [1, 2]
+
+
+def test_while_the_disk_takes_nothing_nothing_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "store"
+    store = Store(str(path))
+    noted = begun(store, 1)
+    disk = Disk(monkeypatch)
+    with pytest.raises(StoreError):
+        store.sync()
+    for _ in range(5):
+        for refused in (lambda: store.add_all([reboot(2)]), store.sync, lambda: store.probe(thoroughly=False)):
+            with pytest.raises(StoreError, match=r"was not put on the disk .*, and the store cannot be written anew"):
+                refused()
+    assert disk.asked < 5  # it is not written anew for each
+    assert len(said(caplog).splitlines()) == 1
+    store.note(noted)
+    store.close()  # with all that it knows, which this process leaves to the kernel
+    disk.fails = False
+    assert ports(path) == [1]

@@ -3,13 +3,15 @@
  * What a program does to the files of a folder, written down by being loaded before the C library (LD_PRELOAD), so that
  * tests.support.lossydisk can say what a disk may hold after a power cut. LOSSY_FOLDER names the folder, LOSSY_JOURNAL
  * the file that it is written to; LOSSY_BOOT, if given, is read in place of the kernel's id of this boot, and
- * LOSSY_UPTIME is added to CLOCK_BOOTTIME. Whatever the program starts has none of it.
+ * LOSSY_UPTIME is added to CLOCK_BOOTTIME. While there is a file LOSSY_FAILS, an fsync fails, and what it was for is never
+ * written, as the kernel does it. Whatever the program starts has none of it.
  *
  * A record is a head and a payload. An operation is on record before the next one of its thread begins, and the begin of
  * an fsync before the fsync. A folder within the folder is not looked at: there are locks.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -24,7 +26,7 @@
 #include <unistd.h>
 
 struct head {
-    char what; /* Open, Write, Truncate, sync Begins, sync Ended, Rename, Unlink */
+    char what; /* Open, Write, Truncate, sync Begins, sync Ended, sync Failed, Rename, Unlink */
     char pad[7];
     uint64_t file;   /* the inode */
     uint64_t offset; /* of a write; the length of a truncation; the number of a sync */
@@ -36,6 +38,7 @@ struct head {
 static char folder[PATH_MAX];
 static size_t length;
 static char boot[PATH_MAX];
+static char fails[PATH_MAX];
 static double added;
 static int journal = -1;
 static dev_t device;
@@ -47,6 +50,7 @@ static void *real(const char *name) { return dlsym(RTLD_NEXT, name); }
 __attribute__((constructor)) static void begin(void) {
     const char *place = getenv("LOSSY_FOLDER"), *file = getenv("LOSSY_JOURNAL");
     if (getenv("LOSSY_BOOT")) snprintf(boot, sizeof boot, "%s", getenv("LOSSY_BOOT"));
+    if (getenv("LOSSY_FAILS")) snprintf(fails, sizeof fails, "%s", getenv("LOSSY_FAILS"));
     if (getenv("LOSSY_UPTIME")) added = atof(getenv("LOSSY_UPTIME"));
     unsetenv("LD_PRELOAD");
     if (!place || !file) return;
@@ -153,6 +157,11 @@ int ftruncate(int fd, off_t size) { return ftruncate64(fd, size); }
 
 static int synced(int fd, int (*sync)(int)) {
     uint64_t file = inode(fd), number = 0;
+    if (file && fails[0] && !access(fails, F_OK)) {
+        put('F', file, 0, NULL, 0);
+        errno = EIO;
+        return -1;
+    }
     if (file) put('B', file, number = __atomic_add_fetch(&syncs, 1, __ATOMIC_SEQ_CST), NULL, 0);
     int failed = sync(fd);
     if (file && !failed) put('E', file, number, NULL, 0);

@@ -4,7 +4,8 @@
 A program that is killed leaves all that it has written, since the kernel has it; after a power cut there is what the disk
 has. So a program is run with ``lossydisk.c`` loaded before the C library, which writes down what it writes, and a cut
 puts into the folder what a disk may have then: all that was there when an fsync of the file began that has ended; and of
-the rest all, nothing, a beginning, or some sectors and others not, in no order. Names are kept in order, as file systems
+the rest all, nothing, a beginning, or some sectors and others not, in no order; nothing of what an fsync was for that
+has failed, though the program reads it, and the next fsync succeeds. Names are kept in order, as file systems
 with a journal do it, and are there for certain after an fsync of the folder.
 
 It is another boot then: the id of that and the clock that counts from it are others. It takes a C compiler.
@@ -49,7 +50,10 @@ class _File:
 
 
 class LossyDisk:
-    """``environment`` is for the program, one run of it at a time; ``cut`` is called when that is dead."""
+    """``environment`` is for the program, one run of it at a time; ``cut`` is called when that is dead.
+
+    While there is a file ``fails``, an fsync fails.
+    """
 
     def __init__(self, folder: Path, chance: random.Random) -> None:
         self.folder = folder / "disk"
@@ -57,6 +61,7 @@ class LossyDisk:
         self._chance = chance
         self._journal = folder / "journal"
         self._boot = folder / "boot"
+        self.fails = folder / "fails"
         self._library = folder / "lossydisk.so"
         compiled = ["cc", "-O1", "-shared", "-fPIC", "-o", str(self._library), str(_SOURCE), "-ldl"]
         subprocess.run(compiled, check=True)
@@ -71,6 +76,7 @@ class LossyDisk:
             "LOSSY_FOLDER": str(self.folder),
             "LOSSY_JOURNAL": str(self._journal),
             "LOSSY_BOOT": str(self._boot),
+            "LOSSY_FAILS": str(self.fails),
             "LOSSY_UPTIME": str(self._chance.uniform(5, 1e6) - time.clock_gettime(time.CLOCK_BOOTTIME)),
         }
 
@@ -138,6 +144,8 @@ class LossyDisk:
                     files[inode].changes.append(_Change(number, offset, payload))
                 case b"T" if inode in files:
                     files[inode].changes.append(_Change(number, offset, None))
+                case b"F" if inode in files:
+                    files[inode].changes.clear()
                 case b"B":
                     syncs[offset] = number, len(history)
                 case b"E" if inode in files:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from tests.support.forkserver import Process, Program
 
 ROOT = Path(__file__).parent.parent.parent
-START_BOUND = 120.0
+START_BOUND = 300.0
 TOKENS = ("encodings.idna", "encodings.utf_8_sig", "jwt")  # what takes a daemon with tokens longer than all else
 PDUDAEMON = Program("pdudaemon.cli", folder=ROOT, ahead=TOKENS)
 ASKING = ("http.client", "ssl", "encodings.idna", "datetime", "shutil")  # what most runs of the client come to
