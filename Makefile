@@ -56,7 +56,7 @@ test-container: .venv/test  ## build the container's image and try it (as root; 
 
 test-ha: export DEB_BUILD_OPTIONS := nocheck
 test-ha: deb .venv/test  ## hurt two nodes under Pacemaker (as root; HA_ROUNDS=100 takes an hour; see tests/vm/test_ha.py)
-	$(VENV)/python -m pytest -v -s -p no:cacheprovider tests/vm/test_ha.py
+	$(VENV)/python -m pytest -v -s -p no:cacheprovider tests/vm/test_ha.py tests/vm/test_ha_faults.py
 
 dist: .venv/test  ## build wheel and sdist, into dist/
 	$(VENV)/python -m build --no-isolation --outdir dist . >/dev/null

@@ -37,7 +37,10 @@ case "$*" in
 *--property=ActiveState*) cat "$PLAY/state" ;;
 *--property=MainPID*) cat "$PLAY/pid" ;;
 *--property=ExecMainStatus*) cat "$PLAY/code" ;;
-is-enabled*) cat "$PLAY/enabled"; grep -q enabled "$PLAY/enabled" ;;
+*--property=TriggeredBy*) cat "$PLAY/triggers" ;;
+"is-enabled pdudaemon.service") cat "$PLAY/enabled"; grep -q enabled "$PLAY/enabled" ;;
+is-enabled*) cat "$PLAY/socket" ;;
+is-active*) cat "$PLAY/listening" ;;
 cat*) test -e "$PLAY/unit" ;;
 start*)
     read -r code rest <"$PLAY/starts"
@@ -63,6 +66,11 @@ class Play:
             ("code", "0"),
             ("pid", "7"),
             ("enabled", "disabled"),
+            ("triggers", ""),
+            ("socket", "disabled"),
+            ("listening", "inactive"),
+            ("clock", "1000"),
+            ("words", ""),
             ("unit", ""),
             ("starts", ""),
         ):
@@ -73,7 +81,10 @@ class Play:
         (folder / "agent").write_text(agent)
         self.program("systemctl", SYSTEMCTL)
         self.program("pdudaemon", "exit 0")
-        self.program("sleep", "")
+        # A second passes with each pause.
+        self.program("sleep", 'expr "$(cat "$PLAY/clock")" + 1 >"$PLAY/now"; cat "$PLAY/now" >"$PLAY/clock"')
+        self.program("date", 'cat "$PLAY/clock"')
+        self.program("journalctl", 'cat "$PLAY/words"')
 
     def write(self, name: str, text: str) -> None:
         (self.folder / name).write_text(f"{text}\n")
@@ -93,7 +104,7 @@ class Play:
             "HA_RSCTMP": str(self.folder),
         }
         done = subprocess.run(
-            ["sh", self.folder / "agent", action],
+            ["/bin/sh", self.folder / "agent", action],
             env={**environment, **more},
             capture_output=True,
             text=True,
@@ -203,20 +214,48 @@ def test_what_may_pass_is_tried_again_and_what_does_not_is_said(play: Play) -> N
 
 def test_without_its_file_system_it_does_not_start(play: Play) -> None:
     """The daemon would begin an empty store below the mount point, and know of no debt."""
-    with pytest.raises(subprocess.TimeoutExpired):
-        subprocess.run(
-            ["sh", play.folder / "agent", "start"],
-            env={
-                "PATH": f"{play.folder}/bin:/usr/bin:/bin",
-                "OCF_ROOT": str(play.folder),
-                "PLAY": str(play.folder),
-                "OCF_RESKEY_mount": str(play.folder),
-            },
-            capture_output=True,
-            timeout=2,
-        )
+    code, text = play.run("start", OCF_RESKEY_mount=str(play.folder))
+    assert code == GENERIC and f"reason: nothing is mounted on {play.folder}\n" in text
     assert play.calls("start") == []
-    assert play.run("start", OCF_RESKEY_mount="/proc")[0] == SUCCESS
+    assert play.run("start", OCF_RESKEY_mount="/proc/")[0] == SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("cannot listen on 0.0.0.0 port 16421: Address already in use", range(15, 17)),
+        ("/var/lib/pdudaemon/pdudaemon: the store is in use by another pdudaemon", range(80, 82)),
+    ],
+)
+def test_what_does_not_pass_is_told_before_the_patience_is_over(play: Play, words: str, seconds: range) -> None:
+    """Pacemaker gives no reason for a start that it has to end; a node that cannot is soon left for the other."""
+    play.write("starts", "75 " * 500)
+    play.write("words", words)
+    code, text = play.run("start", OCF_RESKEY_CRM_meta_timeout="90000")
+    assert code == GENERIC and f"reason: pdudaemon.service does not start, exit code 75: {words}\n" in text
+    assert int((play.folder / "clock").read_text()) - 1000 in seconds
+    assert any(
+        path.read_text().count("the store is in use by") for path in (ROOT / "pdudaemon" / "engine").glob("*.py")
+    )
+
+
+def test_a_probe_needs_nothing_that_the_daemon_needs(play: Play) -> None:
+    """Where it does not run, no store is mounted, the configuration has a fault, and perhaps there is no unit."""
+    play.program("pdudaemon", "exit 2")
+    for _ in range(2):
+        code, text = play.run("monitor", OCF_RESKEY_mount=str(play.folder), OCF_RESKEY_CRM_meta_interval="0")
+        assert (code, text) == (NOT_RUNNING, "")
+        assert play.run("stop", OCF_RESKEY_mount=str(play.folder))[0] == SUCCESS
+        (play.folder / "unit").unlink(missing_ok=True)
+    assert play.run("notify")[0] == play.run("demote")[0] == play.run("reload")[0] == UNIMPLEMENTED
+
+
+def test_where_systemd_does_not_run(play: Play) -> None:
+    (play.folder / "run").rmdir()
+    for action in ("start", "stop", "monitor", "validate-all"):
+        code, text = play.run(action)
+        assert code == INSTALLED and "this node is not run by systemd" in text
+    assert play.run("meta-data")[0] == SUCCESS
 
 
 def test_one_that_is_well_is_asked_to_end_and_one_that_is_not_is_killed(play: Play) -> None:
@@ -249,10 +288,27 @@ def test_what_cannot_be(play: Play) -> None:
     code, text = play.run("validate-all")
     assert code == play.run("start")[0] == INSTALLED and "systemctl disable pdudaemon.service" in text
     play.write("enabled", "disabled")
+    for name, good, bad in (("socket", "disabled", "enabled"), ("listening", "inactive", "active")):
+        play.write(name, bad)
+        code, text = play.run("validate-all")
+        assert code == play.run("start")[0] == INSTALLED and "systemctl disable --now pdudaemon.socket" in text
+        play.write("triggers", "pdus.socket")
+        assert "systemctl disable --now pdus.socket" in play.run("validate-all")[1]
+        play.write("triggers", "")
+        play.write(name, good)
     assert play.run("validate-all", OCF_RESKEY_patience="soon")[0] == CONFIGURED
-    play.program("pdudaemon", "echo the configuration has a fault; exit 2")
+    assert play.run("validate-all", OCF_RESKEY_mount="var/lib/pdudaemon")[0] == CONFIGURED
+    bare = play.folder / "bare"
+    bare.mkdir()
+    for name in ("cat", "grep"):
+        (bare / name).symlink_to(str(shutil.which(name)))
+    code, text = play.run(
+        "validate-all", OCF_RESKEY_health_url="http://[::1]/healthz", PATH=f"{play.folder}/bin:{bare}"
+    )
+    assert code == INSTALLED and "reason: health_url needs curl" in text
+    play.program("pdudaemon", "echo the configuration has a fault; echo and another; exit 2")
     code, text = play.run("validate-all")
-    assert code == ARGS and "reason: the configuration has a fault" in text
+    assert code == ARGS and "reason: the configuration has a fault and another\n" in text
     (play.folder / "unit").unlink()
     assert play.run("validate-all", OCF_RESKEY_unit="pdus")[0] == INSTALLED
     assert play.calls("cat")[-1] == "cat pdus.service"

@@ -24,6 +24,8 @@ from tests.vm.machine import APART, ROOT
 
 ADDRESS = "10.77.0.100"  # of the daemon, wherever it is
 STATE = "/var/lib/pdudaemon"
+AGENT = "/usr/lib/ocf/resource.d/pdudaemon/pdudaemon"
+HEALTH = "http://127.0.0.1:16421/healthz"
 PATIENCE = 120.0  # seconds for whatever a cluster does
 
 FENCE_AGENT = f"""\
@@ -141,6 +143,15 @@ class Node:
         done = subprocess.run([*enter, *command], input=typed, text=True, capture_output=True, timeout=PATIENCE)
         assert not check or done.returncode == 0, f"{self.name}: {' '.join(command)}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def agent(self, action: str) -> int:
+        """Run the agent as Pacemaker would; return its code."""
+        with_words = f"OCF_ROOT=/usr/lib/ocf OCF_RESKEY_mount={STATE} OCF_RESKEY_health_url={HEALTH}"
+        return int(self.run("sh", "-c", f"{with_words} {AGENT} {action} >/dev/null 2>&1; echo $?"))
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write a file of the node."""
+        Path(f"/proc/{self._leader}/root{path}").write_bytes(data)
 
     def hurt(self, number: signal.Signals) -> None:
         """Send the daemon a signal, and its commands as well."""

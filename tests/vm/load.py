@@ -18,9 +18,18 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tests.vm import namespaces
 from tests.vm.cluster import ADDRESS, PATIENCE, ROOT
 
 PORT = 16421
+CLIENTS = ["15", "16"]  # outlets of labs that run pduclient
+COMMAND = f"curl --silent --fail --max-time 5 http://{namespaces.ADDRESS}:8000"
+CONF = {
+    "daemon": {"hostname": "0.0.0.0", "port": PORT, "listener": "both"},
+    "pdus": {"rack": {"driver": "localcmdline", "cmd_on": f"{COMMAND}/on/%s", "cmd_off": f"{COMMAND}/off/%s"}},
+    "nodes": {f"board{port}": {"hostname": "rack", "port": port} for port in CLIENTS},
+}
+
 WAIT = 20.0  # seconds that a lab waits for what it has asked for
 AGAIN = 0.2  # seconds after which it asks again
 URL = f"http://10.77.0.1:{PORT},http://10.77.0.2:{PORT}"

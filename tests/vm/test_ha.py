@@ -11,62 +11,18 @@ import json
 import os
 import random
 import signal
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-import pytest
-
-from tests.vm import clustertree, figures, namespaces
-from tests.vm.cluster import PATIENCE, ROOT, STATE, Cluster, Node, until
-from tests.vm.load import Labs, Told, Watch, ask, insist
+from tests.vm import figures
+from tests.vm.cluster import AGENT, HEALTH, PATIENCE, STATE, Cluster, Node, until
+from tests.vm.load import CLIENTS, Labs, Told, Watch, insist
 from tests.vm.outlets import Outlets
+from tests.vm.reboots import BOARD, DELAY, SEED, check_board, check_told, is_on, rebooting
 
 ROUNDS = int(os.environ.get("HA_ROUNDS") or 7)
-SEED = int(os.environ.get("HA_SEED") or time.time())
-BOARD = "1"
 LABS = ["11", "12", "13", "14"]
-CLIENTS = ["15", "16"]  # of labs that run pduclient
 LONG = 15.0  # seconds of silence of which the journals are kept, in dist/
-DELAY = 4.0  # seconds between the halves of a reboot
-
-HEALTH = "http://127.0.0.1:16421/healthz"
-COMMAND = f"curl --silent --fail --max-time 5 http://{namespaces.ADDRESS}:8000"
-CONF = {
-    "daemon": {"hostname": "0.0.0.0", "port": 16421, "listener": "both"},
-    "pdus": {"rack": {"driver": "localcmdline", "cmd_on": f"{COMMAND}/on/%s", "cmd_off": f"{COMMAND}/off/%s"}},
-    "nodes": {f"board{port}": {"hostname": "rack", "port": port} for port in CLIENTS},
-}
-
-
-@pytest.fixture(scope="module")
-def booted() -> Iterator[tuple[Cluster, Outlets]]:
-    """Return two nodes of a cluster that has nothing to do yet, and the PDU that it will switch."""
-    clustertree.tree()
-    namespaces.enter()
-    with tempfile.TemporaryDirectory(prefix="pdudaemon-ha-", dir="/var/tmp") as name:
-        work = Path(name)
-        tree = clustertree.layered(work, sorted((ROOT / "dist").glob("*.deb")))
-        disk = clustertree.disk(work)
-        with (work / "console").open("wb") as console:
-            cluster = Cluster(work, tree, disk, json.dumps(CONF), console)
-            outlets = Outlets(namespaces.ADDRESS, cluster.fence)
-            try:
-                cluster.boot()
-                yield cluster, outlets
-            finally:
-                cluster.stop()
-                outlets.close()
-                clustertree.unmount(work)
-
-
-@pytest.fixture(scope="module")
-def lab(booted: tuple[Cluster, Outlets]) -> tuple[Cluster, Outlets]:
-    """Return a cluster in which the daemon runs, and the PDU that it switches."""
-    booted[0].configure()
-    return booted
 
 
 def power_cut(cluster: Cluster, active: Node) -> None:
@@ -101,52 +57,11 @@ def shut_down(cluster: Cluster, active: Node) -> None:
 HURTS: list[Callable[[Cluster, Node], None]] = [power_cut, network_out, daemon_killed, daemon_hung, moved, shut_down]
 
 
-def check_board(outlets: Outlets, since: float) -> float:
-    """See that a reboot went off, on, and not too soon; return by how much it was late."""
-    acts = outlets.of(BOARD, since)
-    words = [act.word for act in acts]
-    assert words and words == sorted(words), f"first off, then on: {acts}"
-    off = [act for act in acts if act.word == "off"][-1]
-    on = next(act for act in acts if act.word == "on")
-    assert on.begun - off.ended >= DELAY - 0.01, f"on too soon: {acts}"
-    return on.ended - off.ended - DELAY
-
-
-def check_told(told: list[Told]) -> list[dict[str, Any]]:
-    """See that everything that was acknowledged is there, and became what was said, or was to become; return it."""
-    records = []
-    for each in told:
-        status, record = ask("GET", f"/api/v1/requests/{each.number}")
-        assert status == 200 and record["action"] == each.action, (each, record)
-        assert each.port == record["outlets"][0]["port"], (each, record)
-        if each.status in (200, 201, 202):
-            assert record["state"] == "done", (each, record)
-        records.append(record)
-    assert len({record["id"] for record in records}) == len(told)
-    return records
-
-
-def rebooting(cluster: Cluster, outlets: Outlets, name: str, delay: float = DELAY) -> tuple[Node, float, Told]:
-    """Begin to reboot the board; return who does it, when it began, and what was told, once the board is off."""
-    active = cluster.active()
-    assert active is not None
-    begin = time.monotonic()
-    told = insist(f"{SEED}-{name}", "reboot", BOARD, 0.0, delay=delay)
-    until(lambda: outlets.of(BOARD, begin), what="the board is off")
-    return active, begin, told
-
-
-def is_on(outlets: Outlets, begin: float) -> Callable[[], bool]:
-    """Return what tells whether the board is on again."""
-    return lambda: outlets.of(BOARD, begin)[-1].word == "on"
-
-
 def test_the_agent_keeps_the_contract(booted: tuple[Cluster, Outlets]) -> None:
     """By what ClusterLabs' own tester makes of it, with the real systemd."""
     node = booted[0].nodes["ha2"]
-    agent = "/usr/lib/ocf/resource.d/pdudaemon/pdudaemon"
-    said = node.run("ocf-tester", "-n", "pdu", "-o", f"mount={STATE}", "-o", f"health_url={HEALTH}", agent)
-    assert f"{agent} passed all tests" in said, said
+    said = node.run("ocf-tester", "-n", "pdu", "-o", f"mount={STATE}", "-o", f"health_url={HEALTH}", AGENT)
+    assert f"{AGENT} passed all tests" in said, said
     assert node.run("systemctl", "is-active", "pdudaemon", check=False).strip() == "inactive"
 
 
