@@ -47,3 +47,9 @@ def lab(booted: tuple[Cluster, Outlets]) -> tuple[Cluster, Outlets]:
     """Return a cluster in which the daemon runs, and the PDU that it switches."""
     booted[0].configure()
     return booted
+
+
+def pytest_exception_interact(node: pytest.Item) -> None:
+    """Keep what the nodes say of a test that has failed."""
+    for cluster, _ in [each for name, each in getattr(node, "funcargs", {}).items() if name == "lab"]:
+        cluster.keep_journals(node.name)

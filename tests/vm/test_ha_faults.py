@@ -6,12 +6,11 @@ With the real Pacemaker, as `tests.vm.test_ha`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from tests.vm.cluster import ROOT, STATE, Cluster, Node, until
-from tests.vm.load import Told, Watch, ask
+from tests.vm.load import Watch
 from tests.vm.outlets import Outlets
 from tests.vm.reboots import check_board, check_told, is_on, rebooting
 
@@ -101,36 +100,6 @@ def test_what_starts_it_behind_the_back_of_the_cluster(lab: tuple[Cluster, Outle
         finally:
             other.run("systemctl", "disable", word)
     assert other.agent("validate-all") == 0 and not other.runs()
-
-
-def test_a_disk_that_is_full(lab: tuple[Cluster, Outlets]) -> None:
-    """Nothing is accepted any more; what was is carried out, and all goes on as soon as there is room."""
-    cluster, outlets = lab
-    _, begin, first = rebooting(cluster, outlets, "full")
-    told = [first]
-    filling = cluster.disk / "filling"
-    with filling.open("wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-    order = {"action": "on", "hostname": "rack", "port": "12", "wait": 0}
-    try:
-        # As long as there is room in the log of the store something is accepted.
-        while (answer := ask("POST", "/api/v1/requests", order))[0] != 503:
-            told.append(Told(answer[1]["id"], "on", "12", answer[0]))
-        assert answer[1]["type"] == "urn:pdudaemon:store", answer
-        on = until(is_on(outlets, begin), what="the board is on, though the disk is full")
-        time.sleep(20.0)
-        journals = [node.run("journalctl", "--boot", "--unit=pdudaemon") for node in cluster.nodes.values()]
-        starts = sum(journal.count("has started") for journal in journals)
-    finally:
-        filling.unlink()
-    until(cluster.whole, what="all is as before")
-    until(lambda: ask("POST", "/api/v1/requests", order)[0] in (200, 202), what="something is accepted again")
-    check_board(outlets, begin)
-    check_told(told)
-    print(
-        f"\nthe disk is full: {len(told)} requests were accepted before it was said; the board is on after {on:.1f} s; {starts} starts"
-    )
 
 
 def test_an_upgrade(lab: tuple[Cluster, Outlets]) -> None:
