@@ -61,6 +61,7 @@ def parts(sizes: dict[str, str], seed: int) -> dict[str, str]:
         "fuzz": f"{python} -m tests.nightly.fuzz --examples {sizes['FUZZ']} --seed {seed}",
         "soak": f"{python} -m tests.nightly.soak --seconds {sizes['SOAK']} --seed {seed}",
         "peers": "make test-peers",
+        "pythons": f"{python} -m tests.nightly.pythons",
         "usb": f"{MOUNTS}; make test-usb",
         "boot": f"{MOUNTS}; make test-boot",
         "trixie": f"{MOUNTS}; make test-boot RELEASE=trixie MACHINES=container",

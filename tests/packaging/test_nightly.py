@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import re
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from pdudaemon.transports import lockfile
 from tests.nightly import __main__ as nightly
-from tests.nightly import hostile, soak
+from tests.nightly import hostile, pythons, soak
 from tests.nightly.mutations import Mutations
 from tests.support import growth
 from tests.support.plugins import in_order, language
@@ -71,6 +72,22 @@ def test_what_is_a_sample_by_day_is_whole_by_night() -> None:
             [sys.executable, "-c", words], env={"EVERY_CASE": value}, cwd=nightly.ROOT, capture_output=True
         )
         assert ran.stdout.decode().strip() == wanted
+
+
+def test_an_interpreter_is_one_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pythons.HERE in pythons.named()
+    program = tmp_path / f"python{pythons.HERE}"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    program.symlink_to(sys.executable)
+    assert pythons.here(pythons.HERE) == str(program) and not pythons.here("3.99")
+    program.unlink()
+    program.write_text("#!/bin/sh\necho 'command not found' >&2\nexit 127\n")  # as pyenv has them
+    program.chmod(0o755)
+    of_pyenv = tmp_path / "pyenv" / "versions" / f"{pythons.HERE}.7" / "bin" / program.name
+    of_pyenv.parent.mkdir(parents=True)
+    of_pyenv.symlink_to(sys.executable)
+    assert pythons.here(pythons.HERE) == str(of_pyenv)
 
 
 def test_mutation_comes_to_every_module_each_night() -> None:

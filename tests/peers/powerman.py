@@ -59,7 +59,7 @@ class Powermand(NamedTuple):
 @contextmanager
 def served(conf: Path, port: int) -> Iterator[None]:
     """Run a server by a configuration file that has it listen on a port."""
-    with listening([_program(), "-f", "-c", str(conf)], port):
+    with listening([*_program(), "-c", str(conf)], port):
         yield
 
 
@@ -75,11 +75,13 @@ def switch(port: int, action: str, nodes: str) -> None:
     subprocess.run(["powerman", "-h", f"127.0.0.1:{port}", f"--{action}", nodes], timeout=30, check=True)
 
 
-def _program() -> str:
+def _program() -> list[str]:
+    """Return the words that start it in the foreground, where 2.4 is always."""
     program = shutil.which("powermand", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if program is None:
         pytest.skip("powermand is not installed (Debian: powerman)")
-    return program
+    known = subprocess.run([program, "-h"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    return [program, "-f"] if "--foreground" in known else [program]
 
 
 @contextmanager
@@ -96,5 +98,5 @@ def powermand(folder: Path) -> Iterator[Powermand]:
     lines = [f'include "{folder}/script.dev"', f'listen "127.0.0.1:{port}"']
     lines += [f'device "d0" "script" "{folder}/device |&"', 'node "n[0-3]" "d0"']
     (folder / "conf").write_text("\n".join(lines) + "\n")
-    with listening([program, "-f", "-c", str(folder / "conf")], port):
+    with listening([*program, "-c", str(folder / "conf")], port):
         yield Powermand(port, folder)

@@ -199,7 +199,10 @@ def test_each_rule_is_well_formed() -> None:
         assert 'GROUP="pdudaemon", MODE="0660"' in rule or "ID_MM_DEVICE_IGNORE" in rule
     udevadm = shutil.which("udevadm")
     if udevadm and "verify" in subprocess.run([udevadm, "--help"], capture_output=True, text=True).stdout:
-        subprocess.run([udevadm, "verify", str(ROOT / "share" / "60-pdudaemon.rules")], check=True)
+        # The group need not be on this machine, where newer ones look for it; older ones (252 to 254) do not ask.
+        known = subprocess.run([udevadm, "verify", "--help"], capture_output=True, text=True).stdout
+        never = ["--resolve-names=never"] if "--resolve-names" in known else []
+        subprocess.run([udevadm, "verify", *never, str(ROOT / "share" / "60-pdudaemon.rules")], check=True)
 
 
 def test_desktops_know_the_devices_of_the_rules() -> None:

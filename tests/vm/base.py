@@ -109,7 +109,7 @@ def _build(release: str, folder: Path) -> None:
     command += [f"--essential-hook={_write('etc/initramfs-tools/modules', *INITRD_MODULES.split())}"]
     download = 'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download -qq pdudaemon pdudaemon-client'
     command += [f'--customize-hook=mkdir -p "$1{FORMER}" && cd "$1{FORMER}" && {download}']
-    subprocess.run([*command, release, tree, _sources(release, folder)], check=True, stdin=subprocess.DEVNULL)
+    subprocess.run([*command, release, tree, sources(release, folder)], check=True, stdin=subprocess.DEVNULL)
     _furnish(tree)
     for name, found in (("kernel", "vmlinuz-*"), ("initrd", "initrd.img-*")):
         shutil.copy(next((tree / "boot").glob(found)), folder / name)
@@ -124,7 +124,7 @@ def _format(folder: Path) -> None:
     half.rename(disk)
 
 
-def _sources(release: str, folder: Path) -> Path:
+def sources(release: str, folder: Path) -> Path:
     """Return a file with this machine's sources of packages, of another release. sid has no updates of its own."""
     found = next((path for path in SOURCES if path.exists()), None)
     if found is None:
