@@ -11,6 +11,7 @@ from pdudaemon.server.messages import (
     LAST_CHUNK,
     LONGEST_BODY,
     LONGEST_HEAD,
+    LONGEST_KNOWN,
     LONGEST_LINE,
     MOST_HEADERS,
     Answer,
@@ -262,6 +263,93 @@ def test_what_a_refusal_is_about_is_kept() -> None:
 def test_a_body_may_be_so_long_and_no_longer(more: int) -> None:
     found = read([b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (LONGEST_BODY + more), LONG])
     assert found == [413] if more else found == [got("POST", body=LONG, content_length=str(LONGEST_BODY))]
+
+
+LINE = b"GET / HTTP/1.1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("received", "status"),
+    [
+        (b"GET /" + LONG[5:], 0),
+        (b"GET /" + LONG[4:], 414),
+        (LINE + b"X: y\r\n" * MOST_HEADERS, 0),
+        (LINE + b"X: y\r\n" * (MOST_HEADERS + 1), 431),
+        (LINE + (b"X: " + LONG[:60000] + b"\r\n") * 4, 0),
+        (LINE + b"X: " + LONG * 4, 431),
+        (LINE + b"X: " + (LONG * 4)[: LONGEST_HEAD - len(LINE) - 3], 0),
+        (LINE + b"X: " + (LONG * 4)[: LONGEST_HEAD - len(LINE) - 2], 431),
+        (b"no HTTP\r\n", 400),
+        (b"no HTTP", 0),
+    ],
+)
+def test_what_cannot_become_a_head_any_more_is_refused_before_its_end(received: bytes, status: int) -> None:
+    """Else one who never ends it could send for ever."""
+    reader = Reader()
+    if not status:
+        assert reader.take(bytearray(received), False) is None
+        return
+    with pytest.raises(Unreadable) as refused:
+        reader.take(bytearray(received), False)
+    assert refused.value.http_status == status
+    assert refused.value.head.target == "/" and refused.value.head.method == "GET"
+
+
+@pytest.mark.parametrize(("sent", "why"), [(b"GET / HTTP/1.1\r\nHost", "not whole"), (HEADS[12], "shorter than its")])
+def test_what_ends_too_early_is_said(sent: bytes, why: str) -> None:
+    reader, received = Reader(), bytearray(sent)
+    assert reader.head == Head() and reader.take(received, False) is None
+    with pytest.raises(Unreadable, match=why) as refused:
+        reader.take(received, True)
+    assert refused.value.http_status == 400
+    assert Reader().take(bytearray(), True) is None
+
+
+def test_a_short_request_behind_a_long_one_is_found() -> None:
+    reader, received = Reader(), bytearray(b"GET /long HTTP/1.1\r\nX: " + LONG[:5000])
+    assert reader.take(received, False) is None
+    received += b"\r\n\r\nGET / HTTP/1.1\r\n\r\n"
+    assert reader.take(received, False) == b"" == reader.take(received, False)
+    assert reader.head.target == "/" and not received
+
+
+@pytest.mark.parametrize("length", [LONGEST_KNOWN, LONGEST_KNOWN + 1])
+def test_a_head_of_so_many_bytes_is_kept(length: int) -> None:
+    text = b"GET / HTTP/1.1\r\nX: ".ljust(length, b"x") + b"\n\n"
+    heads = []
+    for _ in range(2):
+        reader = Reader()
+        assert reader.take(bytearray(text), False) == b""
+        heads.append(reader.head)
+    assert (heads[0] is heads[1]) is (length == LONGEST_KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("http://lab", "/"),
+        ("HTTPS://lab/", "/"),
+        ("http://lab?x=y", "/?x=y"),
+        ("*", "*"),
+        ("/http://lab/a", "/http://lab/a"),
+    ],
+)
+def test_a_target_may_name_its_origin(target: str, path: str) -> None:
+    assert read([f"GET {target} HTTP/1.1\r\n\r\n".encode()]) == [got(target=path)]
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "text"),
+    [
+        (b"GET /", 400, "the first line is not one of HTTP"),
+        (b"GET / FTP/1.1", 400, "the first line is not one of HTTP"),
+        (b"GET / HTTP/3.0-and-much-more-of-it", 505, "HTTP/3.0-and-much-mo is not spoken here"),
+    ],
+)
+def test_what_is_wrong_with_a_first_line(line: bytes, status: int, text: str) -> None:
+    with pytest.raises(Unreadable) as refused:
+        Reader().take(bytearray(line + b"\r\n\r\n"), False)
+    assert (refused.value.http_status, str(refused.value)) == (status, text)
 
 
 def test_headers_of_a_refusal_are_kept() -> None:

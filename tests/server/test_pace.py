@@ -42,6 +42,17 @@ def test_nobody_else_asking_it_is_made_at_once() -> None:
     assert rested(float("inf"), 10 * SLICE) == []
 
 
+def test_one_that_has_served_nobody_yet_has_no_rest() -> None:
+    pace = Pace()
+    assert [*pace.sliced(range(100))] == [*range(100)]
+    pace.served = time.monotonic()
+    assert [*pace.sliced(range(100))] == [*range(100)]
+
+
+def test_what_was_served_half_a_second_ago_is_served() -> None:
+    assert rested(0.5, 200) == [] and len(rested(0.0, 200)) == 10
+
+
 def test_while_clients_are_served_each_slice_is_followed_by_a_rest() -> None:
     assert len(rested(0.0, 10 * SLICE)) == 10
     assert len(rested(0.0, SLICE - 1)) == 0
@@ -50,4 +61,5 @@ def test_while_clients_are_served_each_slice_is_followed_by_a_rest() -> None:
 def test_the_rest_is_as_long_as_the_slice_took_many_times_over_but_bounded() -> None:
     (short,) = rested(0.0, SLICE, 1e-5)
     assert SLICE * 1e-5 * 10 < short <= LONGEST
+    assert all(0 < rest < LONGEST for rest in rested(0.0, 3 * SLICE))
     assert rested(0.0, SLICE, 1e-3) == [LONGEST]
