@@ -318,7 +318,7 @@ def test_of_two_requests_at_once_the_first_takes_the_debt_over(rack: Callable[..
     assert isinstance(other, Request) and isinstance(first, Request) and isinstance(second, Request)
     assert first.debts == {*one.target("a").outlets} and not second.debts and not other.debts
     assert reboot.outcome is Outcome.SUPERSEDED and not reboot.debts
-    assert one.dispatcher.record(reboot.id)["reason"] == f"superseded by request {first.id}"
+    eventually(lambda: one.dispatcher.record(reboot.id)["reason"] == f"superseded by request {first.id}")
     one.refusing.clear()
 
 
