@@ -62,7 +62,7 @@ def one_pdu(exchange: HTTPExchange, word: str) -> Answer | None:
     if site is not None and not site.trouble and exchange.words.get("fresh", "0") == "0":
         siteviews.behind(exchange, site, name, functools.partial(_one_pdu, exchange, name))
         return None
-    every = [Outlet(name, "")] if surveyable(exchange.config.pdus[name]) else []
+    every = [Outlet(name, "")] if site is not None or surveyable(exchange.config.pdus[name]) else []
     return looked(exchange, every, functools.partial(_one_pdu, exchange, name))
 
 
