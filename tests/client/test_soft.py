@@ -132,6 +132,12 @@ def test_a_real_daemon_switches_nothing_that_it_cannot_shut_down_first(lab: Daem
     assert told(lab, "mute") == []
 
 
+def test_a_real_daemon_tells_that_nobody_waits_so_long(lab: Daemon) -> None:
+    ran = client("off", "polite", "--soft", "99999", f"--url=http://127.0.0.1:{lab.port}")
+    assert ran.code == 2 and ran.err.endswith(": soft: is not within 0 and 3600 seconds; nothing was switched\n")
+    assert "leave out --soft" not in ran.err and told(lab, "polite") == []
+
+
 @pytest.mark.parametrize("words", ["soft=0.5", "soft=0.5&hard=false"])
 def test_the_other_routes_take_the_same_words(lab: Daemon, words: str) -> None:
     hard = "hard" not in words

@@ -182,3 +182,56 @@ def test_a_pause_is_that_of_the_caller_and_ends_when_the_daemon_stops() -> None:
             carry(port, steps(), 90, stopping)
         timer.join()
     assert told == ["interrupted, since the daemon stops"] and time.monotonic() - begun < 50
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "[127.0.0.1]"])
+def test_a_device_is_where_its_address_or_name_leads(host: str) -> None:
+    def steps() -> Steps[bytes]:
+        found: bytes = yield question(b"?", b"?", Deadline(10))
+        return found
+
+    with echo(lambda packet: [packet]) as port, connected(host, port, "device") as line:
+        assert line.getpeername() == ("127.0.0.1", port) and not line.getblocking()
+        assert carried_on(steps(), line, "device", Deadline(10)) == b"?"
+
+
+@pytest.mark.parametrize("host", ["300.1.1.1", "no such host", "a\0b", "", "x" * 70])
+def test_a_host_that_there_is_not(host: str) -> None:
+    with pytest.raises(TransientError, match=r"^cannot resolve |^no way to device: "):
+        connected(host, 623, "device").close()
+
+
+def test_after_questions_that_are_answered_a_late_one_is_asked_again_in_its_own_time() -> None:
+    heard: list[tuple[bytes, float]] = []
+
+    def answers(packet: bytes) -> list[bytes]:
+        heard.append((packet, time.monotonic()))
+        return [packet] if packet != b"lost" or [each for each, _ in heard].count(b"lost") == 3 else []
+
+    def steps() -> Steps[None]:
+        for said in (b"1", b"2", b"3", b"lost", b"4"):
+            yield question(said, said, Deadline(20))
+
+    with echo(answers) as port:
+        carry(port, steps())
+    assert [said for said, _ in heard] == [b"1", b"2", b"3", b"lost", b"lost", b"lost", b"4"]
+    first, second, third = (when for said, when in heard if said == b"lost")
+    assert second - first >= 0.09 and third - second >= 0.13  # later each time, and never before it is due
+
+
+def test_a_question_with_less_time_than_the_one_before_is_not_waited_for_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def steps() -> Steps[str]:
+        yield question(b"1", b"1", Deadline(60))
+        try:
+            yield question(b"2", b"never", Deadline(0.01), once=True)
+        except DeviceTimeout as error:
+            return str(error)
+        raise AssertionError
+
+    monkeypatch.setattr(datagrams, "_FIRST_WAIT", 50.0)  # until the first is looked at
+    begun = time.monotonic()
+    with echo(lambda packet: [packet]) as port:
+        assert carry(port, steps(), 60) == "no answer from device at asking b'2' within 0.01 s"
+    assert time.monotonic() - begun < 40
