@@ -258,18 +258,19 @@ class Client:
         with self._line() as connection:
             connection.send("\r\n".join([*lines, "", ""]).encode() + body, step)
             incoming = _Incoming(connection, step)
-            response = http.client.HTTPResponse(cast(socket.socket, incoming), method=method)
-            try:
-                response.begin()
-                received = response.read() if quiet is None else _so_far(response, connection, quiet)
-            except (http.client.HTTPException, ValueError) as error:
-                if bare and isinstance(error, http.client.BadStatusLine):
-                    incoming.to_the_end()
-                    self._keeps = False
-                    return Response(200, Message(), bytes(incoming.received), f"{self.peer} at {step}")
-                if isinstance(error, http.client.RemoteDisconnected):
-                    raise TransientError(f"connection closed by {self.peer} at {step}") from None
-                raise TransientError(f"{self.peer} at {step}: the answer is not HTTP") from None
+            # Closed by us, even if it broke off: of what the garbage collector closes, Python 3.13 logs tracebacks.
+            with contextlib.closing(http.client.HTTPResponse(cast(socket.socket, incoming), method=method)) as response:
+                try:
+                    response.begin()
+                    received = response.read() if quiet is None else _so_far(response, connection, quiet)
+                except (http.client.HTTPException, ValueError) as error:
+                    if bare and isinstance(error, http.client.BadStatusLine):
+                        incoming.to_the_end()
+                        self._keeps = False
+                        return Response(200, Message(), bytes(incoming.received), f"{self.peer} at {step}")
+                    if isinstance(error, http.client.RemoteDisconnected):
+                        raise TransientError(f"connection closed by {self.peer} at {step}") from None
+                    raise TransientError(f"{self.peer} at {step}: the answer is not HTTP") from None
         if response.will_close:
             self._hang_up()
         return Response(response.status, response.headers, received, f"{self.peer} at {step}")

@@ -8,6 +8,8 @@ import re
 import shutil
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -27,7 +29,7 @@ from tests.peers.lighttpd import Lighttpd, lighttpd
 from tests.peers.server import listening
 from tests.support.certificate import self_signed
 from tests.support.ports import free_ports
-from tests.support.process import nothing_left_behind
+from tests.support.process import ROOT, nothing_left_behind
 
 SECRET = Lighttpd.password
 
@@ -416,6 +418,31 @@ def test_no_content() -> None:
 def test_bare_answers(said: bytes, body: str) -> None:
     with Raw(said) as device:
         assert client(device.port).request("GET", "/30000/99", bare=True).text == body
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"nonsense", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200],
+)
+def test_an_answer_that_breaks_off_leaves_nothing_for_the_garbage_collector_to_tell(said: bytes) -> None:
+    """Which Python 3.13 has it do, and earlier ones in development mode: a traceback in the log."""
+    words = """if True:
+        import gc, sys
+        from pdudaemon.errors import TransientError
+        from pdudaemon.transports.deadline import Deadline
+        from pdudaemon.transports.http import Client
+        gc.disable()
+        try:
+            Client("127.0.0.1", Deadline(60), port=int(sys.argv[1])).request("GET", "/")
+        except TransientError as error:
+            error.again = error  # as what keeps an error is kept by it
+            print(error)
+        gc.collect()
+    """
+    with Raw(said) as device:
+        command = [sys.executable, "-X", "dev", "-c", words, str(device.port)]
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "127.0.0.1" in ran.stdout and not ran.stderr
 
 
 def test_other_statuses_where_they_are_wanted() -> None:
