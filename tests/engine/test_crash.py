@@ -201,9 +201,14 @@ PORTS = 3
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + CHAINS))
 def test_killed_at_random_moments_under_load(daemon: Callable[..., Daemon], seed: int) -> None:
-    """The seeds' chains together are killed `KILLS` times; SIGTERM takes its turn now and then."""
+    """The seeds' chains together are killed `KILLS` times; SIGTERM takes its turn now and then.
+
+    Every other one has room for little history, so that some of it is forgotten at any moment.
+    """
     chance = random.Random(seed)
-    started, plugin = recorded(daemon, {"pdu0": {"takes": 0.002}, "pdu1": {"takes": 0.02}}, max_queue=100000)
+    history = (10000, 10)[seed % 2]
+    pdus = {"pdu0": {"takes": 0.002}, "pdu1": {"takes": 0.02}}
+    started, plugin = recorded(daemon, pdus, max_queue=100000, history=history)
     record = started.folder / "commands"
     started.settings["pdus"]["pdu"] = slow_command(record, 0.03)
     started.configure(started.settings)

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "dist" / "nightly"
 LEFT_OUT = 75
 MOUNTS = f"unshare --mount true || exit {LEFT_OUT}"  # who may not mount has no machines
+_SUMMARY = re.compile(r"^[= ]*\d+ (passed|failed|skipped|errors?)\b|\b\d+ mutants\b")
 SHOWN = 60  # lines of what a failed part has printed last
 HUNG = 124  # as timeout(1) says it
 LAST_WORDS = 60.0  # seconds in which a part that is interrupted says where it hangs
@@ -112,7 +113,7 @@ class Ended(NamedTuple):
     def figures(self) -> list[str]:
         """The lines that say how much there was."""
         told = [line[2:] for line in self.printed if line.startswith("* ")]
-        summaries = [line.strip("= ") for line in self.printed if re.search(r"\d+ (passed|failed|mutants)\b", line)]
+        summaries = [line.strip("= ") for line in self.printed if _SUMMARY.search(line)]
         return told or summaries[-1:]
 
 

@@ -26,13 +26,15 @@ def test_a_part_that_fails_is_told_with_how_to_repeat_it(tmp_path: Path, monkeyp
     monkeypatch.setattr(nightly, "FOLDER", tmp_path)
     ended = [
         nightly.run("well", "echo '* cuts: 7'; echo else", 60),
-        nightly.run("broken", r"echo '1 passed, 2 failed in 3 s'; printf '\140\140\140'; exit 3", 60),
+        nightly.run(
+            "broken", r"echo '1 passed, 2 failed in 3 s'; echo 'try 1 of 5 failed'; printf '\140\140\140'; exit 3", 60
+        ),
         nightly.run("elsewhere", f"exit {nightly.LEFT_OUT}", 60),
     ]
     assert [each.result for each in ended] == ["passed", "FAILED", "left out"]
     text = nightly.report(ended, 7, {**nightly.SIZES, "SOAK": "60"})
     assert "seed 7" in text and "1 of 3 parts have failed: broken." in text
-    assert re.search(r"\| well \| passed \| \d+ s \| cuts: 7 \|", text) and "1 passed, 2 failed in 3 s" in text
+    assert re.search(r"\| well \| passed \| \d+ s \| cuts: 7 \|", text) and "s | 1 passed, 2 failed in 3 s |" in text
     again = "make nightly PARTS=broken SEED=7 SOAK=60"
     assert f"`{tmp_path}/broken.log`" in text and f"Once more: `{again}`, which is `{ended[1].command}`" in text
     assert (tmp_path / "broken.log").exists() and text.count("```") == 2

@@ -24,6 +24,7 @@ from tests.support.forkserver import Process, Program
 
 ROOT = Path(__file__).parent.parent.parent
 START_BOUND = 300.0
+TOLD = 10_000  # characters of a log, the last, in which it says why it has not started
 TOKENS = ("encodings.idna", "encodings.utf_8_sig", "jwt")  # what takes a daemon with tokens longer than all else
 PDUDAEMON = Program("pdudaemon.cli", folder=ROOT, ahead=TOKENS)
 ASKING = ("http.client", "ssl", "encodings.idna", "datetime", "shutil")  # what most runs of the client come to
@@ -119,8 +120,8 @@ class Daemon:
         give_up = time.monotonic() + START_BOUND
         started = r"listening on \S+:(\d+) .* has started"
         while not (found := re.search(started, self.log.read_bytes()[offset:].decode(), re.DOTALL)):
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < give_up, self.log.read_text()
+            assert self.process.poll() is None, self.log.read_text()[-TOLD:]
+            assert time.monotonic() < give_up, self.log.read_text()[-TOLD:]
             time.sleep(0.01)
         self.port = int(found[1])
 
