@@ -22,11 +22,11 @@ from pdudaemon.engine.events import Events
 from pdudaemon.engine.sitecommands import Began, SiteCommand, Told
 from pdudaemon.engine.sitemirror import Mirror, Record, Translation
 from pdudaemon.engine.siteorders import NONSENSE, SiteRequest, Wanted
-from pdudaemon.engine.sitequestions import Heard, State
+from pdudaemon.engine.sitequestions import Heard, StateTold
 from pdudaemon.engine.siterequests import SiteRequests
 from pdudaemon.engine.siteupkeep import LOADING, Upkeep
 from pdudaemon.errors import PDUDaemonError, SiteUnreachable
-from pdudaemon.power import Action, Target
+from pdudaemon.power import Action, State, Target
 from pdudaemon.transports.asking import Asker, Lost, Reply, Unsent
 from pdudaemon.transports.http import tls
 
@@ -131,7 +131,7 @@ class Site:
         except SiteUnreachable as error:
             heard(None, error)
 
-    def ask_states(self, names: list[str], wait: float, told: State, late: float) -> None:
+    def ask_states(self, names: list[str], wait: float, told: StateTold, late: float) -> None:
         """Have the states of nodes asked for: see `sitequestions.states`."""
         try:
             self._have(partial(sitequestions.states, self, names, wait, late, told))
@@ -170,6 +170,11 @@ class Site:
             except Exception:
                 log.exception("%s: following it has ended", self.name)
                 self._lose("internal error: see the log of the daemon")
+
+    def switched(self, number: str, target: Target, action: Action) -> None:
+        """A request is answered as done: know so before its events have come. By the thread."""
+        if not self._requests.has_ended(number):
+            self._upkeep.switched(number, target.outlets, State.OFF if action is Action.OFF else State.ON)
 
     def doubt(self) -> None:
         """There was no answer to something: find out soon whether there is none to anything. By the thread."""

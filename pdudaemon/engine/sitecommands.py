@@ -212,6 +212,8 @@ class SiteCommand:
         if ended is None and outcome is not None:
             ended = time.time()
         record = {"id": translation.number(number), "state": state, "ended": translation.time(ended)}
+        if self._new and error is None and outcome is Outcome.DONE and self._wanted.body.get("hard", True):
+            self._site.switched(str(number), target, self._action)
         accepted = time.time() if self._new else 0.0
         request = SiteRequest(
             self._action, target, 0.0, "", accepted, Phase.ON, ended=ended, outcome=outcome, record=record

@@ -121,6 +121,7 @@ class Mirror:
         self.groups: dict[str, tuple[str, ...]] = {}
         self.locks: dict[Outlet, str] = {}
         self.last: dict[str, Record] = {}  # the last request, by node
+        self.ahead: dict[Outlet, tuple[str, State]] = {}  # what answers have told before events did, of which request
 
     def begin(self, told: Record, now: float, before: Mirror) -> None:
         """Take in a PDU that there is, at a time of our clock. ``before``: what was drawn of it until now is kept.
@@ -191,6 +192,9 @@ class Mirror:
             **_drawn(told),
             read=_since(told.get("readings_age"), now),
         )
+        if outlet in self.ahead and known.state is not self.ahead[outlet][1]:
+            former = pdu.outlets[outlet.port]
+            known = known._replace(state=former.state, source=former.source, time=former.time)
         pdu.outlets[outlet.port] = known
         pdu.read = max(filter(None, (pdu.read, known.read)), default=None)
         if known.watts is not None and known.read is not None:
@@ -200,6 +204,23 @@ class Mirror:
         else:
             self.locks.pop(outlet, None)
         return outlet, known
+
+    def switched(self, number: str, outlet: Outlet, state: State, now: float) -> Known | None:
+        """Take in what a request has done, by its answer; return what is known then, None if that is nothing new."""
+        pdu = self.pdus.get(outlet.pdu)
+        if pdu is None or outlet.port not in pdu.outlets:
+            return None
+        self.ahead[outlet] = number, state
+        before = pdu.outlets[outlet.port]
+        if before.state is state:
+            return None
+        known = pdu.outlets[outlet.port] = before._replace(state=state, source="commanded", time=now)
+        return known
+
+    def caught_up(self, number: str) -> None:
+        """It is heard that a request has ended: what is heard from then on is what there is."""
+        for outlet in [outlet for outlet, (by, _) in self.ahead.items() if by == number]:
+            del self.ahead[outlet]
 
     def asked(self, event: Record, now: float) -> None:
         """Take in what happened to a request."""

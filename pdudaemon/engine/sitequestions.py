@@ -25,6 +25,7 @@ from pdudaemon.errors import (
     of_kind,
     printable,
 )
+from pdudaemon.power import Action, Target
 from pdudaemon.ranges import folded
 from pdudaemon.transports.asking import Asker, Lost, Reply, Unsent
 
@@ -33,7 +34,7 @@ log = logging.getLogger("pdud.sites")
 Heard = Callable[[Any, PDUDaemonError | None], None]
 """Is told what a site says, or why there is nothing, by the site's thread."""
 
-State = Callable[[str, Mapping[str, Any] | PDUDaemonError], None]
+StateTold = Callable[[str, Mapping[str, Any] | PDUDaemonError], None]
 """Is told what a site says of a node, or why there is nothing, by the site's thread."""
 
 
@@ -54,6 +55,8 @@ class Asked(Protocol):
     translation: Translation
 
     def doubt(self) -> None: ...
+
+    def switched(self, number: str, target: Target, action: Action) -> None: ...
 
 
 async def ask(site: Asked, method: str, target: str, seconds: float, late: float, heard: Heard) -> None:
@@ -85,7 +88,7 @@ async def ask(site: Asked, method: str, target: str, seconds: float, late: float
     heard(None, error)
 
 
-async def states(site: Asked, names: list[str], wait: float, late: float, told: State) -> None:
+async def states(site: Asked, names: list[str], wait: float, late: float, told: StateTold) -> None:
     """Ask for the states of nodes, by the site's names; tell what it says of each as soon as it does."""
     left = dict.fromkeys(names)
     query = urlencode({"nodes": folded(names), "wait": f"{wait:g}"})

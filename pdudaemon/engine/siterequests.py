@@ -76,6 +76,8 @@ class SiteRequests:
                 error, record = await self._became(number, began, until, wanted.seconds)
             elif error is None and record.get("ended") is not None and record["state"] != Outcome.DONE:
                 error = self._failure(record)
+            if new and error is None and record.get("state") == Outcome.DONE and wanted.body.get("hard", True):
+                self._site.switched(str(number), target, action)
             told(self._request(action, target, record, new), error)
         except PDUDaemonError as refused:
             told(None, refused)
@@ -192,6 +194,10 @@ class SiteRequests:
         outcome = Outcome(state) if state in tuple(Outcome) else None
         accepted, ended = time.time() if new else 0.0, told.get("ended")
         return SiteRequest(action, target, 0.0, "", accepted, Phase.ON, ended=ended, outcome=outcome, record=told)
+
+    def has_ended(self, number: str) -> bool:
+        """Return whether it was heard that a request has ended, not long ago."""
+        return number in self._ended
 
     # What is heard.
 

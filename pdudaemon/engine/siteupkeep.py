@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pdudaemon.engine import sitereading
 from pdudaemon.engine.clock import Clock
@@ -18,6 +18,7 @@ from pdudaemon.engine.outlets import is_news
 from pdudaemon.engine.sitemirror import SKEW, Mirror, Record, Translation, ahead
 from pdudaemon.engine.siteorders import NONSENSE
 from pdudaemon.errors import PDUDaemonError, SiteUnreachable, printable
+from pdudaemon.power import Outlet, State
 from pdudaemon.transports.asking import Asker, Lost, Unsent
 
 log = logging.getLogger("pdud.sites")
@@ -60,6 +61,7 @@ class Upkeep:
         self.daemons, names = await sitereading.described(asker)
         if self._own in self.daemons:
             raise SiteUnreachable("it leads back to this daemon: one of its sites, or of theirs, is this one")
+        self.mirror.ahead.clear()
         if names and names == self._names:
             await self._take_states(asker)
         else:
@@ -106,6 +108,14 @@ class Upkeep:
         elif event.get("request") is not None:
             self._request(self._heard(event))
 
+    def switched(self, number: str, outlets: Iterable[Outlet], state: State) -> None:
+        """A request is done, of which nothing has been heard yet: what is heard until then of its outlets is older."""
+        name = self._translation.number(number)
+        for outlet in outlets:
+            known = self.mirror.switched(str(name), outlet, state, self._clock.wall())
+            if known is not None:
+                self._events.outlet(outlet, known)
+
     def _outlet(self, told: Record) -> None:
         outlet = self._translation.outlet(told)
         pdu = self.mirror.pdus.get(outlet.pdu)
@@ -120,6 +130,8 @@ class Upkeep:
         for pdu in pdus & self.mirror.records.keys():
             record = self.mirror.records[pdu]
             record["requests"] = max(0, record["requests"] + {"accepted": 1, "ended": -1}.get(kind, 0))
+        if kind == "ended":
+            self.mirror.caught_up(event["request"])
         self.mirror.asked(event, self._clock.wall())
         if pdus <= self.mirror.records.keys():  # else it is of one that has been taken out of the configuration there
             self._events.at_site(**event)

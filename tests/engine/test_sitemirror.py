@@ -95,6 +95,23 @@ def test_locks_are_those_of_the_site() -> None:
     assert not names.locks(Outlet("berlin/p1", "3"))
 
 
+def test_an_answer_that_comes_before_its_events_is_not_undone_by_older_ones() -> None:
+    found, place = mirror(), Outlet("berlin/p1", "3")
+    known = found.pdus["berlin/p1"].outlets
+    assert found.switched("berlin/7", place, State.ON, NOW) is None  # it is on
+    found.switched("berlin/8", place, State.OFF, NOW)
+    assert (known["3"].state, known["3"].source, known["3"].time) == (State.OFF, "commanded", NOW)
+    found.outlet(OUTLET | {"watts": 3.5}, NOW)  # by which it was on
+    assert (known["3"].state, known["3"].watts) == (State.OFF, 3.5)
+    found.caught_up("berlin/7")
+    found.outlet(OUTLET, NOW)
+    assert known["3"].state is State.OFF
+    found.caught_up("berlin/8")
+    found.outlet(OUTLET, NOW)
+    assert known["3"].state is State.ON and found.ahead == {}
+    assert found.switched("berlin/9", Outlet("berlin/p1", "77"), State.ON, NOW) is None and found.ahead == {}
+
+
 def test_what_makes_no_sense_is_no_state() -> None:
     found = mirror(state="exploded", watts="many", age="old")
     known = found.pdus["berlin/p1"].outlets["3"]

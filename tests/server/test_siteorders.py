@@ -81,6 +81,22 @@ def test_the_result_of_what_takes_long_comes_when_it_is_there(lab: Front) -> Non
     assert rebooted.status == 201 and lab.sites["berlin"].outlets()["1"] == "on"
 
 
+def test_who_hears_that_it_is_done_sees_so_at_once(lab: Front) -> None:
+    lab.add("berlin")
+    front = lab.begin()
+    for number in range(20):
+        action = ("on", "off", "reboot")[number % 3]
+        state = "off" if action == "off" else "on"
+        words = {"delay": 0} if action == "reboot" else {}
+        if number % 2:
+            assert order(front, action, alias="berlin/board1", **words).status == 201
+        else:
+            assert order(front, action, nodes="berlin/board[1-2]", **words).status == 201
+        assert front.http("/api/v1/nodes/berlin%2Fboard1").json["state"] == state, number
+        if not number % 2:
+            assert front.http("/api/v1/nodes/berlin%2Fboard2").json["state"] == state, number
+
+
 def test_a_key_is_the_clients_own(lab: Front) -> None:
     lab.add("berlin")
     front = lab.begin()
