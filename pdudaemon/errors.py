@@ -59,6 +59,10 @@ class StoreError(PDUDaemonError):
     exit_code = os.EX_TEMPFAIL
 
 
+class StoreFull(StoreError):
+    """There is no room for what the store is given. A new start would not help: it needs the room as well."""
+
+
 class RequestError(PDUDaemonError):
     """The request was not accepted: nothing was, or will be, switched because of it."""
 

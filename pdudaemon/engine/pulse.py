@@ -17,14 +17,18 @@ from pdudaemon.engine.runner import PDURunner
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.engine.waiting import Waiting
-from pdudaemon.errors import StoreError
+from pdudaemon.errors import StoreError, StoreFull
 
 
 class Pulse(NamedTuple):
-    """What ails the daemon, empty if it is well: ``hangs`` until it is started anew, or the ``store`` takes nothing."""
+    """What ails the daemon, empty if it is well: ``hangs`` until it is started anew, or the ``store`` takes nothing.
+
+    ``full``: because there is no room for what it is given.
+    """
 
     hangs: str = ""
     store: str = ""
+    full: bool = False
 
 
 def felt(
@@ -42,13 +46,13 @@ def felt(
     """
     until = time.monotonic() + seconds
     turned = threading.Event()
-    refused: list[str] = []
+    refused: list[StoreError] = []
 
     def turn() -> None:
         try:
             store.probe(thoroughly)
         except StoreError as error:
-            refused.append(str(error))
+            refused.append(error)
         turned.set()
 
     if not timetable.turning:
@@ -63,4 +67,5 @@ def felt(
         lock.release()
     if not turned.wait(max(0.0, until - time.monotonic())):
         return Pulse("the timetable does not turn")
-    return Pulse(f"{', '.join(dead)} has died" if dead else "", "".join(refused))
+    full = any(isinstance(error, StoreFull) for error in refused)
+    return Pulse(f"{', '.join(dead)} has died" if dead else "", "".join(map(str, refused)), full)

@@ -65,7 +65,7 @@ class Store:
         self._tidied = -TIDY_EVERY  # when what is too old was looked for without a write, in monotonic seconds
         self._shut = False  # between two files: see `_stay`
         self._refused_anew = float("-inf")  # when they could not be written anew, in monotonic seconds, and why
-        self._why_not_anew = ""
+        self._not_anew = StoreError("")
         self._trouble = ""  # the last that was logged
         self._refused = False  # the last write
         self._sync = DiskSync()
@@ -138,7 +138,7 @@ class Store:
         if not trouble and (failed := self._sync.failed) is not None:
             trouble = f"{self.path}-wal was not put on the disk ({failed.strerror})"
             if self._looked < self._refused_anew + ANEW_EVERY:
-                raise StoreError(self._why_not_anew)
+                raise type(self._not_anew)(str(self._not_anew))
         if not trouble:
             return
         if trouble != self._trouble:
@@ -160,10 +160,11 @@ class Store:
             self._sync.begin_anew()
             self._shut, self._trouble = False, ""
         except (sqlite3.Error, OSError) as error:
-            why = storefiles.why(self.path, error)
+            reason = storefiles.store_error(self.path, error)
             self._refused_anew = self._looked
-            self._why_not_anew = f"{trouble}, and the store cannot be written anew: {why}"
-            raise StoreError(self._why_not_anew) from None
+            why = str(reason).removeprefix(f"{self.path}: ")
+            self._not_anew = type(reason)(f"{trouble}, and the store cannot be written anew: {why}")
+            raise self._not_anew from None
 
     def probe(self, thoroughly: bool) -> None:
         """Find out whether the store is well: by a write where ``thoroughly``, or if the last one was refused."""

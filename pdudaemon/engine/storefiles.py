@@ -21,7 +21,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from pdudaemon.engine import storelock
-from pdudaemon.errors import DeviceTimeout, StoreError
+from pdudaemon.errors import DeviceTimeout, StoreError, StoreFull
 from pdudaemon.transports.deadline import Deadline
 
 log = logging.getLogger("pdud.store")
@@ -202,11 +202,17 @@ def unused(name: str) -> str:
 
 def store_error(path: str, error: sqlite3.Error | OSError) -> StoreError:
     """Return an error of SQLite or of the machine as one of the store."""
-    return StoreError(f"{path}: {why(path, error)}")
+    full, text = _diagnosed(path, error)
+    return (StoreFull if full else StoreError)(f"{path}: {text}")
 
 
 def why(path: str, error: Exception) -> str:
     """Return why a store cannot be opened or written; what is full, if that is why, which SQLite does not tell."""
+    return _diagnosed(path, error)[1]
+
+
+def _diagnosed(path: str, error: Exception) -> tuple[bool, str]:
+    """Return whether an error is that something is full, and what it is."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     if isinstance(error, OSError):
         suspect = error.errno in _FULL
@@ -216,12 +222,13 @@ def why(path: str, error: Exception) -> str:
     folder = Path(path).absolute().parent
     cause = _cause(folder) if suspect else ""
     if not cause:
-        return text
+        return False, text
     room = os.statvfs(folder)
     while not os.path.ismount(folder):
         folder = folder.parent
     free = f"{room.f_bavail * room.f_frsize} bytes and {room.f_favail} files are free on {folder}"
-    return f"{cause}: {free}" if text == cause else f"{cause}: {free} ({text})"
+    full = cause in [os.strerror(number) for number in _FULL]
+    return full, f"{cause}: {free}" if text == cause else f"{cause}: {free} ({text})"
 
 
 def _cause(folder: Path) -> str:

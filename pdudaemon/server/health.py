@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""``/healthz`` and ``/readyz``, for whatever watches the daemon: they need no token, and without one say nothing else.
+"""``/livez``, ``/healthz``, ``/readyz``, for what watches the daemon: they need no token, and without one say no more.
 
-A dead PDU makes neither of them fail: a new start would not help it.
+A dead PDU makes none of them fail: a new start would not help it. Nor would it help where the disk is full, but this
+daemon still knows what is owed: that is nothing for ``/livez``, by which daemons are started anew.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 
+from pdudaemon.engine.pulse import Pulse
 from pdudaemon.server.http import HTTPExchange, plain
 from pdudaemon.server.messages import Answer
 
@@ -21,7 +23,12 @@ class Health:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._felt: tuple[float, object, str] = (float("-inf"), None, "")
+        self._felt: tuple[float, object, Pulse] = (float("-inf"), None, Pulse())
+
+    def alive(self, exchange: HTTPExchange, _: str) -> Answer:
+        """``/livez``: whether it is no use to start it anew."""
+        pulse = self._pulse(exchange)
+        return _told(exchange, pulse.hangs or ("" if pulse.full else pulse.store))
 
     def healthy(self, exchange: HTTPExchange, _: str) -> Answer:
         """``/healthz``: whether the daemon turns and its store takes requests."""
@@ -33,14 +40,18 @@ class Health:
         return _told(exchange, stopping or self._ailing(exchange))
 
     def _ailing(self, exchange: HTTPExchange) -> str:
+        pulse = self._pulse(exchange)
+        return "; ".join(filter(None, (pulse.hangs, pulse.store)))
+
+    def _pulse(self, exchange: HTTPExchange) -> Pulse:
         with self._lock:
-            when, dispatcher, ailing = self._felt
+            when, dispatcher, pulse = self._felt
             if exchange.stranger and dispatcher is exchange.dispatcher and time.monotonic() - when < FRESH:
-                return ailing
-        ailing = "; ".join(filter(None, exchange.dispatcher.pulse(PULSE, thoroughly=True)))
+                return pulse
+        pulse = exchange.dispatcher.pulse(PULSE, thoroughly=True)
         with self._lock:
-            self._felt = (time.monotonic(), exchange.dispatcher, ailing)
-        return ailing
+            self._felt = (time.monotonic(), exchange.dispatcher, pulse)
+        return pulse
 
 
 def _told(exchange: HTTPExchange, ailing: str) -> Answer:

@@ -36,7 +36,7 @@ from pdudaemon.settings import Proxies, near
 
 log = logging.getLogger("pdud.http")
 
-OPEN = ("/healthz", "/readyz")
+OPEN = ("/livez", "/healthz", "/readyz")
 METRICS = "/metrics"
 FORM = "application/x-www-form-urlencoded"
 ALSO = {"/power/control/restart": "/power/control/reboot"}
@@ -113,6 +113,7 @@ ROUTES: tuple[tuple[re.Pattern[str], Mapping[str, Route]], ...] = tuple(
         ),
         (r"/api/v1/(sites)", _reading(siteviews.sites, slow=True, takes=())),
         (r"/(metrics)", _reading(metrics.metrics, slow=True, takes=())),
+        (r"/(livez)", _reading(_HEALTH.alive, slow=True)),
         (r"/(healthz)", _reading(_HEALTH.healthy, slow=True)),
         (r"/(readyz)", _reading(_HEALTH.ready, slow=True)),
         (r"/ui/([a-z.]*)", dict.fromkeys(("GET", "HEAD"), _PAGE)),

@@ -176,6 +176,8 @@ def test_a_deep_monitor_asks_the_daemon(play: Play) -> None:
     code, text = play.run("monitor", **deep)
     assert code == GENERIC and "the daemon is not well: 503: the timetable does not turn" in text
     assert play.run("monitor")[0] == SUCCESS  # the other one looks at the unit alone
+    play.program("pdudaemon", "echo 503: No space left on device; exit 75")
+    assert play.run("monitor", **deep)[0] == SUCCESS  # a new start would not help
     play.program("pdudaemon", "exec /bin/sleep 30")
     code, text = play.run("monitor", OCF_RESKEY_patience="1", **deep)
     assert code == GENERIC and "no answer within 1 s" in text

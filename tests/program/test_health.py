@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pdudaemon import cli
+from pdudaemon.health import NO_USE
 from tests.support.process import Daemon
 
 PDUS = {"pdu": {"driver": "dummy"}}
@@ -52,5 +53,14 @@ def test_what_ails_the_daemon_is_printed(
     for file in started.folder.glob("store.db*"):
         file.unlink() if file.is_file() else None
     started.db.mkdir()
-    assert health(tmp_path, started.port) == 1
+    assert health(tmp_path, started.port) == 1 and started.http("/livez").status == 503
     assert f"port {started.port}: 503: " in capsys.readouterr().err
+
+
+def test_a_full_disk_is_no_reason_to_start_it_anew(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    """A start needs the room as well, and this daemon switches on what it has promised to."""
+    started = daemon(PDUS)
+    with started.full_disk():
+        assert started.http("/healthz").status == 503 and started.http("/livez").text == "ok\n"
+        assert health(tmp_path, started.port) == NO_USE == 75
+    assert health(tmp_path, started.port) == 0

@@ -14,7 +14,7 @@ from tests.support.tokens import SECRET, good, later, made
 def test_without_a_token_there_is_a_word_and_nothing_else(daemon: Callable[..., Daemon]) -> None:
     started = daemon({"pdu": {"driver": "dummy"}}, secret=SECRET)
     bad = f"Bearer {made({'exp': later()}, 'x')}"
-    for path in ("/healthz", "/readyz"):
+    for path in ("/livez", "/healthz", "/readyz"):
         for headers in ({}, {"Authorization": bad}, {"Authorization": f"Bearer {good()}"}):
             reply = started.http(path, **headers)
             assert (reply.status, reply.text) == (200, "ok\n")
@@ -29,6 +29,8 @@ def test_without_a_token_there_is_a_word_and_nothing_else(daemon: Callable[..., 
         for path in ("/healthz", "/readyz"):
             reply = eventually(lambda path=path: (found := started.http(path)).status == 503 and found)
             assert reply.text == "not well\n"
+        for _ in range(2):  # a new start would not help
+            assert started.http("/livez").text == started.http("/livez", Authorization=token).text == "ok\n"
     eventually(lambda: started.http("/readyz").status == 200)
 
 

@@ -141,6 +141,7 @@ ASKED: list[tuple[str, str, str, str | None]] = [
     ("/api/v1/requests", "post", "/api/v1/requests", '{"action": "on", "alias": "z"}'),
     ("/api/v1/requests", "post", "/api/v1/requests", "{"),
     ("/metrics", "get", "/metrics", None),
+    ("/livez", "get", "/livez", None),
     ("/healthz", "get", "/healthz", None),
     ("/readyz", "get", "/readyz", None),
     ("/nodes", "get", "/nodes", None),

@@ -164,7 +164,7 @@ def table() -> list[Row]:
         gone = entry(False, NO_NODE[1])
         refused = entry(False, f"the role viewer may not {doing} pdu port 2")
         rows.append(Row(method, "/?nodes=board&wait=0", entry(True), refused, entry(True), gone, gone))
-    for path in ("/healthz", "/readyz"):
+    for path in ("/livez", "/healthz", "/readyz"):
         rows.append(Row("GET", path, *[(200, "ok\n")] * 5, denied=(200, "ok\n")))
         rows.append(Row("HEAD", path, *[200] * 5, denied=200))
     for method in ("GET", "HEAD"):

@@ -25,7 +25,7 @@ from tests.vm.machine import APART, ROOT
 ADDRESS = "10.77.0.100"  # of the daemon, wherever it is
 STATE = "/var/lib/pdudaemon"
 AGENT = "/usr/lib/ocf/resource.d/pdudaemon/pdudaemon"
-HEALTH = "http://127.0.0.1:16421/healthz"
+HEALTH = "http://127.0.0.1:16421/livez"
 PATIENCE = 120.0  # seconds for whatever a cluster does
 
 FENCE_AGENT = f"""\

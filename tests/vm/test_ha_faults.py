@@ -6,11 +6,12 @@ With the real Pacemaker, as `tests.vm.test_ha`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tests.vm.cluster import ROOT, STATE, Cluster, Node, until
-from tests.vm.load import Watch
+from tests.vm.load import Told, Watch, ask
 from tests.vm.outlets import Outlets
 from tests.vm.reboots import check_board, check_told, is_on, rebooting
 
@@ -47,6 +48,12 @@ def mended(cluster: Cluster, other: Node) -> None:
 
 def passive(cluster: Cluster) -> Node:
     return next(node for node in cluster.nodes.values() if not node.runs())
+
+
+def starts(cluster: Cluster) -> int:
+    """Return how often the daemon has started on nodes that have not been booted since."""
+    journals = [node.run("journalctl", "--boot", "--unit=pdudaemon") for node in cluster.nodes.values()]
+    return sum(journal.count("has started") for journal in journals)
 
 
 @contextmanager
@@ -100,6 +107,40 @@ def test_what_starts_it_behind_the_back_of_the_cluster(lab: tuple[Cluster, Outle
         finally:
             other.run("systemctl", "disable", word)
     assert other.agent("validate-all") == 0 and not other.runs()
+
+
+def test_a_disk_that_is_full(lab: tuple[Cluster, Outlets]) -> None:
+    """Nothing is accepted any more; what was is carried out, since the daemon is left alone, which no other could follow."""
+    cluster, outlets = lab
+    before = starts(cluster)
+    _, begin, first = rebooting(cluster, outlets, "full")
+    told = [first]
+    filling = cluster.disk / "filling"
+    with filling.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    order = {"action": "on", "hostname": "rack", "port": "12", "wait": 0}
+    try:
+        # As long as there is room in the log of the store something is accepted.
+        while (answer := ask("POST", "/api/v1/requests", order))[0] != 503:
+            told.append(Told(answer[1]["id"], "on", "12", answer[0]))
+        assert answer[1]["type"] == "urn:pdudaemon:store", answer
+        on = until(is_on(outlets, begin), what="the board is on, though the disk is full")
+        time.sleep(20.0)
+        assert starts(cluster) == before
+    finally:
+        filling.unlink()
+    until(cluster.whole, what="all is as before")
+    until(lambda: ask("POST", "/api/v1/requests", order)[0] in (200, 202), what="something is accepted again")
+    until(
+        lambda: all(ask("GET", f"/api/v1/requests/{each.number}")[1]["state"] == "done" for each in told),
+        what="all is done",
+    )
+    check_board(outlets, begin)
+    check_told(told)
+    print(
+        f"\nthe disk is full: {len(told)} requests were accepted before it was said; the board is on after {on:.1f} s"
+    )
 
 
 def test_an_upgrade(lab: tuple[Cluster, Outlets]) -> None:
