@@ -166,7 +166,7 @@ def written_anew(database: sqlite3.Connection, path: str) -> Path:
         database.backup(target)
         found = str(target.execute("PRAGMA quick_check(1)").fetchone()[0])
         if found != "ok":
-            raise sqlite3.DatabaseError(found)
+            raise sqlite3.DatabaseError(" ".join(found.split()))
     with new.open("rb+") as file:
         os.fsync(file.fileno())
     return new

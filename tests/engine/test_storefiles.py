@@ -287,3 +287,18 @@ def test_while_the_disk_takes_nothing_nothing_is_accepted(
     store.close()  # with all that it knows, which this process leaves to the kernel
     disk.fails = False
     assert ports(path) == [1]
+
+
+def test_what_is_overwritten_under_the_daemon_is_told_in_one_line(tmp_path: Path) -> None:
+    """Then not even what the daemon has open can be read any more, but for what is in the log yet."""
+    path = tmp_path / "store"
+    store = Store(str(path))
+    store.add_all([reboot(port) for port in range(500)])
+    store.close()
+    store = Store(str(path))
+    path.write_bytes(b"hello" * (path.stat().st_size // 6))
+    with pytest.raises(StoreError, match="was cut short, and the store cannot be written anew: ") as raised:
+        store.probe(thoroughly=False)
+    assert str(raised.value).isprintable(), raised.value
+    with pytest.raises(StoreError):
+        store.close()
