@@ -3,15 +3,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pdudaemon.config import reader
+from pdudaemon.config.model import Config
+from pdudaemon.power import Outlet
 from pdudaemon.server import access
+from pdudaemon.server import rights as rights_module
 from pdudaemon.server.access import Access
+from pdudaemon.server.rights import EVERYTHING, RightsTable, RoleRights
 from tests.support.process import Daemon, Reply, eventually
 from tests.support.tokens import SECRET, good
 from tests.support.watching import Watching
@@ -387,3 +395,142 @@ def test_who_has_roles_is_told_what_he_may_do(lab: Daemon) -> None:
     (node,) = ask(lab, "viewer", "/api/v1/nodes?names=board1").json
     assert node["may"] == ["status"]
     assert "may" not in ask(lab, "", "/api/v1/outlets").json[0]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """Roles, and what they are about, without a daemon."""
+    pdus = {name: {"driver": "dummy", "outlets": 8} for name in ("left", "right", "hidden")}
+    roles = {
+        **ROLES,
+        "whole": {"pdus": "left", "may": ["off"]},
+        "every": {"pdus": "*", "may": ["reboot"]},
+        "again": {"nodes": "board1", "may": ["off"]},
+    }
+    (tmp_path / "conf").write_text(json.dumps({"pdus": pdus, "nodes": NODES, "groups": GROUPS, "roles": roles}))
+    return reader.load(str(tmp_path / "conf"))
+
+
+def outlet(text: str) -> Outlet:
+    return Outlet(*text.split(":"))
+
+
+@pytest.mark.parametrize(
+    ("roles", "action", "outlets", "why"),
+    [
+        ("ci", "on", "left:1", ""),
+        ("ci", "on", "left:1 left:2 right:8", ""),
+        ("ci", "status", "left:1", ""),
+        ("ci", "off", "left:3", "the role ci may not switch off left port 3"),
+        ("ci", "on", "left:1 left:3", "the role ci may not switch on all of it"),
+        ("viewer", "status", "left:3", ""),
+        ("viewer", "on", "left:3", "the role viewer may not switch on left port 3"),
+        ("viewer", "on", "left:1 left:3", "the role viewer may not switch on left port 1"),
+        ("viewer", "reboot", "left:3", "the role viewer may not reboot left port 3"),
+        ("ports", "status", "hidden:1", "the role ports may not see hidden port 1"),
+        ("ci again", "off", "left:1", ""),
+        ("viewer again", "off", "left:2", "the roles viewer, again may not switch off left port 2"),
+        ("", "on", "left:1", "a token without a role that there is may not switch on left port 1"),
+        ("every", "reboot", "gone:1 left:1", ""),
+        ("every", "on", "left:1", "the role every may not switch on left port 1"),
+    ],
+)
+def test_what_roles_may(config: Config, roles: str, action: str, outlets: str, why: str) -> None:
+    rights = RoleRights(config, tuple(roles.split()))
+    assert rights.may(action, map(outlet, outlets.split())) == why
+    assert EVERYTHING.may(action, map(outlet, outlets.split())) == ""
+
+
+@pytest.mark.parametrize(
+    ("roles", "outlets", "pdus", "whole", "nodes"),
+    [
+        ("ci", "left:1 left:2 left:8 right:8", "left right", "", "board1 board2 server"),
+        ("ports", "left:1 left:2 right:1 right:8", "left right", "right", "board1 board2 board1-again"),
+        ("whole", "left:1 left:2 left:3 left:8", "left", "left", "board1 board2 board3 board4 board1-again"),
+        ("again", "left:1", "left", "", "board1"),
+        ("nothing", "", "", "", ""),
+        (
+            "every",
+            "left:1 left:2 left:3 left:8 right:1 right:8 hidden:1 gone:1",
+            "left right hidden gone",
+            "left right hidden gone",
+            " ".join(NODES),
+        ),
+    ],
+)
+def test_what_roles_see(config: Config, roles: str, outlets: str, pdus: str, whole: str, nodes: str) -> None:
+    rights = RoleRights(config, tuple(roles.split()))
+    every = "left:1 left:2 left:3 left:8 right:1 right:8 hidden:1 gone:1".split()
+    assert [each for each in every if rights.sees(outlet(each))] == outlets.split()
+    names = ["left", "right", "hidden", "gone"]
+    assert [name for name in names if rights.sees_pdu(name)] == pdus.split()
+    assert [name for name in names if rights.sees_whole(name)] == whole.split()
+    assert sorted(name for name in [*NODES, "ghost"] if rights.sees_node(name)) == sorted(nodes.split())
+    view = rights.view(config)
+    assert [*view.pdus] == [name for name in names if name in config.pdus and name in pdus.split()]
+    assert sorted(view.nodes) == sorted(nodes.split()) and not view.faults and not view.warnings
+    for name, members in view.groups.items():
+        assert members and {*members} <= {*nodes.split()} and {*members} <= {*config.groups[name]}
+    assert ("high" in view.groups) is bool({"board3", "board4"} & {*nodes.split()})
+    assert rights.everything is False and EVERYTHING.everything
+    assert EVERYTHING.sees_pdu("x") and EVERYTHING.sees_whole("x") and EVERYTHING.sees_node("x")
+    assert EVERYTHING.sees(outlet("x:1")) and EVERYTHING.view(config) is config
+
+
+def record(target: str, *outlets: str) -> dict[str, Any]:
+    return {"target": target, "outlets": [outlet(each)._asdict() for each in outlets]}
+
+
+@pytest.mark.parametrize(
+    ("target", "outlets", "shown"),
+    [
+        ("board1 (left port 1)", ["left:1"], "board1 (left port 1)"),
+        ("board1-again (left port 1)", ["left:1"], "left port 1"),
+        ("board1 (left port 1), board1-again (left port 1)", ["left:1"], "left port 1"),
+        ("server (left port 8, right port 8)", ["left:8", "right:8"], "server (left port 8, right port 8)"),
+        ("left port 2", ["left:2"], "left port 2"),
+        ("board3 (left port 3)", ["left:3"], None),
+        ("left port 1, left port 3", ["left:1", "left:3"], None),
+        ("nothing", [], None),
+    ],
+)
+def test_requests_that_may_be_seen_name_no_node_that_may_not(
+    config: Config, target: str, outlets: list[str], shown: str | None
+) -> None:
+    rights, found = RoleRights(config, ("ci",)), record(target, *outlets)
+    assert rights.sees_record(found) is (shown is not None)
+    if shown is not None:
+        assert (
+            rights.shown(found) == {**found, "target": shown} and rights.target(target, map(outlet, outlets)) == shown
+        )
+    assert EVERYTHING.sees_record(found) and EVERYTHING.shown(found) is found
+    assert EVERYTHING.target(target, ()) == target
+
+
+def test_an_outlet_is_seen_by_whichever_of_its_words(config: Config) -> None:
+    named = replace(config, device_names={Outlet("left", "3"): "router"})
+    role = replace(config.roles["ci"], ports=frozenset({Outlet("left", "name:router")}))
+    rights = RoleRights(replace(named, roles={"ci": role}), ("ci",))
+    assert rights.sees(Outlet("left", "3")) and not rights.sees(Outlet("left", "4"))
+
+
+def test_the_rights_of_a_set_of_roles_are_kept_for_a_configuration(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = RightsTable()
+    assert table.of(config, None) is EVERYTHING
+    first = table.of(config, ("ci", "unknown"))
+    assert table.of(config, ("ci",)) is first and table.of(config, ("ci", "viewer")) is not first
+    assert first.view(config) is first.view(config)
+    other = replace(config, nodes={})
+    assert table.of(other, ("ci",)) is not first and [*first.view(other).nodes] == []
+    monkeypatch.setattr(rights_module, "MOST_SETS", 2)
+    known = table.of(config, ("ci",))
+    for roles in (("viewer",), ("ports",)):
+        table.of(config, roles)
+    assert table.of(config, ("ci",)) is not known, "what are too many is made anew"
+
+
+def test_a_long_list_of_roles_is_cut(config: Config) -> None:
+    assert str(RoleRights(config, ("x" * 500,))) == f"the role {'x' * 500}"[:200]
+    assert str(RoleRights(config, ())) == "a token without a role that there is"
