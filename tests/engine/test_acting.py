@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pdudaemon.engine import acting
+from pdudaemon.engine.queries import Look
 from pdudaemon.errors import Busy, DeviceTimeout
-from pdudaemon.power import Action
+from pdudaemon.power import Action, Outlet
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
 
@@ -72,4 +73,68 @@ def test_one_that_is_stuck_takes_nothing_new_and_comes_back(tmp_path: Path, monk
     )
     told = [(event.pdu, event.state) for event in rack.dispatcher.events.since(0)[0] if event.kind == "pdu"]
     assert told[-1] == ("pdu", "ready")
+    rack.stop()
+
+
+def told(rack: Rack) -> list[tuple[str, str, str, bool | None]]:
+    """Return what was told of PDUs."""
+    events = rack.dispatcher.events.since(0)[0]
+    return [(event.pdu, event.state, event.reason, event.reachable) for event in events if event.kind == "pdu"]
+
+
+def test_all_pdus_that_are_a_stuck_device_are_told_of_each_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever waits for one may not see the others: requests, questions and readings alike."""
+    monkeypatch.setattr(acting, "STUCK_GRACE", 0.0)
+    shared = {"lock": "device", "timeout": 0.3}
+    rack = Rack(tmp_path, {"left": shared, "right": shared, "other": {"timeout": 0.3}})
+    rack.hold("left")
+    heard: dict[str, str] = {}
+    for name in ("right", "other"):
+        look = Look([Outlet(name, "1")], lambda answer, name=name: heard.setdefault(f"look {name}", str(answer)))
+        rack.dispatcher.ask([look])
+    rack.dispatcher.surveys.ask("right", lambda error: heard.setdefault("read right", str(error)))
+    waiting = submitted(rack.dispatcher, Action.OFF, rack.target("right"))
+    with pytest.raises(DeviceTimeout) as trouble:
+        awaited(rack.dispatcher, waiting, 30)
+    stuck = "right: stuck: no answer, and it is not known whether the device acted"
+    assert str(trouble.value) == stuck and not waiting.ended
+    eventually(lambda: heard.get("look right") == heard.get("read right") == stuck)
+    eventually(lambda: "look other" in heard)
+    assert "stuck" not in heard["look other"]
+    assert "left, right: stuck: an action has not come back from the device" in caplog.messages
+    eventually(lambda: len([each for each in told(rack) if each[1] == "stuck"]) == 2)
+    reason = "an action has not come back from the device"
+    assert {each[:3] for each in told(rack) if each[1] == "stuck"} == {
+        ("left", "stuck", reason),
+        ("right", "stuck", reason),
+    }
+    assert rack.dispatcher.summary().endswith("stuck: left, right")
+    with pytest.raises(DeviceTimeout, match="right: stuck: an action has not come back from the device"):
+        rack.dispatcher.look(rack.target("right"), 5)
+    rack.let_go("left")
+    eventually(lambda: waiting.ended)
+    assert "left, right: the device came back, the PDU is not stuck any more" in caplog.messages
+    assert {each[:3] for each in told(rack)[-4:] if not each[2]} == {("left", "ready", ""), ("right", "ready", "")}
+    assert all(runner.device.stuck == "" for runner in rack.dispatcher._fleet.runners.values())
+    rack.stop()
+
+
+def test_an_action_that_comes_back_in_time_is_not_stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it is looked at nothing acts, or something that began later, which has its own time."""
+    monkeypatch.setattr(acting, "STUCK_GRACE", 0.1)
+    rack = Rack(tmp_path, {"pdu": {"timeout": 0.1}})
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("pdu")), 30)
+    device = rack.dispatcher._fleet.runners["pdu"].device
+    first = device.looked_at
+    assert device.due == first and not rack.dispatcher._acting.devices
+    eventually(lambda: device.looked_at == float("inf"))
+    assert not device.stuck and not [each for each in told(rack) if each[1] == "stuck"]
+    rack.pdus["pdu"]["timeout"] = 3000
+    rack.dispatcher.reload(rack.config())
+    rack.hold("pdu")
+    assert rack.dispatcher._acting.devices == {device} and device.looked_at == device.due > first + 1000
+    assert rack.dispatcher.snapshot()[0]["state"] == "ready"
+    rack.let_go("pdu")
     rack.stop()

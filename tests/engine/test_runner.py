@@ -450,6 +450,22 @@ def test_an_error_is_told_in_one_line_without_secrets(tmp_path: Path, error: Exc
     lone.stop()
 
 
+def test_where_a_driver_failed_is_logged_without_secrets(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def acts(driver: PDUDriver, request: str) -> None:
+        raise {"status": ValueError("it is sesame"), "on": OSError(5, "sesame"), "bombout": KeyError("x")}[request]
+
+    caplog.set_level("DEBUG", "pdud.runner")
+    lone = Lone(tmp_path, acts)
+    lone.runner.pdu = replace(lone.runner.pdu, secrets=frozenset({"sesame"}))
+    lone.ask()
+    assert "pdu: the driver raised what is no device error\nTraceback" in caplog.text and "it is ***" in caplog.text
+    assert "sesame" not in caplog.text and "pdu: _bombout raised KeyError" in caplog.text
+    caplog.clear()
+    lone.ask(Order(Outlet("pdu", "1")))
+    assert "Traceback" not in caplog.text
+    lone.stop()
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
