@@ -201,6 +201,18 @@ def test_an_address_has_a_quarter_of_a_queue_but_a_few_at_least_unless_it_is_set
     assert "its queue is full" in found[-1]
 
 
+def test_what_was_cancelled_takes_room_until_the_device_has_passed_it_over(rack: Callable[..., Rack]) -> None:
+    one = rack("a", max_queue=2)
+    one.hold("a")
+    for port in ("2", "3"):
+        (later,) = accepted(one, Submission(Action.OFF, one.dispatcher.config.target("a", port)))
+        one.dispatcher.cancel(later.id)
+    last = Submission(Action.OFF, one.dispatcher.config.target("a", "4"))
+    assert accepted(one, last) == ["a: its queue is full: 2 steps, and the device does not get on"]
+    one.let_go("a")
+    eventually(lambda: isinstance(accepted(one, last)[0], Request))
+
+
 def test_who_asks_twice_with_a_key_must_ask_for_the_same(rack: Callable[..., Rack]) -> None:
     one = rack("a", "b")
     outlet = one.dispatcher.config.target("a", "2")
