@@ -456,7 +456,7 @@ def test_where_a_driver_failed_is_logged_without_secrets(tmp_path: Path, caplog:
 
     caplog.set_level("DEBUG", "pdud.runner")
     lone = Lone(tmp_path, acts)
-    lone.runner.pdu = replace(lone.runner.pdu, secrets=frozenset({"sesame"}))
+    lone.change(secrets=frozenset({"sesame"}))
     lone.ask()
     bombed, raised = caplog.messages
     assert bombed == "pdu: _bombout raised KeyError"
