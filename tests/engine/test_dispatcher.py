@@ -326,6 +326,28 @@ def test_what_is_known_at_the_start_is_what_was_told_before(rack: Rack) -> None:
     assert rack.dispatcher.look(Target("x", (Outlet("a", "1"),)), 30) is not None
 
 
+def with_driver(rack: Rack, **methods: Any) -> Config:
+    """Return the configuration, in which the PDU ``a`` has a driver with other methods."""
+    config = rack.config()
+    pdu = config.pdus["a"]
+    assert pdu.driver is not None
+    kind = type("Other", (pdu.driver,), methods)
+    traits = replace(pdu.traits, restarts="port_reboot" in methods)
+    return replace(config, pdus={**config.pdus, "a": replace(pdu, driver=kind, traits=traits)})
+
+
+def test_a_driver_knows_what_its_ports_were_last_told(rack: Rack) -> None:
+    """For a device that cannot be asked; also after a restart."""
+    config = with_driver(rack, port_status=lambda driver, port: driver.last_told()[str(port)][0])
+    rack.dispatcher.reload(config)
+    for action, state in ((Action.OFF, State.OFF), (Action.ON, State.ON)):
+        assert awaited(rack.dispatcher, submitted(rack.dispatcher, action, rack.target("a")), 30)
+        assert rack.dispatcher.look(rack.target("a"), 30).state is state
+    rack.restart()
+    rack.dispatcher.reload(config)
+    assert rack.dispatcher.look(rack.target("a"), 30).state is State.ON
+
+
 def test_a_restart_of_the_devices_own_is_on_the_disk_before_it_and_is_no_debt(
     rack: Rack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,12 +369,7 @@ def test_a_restart_of_the_devices_own_is_on_the_disk_before_it_and_is_no_debt(
 
     monkeypatch.setattr(Store, "sync", sync)
     rack.pdus["a"] |= {"retries": 2, "retrydelay": 0}
-    config = rack.config()
-    pdu = config.pdus["a"]
-    assert pdu.driver is not None
-    kind = type("Restarting", (pdu.driver,), {"port_reboot": reboot})
-    traits = replace(pdu.traits, restarts=True)
-    rack.dispatcher.reload(replace(config, pdus={**config.pdus, "a": replace(pdu, driver=kind, traits=traits)}))
+    rack.dispatcher.reload(with_driver(rack, port_reboot=reboot))
     request = submitted(rack.dispatcher, Action.REBOOT, rack.target("a"))
     assert request.phase is Phase.RESTART
     assert awaited(rack.dispatcher, request, 30) and restarted == ["a", "a"] and synced == [""] and not request.debts
