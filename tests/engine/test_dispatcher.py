@@ -267,6 +267,24 @@ def test_the_end_refuses_who_asks_and_what_is_asked(rack: Rack, monkeypatch: pyt
     rack.let_go("a")
 
 
+def test_the_end_waits_for_a_device_that_is_asked_something(rack: Rack) -> None:
+    """Though who asked has been told already that it comes to nothing."""
+    rack.held["a"] = threading.Event()
+    answers: list[str] = []
+    rack.dispatcher.ask([Look([Outlet("a", "1")], lambda answer: answers.append(str(answer)))])
+    eventually(lambda: rack.dispatcher._acting.devices)
+    rack._running = False
+    left: list[list[str]] = []
+    closing = threading.Thread(target=lambda: left.append(rack.dispatcher.close(3600)[0]))
+    closing.start()
+    eventually(lambda: rack.dispatcher.stopping)
+    closing.join(0.1)
+    assert closing.is_alive()
+    rack.let_go("a")
+    closing.join(60)
+    assert left == [[]] and len(answers) == 1
+
+
 def test_what_is_owed_at_the_end_is_logged_and_returned(rack: Rack, caplog: pytest.LogCaptureFixture) -> None:
     owing(rack, "a")
     (owed,) = ends(rack)[1]

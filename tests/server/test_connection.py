@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""One connection over a real pair of sockets: what is sent at once, what is left to the selector's thread, and when it ends."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pdudaemon.errors import PDUDaemonError
+from pdudaemon.server.client import Client
+from pdudaemon.server.connection import SILENCE, Connection, Exchange
+from pdudaemon.server.rights import EVERYTHING
+
+TIMEOUT = 70.0
+
+
+class Thread:
+    """What the selector's thread was asked for."""
+
+    def __init__(self) -> None:
+        self.options: Any = SimpleNamespace(client_timeout=TIMEOUT)
+        self.attended: list[tuple[Connection, bool]] = []
+        self.done_later: list[Callable[[], None]] = []
+
+    def attend(self, connection: Connection, at_once: bool = True) -> None:
+        self.attended.append((connection, at_once))
+
+    def later(self, what: Callable[[], None]) -> None:
+        self.done_later.append(what)
+
+
+class Asked(Exchange):
+    def refuse(self, error: PDUDaemonError) -> None:
+        self.connection.finish(str(error).encode())
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Connection, socket.socket, Thread]]:
+    """A connection, its client's end, and its thread."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.settimeout(30)
+    thread = Thread()
+    speech: Any = SimpleNamespace(take=lambda: True, expired=lambda: True)
+    yield Connection(thread, None, ours, Client("a", 1), lambda _: speech), theirs, thread  # type: ignore[arg-type]
+    ours.close()
+    theirs.close()
+
+
+Pair = tuple[Connection, socket.socket, Thread]
+
+
+def test_an_answer_is_sent_at_once_and_ends_the_request(pair: Pair) -> None:
+    connection, client, thread = pair
+    exchange = Asked(connection)
+    assert connection.exchange is exchange and exchange.rights is EVERYTHING and exchange.late is None
+    exchange.late = lambda: None
+    connection.entry = 0.0
+    before = time.monotonic()
+    connection.write(b"on")
+    connection.finish(b"e\n")
+    assert client.recv(100) == b"one\n" and connection.exchange is None and exchange.late is None
+    assert before + TIMEOUT <= connection.deadline <= time.monotonic() + TIMEOUT
+    assert not connection.closing and not thread.attended and not connection.unsent
+
+
+def test_an_answer_is_claimed_once(pair: Pair) -> None:
+    exchange = Asked(pair[0])
+    assert exchange.claim() and not exchange.claim() and not exchange.claim()
+
+
+def test_what_the_socket_does_not_take_is_left_to_the_thread_in_order(pair: Pair) -> None:
+    connection, client, thread = pair
+    data = b"x" * 10_000_000
+    connection.write(data)
+    (first,) = connection.unsent
+    assert 0 < len(first) < len(data) and thread.attended == [(connection, True)]
+    connection.write(b"next")
+    assert [*connection.unsent][1:] == [b"next"] and len(thread.attended) == 2
+    sent = len(data) - len(first)
+    received = 0
+    while received < sent:
+        received += len(client.recv(1 << 20))
+    connection.write(b"last")
+    assert [*connection.unsent][1:] == [b"next", b"last"], "nothing overtakes"
+
+
+def test_a_full_socket_loses_nothing(pair: Pair) -> None:
+    connection, _, _ = pair
+    connection.write(b"x" * 10_000_000)
+    connection.unsent.clear()
+    connection.write(b"whole")
+    assert [*connection.unsent] == [b"whole"]
+
+
+def test_who_has_gone_is_let_go(pair: Pair) -> None:
+    connection, client, thread = pair
+    client.close()
+    Asked(connection)
+    connection.write(b"a")
+    connection.finish(b"b")
+    assert connection.closing and not connection.unsent and connection.exchange is None
+    assert thread.attended[-1] == (connection, True)
+
+
+@pytest.mark.parametrize(
+    ("received", "ended", "close", "entry", "attended"),
+    [
+        (b"", False, False, 0.0, []),
+        (b"", False, False, float("inf"), [False]),
+        (b"next", False, False, float("inf"), [True]),
+        (b"", True, False, 0.0, [True]),
+        (b"", False, True, 0.0, [True]),
+    ],
+)
+def test_the_thread_looks_at_what_there_is_after_an_answer(
+    pair: Pair, received: bytes, ended: bool, close: bool, entry: float, attended: list[bool]
+) -> None:
+    connection, _, thread = pair
+    Asked(connection)
+    connection.received += received
+    connection.ended, connection.entry = ended, entry
+    connection.finish(b"x", close=close)
+    assert [at_once for _, at_once in thread.attended] == attended and connection.closing is close
+
+
+def test_an_answer_without_a_request_is_sent_as_well(pair: Pair) -> None:
+    connection, client, _ = pair
+    connection.finish(b"bye", close=True)
+    assert client.recv(9) == b"bye" and connection.closing
+
+
+def test_who_waits_is_told_later_by_another_thread(pair: Pair) -> None:
+    connection, _, thread = pair
+    exchange, told = Asked(connection), list[str]()
+    before = time.monotonic()
+    exchange.within(50, lambda: told.append("late"))
+    assert before + 50 <= connection.deadline <= time.monotonic() + 50 and thread.attended == [(connection, True)]
+    assert exchange.late is not None
+    exchange.late()
+    assert not told
+    thread.done_later.pop()()
+    assert told == ["late"]
+
+
+def test_a_new_connection_has_nothing_yet(pair: Pair) -> None:
+    connection = pair[0]
+    assert (connection.ended, connection.closing, connection.deadline) == (False, False, 0.0)
+    assert connection.entry == float("inf") and not connection.received and connection.exchange is None
+
+
+def test_what_is_closed_is_silent(pair: Pair) -> None:
+    connection, client, _ = pair
+    assert connection.speech.take() and connection.speech.expired()
+    connection.close()
+    assert client.recv(1) == b"" and connection.speech is SILENCE
+    assert not SILENCE.take() and not SILENCE.expired()
