@@ -271,7 +271,7 @@ def test_whether_the_store_takes_things_is_known(rack: Rack, monkeypatch: pytest
     assert store.noted, "it is not tried again before its time"
     with rack.dispatcher._lock:
         rack.dispatcher._lock.write_again()
-    assert not store.noted and rack.dispatcher.store[1]
+    eventually(lambda: not store.noted and rack.dispatcher.store[1])
 
 
 def test_it_is_a_lock(rack: Rack) -> None:
