@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.engine.queries import Answer, Look
 from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError
 from pdudaemon.power import Outlet, Reading, State
@@ -92,3 +93,26 @@ def test_who_has_a_thread_waits_with_it(rack: Callable[..., Rack]) -> None:
     found = told.get()
     assert found.state is State.ON and "left: no answer within 0.2 s" not in str(found.state)
     assert found.mixed.endswith("no answer within 0.2 s; right port 1 is on")
+
+
+def test_what_nobody_waits_for_any_more_is_not_asked(
+    rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = rack("left")
+    one.hold("left")
+    gone, stays = Asked(one, "left", "2"), Asked(one, "left", "3")
+    one.dispatcher.give_up([gone.look], 3)
+    asked: list[str] = []
+    driver = one.dispatcher.config.pdus["left"].driver
+    assert driver is not None
+    original = driver.port_status
+
+    def port_status(switch: PDUDriver, port: object) -> State:
+        asked.append(str(port))
+        return original(switch, port)
+
+    monkeypatch.setattr(driver, "port_status", port_status)
+    one.let_go("left")
+    eventually(lambda: stays.told)
+    eventually(lambda: not one.dispatcher._queries.queued)
+    assert asked == ["3"] and len(gone.told) == 1

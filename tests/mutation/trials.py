@@ -54,11 +54,16 @@ class Job(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How a fork ended: the test that failed, or did not end; what each test took."""
+    """How a fork ended: the tests that failed, or did not end; what each test took."""
 
-    failed: str
+    failed: list[str]
     took: dict[str, float]
     printed: str
+
+    @property
+    def killer(self) -> str:
+        """The first test that failed."""
+        return self.failed[0] if self.failed else ""
 
 
 class Reached:
@@ -151,12 +156,19 @@ class Trials:
         modules = {file: sys.modules[file.removesuffix(".py").replace("/", ".")] for file in self._job.files}
         found = functions(modules.values())
         gc.freeze()  # so that forks share it
-        as_it_is = self._forked(reached.begin, lambda _: WHOLE_RUN, True)
+
+        def begin() -> None:
+            session.config.option.maxfail = 0
+            reached.begin()
+
+        as_it_is = self._forked(begin, lambda _: WHOLE_RUN, True, all_of_it=True)
         if as_it_is is None:
             return True
-        if as_it_is.failed:
-            print(f"{as_it_is.printed}{as_it_is.failed}: fails as it is", file=sys.stderr)
-            session.items.clear()
+        for name in dict.fromkeys(as_it_is.failed):  # the others can judge
+            print(f"{name}: left out, since it fails as it is", file=sys.stderr)
+            items.pop(name, None)
+        if not items:
+            print(as_it_is.printed, file=sys.stderr)
             session.testsfailed = 1
             return False
         tests = reached.found([*items])
@@ -170,15 +182,15 @@ class Trials:
                 ended = None
                 if one is not None:
                     place, code = one
-                    names = self._chosen(tests[file, place], as_it_is.took, killers, file)
+                    names = self._chosen(tests[file, place] & items.keys(), as_it_is.took, killers, file)
                     session.items[:] = [items[name] for name in names]
                     mutate = partial(self._mutate, found[modules[file].__name__, place], code)
                     by_daemon = not reached.by_daemons.isdisjoint(names)
                     ended = self._forked(mutate, lambda test: 5 * as_it_is.took.get(test, 0.0) + LONG, by_daemon)
                     if ended is None:
                         return True
-                    killers[ended.failed] += 1
-                killer = None if ended is None or ended.failed == NOT_PUT else ended.failed
+                    killers[ended.killer] += 1
+                killer = None if ended is None or ended.killer == NOT_PUT else ended.killer
                 os.write(self._job.results, json.dumps([file, number, killer]).encode() + b"\n")
         return False
 
@@ -199,10 +211,12 @@ class Trials:
             self._tell(test=NOT_PUT, took=0, failed=True, last=True)
             os._exit(1)
 
-    def _forked(self, prepare: Callable[[], None], bound: Callable[[str], float], daemons: bool) -> Ended | None:
+    def _forked(
+        self, prepare: Callable[[], None], bound: Callable[[str], float], daemons: bool, all_of_it: bool = False
+    ) -> Ended | None:
         """Fork, and return how that ends, once a test has failed or takes too long. None: this is the fork.
 
-        ``daemons``: those that tests start are to have what it has.
+        ``daemons``: those that tests start are to have what it has. ``all_of_it``: whatever fails, all tests are run.
         """
         printed = self._folder / "printed"
         ours, theirs = os.pipe()
@@ -219,10 +233,10 @@ class Trials:
                 _have_daemons_forked()
             return None
         os.close(theirs)
-        failed, took = "", dict[str, float]()
+        failed, took = list[str](), dict[str, float]()
         try:
             with os.fdopen(ours) as report:
-                failed = _followed(report, took, bound)
+                _follow(report, took, failed, bound, all_of_it)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
@@ -230,16 +244,20 @@ class Trials:
         return Ended(failed, took, printed.read_text(errors="replace") if failed else "")
 
 
-def _followed(report: IO[str], took: dict[str, float], bound: Callable[[str], float]) -> str:
-    """Read what a fork tells; return which test failed, or did not end in time."""
+def _follow(
+    report: IO[str], took: dict[str, float], failed: list[str], bound: Callable[[str], float], all_of_it: bool
+) -> None:
+    """Read what a fork tells, until a test fails or does not end in time, or ``all_of_it``."""
     test, until = "", time.monotonic() + WHOLE_RUN
     data = b""
     while True:
         if not select.select([report], [], [], max(0.0, until - time.monotonic()))[0]:
-            return f"{test} (takes too long)"
+            failed.append(f"{test} (takes too long)")
+            return
         more = os.read(report.fileno(), 1 << 16)
         if not more:
-            return "" if not test else f"{test} (ends it all)"
+            failed += [f"{test} (ends it all)"] if test else []
+            return
         *lines, data = (data + more).split(b"\n")
         for words in map(json.loads, lines):
             if "begun" in words:
@@ -248,7 +266,9 @@ def _followed(report: IO[str], took: dict[str, float], bound: Callable[[str], fl
                 continue
             took[words["test"]] = took.get(words["test"], 0.0) + words["took"]
             if words["failed"]:
-                return str(words["test"])
+                failed.append(words["test"])
+                if not all_of_it:
+                    return
             if words["last"]:
                 test = ""
 

@@ -104,7 +104,7 @@ def test_what_no_test_notices_survives(tree: Path, capfd: pytest.CaptureFixture[
     assert (tree / "module" / "part.py").read_text() == PART
     with pytest.raises(SystemExit):
         [*tried(tree, ["module/part.py"], ["tests/test_wrong.py"])]
-    assert "tests/test_wrong.py::test_wrong: fails as it is" in capfd.readouterr().err
+    assert "tests/test_wrong.py::test_wrong: left out, since it fails as it is" in capfd.readouterr().err
 
 
 def test_what_is_explained_is_none_of_the_missing_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
