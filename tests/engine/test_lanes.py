@@ -416,3 +416,36 @@ def test_what_was_cut_short_says_what_it_had_switched() -> None:
     assert str(cut_short(request, "it was")) == "it was"
     request.switched = {Outlet("a", "1"): (State.OFF, 1.0), Outlet("b", "2"): (State.UNKNOWN, 2.0)}
     assert str(cut_short(request, "it was")) == "it was; switched before that: a port 1 off, b port 2 unknown"
+
+
+@pytest.mark.parametrize("waits_for", ["its delay", "another feed"])
+def test_a_debt_that_was_taken_over_is_paid_while_its_request_waits(rack: Callable[..., Rack], waits_for: str) -> None:
+    one = rack("a", "b")
+    owing(one, "a")
+    one.refusing.clear()
+    if waits_for == "its delay":
+        later = submitted(one.dispatcher, Action.OFF, one.target("a"), HOUR)
+    else:
+        one.hold("b")
+        later = submitted(one.dispatcher, Action.REBOOT, one.target("b", "a"), 0)
+    eventually(lambda: one.seen["a"] == "fo" and not later.debts and not later.repairs)
+    assert not later.settled and later.started is None
+    assert f"{later.id} tried on a running owes a" in events(one)
+    assert not [line for line in events(one) if line.startswith(f"{later.id} begun")]
+    if waits_for == "its delay":
+        one.dispatcher.cancel(later.id)
+    else:
+        one.let_go("b")
+        assert awaited(one.dispatcher, later, 30) and one.seen == {"a": "fofo", "b": "ofo"}
+
+
+def test_what_a_request_does_itself_takes_the_place_of_what_keeps_its_debt_up(rack: Callable[..., Rack]) -> None:
+    one = rack("a")
+    owing(one, "a")
+    later = submitted(one.dispatcher, Action.OFF, one.target("a"), 0.2)
+    eventually(lambda: later.repairs and later.repairs[0].backing_off)
+    (repair,) = later.repairs
+    assert repair.repair and repair.action is Action.ON
+    one.refusing.clear()
+    assert awaited(one.dispatcher, later, 30) and one.seen["a"] == "ff"
+    assert repair.ended and repair.timer is None and not later.repairs
