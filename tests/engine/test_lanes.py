@@ -449,3 +449,33 @@ def test_what_a_request_does_itself_takes_the_place_of_what_keeps_its_debt_up(ra
     one.refusing.clear()
     assert awaited(one.dispatcher, later, 30) and one.seen["a"] == "ff"
     assert repair.ended and repair.timer is None and not later.repairs
+
+
+def test_a_debt_is_kept_up_once_however_often_its_request_is_looked_at(rack: Callable[..., Rack]) -> None:
+    one = rack("a", "b", "c")
+    owing(one, "a")
+    one.hold("b")
+    one.hold("c")
+    later = submitted(one.dispatcher, Action.REBOOT, one.target("b", "c", "a"), 0)
+    eventually(lambda: later.repairs and later.repairs[0].backing_off)
+    one.let_go("b")
+    eventually(lambda: one.seen["b"] == "o" and one.dispatcher.snapshot()[1]["requests"] == 1)
+    assert len(later.repairs) == 1 and not later.begun
+    one.refusing.clear()
+    one.let_go("c")
+    assert awaited(one.dispatcher, later, 30) and one.seen == {"a": "ffo", "b": "ofo", "c": "ofo"}
+
+
+def test_an_on_that_fails_is_handed_to_who_waits_behind_it(rack: Callable[..., Rack]) -> None:
+    one = rack("a")
+    one.refusing.add(("a", "on"))
+    first = submitted(one.dispatcher, Action.REBOOT, one.target("a"), HOUR)
+    eventually(lambda: first.phase is Phase.ON)
+    later = submitted(one.dispatcher, Action.OFF, one.target("a"), HOUR)
+    last = submitted(one.dispatcher, Action.OFF, one.target("a"), HOUR)
+    assert not later.debts
+    one.dispatcher.hurry(first)
+    eventually(lambda: one.state(first.id) == "superseded")
+    assert later.debts == {*one.target("a").outlets} and not last.debts and not first.debts
+    eventually(lambda: one.dispatcher.record(later.id)["owed"] == [{"pdu": "a", "port": "1"}])
+    one.refusing.clear()

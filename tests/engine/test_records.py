@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.engine import records
+from pdudaemon.engine.storesearch import EVERYTHING, Search
 from pdudaemon.errors import NoSuchRequest
 from pdudaemon.power import Action, Command, Outcome, Request, Submission
 from tests.support.process import eventually
@@ -96,3 +97,68 @@ def test_a_command_is_all_of_its_requests(rack: Callable[..., Rack]) -> None:
     assert awaited(one.dispatcher, second, 30)
     eventually(lambda: told()[0] == "ended")
     assert told()[1][1] == ("n2", second.id, Outcome.DONE)
+
+
+def test_a_command_is_shown_with_all_that_is_known_of_it(rack: Callable[..., Rack]) -> None:
+    one = rack("a", "b")
+    one.refusing.add(("b", "off"))
+    command = Command(Action.OFF, "me", 17.0, ("n1", "n2", "refused"))
+    wanted = [Submission(Action.OFF, one.target(pdu), names=(name,)) for pdu, name in (("a", "n1"), ("b", "n2"))]
+    one.dispatcher.submit(wanted, command)
+    found = eventually(lambda: (told := one.dispatcher.command(command.id))["state"] == "ended" and told)
+    assert (found["id"], found["action"], found["client"], found["accepted"]) == (command.id, "off", "me", 17.0)
+    assert [(node["name"], node["state"], node["reason"]) for node in found["nodes"]] == [
+        ("n1", "done", None),
+        ("n2", "failed", "b: refused"),
+    ]
+    assert all(node["ended"] is not None for node in found["nodes"])
+
+
+def test_figures_of_what_has_not_ended(rack: Callable[..., Rack]) -> None:
+    one = rack("a", "b")
+    assert one.dispatcher.live_figures() == (0, None, {})
+    owing(one, "a", "b")
+    eventually(lambda: one.seen["b"] == "fo")
+    eventually(lambda: one.dispatcher.live_figures().owed == {"a": 1})
+    first = one.dispatcher.live_figures().oldest
+    submitted(one.dispatcher, Action.OFF, one.target("b"), 3600)
+    assert one.dispatcher.live_figures().unended == 2 and one.dispatcher.live_figures().oldest == first
+    one.stop()
+    one.pdus["a"]["retries"] = "many"
+    one.start()
+    eventually(lambda: one.dispatcher.live_figures() == (2, first, {"a": 1}))
+
+
+def test_when_one_is_due_and_why_it_waits(rack: Callable[..., Rack]) -> None:
+    """An on after others says so until it is over, or acts."""
+    one = rack("a", settings={"stagger": 3600})
+    ports = [one.dispatcher.config.target("a", str(port)) for port in (1, 2)]
+    assert awaited(one.dispatcher, submitted(one.dispatcher, Action.ON, ports[0]), 30)
+    later = submitted(one.dispatcher, Action.ON, ports[1])
+    record = one.dispatcher.record(later.id)
+    assert record["state"] == "waiting" and record["reason"].startswith("staggered: to be switched on in 3")
+    assert 3500 < record["due"] - one.clock.wall() <= 3600
+    (step,) = later.steps
+    step.at -= 7200  # it is time, and the PDU busy
+    record = one.dispatcher.record(later.id)
+    assert (record["reason"], record["due"]) == (None, None)
+    one.dispatcher.cancel(later.id)
+    off = submitted(one.dispatcher, Action.OFF, ports[0], 3600)
+    assert (one.dispatcher.record(off.id)["reason"], one.dispatcher.record(off.id)["due"]) == (None, None)
+
+
+def test_those_alone_that_may_be_seen_are_listed_and_so_many(rack: Callable[..., Rack]) -> None:
+    one = rack("a", "b")
+    for name in "abab":
+        assert awaited(one.dispatcher, submitted(one.dispatcher, Action.ON, one.target(name)), 30)
+
+    def listed(most: int, *words: Any) -> list[int]:
+        return [record["id"] for record in one.dispatcher.records(most, *words)]
+
+    assert listed(10) == [4, 3, 2, 1] and listed(3) == [4, 3, 2] and listed(0) == []
+    assert listed(2, EVERYTHING, lambda record: record["target"] == "a") == [3, 1]
+    one.hold("a")
+    assert listed(9, Search(states=frozenset({"running"}))) == [5]
+    assert listed(9, Search(states=frozenset({"waiting"}))) == []
+    assert listed(2, Search(states=frozenset({"done"}))) == [4, 3]
+    one.let_go("a")
