@@ -127,3 +127,38 @@ def test_what_is_no_pdudaemon_is_told(
         assert front.power("on", "own", 1).status == 200
         assert front.http("/api/v1/nodes").status == front.http("/metrics").status == 200
         assert " ERROR " not in front.log_text(), front.log_text()
+
+
+def test_a_certificate_that_has_changed_is_told_until_the_new_one_is_configured(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    prints = []
+    for name in ("server", "new"):
+        text = authority.issue(name)[0].read_text()
+        der = ssl.PEM_cert_to_DER_cert(text.partition("-----END")[0] + "-----END CERTIFICATE-----\n")
+        prints.append(hashlib.sha256(der).hexdigest())
+    site = daemon({"p1": {"driver": "dummy"}}, start=False)
+    certificate, key = tmp_path / "server.pem", tmp_path / "server.key"
+    listener = {"protocol": "http", "hostname": "127.0.0.1", "certificate": str(certificate), "key": str(key)}
+    site.settings["daemon"] = {"listeners": [{**listener, "port": 0}]}
+    site.configure(site.settings)
+    site.start()
+    url, front = f"https://127.0.0.1:{site.port}", daemon({"own": {"driver": "dummy"}}, start=False)
+    front.configure({**front.settings, "sites": {"berlin": {"url": url, "fingerprint": prints[0]}}})
+    front.start()
+    assert eventually(lambda: order(front, hostname="berlin/p1", port=1).status == 201)
+    site.stop()
+    certificate.write_text((tmp_path / "new.pem").read_text())
+    key.write_text((tmp_path / "new.key").read_text())
+    site.settings["daemon"] = {"listeners": [{**listener, "port": site.port}]}
+    site.configure(site.settings)
+    site.start()
+    words = f"its fingerprint is {prints[1]}"
+    eventually(lambda: words in str(told(front, "berlin")), 60)
+    refused = order(front, hostname="berlin/p1", port=1)
+    assert refused.status == 503 and words in refused.text and front.power("on", "own", 1).status == 200
+    front.configure({**front.settings, "sites": {"berlin": {"url": url, "fingerprint": prints[1]}}})
+    assert front.process is not None
+    front.process.send_signal(1)
+    assert eventually(lambda: order(front, hostname="berlin/p1", port=2).status == 201, 60)
