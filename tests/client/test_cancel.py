@@ -112,7 +112,7 @@ def test_cancel_that_fails() -> None:
         assert ran == (2, "", f"pduclient: {server.url}: not allowed: not for (token)\n")
     with PowerServer(reply({"id": 7})) as server:
         assert ask(server.url, "cancel 7") == (2, "", f"pduclient: {server.url}: the answer is not understood\n")
-    deep = '{"nodes": [], "x": ' + "[" * 2000 + "]" * 2000 + "}"
+    deep = '{"nodes": [], "x": ' + "[" * 100_000 + "]" * 100_000 + "}"
     with PowerServer(reply(deep)) as server:
         ran = ask(server.url, "cancel 7 --json")
         assert (ran.code, ran.err) == (2, f"pduclient: {server.url}: the answer is not understood\n")

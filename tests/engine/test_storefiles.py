@@ -184,7 +184,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB, where mounting is allowed; else a folder in which a process may write that much."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
+    done = subprocess.run(["sh", "-c", 'mount -t tmpfs -o size=1m tmpfs "$0"', folder], capture_output=True)
     yield folder
     if done.returncode == 0:
         subprocess.run(["umount", "--lazy", folder], check=True)

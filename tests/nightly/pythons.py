@@ -28,7 +28,7 @@ HERE = "{}.{}".format(*sys.version_info)
 OF_DEBIAN = {"3.13": "trixie", "3.14": "sid"}  # the release whose python3 it is
 PACKAGES = "python3,python3-venv,ca-certificates,make,git,procps,curl,gcc,libc6-dev,man-db,mandoc,openssl,passwd"
 PACKAGES += ",lighttpd,lighttpd-mod-openssl,ser2net,openssh-client,openssh-server,inetutils-telnetd,snmpd,snmp,zsh,fish"
-PACKAGES += ",ipmitool,openipmi,powerman,nut-server,owserver,mosquitto,nginx-light,haproxy,shellcheck,systemd"
+PACKAGES += ",ipmitool,openipmi,powerman,nut-server,owserver,mosquitto,nginx-light,haproxy,shellcheck,systemd,mount"
 
 # In a mount and a process namespace of its own: with $0, the tree, and $1, the clone, at /srv/pdudaemon in it. The
 # network, and what leads to package indexes, are those of this machine.

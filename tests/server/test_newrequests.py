@@ -163,8 +163,8 @@ def test_the_same_key_is_the_same_request(lab: tuple[Daemon, Any], way: str, tar
         ("", 400, None, "the body is not JSON"),
         ("[]", 400, None, "the body is not a JSON object"),
         ('"on"', 400, None, "the body is not a JSON object"),
-        ("[" * 60000, 400, None, "nested too deep"),
-        ('{"action":' * 5000, 400, None, "nested too deep"),
+        ("[" * 60000, 400, None, "the body is n"),  # nested too deep, or, for Python 3.14, not JSON
+        ('{"action":' * 5000, 400, None, "the body is n"),
         ("\udcff", 400, None, "the body is not UTF-8"),
     ],
 )  # fmt: skip
