@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from pdudaemon import (
-    __version__,
+    arguments,
     drive,
     environment,
     health,
@@ -33,29 +33,26 @@ from pdudaemon import (
 from pdudaemon.config import model as config
 from pdudaemon.config import reader, topology
 from pdudaemon.config.model import Config
-from pdudaemon.config.options import LEVELS, PROTOCOLS
 from pdudaemon.engine.store import Store
 from pdudaemon.engine.storefiles import copied
 from pdudaemon.errors import ConfigError, StoreError
 from pdudaemon.logs import LineFormatter, LogWriter
-from pdudaemon.power import Action
 from pdudaemon.server import access, issued
-from pdudaemon.service import Service, SignalPipe, permitted, tell_faults
+from pdudaemon.service import Service, permitted, tell_faults
 from pdudaemon.settings import near
+from pdudaemon.signals import SignalPipe
 
 log = logging.getLogger("pdud")
 
-DEFAULT_CONF = "/etc/pdudaemon/pdudaemon.conf"
 OPENFLIGHT_PORT = 6302
-MOST_DAYS = 36500
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(words: list[str] | None = None) -> int:
     """Run as the command line says; return the exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    parser = arguments.parser()
+    options = parser.parse_args(words)
     if options.drive and not options.request:
         parser.error("--drive needs --request")
     if (options.output or options.keep_powerman) and not options.import_:
@@ -117,7 +114,7 @@ def _check(conf: Config, options: argparse.Namespace) -> int:
 def _config(options: argparse.Namespace) -> Config:
     """Return the configuration that the options name: a file, or nothing but a topology with what that needs."""
     overrides = {"logging_level": options.loglevel, "listener": options.listener}
-    path = options.conf or DEFAULT_CONF
+    path = options.conf or arguments.DEFAULT_CONF
     if options.topology:
         overrides["topology"] = os.path.abspath(options.topology)
     elif not options.conf and not os.path.exists(path) and topology.OPENFLIGHT.exists():
@@ -160,96 +157,6 @@ def _secret_file(conf: Config) -> Path:
 def _printed(code: int) -> int:
     sys.stdout.flush()
     return code
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pdudaemon", description="Queueing power control of PDUs.", allow_abbrev=False
-    )
-    parser.add_argument("--version", action="version", version=f"pdudaemon {__version__}")
-    parser.add_argument("--conf", "-c", metavar="FILE", help=f"configuration ({DEFAULT_CONF})")
-    parser.add_argument(
-        "--topology", metavar="FILE", help="OpenFlight Power's topology; without --conf it is all the configuration"
-    )
-    parser.add_argument("--dbfile", "-d", metavar="FILE", help="the store, instead of the configuration's dbname")
-    parser.add_argument("--listener", choices=PROTOCOLS, help="protocol, instead of the configuration's")
-    parser.add_argument("--journal", "-j", action="store_true", help="log for the systemd journal, on standard error")
-    parser.add_argument("--logfile", metavar="FILE", help="log to a file instead of standard error")
-    parser.add_argument("--loglevel", choices=LEVELS, help="least level that is logged")
-    parser.add_argument("--check", action="store_true", help="check the configuration strictly and exit")
-    parser.add_argument("--online", action="store_true", help="with --check: ask PDUs and sites, too; switches nothing")
-    parser.add_argument("--check-start", action="store_true", help="check only what would prevent a start, and exit")
-    parser.add_argument("--health", action="store_true", help="ask the daemon of it how it is, and exit")
-    parser.add_argument(
-        "--unfinished", action="store_true", help="print the requests on record that must switch on yet, and exit"
-    )
-    parser.add_argument(
-        "--list-drivers",
-        nargs="*",
-        metavar="WORD",
-        help="print the drivers, the settings of one, or those for a maker or model",
-    )
-    parser.add_argument(
-        "--list-devices", action="store_true", help="print the USB devices found here, with the settings for them"
-    )
-    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of the configuration, for editors")
-    parser.add_argument(
-        "--print-file", nargs="?", const="", metavar="NAME", help="print a file that goes with it, or their names"
-    )
-    probe = parser.add_argument_group("new devices")
-    probe.add_argument(
-        "--probe",
-        nargs="+",
-        metavar="ADDRESS",
-        help="print the configuration of the PDUs found at addresses, ranges or networks; switches nothing",
-    )
-    probe.add_argument(
-        "--community",
-        action="append",
-        default=[],
-        metavar="WORD",
-        help=f"SNMP community for reading, or @FILE that holds it ({probing.READ_COMMUNITY})",
-    )
-    other = parser.add_argument_group("from another program")
-    other.add_argument(
-        "--import",
-        dest="import_",
-        metavar="FILE",
-        help="print the configuration that one of powerman amounts to; what does not fit, on standard error",
-    )
-    other.add_argument("--output", metavar="FILE", help="with --import: write it to a new file")
-    other.add_argument("--keep-powerman", action="store_true", help="with --import: leave all devices to powerman")
-    token = parser.add_argument_group("tokens")
-    token.add_argument("--token", action="store_true", help="print a new token for clients and exit")
-    token.add_argument("--tokens", action="store_true", help="print the tokens made so far that are still valid")
-    token.add_argument("--days", type=_days, default=30, help="how long it is valid (%(default)s)")
-    token.add_argument("--name", default="", type=_name, help="whose it is, for the log")
-    token.add_argument(
-        "--role", action="append", default=[], metavar="ROLE", help="what it is good for; without one, everything"
-    )
-    drive = parser.add_argument_group("without a daemon")
-    drive.add_argument("--drive", action="store_true", help="carry out one request and exit")
-    drive.add_argument("--hostname", help="name of the PDU in the configuration")
-    drive.add_argument("--port", help="port of the PDU")
-    drive.add_argument("--alias", help="alias in the configuration, instead of --hostname and --port")
-    drive.add_argument("--request", metavar="|".join(Action), help="what to do")
-    drive.add_argument("--wait", metavar="SECONDS", help="how long to wait for the result (as long as it takes)")
-    drive.add_argument("--delay", metavar="SECONDS", help="before an on or off; between the halves of a reboot (5)")
-    drive.add_argument("--retries", metavar="N", help="tries in all, instead of the configuration's")
-    drive.add_argument("--retry-delay", metavar="SECONDS", help="between two tries, instead of the configuration's")
-    return parser
-
-
-def _days(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MOST_DAYS):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to {MOST_DAYS}")
-    return int(text)
-
-
-def _name(text: str) -> str:
-    if not text.isprintable() or len(text) > 100:
-        raise argparse.ArgumentTypeError(f"{text[:100]!r} is no name: at most 100 printable characters")
-    return text
 
 
 def _log_to(level: str, options: argparse.Namespace) -> None:

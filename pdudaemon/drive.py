@@ -20,8 +20,8 @@ from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import ConfigError, Conflict, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Request, Submission
 from pdudaemon.server.orders import WORDS, Order, order
-from pdudaemon.service import SignalPipe
 from pdudaemon.settings import read
+from pdudaemon.signals import SignalPipe
 
 
 def carry_out(conf: Config, options: argparse.Namespace, locks: Path) -> int:

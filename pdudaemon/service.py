@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`Service`: the daemon as it runs, from the first listener to the last word; signals, reloads, the watchdog.
+"""`Service`: the daemon as it runs, from the first listener to the last word; reloads, the watchdog.
 
 A reload (SIGHUP) bears what a start bears: a fault that would prevent a start changes nothing, any other disables what
 it is in. It switches nothing.
@@ -11,8 +11,6 @@ import contextlib
 import functools
 import gc
 import logging
-import os
-import select
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -35,6 +33,7 @@ from pdudaemon.server.metrics import LogLines
 from pdudaemon.server.oidc import Issuer, issuer_of
 from pdudaemon.server.orders import Orders
 from pdudaemon.server.refusals import Refusals
+from pdudaemon.signals import SignalPipe
 
 log = logging.getLogger("pdud")
 
@@ -43,61 +42,6 @@ STOP_BOUND = 10.0
 LAST_WORDS = 1.0  # seconds for answers that are on their way to clients when the daemon leaves
 LAST_CLIENT = 0.1  # seconds for who has connected to ask, before it is told that the daemon is stopping
 PULSE = 10.0  # seconds within which a daemon that is well answers the watchdog's question
-
-
-class SignalPipe:
-    """What the main thread waits for: the numbers of signals, and others that threads put in.
-
-    SIGHUP comes after all others, and several of them are one: a stop must not wait for reloads. A pipe, which the
-    interpreter's own handler writes to as well, wakes the main thread.
-    """
-
-    def __init__(self, *numbers: signal.Signals) -> None:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(self._write, False)
-        self._numbers: list[int] = []
-        self._reload = False
-        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in numbers:
-            signal.signal(number, lambda number, _: self._enter(number))
-
-    def put(self, number: int) -> None:
-        """Put in a number. Any thread."""
-        self._enter(number)
-        with contextlib.suppress(BlockingIOError):  # full: the main thread wakes up anyway
-            os.write(self._write, b"\0")
-
-    def get(self) -> int:
-        """Return the next number, waiting for it."""
-        while (number := self.within(None)) is None:
-            pass
-        return number
-
-    def within(self, seconds: float | None) -> int | None:
-        """Return the next number if one comes within some seconds (None: for ever), else None."""
-        if not (self.pressing or self._reload):
-            select.select([self._read], [], [], seconds)
-        with contextlib.suppress(BlockingIOError):
-            while os.read(self._read, 65536):
-                pass
-        if self._numbers:
-            return self._numbers.pop(0)
-        if self._reload:
-            self._reload = False
-            return signal.SIGHUP
-        return None
-
-    @property
-    def pressing(self) -> bool:
-        """Whether something other than SIGHUP waits."""
-        return bool(self._numbers)
-
-    def _enter(self, number: int) -> None:
-        if number == signal.SIGHUP:
-            self._reload = True
-        else:
-            self._numbers.append(number)
 
 
 # A listener, by its address, port, and how many there are before it with the same (port 0 is any free one).

@@ -16,7 +16,7 @@ from pdudaemon.server import tls
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected, rendered
 from pdudaemon.server.requests import listed, named_nodes, named_pdus
-from pdudaemon.server.watchers import Form, Wanted, Watcher
+from pdudaemon.server.watcher import Form, Wanted, Watcher
 
 WORDS = ("node", "pdu", "kind", "after")
 KINDS = ("accepted", "waiting", "begun", "tried", "ended", "outlet", "pdu", "reload")

@@ -8,15 +8,14 @@
     pdudaemon/node/NAME/state, set and result   the same of a node
 
 It reads the same events as everybody who watches, has a thread of its own, and nobody waits for it: a broker that is
-away, hangs or refuses is asked again, ever more rarely, and is then told all that is known. Home Assistant finds
-outlets and nodes as switches, with their watts.
+away, hangs or refuses is asked again, ever more rarely, and is then told all that is known. Home Assistant is
+told of outlets and nodes as `discovery` has it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import re
 import threading
 import time
 from collections import deque
@@ -25,7 +24,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote
 
-from pdudaemon import __version__
 from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.config.model import Config
 from pdudaemon.engine.dispatcher import Dispatcher
@@ -33,7 +31,7 @@ from pdudaemon.engine.events import Event
 from pdudaemon.engine.outlets import Known
 from pdudaemon.errors import DeviceError, DeviceTimeout, Forbidden, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Outlet, Reading, Request, State, Submission, Target, together
-from pdudaemon.server import siteorders
+from pdudaemon.server import discovery, siteorders
 from pdudaemon.server.naming import resolved
 from pdudaemon.server.orders import ACTIONS, REBOOT_DELAY
 from pdudaemon.server.rights import Rights, RightsTable
@@ -219,57 +217,11 @@ class Bridge:
         """Tell Home Assistant of something that can be switched, or only be looked at, and of what it draws."""
         if not self.options.discovery:
             return
-        number = _object_id(self.options.topic, *place)
-        available = [{"topic": self._topic("status")}]
-        available += [{"topic": self._topic("pdu", pdu, "status")}] if pdu else []
-        shared = {
-            "availability": available,
-            "availability_mode": "all",
-            "device": self._device(pdu),
-            "origin": {"name": "pdudaemon", "sw_version": __version__},
-        }
-        state = {
-            "name": name,
-            "unique_id": number,
-            "object_id": number,
-            "state_topic": self._topic(*place, "state"),
-            "value_template": "{{ 'None' if value == 'unknown' else value }}",
-            "payload_on": "on",
-            "payload_off": "off",
-            **shared,
-        }
-        kind = "binary_sensor" if locked else "switch"
-        if not locked:
-            state |= {"command_topic": self._topic(*place, "set"), "state_on": "on", "state_off": "off"}
-        self._announce(session, kind, number, state)
-        for word, named, unit, device_class, state_class in (
-            ("watts", "power", "W", "power", "measurement"),
-            ("watt_hours", "energy", "Wh", "energy", "total_increasing"),
-        ):
-            if readings.get(word) is not None:
-                sensor = {
-                    "name": f"{name} {named}",
-                    "unique_id": f"{number}_{word}",
-                    "object_id": f"{number}_{word}",
-                    "state_topic": self._topic(*place, "readings"),
-                    "value_template": f"{{{{ value_json.{word} }}}}",
-                    "unit_of_measurement": unit,
-                    "device_class": device_class,
-                    "state_class": state_class,
-                    **shared,
-                }
-                self._announce(session, "sensor", f"{number}_{word}", sensor)
-
-    def _device(self, pdu: str) -> dict[str, Any]:
-        known = self._dispatcher.inventory.pdu(pdu) if pdu else None
-        told: dict[str, Any] = {"identifiers": [_object_id(self.options.topic, "pdu", pdu)], "name": pdu or "nodes"}
-        if known is not None and known.identity is not None and self._rights_to_see().sees_whole(pdu):
-            words = {"manufacturer": "maker", "model": "model", "sw_version": "firmware"}
-            told |= {name: value for name, word in words.items() if (value := getattr(known.identity, word))}
-        return told
-
-    def _announce(self, session: Session, kind: str, number: str, content: dict[str, Any]) -> None:
-        self._publish(session, f"{self.options.discovery}/{kind}/{number}/config", json.dumps(content))
+        known = self._dispatcher.inventory.pdu(pdu) if pdu and self._rights_to_see().sees_whole(pdu) else None
+        device = discovery.device(self.options.topic, pdu, None if known is None else known.identity)
+        found = discovery.Found(self._topic, place, name, pdu, locked, readings, device)
+        for kind, number, content in found.announced(discovery.object_id(self.options.topic, *place)):
+            self._publish(session, f"{self.options.discovery}/{kind}/{number}/config", json.dumps(content))
 
     def _topic(self, *words: str, wild: str = "") -> str:
         return "/".join([self.options.topic, *(quote(word, safe=" :@,;=()") for word in words)]) + wild
@@ -347,8 +299,3 @@ class Bridge:
 
 def _there(reachable: bool | None) -> str:
     return "offline" if reachable is False else "online"
-
-
-def _object_id(*words: str) -> str:
-    """Return an id of letters, digits, ``_`` and ``-``, another one for other words."""
-    return "_".join(re.sub(r"[^A-Za-z0-9]", lambda found: f"-{ord(found[0]):x}-", word) for word in words)

@@ -10,21 +10,19 @@ has not read for `client_timeout` is closed, and told behind which event to go o
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 from pdudaemon.config.model import Config
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.events import Event, Watch, record
 from pdudaemon.errors import Busy, PDUDaemonError
 from pdudaemon.server.client import Client
-from pdudaemon.server.connection import Connection
-from pdudaemon.server.messages import LAST_CHUNK, chunk
 from pdudaemon.server.rights import Rights
+from pdudaemon.server.watcher import ALL, About, Watcher, spelled
 
 log = logging.getLogger("pdud.http")
 
@@ -36,106 +34,6 @@ LONGEST_REST = 2.0
 MOST = 500  # events that are written to one at a time
 KEPT = 4000  # events whose words are kept
 GRACE = 2.0  # seconds for the thread to end
-
-
-class Form(NamedTuple):
-    """How events are spelled: by Server-Sent Events, else a line of JSON for each; in chunks, or to the end."""
-
-    sse: bool
-    chunked: bool
-
-    def one(self, number: int, content: bytes) -> bytes:
-        """Return one event as it is sent."""
-        return b"id: %d\ndata: %b\n\n" % (number, content) if self.sse else content + b"\n"
-
-    @property
-    def heartbeat(self) -> bytes:
-        return self.piece(b":\n\n" if self.sse else b"\n")
-
-    def piece(self, data: bytes) -> bytes:
-        return chunk(data) if self.chunked else data
-
-    @property
-    def end(self) -> bytes:
-        return LAST_CHUNK if self.chunked else b""
-
-
-class Wanted(NamedTuple):
-    """Which events: those of some nodes and PDUs, by their names, and of some kinds; None: of all."""
-
-    nodes: frozenset[str] | None = None
-    pdus: frozenset[str] | None = None
-    kinds: frozenset[str] | None = None
-
-    def holds(self, event: Event, about: About) -> bool:
-        """Whether an event is one of those; a reload concerns everybody."""
-        if self.kinds is not None and event.kind not in self.kinds:
-            return False
-        if event.kind == "reload":
-            return True
-        if self.pdus is not None and self.pdus.isdisjoint(about.pdus):
-            return False
-        return self.nodes is None or not self.nodes.isdisjoint(about.nodes)
-
-
-_ALL = Wanted()
-
-
-class About(NamedTuple):
-    """The PDUs and the nodes that an event is about."""
-
-    pdus: frozenset[str]
-    nodes: frozenset[str]
-
-
-def _about(event: Event, config: Config) -> About:
-    nodes = {*event.names}
-    for outlet in event.outlets:
-        nodes.update(config.nodes_of(outlet))
-    if event.pdu:
-        for (pdu, _), names in config.nodes_at.items():
-            if pdu == event.pdu:
-                nodes.update(names)
-    pdus = {event.pdu} if event.pdu else {outlet.pdu for outlet in event.outlets}
-    return About(frozenset(pdus), frozenset(nodes))
-
-
-class Watcher:
-    """One who watches. Fields belong to the thread, once it knows of him."""
-
-    __slots__ = ("checked", "client", "connection", "form", "heard", "permitted", "position", "stuck", "wanted")
-
-    def __init__(
-        self,
-        connection: Connection,
-        client: Client,
-        form: Form,
-        wanted: Wanted,
-        after: int,
-        permitted: Callable[[], object],
-    ) -> None:
-        """``permitted`` raises Denied as soon as he may not ask any more."""
-        self.connection = connection
-        self.client = client
-        self.form = form
-        self.wanted = wanted
-        self.position = after
-        self.permitted = permitted
-        self.heard = self.checked = time.monotonic()  # when something was written last, and when it was permitted
-        self.stuck: float | None = None  # since when he has not read what was written
-
-    @property
-    def gone(self) -> bool:
-        return self.connection.ended or self.connection.closing or self.connection.socket.fileno() < 0
-
-    def told(self, kind: str, reason: str) -> bytes:
-        """Return an event about the stream itself, behind which he would go on."""
-        content = {"id": self.position, "time": time.time(), "kind": kind, "reason": reason}
-        return self.form.one(self.position, _spelled(content))
-
-    def end(self, reason: str) -> None:
-        """Tell him that and why he is told nothing more, and behind which event to go on."""
-        self.connection.finish(self.form.piece(self.told("end", reason)) + self.form.end, close=True)
 
 
 class Watchers:
@@ -274,12 +172,12 @@ class Watchers:
         if missed:
             watcher.position = events[0].id - 1 if events else last
             told.append(watcher.told("gap", "some events are gone, or the daemon was started anew: look anew"))
-        wanted = None if watcher.wanted == _ALL else watcher.wanted
+        wanted = None if watcher.wanted == ALL else watcher.wanted
         for event in events:
             if wanted is not None:
                 about = self._about.get(event.id)
                 if about is None:
-                    about = self._about[event.id] = _about(event, config)
+                    about = self._about[event.id] = About.of(event, config)
                 if not wanted.holds(event, about):
                     continue
             if rights.everything or _may_see(rights, event):
@@ -293,7 +191,7 @@ class Watchers:
             while len(self._words) >= KEPT:
                 del self._words[next(iter(self._words))]
             told = record(event, rights.view(config), time.time())
-            self._words[key] = _spelled(told if rights.everything else _without_others(told, event, rights))
+            self._words[key] = spelled(told if rights.everything else _without_others(told, event, rights))
         return self._words[key]
 
     def _end_all(self, reason: str) -> None:
@@ -329,7 +227,3 @@ def _without_others(told: dict[str, Any], event: Event, rights: Rights) -> dict[
     elif event.pdu and event.reachable is False and event.state != "disabled" and not rights.sees_whole(event.pdu):
         told["reason"] = None  # as in the list of PDUs: it may be about an outlet of others
     return told
-
-
-def _spelled(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode()

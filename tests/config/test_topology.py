@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pdudaemon import cli
+from pdudaemon import arguments, cli
 from pdudaemon.config import reader, topology, yamlfile
 from pdudaemon.config.model import Config
 from pdudaemon.errors import ConfigError, RequestError
@@ -628,7 +628,7 @@ def test_alone_it_is_served_as_openflight_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a configuration file: HTTP on OpenFlight's port, with tokens."""
-    parsed = cli._parser().parse_args
+    parsed = arguments.parser().parse_args
     path = tmp_path / "topology.yaml"
     path.write_text(ONE)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -639,7 +639,7 @@ def test_alone_it_is_served_as_openflight_does(
     assert conf.daemon.jwt_secret_file == str(tmp_path / "state" / "pdudaemon" / "jwt_secret")
     assert cli._config(parsed(["--topology=topology.yaml", "--listener=both"])).listeners[0].protocol == "both"
     # its own path, if there is neither an option nor a configuration file of ours
-    monkeypatch.setattr(cli, "DEFAULT_CONF", str(tmp_path / "pdudaemon.conf"))
+    monkeypatch.setattr(arguments, "DEFAULT_CONF", str(tmp_path / "pdudaemon.conf"))
     monkeypatch.setattr(topology, "OPENFLIGHT", path)
     monkeypatch.setattr(access, "OPENFLIGHT", tmp_path / "power-server.conf")
     (tmp_path / "power-server.conf").write_text("jwt_shared_secret='c2VjcmV0c2VjcmV0c2VjcmV0'\n")
