@@ -10,22 +10,19 @@ rest.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from pdudaemon.engine import threads
 from pdudaemon.engine.device import KEPT
 from pdudaemon.engine.timetable import Timetable
-
-log = logging.getLogger("pdud.dispatcher")
 
 PATIENCE = 0.01  # seconds after which a job keeps the thread
 GATHER = 0.001  # seconds of work after which what came of it is told, though there is more to do
 IDLE = 60.0  # seconds without work after which the thread ends
-THREAD_PAUSE = 1.0  # seconds before asking again for a thread that the machine would not give
 
 
 PROMPT = 0.001  # seconds: a device that took less came back at once
@@ -135,14 +132,8 @@ class Carrier:
         return thread is None or not thread.is_alive()
 
     def _begin(self) -> bool:
-        thread = threading.Thread(target=self._run, name="carrier", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:
-            log.error("%s: %s", self, error)
-            return False
-        self._thread = thread
-        return True
+        self._thread = threads.started(self._run, "carrier", self)
+        return self._thread is not None
 
     # Called by the thread.
 
@@ -170,7 +161,7 @@ class Carrier:
                     self._at, self._since = self._line.popleft(), now
                     self._untold = self._untold or now
                     return self._at
-                if not self._untold and not self._line:
+                if not self._untold:  # nor is anybody in line
                     awaited = KEPT if self._restless else IDLE
                     if self._stopping or (not self._changed.wait(awaited) and not self._line and not self._restless):
                         self._thread = None
@@ -196,6 +187,6 @@ class Carrier:
                 self._at.keep(self._thread)
                 self._at, self._thread, self._untold = None, None, 0.0  # the timetable has told what there is to tell
             if self._thread is None and self._line and not self._begin():
-                self._watch(THREAD_PAUSE)
+                self._watch(threads.PAUSE)
             elif self._at is not None or self._line:
                 self._watch(PATIENCE)

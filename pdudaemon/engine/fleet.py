@@ -18,6 +18,7 @@ from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from pdudaemon.config.model import PDUConfig
+from pdudaemon.engine import threads
 from pdudaemon.engine.carrier import Carrier
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.pool import Pool
@@ -27,8 +28,6 @@ from pdudaemon.errors import Busy, PDUDaemonError
 from pdudaemon.power import Action
 
 log = logging.getLogger("pdud.dispatcher")
-
-THREAD_PAUSE = 1.0  # seconds before asking again for a thread that the machine would not give
 
 
 def _file_name(name: str) -> str:
@@ -115,7 +114,7 @@ class Fleet:
             if not runner.start():
                 self._start_later(runner)
 
-        self._timetable.at(time.monotonic() + THREAD_PAUSE, again)
+        self._timetable.at(time.monotonic() + threads.PAUSE, again)
 
     def check(self, name: str, stuck: type[PDUDaemonError] = Busy) -> None:
         """Raises: Busy if a PDU takes nothing now; the kind of error named by ``stuck`` if it is that."""

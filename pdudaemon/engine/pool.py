@@ -13,7 +13,6 @@ does not stand behind ten thousand others.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -22,12 +21,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-log = logging.getLogger("pdud.dispatcher")
+from pdudaemon.engine import threads
 
 PATIENCE = 3.0
 """Seconds after which somebody else may have a place, whether it has been given back or not."""
-
-THREAD_PAUSE = 1.0  # seconds before asking again for a thread that the machine would not give
 
 
 @dataclass(eq=False)
@@ -114,7 +111,7 @@ class Pool:
         with self._changed:
             self._since.pop(place, None)
             self._line.setdefault(place.crowd, deque()).appendleft(place)
-            self._rest_until = time.monotonic() + THREAD_PAUSE
+            self._rest_until = time.monotonic() + threads.PAUSE
             self._watch()
 
     def _next(self) -> Place | None:
@@ -145,11 +142,8 @@ class Pool:
         """Have a thread look after the line for as long as there is one."""
         if self._watched:
             return
-        try:
-            threading.Thread(target=self._look_after, name="pool", daemon=True).start()
-            self._watched = True
-        except RuntimeError as error:  # whoever leaves or comes looks as well
-            log.error("no thread to look after who waits: %s", error)
+        # If there is none to be had, whoever leaves or comes looks as well.
+        self._watched = threads.started(self._look_after, "pool", "who looks after those that wait") is not None
 
     def _look_after(self) -> None:
         while True:

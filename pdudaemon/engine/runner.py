@@ -22,6 +22,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
 from pdudaemon.config.model import PDUConfig
+from pdudaemon.engine import threads
 from pdudaemon.engine.carrier import Carrier, Promptness
 from pdudaemon.engine.device import KEPT, Device
 from pdudaemon.engine.driving import Driving
@@ -149,13 +150,9 @@ class PDURunner:
         """Start the thread unless it runs; return False if there is none to be had now."""
         with self._starting:
             if self._thread is None:
-                thread = threading.Thread(target=self.serve, name=self._thread_name, daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError as error:
-                    log.error("%s: %s", self, error)
+                self._thread = threads.started(self.serve, self._thread_name, self)
+                if self._thread is None:
                     return False
-                self._thread = thread
             self.carried = False
         return True
 

@@ -7,18 +7,19 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.engine import carrier, device, fleet
+from pdudaemon.engine import carrier, device, threads
 from pdudaemon.engine.carrier import Promptness
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Look
 from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.engine.timetable import Timetable
 from pdudaemon.errors import DeviceError
 from pdudaemon.power import Action, Request, Submission
 from pdudaemon.transports import lockfile
@@ -217,8 +218,7 @@ def test_the_device_is_given_back_when_nothing_follows(tmp_path: Path, monkeypat
 def test_without_a_thread_for_the_rest_they_wait_until_there_is_one(
     rack: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrier, "THREAD_PAUSE", 0.05)
-    monkeypatch.setattr(fleet, "THREAD_PAUSE", 0.05)
+    monkeypatch.setattr(threads, "PAUSE", 0.05)
     trusted(rack, *NAMES)
     with monkeypatch.context() as patch:
         refused = threading.Event()
@@ -303,6 +303,178 @@ def test_trust_is_earned_lost_by_halves_and_dearer_after_a_mistake(monkeypatch: 
     for _ in range(20):
         one.was_mistaken()
     assert needed(one) == carrier.MOST_TRUST
+
+
+class Hands:
+    """A carrier alone, whose clock a test sets: ``seen`` is who had a turn and when something was told, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[str] = []
+        self.now = 100.0
+        self.entries: list[tuple[float, Callable[[], None]]] = []
+        monkeypatch.setattr(carrier, "time", self)
+        monkeypatch.setattr(carrier, "GATHER", 0.5)
+        monkeypatch.setattr(carrier, "PATIENCE", 0.5)
+        self.carrier = carrier.Carrier(self, lambda: self.seen.append("told"))  # type: ignore[arg-type]
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def at(self, when: float, call: Callable[[], None]) -> None:
+        self.entries.append((when, call))
+
+
+class Hand:
+    """A worker; its turns last until it is ``free``, and the clock goes on by some ``seconds`` meanwhile."""
+
+    def __init__(self, hands: Hands, name: str, seconds: float = 0.0, turns: int = 1) -> None:
+        self.hands, self.name, self.seconds, self.turns = hands, name, seconds, turns
+        self.begun, self.free = threading.Event(), threading.Event()
+        self.free.set()
+        self.kept: threading.Thread | None = None
+        self.rests = 0
+
+    def turn(self) -> bool:
+        self.begun.set()
+        assert self.free.wait(60)
+        self.hands.now += self.seconds
+        self.hands.seen.append(self.name)
+        self.turns -= 1
+        return self.turns > 0
+
+    def keep(self, thread: threading.Thread) -> None:
+        self.kept = thread
+
+    def serve(self) -> None:
+        self.hands.seen.append(f"{self.name} goes on")
+
+    def rest(self) -> bool:
+        self.rests += 1
+        return True
+
+
+def in_line(hands: Hands, first: Hand, *others: Hand) -> None:
+    """Have others be carried while the thread is at the first."""
+    first.free.clear()
+    assert hands.carrier.carry(first) and first.begun.wait(60)
+    for each in others:
+        assert hands.carrier.carry(each)
+    first.free.set()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "seen"),
+    [
+        (0.0, "a b c a told"),
+        (0.25, "a b c told a told"),
+        (0.5, "a b told c a told"),
+        (0.75, "a told b told c told a told"),
+    ],
+)
+def test_what_came_of_jobs_is_told_when_there_is_no_more_or_has_been_enough(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, seen: str
+) -> None:
+    hands = Hands(monkeypatch)
+    in_line(hands, Hand(hands, "a", seconds, 2), Hand(hands, "b", seconds), Hand(hands, "c", seconds))
+    eventually(lambda: hands.seen == seen.split())
+    hands.carrier.stop()
+    assert hands.carrier.join(60) and not hands.carrier.dead
+
+
+def test_it_is_looked_after_only_while_somebody_waits_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    hands = Hands(monkeypatch)
+    slow = Hand(hands, "slow")
+    slow.free.clear()
+    assert hands.carrier.carry(slow) and slow.begun.wait(60) and not hands.entries
+    for name in "abc":
+        assert hands.carrier.carry(Hand(hands, name))
+        assert [when for when, _ in hands.entries] == [100.0 + carrier.PATIENCE]
+    hands.now += carrier.PATIENCE / 2
+    hands.entries.pop()[1]()
+    assert slow.kept is None and [when for when, _ in hands.entries] == [hands.now + carrier.PATIENCE]
+    hands.now += carrier.PATIENCE / 2
+    hands.entries.pop()[1]()
+    assert slow.kept is not None
+    eventually(lambda: hands.seen == ["a", "b", "c", "told"])
+    slow.free.set()
+    slow.kept.join(60)
+    assert hands.seen[4:] == ["slow", "slow goes on"]
+    while hands.entries:
+        hands.entries.pop()[1]()  # nobody waits any more: that is the end of it
+    in_line(hands, Hand(hands, "d"), Hand(hands, "e"))
+    assert len(hands.entries) == 1
+    eventually(lambda: hands.seen[6:] == ["d", "e", "told"])
+    hands.carrier.stop()
+    assert hands.carrier.join(60) and not hands.carrier.ready()
+
+
+def test_it_is_looked_after_for_as_long_as_there_is_somebody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one in line is as good as any: what was done before him is not told yet."""
+    hands = Hands(monkeypatch)
+    one, other = Hand(hands, "one"), Hand(hands, "other")
+    other.free.clear()
+    in_line(hands, one, other)
+    assert other.begun.wait(60)
+    for _ in range(3):
+        hands.now += carrier.PATIENCE / 4
+        (entry,) = hands.entries
+        hands.entries.clear()
+        entry[1]()
+    hands.now += carrier.PATIENCE / 4
+    hands.entries.pop()[1]()
+    assert other.kept is not None and not hands.entries
+    other.free.set()
+    other.kept.join(60)
+    assert hands.seen == ["one", "other", "other goes on"]
+
+
+def test_without_a_thread_nobody_is_taken_on_and_those_in_line_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    hands = Hands(monkeypatch)
+    started = threads.started
+    monkeypatch.setattr(threads, "started", lambda *_: None)
+    assert hands.carrier.carry(Hand(hands, "nobody")) is False and not hands.carrier.ready()
+    monkeypatch.setattr(threads, "started", started)
+    slow = Hand(hands, "slow")
+    slow.free.clear()
+    assert hands.carrier.ready() and hands.carrier.carry(slow) and slow.begun.wait(60)
+    assert hands.carrier.carry(Hand(hands, "other"))
+    monkeypatch.setattr(threads, "started", lambda *_: None)
+    hands.now += carrier.PATIENCE
+    hands.entries.pop()[1]()
+    assert slow.kept is not None and [when for when, _ in hands.entries] == [hands.now + threads.PAUSE]
+    monkeypatch.setattr(threads, "started", started)
+    hands.entries.pop()[1]()
+    eventually(lambda: hands.seen == ["other", "told"])
+    slow.free.set()
+    hands.carrier.stop()
+    assert hands.carrier.join(60)
+
+
+def test_a_thread_that_has_died_is_told() -> None:
+    broken = carrier.Carrier(Timetable(threading.Lock()), lambda: None)
+    broken._run = lambda: None  # type: ignore[method-assign]
+    assert not broken.dead and broken.ready()
+    assert broken.join(60) and broken.dead
+
+
+def test_those_that_have_been_carried_rest_once_a_second_whoever_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    hands = Hands(monkeypatch)
+    one, other = Hand(hands, "one"), Hand(hands, "other")
+    assert hands.carrier.carry(one)
+    eventually(lambda: one.rests == 1)
+    for _ in range(3):
+        one.begun.clear()
+        one.turns = 1
+        in_line(hands, one, other)
+    hands.now += device.KEPT
+    in_line(hands, one)
+    eventually(lambda: hands.seen[-1] == "told")
+    assert one.rests == 1 and other.rests == 0
+    hands.now += 0.001
+    in_line(hands, other)
+    eventually(lambda: (one.rests, other.rests) == (2, 1))
+    hands.carrier.stop()
+    assert hands.carrier.join(60)
 
 
 def test_many_threads_of_clients_and_pdus_of_all_kinds_at_once(rack: Threads, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pdudaemon.engine import pool
+from pdudaemon.engine import pool, threads
 from pdudaemon.engine.pool import Place, Pool
 from tests.support.process import eventually
 
@@ -111,7 +111,7 @@ def test_turns_go_round_among_the_crowds(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_who_can_make_no_use_of_a_place_gets_it_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "THREAD_PAUSE", 0.01)
+    monkeypatch.setattr(threads, "PAUSE", 0.01)
     one, tries = Pool(1), []
 
     def begin() -> bool:

@@ -21,7 +21,7 @@ import pytest
 from pdudaemon.config import reader
 from pdudaemon.config.model import Config
 from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.engine import device, dispatcher, fleet, runner
+from pdudaemon.engine import device, dispatcher, runner, threads
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.pool import Pool
@@ -219,7 +219,7 @@ def test_a_job_that_comes_as_the_worker_ends_is_not_left_behind(
 
 
 def test_without_threads_one_pdu_waits_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "THREAD_PAUSE", 0.05)
+    monkeypatch.setattr(threads, "PAUSE", 0.05)
     rack = Rack(tmp_path, {"left": {}, "right": {}})
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("right")), 30)
     with monkeypatch.context() as patch:
