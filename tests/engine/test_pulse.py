@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.engine.pulse import Pulse
 from pdudaemon.errors import StoreError
 from pdudaemon.power import Action
 from tests.support.process import eventually
@@ -21,7 +22,7 @@ SECONDS = 30.0
 def test_a_daemon_with_a_busy_pdu_is_well(rack: Callable[..., Rack]) -> None:
     one = rack("a")
     one.hold("a")
-    assert one.dispatcher.pulse(SECONDS) == ("", "") == one.dispatcher.pulse(SECONDS, thoroughly=True)
+    assert one.dispatcher.pulse(SECONDS) == Pulse() == one.dispatcher.pulse(SECONDS, thoroughly=True)
 
 
 def test_a_lock_that_nobody_gives_back_is_noticed_in_time(rack: Callable[..., Rack]) -> None:
@@ -29,7 +30,7 @@ def test_a_lock_that_nobody_gives_back_is_noticed_in_time(rack: Callable[..., Ra
     begin = time.monotonic()
     with one.dispatcher._lock.bare:
         assert one.dispatcher.pulse(0.1).hangs == "the dispatcher does not turn"
-    assert time.monotonic() - begin >= 0.1 and one.dispatcher.pulse(SECONDS) == ("", "")
+    assert time.monotonic() - begin >= 0.1 and one.dispatcher.pulse(SECONDS) == Pulse()
 
 
 def test_a_timetable_that_does_not_get_on_or_has_stopped(rack: Callable[..., Rack]) -> None:
@@ -45,7 +46,7 @@ def test_a_timetable_that_does_not_get_on_or_has_stopped(rack: Callable[..., Rac
         timetable.at(0.0, wait)
     assert one.dispatcher.pulse(0.1).hangs == "the timetable does not turn"
     busy.set()
-    assert one.dispatcher.pulse(SECONDS) == ("", "")
+    assert one.dispatcher.pulse(SECONDS) == Pulse()
     with one.dispatcher._lock:
         timetable.stop()
     assert timetable.join(60) and one.dispatcher.pulse(SECONDS).hangs == "the timetable has stopped"
@@ -75,5 +76,5 @@ def test_a_store_that_takes_nothing(rack: Callable[..., Rack], monkeypatch: pyte
     store: Any = one.dispatcher._store
     with monkeypatch.context() as patched:
         patched.setattr(store, "probe", probe)
-        assert one.dispatcher.pulse(SECONDS) == ("", "full") == one.dispatcher.pulse(SECONDS, thoroughly=True)
+        assert one.dispatcher.pulse(SECONDS) == Pulse(store="full") == one.dispatcher.pulse(SECONDS, thoroughly=True)
     assert asked == [False, True]

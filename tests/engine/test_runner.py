@@ -25,6 +25,7 @@ from pdudaemon.engine import device, dispatcher, runner, threads
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.pool import Pool
+from pdudaemon.engine.pulse import Pulse
 from pdudaemon.engine.queries import Look, Query
 from pdudaemon.engine.runner import PDURunner
 from pdudaemon.engine.store import MEMORY, Store
@@ -107,7 +108,7 @@ def test_whatever_a_driver_raises_is_the_end_of_that_action_alone(
         else:
             awaited(one, submitted(one, action, target), 30)
     assert awaited(one, submitted(one, Action.ON, target), 30)
-    assert one.snapshot()[0]["state"] == "ready" and one.pulse(10) == ("", "")
+    assert one.snapshot()[0]["state"] == "ready" and one.pulse(10) == Pulse()
 
 
 @pytest.mark.parametrize("asked", ["on", "status"])
@@ -568,10 +569,10 @@ def test_who_is_still_at_work_at_the_end_is_named(tmp_path: Path, monkeypatch: p
 def test_a_worker_that_has_died_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rack = Rack(tmp_path, {"a": {}, "b": {}})
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("b")), 30)
-    assert rack.dispatcher.pulse(30) == ("", "")
+    assert rack.dispatcher.pulse(30) == Pulse()
     monkeypatch.setattr(PDURunner, "_serve", lambda _: None)
     submitted(rack.dispatcher, Action.ON, rack.target("a"))
-    eventually(lambda: rack.dispatcher.pulse(30) == ("the worker of a has died", ""))
+    eventually(lambda: rack.dispatcher.pulse(30) == Pulse("the worker of a has died"))
     rack.stop()
 
 
