@@ -88,9 +88,10 @@ class PDURunner:
         self._driving = Driving(pdu, last_told)
         self._place: Place | None = None  # that the thread has, or that it waits for to begin
         self._changes: list[tuple[PDUConfig, Device, Pool | None]] = []
-        self._queue: queue.Queue[Job | None] | None = None  # made with the first job, as are the next two
+        self._queue: queue.Queue[Job | None] | None = None  # made with the first job, or when a thread serves it,
         self._thread: threading.Thread | None = None
-        self._stopping = _NEVER
+        self._stopping = _NEVER  # as is this
+        self._held: list[Job] = []  # in place of a queue, while there is none, by those that wait for a place
         self._stopped = False
         self._starting = threading.Lock()  # keeps the start of a thread and the end of an idle one apart
 
@@ -112,14 +113,13 @@ class PDURunner:
         Return whether there is a thread: if not, `start` must be called again for one.
         """
         with self._starting:
-            if self._queue is None:
-                self._queue, self._stopping = queue.Queue(), threading.Event()
-                if self._stopped:
-                    self._stopping.set()
-            self._queue.put(job)
+            pool = self._pool
+            if self._queue is not None or pool is None:
+                self._jobs().put(job)
+            else:
+                self._held.append(job)
             if self._thread is not None or self._place is not None or self.carried:
                 return True
-            pool = self._pool
             if pool is not None:
                 place = self._wish(job.crowd)
             else:
@@ -128,6 +128,17 @@ class PDURunner:
             pool.ask(place)
             return True
         return (self.carried and self._carrier is not None and self._carrier.carry(self)) or self.start()
+
+    def _jobs(self) -> queue.Queue[Job | None]:
+        """Return the queue, which is made if there is none; called with ``_starting``."""
+        if self._queue is None:
+            self._queue, self._stopping = queue.Queue(), threading.Event()
+            for job in self._held:
+                self._queue.put(job)
+            self._held.clear()
+            if self._stopped:
+                self._stopping.set()
+        return self._queue
 
     @property
     def _at_once(self) -> bool:
@@ -144,7 +155,7 @@ class PDURunner:
     @property
     def waiting(self) -> int:
         """How many jobs wait in the queue, those that are not wanted any more among them."""
-        return 0 if self._queue is None else self._queue.qsize()
+        return len(self._held) if self._queue is None else self._queue.qsize()
 
     def start(self) -> bool:
         """Start the thread unless it runs; return False if there is none to be had now."""
@@ -160,9 +171,9 @@ class PDURunner:
         """Let the thread end after the job that it is at; jobs not begun are left to ``begin`` to refuse."""
         with self._starting:
             self._stopped = True
-            if self._queue is not None:
+            if self._queue is not None or self._held:
+                self._jobs().put(None)
                 self._stopping.set()
-                self._queue.put(None)
 
     def join(self, seconds: float) -> bool:
         """Wait for the thread to end; return whether it did."""
@@ -222,10 +233,10 @@ class PDURunner:
 
     def _serve(self) -> Callable[[], Any] | None:
         """Do what there is to do, with this thread; return what it can do next."""
-        thread, jobs = threading.current_thread(), self._queue
-        assert jobs is not None
-        if thread is not self._thread:  # it comes from another PDU
-            with self._starting:
+        thread = threading.current_thread()
+        with self._starting:
+            jobs = self._jobs()
+            if thread is not self._thread:  # it comes from another PDU
                 self._thread, thread.name = thread, self._thread_name
         idle = IDLE
         while True:

@@ -428,6 +428,25 @@ def test_members_of_a_pool_give_the_device_back_at_once(tmp_path: Path) -> None:
     lone.runner.stop()
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_waits_for_a_place_costs_no_queue_and_keeps_its_order(tmp_path: Path, stopped: bool) -> None:
+    """Ten thousand of them would cost 50 MiB, made under the dispatcher's lock."""
+    pool, done = Pool(1), []
+    lone = Lone(tmp_path, lambda _, request: done.append(request) or State.ON, pool)
+    with pool.place():
+        for job in (Query(Outlet("pdu", "1")), Order(Outlet("pdu", "1")), Query(Outlet("pdu", "1"))):
+            assert lone.runner.put(job)
+        assert lone.runner.waiting == 3 and lone.runner._queue is None
+        if stopped:
+            lone.runner.stop()
+    assert [lone.ended.get(timeout=30) for _ in range(3)] == [(State.ON, ""), (None, ""), (State.ON, "")]
+    assert done == ["status", "on", "status"]
+    eventually(lambda: not lone.runner.waiting)
+    with pool.place():  # given back
+        pass
+    lone.runner.stop()
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
