@@ -173,7 +173,7 @@ def _virtual(what: Machine, folder: Path, work: Path) -> list[str]:
 def _container(what: Machine, folder: Path, work: Path) -> list[str]:
     nspawn = program("systemd-nspawn", "systemd-container")
     options = ["--quiet", f"--directory={folder / 'tree'}", "--volatile=overlay", f"--machine=pdudaemon-{os.getpid()}"]
-    options += [f"--bind={work / 'host'}:/mnt/host", "--console=pipe"]
+    options += [f"--bind={work / 'host'}:/mnt/host", "--console=pipe", "--timezone=off"]
     options += ["--bind-ro=/etc/resolv.conf"] if what.online else ["--private-network"]
     if what.idle:
         options += ["--as-pid2", "--setenv=LC_ALL=C.UTF-8", "--setenv=HOME=/root", "sh", "-c", UNBOOTED]
