@@ -135,6 +135,8 @@ def test_what_became_of_it_is_not_made_up_when_the_site_is_away_then(lab: Front,
     lab.tried("berlin", expected)
     told: set[str] = set()
     every = places(link.sizes)
+    if way == "accepted":  # for which the front tries for ten seconds
+        every = every[:: len(every) // 10]
     for number, (direction, count) in enumerate(every):
         where = f"{direction} {count}, seed {SEED}"
         action, key = ("off", "on")[number % 2], f"{direction}{count}"
