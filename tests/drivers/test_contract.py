@@ -49,7 +49,7 @@ MOODS = [
 ]
 PATIENT = 15.0
 TIMEOUT = {Mood.DEAF: 0.2, Mood.BUSY: 0.5, Mood.GARBLED: 1.0}
-HANDS = {"on": Action.ON, "off": Action.OFF}
+ACTIONS = {"on": Action.ON, "off": Action.OFF}
 
 
 class Bench:
@@ -68,7 +68,7 @@ class Bench:
         """Switch a port. Raises: why it failed."""
         target = self._dispatcher.config.target(self.case.hostname, port)
         try:
-            assert awaited(self._dispatcher, submitted(self._dispatcher, HANDS[action], target), 30)
+            assert awaited(self._dispatcher, submitted(self._dispatcher, ACTIONS[action], target), 30)
         except DeviceError as error:
             self._told.append(str(error))
             raise
