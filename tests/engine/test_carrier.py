@@ -26,7 +26,7 @@ from pdudaemon.transports import lockfile
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
 
-NAMES = [f"pdu{number}" for number in range(6)]
+NAMES = [f"prompt{number}" for number in range(6)]  # other tests leave threads of PDUs of other names
 
 
 class Threads(Rack):
@@ -83,7 +83,7 @@ def trusted(rack: Threads, *names: str) -> None:
 
 
 def workers() -> list[str]:
-    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("pdu "))
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("pdu prompt"))
 
 
 def test_who_comes_back_at_once_time_and_again_is_carried(rack: Threads) -> None:
