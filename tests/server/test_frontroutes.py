@@ -125,6 +125,7 @@ ROWS = [
     Row("DELETE", "/api/v1/commands/{id}", "/api/v1/commands/berlin/1", has(state="ended"), (503,)),
     Row("GET", "/metrics", "/metrics", lambda r: 'pdudaemon_site_up{site="berlin"}' in r.text and 'pdudaemon_pdu_up{pdu="berlin/p1"} ' in r.text, HERE),
     Row("GET", "/healthz", "/healthz", ok, HERE),
+    Row("GET", "/livez", "/livez", ok, HERE),
     Row("GET", "/readyz", "/readyz", ok, HERE),
     Row("GET", "/", "/?nodes=berlin/board[1-2]&wait=20", nodes, HERE),
     Row("PATCH", "/", "/?groups=berlin/rack1", nodes, HERE),
