@@ -21,7 +21,9 @@ GOES_ON = "; the daemon goes on with what it has accepted"
 MISSING = "Missing option, try -h for help\n"
 USAGE = "Usage: pduclient --daemon deamonhostname --hostname pduhostname --port pduportnum --command pducommand\n"
 NODES_USAGE = "Usage: pduclient list|status|on|off|restart NODES... [options]\n"
-PLACES = "pduclient: --url, PDUCLIENT_URL or ~/.config/pdudaemon/client.yaml say where it is\n"
+PLACES = (
+    "pduclient: --url (a PDUDaemon has port 16421), PDUCLIENT_URL or ~/.config/pdudaemon/client.yaml say where it is\n"
+)
 ENTRY = "pduclient: pdudaemon --token makes a token; it goes into ~/.config/pdudaemon/client.yaml or PDUCLIENT_TOKEN\n"
 TOKEN = "s3cret.token.value"
 NOWHERE = {"PATH": os.defpath, "HOME": "/nonexistent"}
