@@ -192,14 +192,13 @@ class FeatureDevice(Gadget):
 
     def _run(self) -> None:
         while True:
-            event = os.read(self._control, 12)
-            if event[8] == 4:  # a control request; the others are about being plugged in
-                setup = Setup(*struct.unpack_from("<BBHHH", event))
-                try:
-                    self._answer(setup)
-                except OSError as error:
-                    if error.errno not in (*_PULLED_OUT, errno.EL2HLT):
-                        raise
+            try:
+                event = os.read(self._control, 12)
+                if event[8] == 4:  # a control request; the others are about being plugged in
+                    self._answer(Setup(*struct.unpack_from("<BBHHH", event)))
+            except OSError as error:  # the host has given the request up, perhaps before it was read
+                if error.errno not in (*_PULLED_OUT, errno.EL2HLT):
+                    raise
 
     def _answer(self, setup: Setup) -> None:
         """Answer, or stall, for which FunctionFS wants the data to go the other way."""
