@@ -24,7 +24,6 @@ PATIENCE = 0.01  # seconds after which a job keeps the thread
 GATHER = 0.001  # seconds of work after which what came of it is told, though there is more to do
 IDLE = 60.0  # seconds without work after which the thread ends
 
-
 PROMPT = 0.001  # seconds: a device that took less came back at once
 TRUST = 8  # actions in a row that did, after which a worker is carried; twice as many once that was a mistake
 MOST_TRUST = 1024

@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeVar
 
 from pdudaemon.config.model import PDUConfig
 from pdudaemon.drivers.driver import PDUDriver, as_state
@@ -24,6 +25,8 @@ from pdudaemon.settings import without
 from pdudaemon.transports.deadline import Deadline, begin
 
 log = logging.getLogger("pdud.runner")
+
+T = TypeVar("T")
 
 
 class Driving:
@@ -44,25 +47,24 @@ class Driving:
         options = self._pdu.options
         given = outlet.given if self._pdu.traits.legacy else None
         port = _as_drivers_take_it(outlet.port) if given is None else given
-        deadline = Deadline(options.timeout, stopping)
-        begin(deadline)
-        try:
-            driver = self._ready(deadline, lock)
+
+        def act(driver: PDUDriver) -> State | None:
             said = driver.handle(order, port)
             if options.verify and order in (Action.ON, Action.OFF):
                 driver.confirm(port, State(order))
             return as_state(said) if order == Action.STATUS else None
-        except BaseException as error:  # what drivers raise must not take the thread along
-            self._bombout()
-            raise self.as_device_error(error) from error
+
+        return self._with_driver(act, Deadline(options.timeout, stopping), lock)
 
     def read(self, survey: Survey, lock: int | None) -> None:
         """Have all outlets read. Raises: DeviceError."""
-        deadline = survey.deadline(self._pdu.options.timeout)
+        self._with_driver(survey.read, survey.deadline(self._pdu.options.timeout), lock)
+
+    def _with_driver(self, call: Callable[[PDUDriver], T], deadline: Deadline, lock: int | None) -> T:
         begin(deadline)
         try:
-            survey.read(self._ready(deadline, lock))
-        except BaseException as error:  # as above
+            return call(self._ready(deadline, lock))
+        except BaseException as error:  # what drivers raise must not take the thread along
             self._bombout()
             raise self.as_device_error(error) from error
 
