@@ -61,7 +61,6 @@ class Asked(Protocol):
 
 async def ask(site: Asked, method: str, target: str, seconds: float, late: float, heard: Heard) -> None:
     """Put a question, and tell the answer; ``late`` are seconds beyond those that the site has."""
-    error: PDUDaemonError
     try:
         async with asyncio.timeout(seconds + late):
             reply = await site.asker.ask(method, target)
@@ -70,21 +69,11 @@ async def ask(site: Asked, method: str, target: str, seconds: float, late: float
         found = reply.json()
         heard(Listed(found, reply.headers) if isinstance(found, list) else found, None)
         return
-    except PDUDaemonError as refused:
-        error = refused
-    except Unsent as lost:
-        error = SiteUnreachable(f"{site.name} cannot be asked: {lost}")
-    except Lost as lost:
-        error = Unanswered(f"{site.name}: {lost}")
-    except TimeoutError:
-        error = DeviceTimeout(f"{site.name}: no answer within {seconds:g} s")
-        site.doubt()
     except asyncio.CancelledError:
         heard(None, _let_go(site))
         raise
-    except NONSENSE as wrong:
-        log.debug("%s: %s %s: %r", site.name, method, target.partition("?")[0], wrong, exc_info=True)
-        error = Unanswered(f"{site.name}: what it says is not understood")
+    except (PDUDaemonError, Unsent, Lost, TimeoutError, *NONSENSE) as wrong:
+        error = _why_not(site, wrong, seconds)
     heard(None, error)
 
 
@@ -105,23 +94,29 @@ async def states(site: Asked, names: list[str], wait: float, late: float, told: 
                         told(name, dict(said["attributes"]))
                         del left[name]
         error = Unanswered(f"{site.name}: it says nothing of it")
-    except PDUDaemonError as refused:
-        error = refused
-    except Unsent as lost:
-        error = SiteUnreachable(f"{site.name} cannot be asked: {lost}")
-    except Lost as lost:
-        error = Unanswered(f"{site.name}: {lost}")
-    except NONSENSE:
-        error = Unanswered(f"{site.name}: what it says is not understood")
-    except TimeoutError:
-        error = DeviceTimeout(f"{site.name}: no answer within {wait:g} s")
-        site.doubt()
     except asyncio.CancelledError:
         for name in left:
             told(name, _let_go(site))
         raise
+    except (PDUDaemonError, Unsent, Lost, TimeoutError, *NONSENSE) as wrong:
+        error = _why_not(site, wrong, wait)
     for name in left:
         told(name, error)
+
+
+def _why_not(site: Asked, wrong: Exception, seconds: float) -> PDUDaemonError:
+    """Return why a site has not said within some seconds what it was asked."""
+    if isinstance(wrong, PDUDaemonError):
+        return wrong
+    if isinstance(wrong, Unsent):
+        return SiteUnreachable(f"{site.name} cannot be asked: {wrong}")
+    if isinstance(wrong, Lost):
+        return Unanswered(f"{site.name}: {wrong}")
+    if isinstance(wrong, TimeoutError):
+        site.doubt()
+        return DeviceTimeout(f"{site.name}: no answer within {seconds:g} s")
+    log.debug("%s: %r", site.name, wrong, exc_info=wrong)
+    return Unanswered(f"{site.name}: what it says is not understood")
 
 
 def _let_go(site: Asked) -> Busy:
