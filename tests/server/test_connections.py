@@ -531,12 +531,10 @@ def test_a_request_leaves_nothing_to_be_looked_for_as_garbage(house: Callable[..
             gc.enable()
 
 
-def test_a_client_leaves_nothing_to_be_looked_for_as_garbage(
-    house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_leaves_nothing_to_be_looked_for_as_garbage(house: Callable[..., House]) -> None:
     """A reload has what there is then never looked for again: each would leave the clients of some seconds for good."""
-    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)  # what is logged is kept by pytest
     lab = house(client_timeout=1)
+    logging.disable()  # what is logged is kept by pytest
     gc.collect()
     before = len(unended(Connection))
     gc.disable()
@@ -552,3 +550,4 @@ def test_a_client_leaves_nothing_to_be_looked_for_as_garbage(
         eventually(lambda: len(unended(Connection)) <= before)
     finally:
         gc.enable()
+        logging.disable(logging.NOTSET)
