@@ -93,10 +93,10 @@ class Copy:
 
 
 def own_tests(tree: Path, file: str) -> list[str]:
-    """Return the tests that are to notice a change of a file."""
-    folder, name = Path(file).parts[1:-1], Path(file).stem
-    own = Path("tests", *folder, f"test_{name}.py")
-    return [str(own if (tree / own).exists() else own.parent)]
+    """Return the tests that are to notice a change of a file: ``test_NAME.py``, and ``test_NAME_aspect.py``."""
+    folder, name = Path("tests", *Path(file).parts[1:-1]), Path(file).stem
+    own = [*(tree / folder).glob(f"test_{name}.py"), *sorted((tree / folder).glob(f"test_{name}_*.py"))]
+    return [str(each.relative_to(tree)) for each in own] or [str(folder)]
 
 
 def tried(

@@ -83,6 +83,13 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_the_tests_of_a_module_are_those_of_its_name_and_of_its_aspects(tree: Path) -> None:
+    for name in ("part_loud", "part_dim", "parts"):
+        (tree / "tests" / f"test_{name}.py").write_text("")
+    found = own_tests(tree, "module/part.py")
+    assert found == [f"tests/test_{name}.py" for name in ("part", "part_dim", "part_loud")]
+
+
 def test_what_no_test_notices_survives(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
     tests = own_tests(tree, "module/part.py")
     assert tests == ["tests/test_part.py"] and own_tests(tree, "module/other.py") == ["tests"]

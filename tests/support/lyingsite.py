@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A site that says what a test wants: all of it true, or lies, slowly, or without an end."""
+"""A site that says what a test wants: all of it true, or lies, slowly, or without an end.
+
+And what asks it as the thread of a site does, in the loop of a test.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from pdudaemon.engine.sitemirror import Translation
+from pdudaemon.power import Action, Target
+from pdudaemon.transports.asking import Asker
 
 Answer = bytes | Iterable[bytes]
 JSON = "application/json"
@@ -57,12 +65,47 @@ def slowly(answer: bytes, seconds: float = 1.0) -> Iterable[bytes]:
         time.sleep(seconds)
 
 
+def lines(*said: object, status: int = 200) -> bytes:
+    """Return an answer of JSON, an object a line."""
+    return reply(b"".join(json.dumps(each).encode() + b"\n" for each in said), status, "application/x-ndjson")
+
+
+def problem(kind: str, detail: str, status: int, **more: object) -> bytes:
+    """Return an answer that says why something is not done."""
+    said = {"type": f"urn:pdudaemon:{kind}", "detail": detail, **more}
+    return reply(said, status, "application/problem+json")
+
+
+def cut(answer: bytes, where: int = -1) -> Iterable[bytes]:
+    """Yield an answer up to some byte, where the connection ends."""
+    yield answer[:where]
+    raise ConnectionError
+
+
+def in_turn(*answers: Answer) -> Callable[[], Answer]:
+    """Return what gives one answer after the other; the last from then on."""
+    left = [*answers]
+    return lambda: left.pop(0) if len(left) > 1 else left[0]
+
+
+class Question(NamedTuple):
+    """What the site was asked: ``asked`` is "METHOD target"; the names of headers are in lower case."""
+
+    asked: str
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
 class LyingSite:
     """``lies`` has answers by the beginnings of "METHOD target", made anew for each; the rest is true."""
 
     def __init__(self, lies: dict[str, Callable[[], Answer]] | None = None, ahead: float = 0.0) -> None:
         self.lies = lies or {}
         self.asked: list[str] = []
+        self.questions: list[Question] = []
         self._ahead = ahead
         self._server = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
@@ -101,12 +144,34 @@ class LyingSite:
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError, ValueError), connection, connection.makefile("rb") as lines:
             while first := lines.readline().decode():
-                length = 0
+                headers = {}
                 while line := lines.readline().strip():
                     name, _, value = line.decode().partition(":")
-                    length = int(value) if name.lower() == "content-length" else length
-                lines.read(length)
+                    headers[name.lower()] = value.strip()
+                body = lines.read(int(headers.get("content-length", 0)))
                 self.asked.append(question := " ".join(first.split()[:2]))
+                self.questions.append(Question(question, headers, body))
                 said = self.answer(question)
                 for piece in (said,) if isinstance(said, bytes) else said:
                     connection.sendall(piece)
+
+
+class Known:
+    """What asks a site. ``doubts`` counts how often it was doubted that it answers at all; ``done`` has what is known
+    to be switched by an answer: the number at the site, the target and the action."""
+
+    name = "berlin"
+    trouble = ""
+
+    def __init__(self, url: str, prefix: bool = True) -> None:
+        where = urlsplit(url)
+        self.asker = Asker(str(where.hostname), where.port or 0, "")
+        self.translation = Translation(self.name, prefix)
+        self.doubts = 0
+        self.done: list[tuple[str, Target, Action]] = []
+
+    def doubt(self) -> None:
+        self.doubts += 1
+
+    def switched(self, number: str, target: Target, action: Action) -> None:
+        self.done.append((number, target, action))
