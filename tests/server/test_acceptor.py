@@ -23,13 +23,13 @@ from pdudaemon.server.refusals import Refusals
 class Door:
     """An acceptor with a listener, turned by hand. ``inside`` are those let in."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: object) -> None:
         self.inside: list[tuple[socket.socket, Client]] = []
         self.calls: list[tuple[float, Callable[[], None]]] = []
         self.epoll = select.epoll()
         self.acceptor = Acceptor(self.epoll, lambda when, call: self.calls.append((when, call)), self._begin)
         self.listener = Listener(
-            ListenerOptions({"protocol": "http", "port": 0}), Access(), Refusals(lambda _, call: None)
+            ListenerOptions({"protocol": "http", "port": 0, **options}), Access(), Refusals(lambda _, call: None)
         )
         self.acceptor.watch(self.listener)
 
@@ -111,6 +111,41 @@ def test_at_least_one_from_each_address(door: Door) -> None:
     clients = [door.client() for _ in range(2)]
     assert door.turn(DaemonOptions({"max_connections": 3})) == 1
     for client in clients:
+        client.close()
+
+
+def test_a_trusted_proxy_may_have_as_many_as_there_are(door: Door) -> None:
+    options = DaemonOptions(
+        {"max_connections": 4, "max_connections_per_address": 1, "trusted_proxies": ["127.0.0.9/32"]}
+    )
+    clients = [door.client(address) for address in ("127.0.0.9", "127.0.0.9", "127.0.0.9", "127.0.0.2", "127.0.0.2")]
+    assert door.turn(options) == 4
+    assert sorted(client.address for _, client in door.inside) == ["127.0.0.2", *["127.0.0.9"] * 3]
+    for client in clients:
+        client.close()
+
+
+def test_the_log_says_who_was_refused_and_why(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    for options, why in (
+        ({"max_connections": 1}, "1 are open"),
+        ({"max_connections": 9, "max_connections_per_address": 1}, "1 from there are open"),
+    ):
+        caplog.clear()
+        clients = [door.client(), door.client()]
+        assert door.turn(DaemonOptions(options)) == 1 and not caplog.messages
+        door.turn(DaemonOptions(options))
+        refused = clients[1].getsockname()[1]
+        assert caplog.messages == [f"connection from 127.0.0.1:{refused} refused: {why}"]
+        door.acceptor.ended(door.inside.pop()[1])
+        for each in clients:
+            each.close()
+
+
+def test_an_address_of_ipv6_counts_as_one() -> None:
+    with closing(Door(hostname="::1")) as six:
+        client = six.client("::1")
+        assert six.turn(DaemonOptions()) == 1
+        assert (six.inside[0][1].address, six.inside[0][1].port) == client.getsockname()[:2]
         client.close()
 
 
