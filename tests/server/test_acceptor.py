@@ -133,7 +133,9 @@ def test_the_log_says_who_was_refused_and_why(door: Door, caplog: pytest.LogCapt
         caplog.clear()
         clients = [door.client(), door.client()]
         assert door.turn(DaemonOptions(options)) == 1 and not caplog.messages
+        ((_, sock, _),) = door.acceptor.doubtful
         door.turn(DaemonOptions(options))
+        assert sock.fileno() < 0
         refused = clients[1].getsockname()[1]
         assert caplog.messages == [f"connection from 127.0.0.1:{refused} refused: {why}"]
         door.acceptor.ended(door.inside.pop()[1])
@@ -145,7 +147,7 @@ def test_an_address_of_ipv6_counts_as_one() -> None:
     with closing(Door(hostname="::1")) as six:
         client = six.client("::1")
         assert six.turn(DaemonOptions()) == 1
-        assert (six.inside[0][1].address, six.inside[0][1].port) == client.getsockname()[:2]
+        assert six.inside[0][1] == Client("::1", client.getsockname()[1])
         client.close()
 
 
@@ -165,7 +167,9 @@ def test_who_has_gone_already_is_passed_over(door: Door, monkeypatch: pytest.Mon
         client.close()
 
 
-def test_without_descriptors_it_rests(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_descriptors_it_rests(
+    door: Door, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     options = DaemonOptions()
     client = door.client()
 
@@ -175,7 +179,7 @@ def test_without_descriptors_it_rests(door: Door, monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as patched:
         patched.setattr(door.listener, "get_request", refuse)
         assert door.turn(options) == 0 and not door.acceptor.listeners
-    assert not door.epoll.poll(0)
+    assert caplog.messages == ["cannot accept a connection: Too many open files"] and not door.epoll.poll(0)
     (when, again) = door.calls[0]
     assert when > time.monotonic() - acceptor.PAUSE
     again()
