@@ -8,11 +8,10 @@ from typing import Any
 from pdudaemon.drivers.readings import Identity
 from pdudaemon.server.discovery import Found, device, object_id
 
-KNOWN = device("lab", "a", Identity("Acme", "", "77", "1.2"))
-
 
 def announced(place: tuple[str, ...], pdu: str = "a", locked: bool = False, **readings: Any) -> dict[str, Any]:
-    found = Found(lambda *words: "/".join(["lab", *words]), place, "a name", pdu, locked, readings, KNOWN)
+    known = device("lab", "a", Identity("Acme", "", "77", "1.2"))
+    found = Found(lambda *words: "/".join(["lab", *words]), place, "a name", pdu, locked, readings, known)
     return {f"{kind} {number}": content for kind, number, content in found.announced(object_id("lab", *place))}
 
 
