@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""A connection over a pair of sockets: its client's end, and what the selector's thread was asked for."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from pdudaemon.server.client import Client
+from pdudaemon.server.connection import Connection, Speech
+
+TIMEOUT = 70.0
+
+
+class Thread:
+    """What the selector's thread was asked for."""
+
+    def __init__(self) -> None:
+        self.options: Any = SimpleNamespace(client_timeout=TIMEOUT)
+        self.attended: list[tuple[Connection, bool]] = []
+        self.done_later: list[Callable[[], None]] = []
+
+    def attend(self, connection: Connection, at_once: bool = True) -> None:
+        self.attended.append((connection, at_once))
+
+    def later(self, what: Callable[[], None]) -> None:
+        self.done_later.append(what)
+
+
+class Pair(NamedTuple):
+    connection: Connection
+    client: socket.socket
+    thread: Thread
+
+
+@contextmanager
+def connected(speech: Callable[[Connection], Speech]) -> Iterator[Pair]:
+    """Have a connection whose protocol is what ``speech`` makes."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.settimeout(30)
+    thread = Thread()
+    yield Pair(Connection(thread, None, ours, Client("a", 1), speech), theirs, thread)  # type: ignore[arg-type]
+    ours.close()
+    theirs.close()
