@@ -53,7 +53,7 @@ def stream(exchange: HTTPExchange, _: str) -> Answer | None:
     watcher = Watcher(connection, client, form, wanted, position, permitted)
     first = form.piece(b"retry: 3000\nid: %d\n\n" % position) if sse and position >= 0 else b""
     connection.deadline = float("inf")
-    connection.write(rendered(begin, "GET", form.chunked and head.keeps_alive) + first)
+    connection.write(rendered(begin, "GET", head.keeps_alive) + first)
     try:
         exchange.orders.watchers.add(watcher)
     except Busy as error:
