@@ -44,7 +44,7 @@ def client_of(peer: Client, headers: Mapping[str, str], proxies: Proxies) -> Cli
 def prefix_of(peer: Client, headers: Mapping[str, str], proxies: Proxies) -> str:
     """Return the path below which a proxy has us, empty if there is none."""
     prefix = headers.get("x-forwarded-prefix", "")
-    if prefix and is_proxy(peer.address, proxies) and _PREFIX.fullmatch(prefix):
+    if _PREFIX.fullmatch(prefix) and is_proxy(peer.address, proxies):
         return prefix.removesuffix("/")
     return ""
 

@@ -35,7 +35,9 @@ def test_lines_begin_with_the_id_of_the_command(lab: tuple[Daemon, Any]) -> None
     first, *rest = [json.loads(line) for line in reply.text.splitlines()]
     assert next(iter(first["meta"])) == "command" and len(rest) == 2
     assert reply.headers["X-Command-Id"] == str(first["meta"]["command"])
-    shown = started.http(reply.headers["Location"]).json
+    found = started.http(reply.headers["Location"])
+    shown = found.json
+    assert found.status == 200
     assert (shown["action"], shown["state"], [node["state"] for node in shown["nodes"]]) == (
         "on",
         "ended",

@@ -195,9 +195,12 @@ def test_a_command_is_taken_back_as_far_as_one_may(lab: Daemon) -> None:
     assert ask(lab, "", "/?nodes=board[1-3]&wait=0", "DELETE").headers["X-Command-Id"] == "1"
     kept = ask(lab, "viewer", "/api/v1/commands/1", "DELETE").json["nodes"]
     assert [node["kept"] for node in kept] == [f"the role viewer may not switch off left port {n}" for n in (1, 2, 3)]
-    assert [node["state"] for node in ask(lab, "ci", "/api/v1/commands/1", "DELETE").json["nodes"]] == ["cancelled"] * 2
-    states = {node["name"]: node["state"] for node in ask(lab, "", "/api/v1/commands/1").json["nodes"]}
-    assert states == {"board1": "cancelled", "board2": "cancelled", "board3": "queued"}
+    assert ask(lab, "ci", "/api/v1/commands/1").json["state"] == "running"
+    gone = ask(lab, "ci", "/api/v1/commands/1", "DELETE").json
+    assert [node["state"] for node in gone["nodes"]] == ["cancelled"] * 2 and gone["state"] == "ended"
+    whole = ask(lab, "", "/api/v1/commands/1").json
+    states = {node["name"]: node["state"] for node in whole["nodes"]}
+    assert whole["state"] == "running" and states == {"board1": "cancelled", "board2": "cancelled", "board3": "queued"}
 
 
 def test_a_reload_changes_what_a_token_is_good_for(lab: Daemon) -> None:
