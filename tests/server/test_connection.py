@@ -31,21 +31,13 @@ def pair() -> Iterator[Pair]:
 def test_an_answer_is_sent_at_once_and_ends_the_request(pair: Pair) -> None:
     connection, client, thread = pair
     exchange = Asked(connection)
-    assert (
-        connection.exchange is exchange
-        and exchange.rights is EVERYTHING
-        and exchange.late is None
-    )
+    assert connection.exchange is exchange and exchange.rights is EVERYTHING and exchange.late is None
     exchange.late = lambda: None
     connection.entry = 0.0
     before = time.monotonic()
     connection.write(b"on")
     connection.finish(b"e\n")
-    assert (
-        client.recv(100) == b"one\n"
-        and connection.exchange is None
-        and exchange.late is None
-    )
+    assert client.recv(100) == b"one\n" and connection.exchange is None and exchange.late is None
     assert before + TIMEOUT <= connection.deadline <= time.monotonic() + TIMEOUT
     assert not connection.closing and not thread.attended and not connection.unsent
 
@@ -55,9 +47,7 @@ def test_an_answer_is_claimed_once(pair: Pair) -> None:
     assert exchange.claim() and not exchange.claim() and not exchange.claim()
 
 
-def test_what_the_socket_does_not_take_is_left_to_the_thread_in_order(
-    pair: Pair,
-) -> None:
+def test_what_the_socket_does_not_take_is_left_to_the_thread_in_order(pair: Pair) -> None:
     connection, client, thread = pair
     data = b"x" * 10_000_000
     connection.write(data)
@@ -102,21 +92,14 @@ def test_who_has_gone_is_let_go(pair: Pair) -> None:
     ],
 )
 def test_the_thread_looks_at_what_there_is_after_an_answer(
-    pair: Pair,
-    received: bytes,
-    ended: bool,
-    close: bool,
-    entry: float,
-    attended: list[bool],
+    pair: Pair, received: bytes, ended: bool, close: bool, entry: float, attended: list[bool]
 ) -> None:
     connection, _, thread = pair
     Asked(connection)
     connection.received += received
     connection.ended, connection.entry = ended, entry
     connection.finish(b"x", close=close)
-    assert [
-        at_once for _, at_once in thread.attended
-    ] == attended and connection.closing is close
+    assert [at_once for _, at_once in thread.attended] == attended and connection.closing is close
 
 
 def test_an_answer_without_a_request_is_sent_as_well(pair: Pair) -> None:
@@ -130,10 +113,7 @@ def test_who_waits_is_told_later_by_another_thread(pair: Pair) -> None:
     exchange, told = Asked(connection), list[str]()
     before = time.monotonic()
     exchange.within(50, lambda: told.append("late"))
-    assert (
-        before + 50 <= connection.deadline <= time.monotonic() + 50
-        and thread.attended == [(connection, True)]
-    )
+    assert before + 50 <= connection.deadline <= time.monotonic() + 50 and thread.attended == [(connection, True)]
     assert exchange.late is not None
     exchange.late()
     assert not told
@@ -143,16 +123,8 @@ def test_who_waits_is_told_later_by_another_thread(pair: Pair) -> None:
 
 def test_a_new_connection_has_nothing_yet(pair: Pair) -> None:
     connection = pair[0]
-    assert (connection.ended, connection.closing, connection.deadline) == (
-        False,
-        False,
-        0.0,
-    )
-    assert (
-        connection.entry == float("inf")
-        and not connection.received
-        and connection.exchange is None
-    )
+    assert (connection.ended, connection.closing, connection.deadline) == (False, False, 0.0)
+    assert connection.entry == float("inf") and not connection.received and connection.exchange is None
 
 
 def test_what_is_closed_is_silent(pair: Pair) -> None:

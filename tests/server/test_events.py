@@ -29,13 +29,9 @@ def lab(daemon: Callable[..., Daemon]) -> Daemon:
 
 
 @pytest.mark.parametrize("sse", [True, False])
-def test_a_request_is_told_from_its_beginning_to_its_end(
-    lab: Daemon, sse: bool
-) -> None:
+def test_a_request_is_told_from_its_beginning_to_its_end(lab: Daemon, sse: bool) -> None:
     with Watching(lab, sse=sse) as watching:
-        assert watching.response.headers["Content-Type"] == (
-            "text/event-stream" if sse else "application/x-ndjson"
-        )
+        assert watching.response.headers["Content-Type"] == ("text/event-stream" if sse else "application/x-ndjson")
         lab.power("on", "a", 1)
         ended = watching.until("ended")
         wanted = {
@@ -46,9 +42,7 @@ def test_a_request_is_told_from_its_beginning_to_its_end(
             "state": "done",
             "reason": None,
         }
-        assert wanted.items() <= ended.items() and ended["client"].startswith(
-            "127.0.0.1:"
-        )
+        assert wanted.items() <= ended.items() and ended["client"].startswith("127.0.0.1:")
         assert [kind for kind in watching.kinds if kind not in ("outlet", "pdu")] == [
             "accepted",
             "begun",
@@ -75,28 +69,17 @@ def test_a_request_is_told_from_its_beginning_to_its_end(
 )
 def test_one_may_watch_some_of_it(lab: Daemon, query: str, seen: set[int]) -> None:
     with Watching(lab, query) as watching, Watching(lab) as everything:
-        for where in (
-            "hostname=a&port=1",
-            "hostname=a&port=2",
-            "alias=twin",
-            "hostname=b&port=4",
-        ):
+        for where in ("hostname=a&port=1", "hostname=a&port=2", "alias=twin", "hostname=b&port=4"):
             assert lab.http(f"/power/control/on?{where}").status == 200
-        everything.until(
-            lambda event: event["kind"] == "ended" and event["request"] == 4
-        )
+        everything.until(lambda event: event["kind"] == "ended" and event["request"] == 4)
         lab.stop()
         everything.rest()
         watching.rest()
-        assert {
-            event["request"] for event in watching.events if "request" in event
-        } == seen
+        assert {event["request"] for event in watching.events if "request" in event} == seen
         mine = [event for event in watching.events if event["kind"] != "end"]
         assert mine == [event for event in everything.events if event in mine]
         if "kind" in query:
-            assert {event["kind"] for event in mine} <= {
-                *query.partition("kind=")[2].partition("&")[0].split(",")
-            }
+            assert {event["kind"] for event in mine} <= {*query.partition("kind=")[2].partition("&")[0].split(",")}
 
 
 def test_a_lost_connection_goes_on_where_it_ended(lab: Daemon) -> None:
@@ -110,21 +93,13 @@ def test_a_lost_connection_goes_on_where_it_ended(lab: Daemon) -> None:
         ("?after=7", {"Last_Event_ID": str(last)}),
     ):
         with Watching(lab, query, **headers) as again:
-            again.until(
-                lambda event: event["kind"] == "ended" and event["request"] == 2
-            )
+            again.until(lambda event: event["kind"] == "ended" and event["request"] == 2)
             assert "gap" not in again.kinds and again.events[0]["id"] == last + 1
-            assert [
-                event["request"] for event in again.events if event["kind"] == "ended"
-            ] == [1, 2]
+            assert [event["request"] for event in again.events if event["kind"] == "ended"] == [1, 2]
 
 
-@pytest.mark.parametrize(
-    "position", ["5", "999999999999999999", "a-word-of-another-server"]
-)
-def test_what_cannot_be_told_any_more_is_told_to_be_missing(
-    lab: Daemon, position: str
-) -> None:
+@pytest.mark.parametrize("position", ["5", "999999999999999999", "a-word-of-another-server"])
+def test_what_cannot_be_told_any_more_is_told_to_be_missing(lab: Daemon, position: str) -> None:
     lab.power("on", "a", 1)
     with Watching(lab, sse=True, Last_Event_ID=position) as watching:
         gap = watching.until("gap")
@@ -161,9 +136,7 @@ def test_a_reload_is_told_to_everybody(lab: Daemon) -> None:
 
 def test_who_is_of_http_1_0_is_told_to_the_end_of_the_connection(lab: Daemon) -> None:
     with socket.create_connection(("127.0.0.1", lab.port), timeout=60) as client:
-        client.sendall(
-            b"GET /api/v1/events HTTP/1.0\r\nAccept: application/x-ndjson\r\n\r\n"
-        )
+        client.sendall(b"GET /api/v1/events HTTP/1.0\r\nAccept: application/x-ndjson\r\n\r\n")
         received = b""
         while b"\r\n\r\n" not in received:
             received += client.recv(4096)
@@ -186,9 +159,7 @@ def test_who_is_of_http_1_0_is_told_to_the_end_of_the_connection(lab: Daemon) ->
         ("", "text/event-stream", b""),
     ],
 )
-def test_a_stream_begins_with_where_it_goes_on(
-    lab: Daemon, words: str, accept: str, first: bytes
-) -> None:
+def test_a_stream_begins_with_where_it_goes_on(lab: Daemon, words: str, accept: str, first: bytes) -> None:
     """If that is known: of another server's words it is not."""
     for connection in ("keep-alive", "close"):
         asked = [
@@ -210,11 +181,7 @@ def test_a_stream_begins_with_where_it_goes_on(
 
 def test_only_the_head_may_be_asked_for(lab: Daemon) -> None:
     reply = lab.http("/api/v1/events", "HEAD")
-    assert (reply.status, reply.text, reply.headers["Content-Type"]) == (
-        200,
-        "",
-        "text/event-stream",
-    )
+    assert (reply.status, reply.text, reply.headers["Content-Type"]) == (200, "", "text/event-stream")
 
 
 @pytest.mark.parametrize(
@@ -231,30 +198,19 @@ def test_what_cannot_be_meant_is_refused(lab: Daemon, query: str, why: str) -> N
     assert reply.status == 400 and why in reply.json["detail"]
 
 
-def test_who_may_not_see_an_outlet_hears_nothing_of_it(
-    daemon: Callable[..., Daemon],
-) -> None:
+def test_who_may_not_see_an_outlet_hears_nothing_of_it(daemon: Callable[..., Daemon]) -> None:
     started = daemon(PDUS, nodes=NODES, secret=SECRET, start=False)
     started.settings["roles"] = {"users": {"pdus": ["b"], "may": ["status"]}}
     started.configure(started.settings)
     started.start()
     started.token = good(sub="root")
     mine = f"Bearer {good(sub='ann', roles=['users'])}"
-    with (
-        Watching(started, Authorization=mine) as watching,
-        Watching(started) as everything,
-    ):
+    with Watching(started, Authorization=mine) as watching, Watching(started) as everything:
         for where in ("hostname=a&port=1", "alias=twin", "hostname=b&port=4"):
             assert started.http(f"/power/control/on?{where}").status == 200
         assert watching.until("ended")["request"] == 3
-        everything.until(
-            lambda event: event["kind"] == "ended" and event["request"] == 3
-        )
-        assert "a:" not in json.dumps(watching.events) and "twin" not in json.dumps(
-            watching.events
-        )
-        assert {
-            event["request"] for event in everything.events if event["kind"] == "ended"
-        } == {1, 2, 3}
+        everything.until(lambda event: event["kind"] == "ended" and event["request"] == 3)
+        assert "a:" not in json.dumps(watching.events) and "twin" not in json.dumps(watching.events)
+        assert {event["request"] for event in everything.events if event["kind"] == "ended"} == {1, 2, 3}
     started.token = "none"
     assert started.http("/api/v1/events").status == 401

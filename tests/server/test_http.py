@@ -34,9 +34,7 @@ class Asking:
 
     def sends(self, *lines: str, body: bytes = b"") -> bool:
         """Send a request, whole or in part; return whether one has been taken."""
-        self.connection.received += (
-            "".join(f"{line}\r\n" for line in lines).encode() + body
-        )
+        self.connection.received += "".join(f"{line}\r\n" for line in lines).encode() + body
         return self.connection.speech.take()
 
     def asks(self, first: str = "GET / HTTP/1.1", *headers: str) -> HTTPExchange:
@@ -64,19 +62,13 @@ class Asking:
 @pytest.fixture
 def asking() -> Iterator[Asking]:
     asked: list[tuple[HTTPExchange, bytes]] = []
-    with connected(
-        lambda c: HTTPSpeech(
-            c, ORDERS, lambda exchange, body: asked.append((exchange, body))
-        )
-    ) as pair:
+    with connected(lambda c: HTTPSpeech(c, ORDERS, lambda exchange, body: asked.append((exchange, body)))) as pair:
         yield Asking(pair, asked)
 
 
 def test_each_body_that_waits_to_be_asked_for_is_asked_for_once(asking: Asking) -> None:
     for number in (1, 2):
-        assert not asking.sends(
-            "POST /x HTTP/1.1", "Content-Length: 3", "Expect: 100-continue", ""
-        )
+        assert not asking.sends("POST /x HTTP/1.1", "Content-Length: 3", "Expect: 100-continue", "")
         assert asking.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         for byte in (b"a", b"b"):
             assert not asking.sends(body=byte) and asking.hears_nothing()
@@ -85,42 +77,26 @@ def test_each_body_that_waits_to_be_asked_for_is_asked_for_once(asking: Asking) 
         assert (exchange.path, body, len(asking.asked)) == ("/x", b"abc", number)
         exchange.answer(plain(200, "ok"))
         assert asking.hears()[1] == "ok\n"
-    assert (
-        not asking.sends("POST /x HTTP/1.1", "Content-Length: 3", "")
-        and asking.hears_nothing()
-    )
+    assert not asking.sends("POST /x HTTP/1.1", "Content-Length: 3", "") and asking.hears_nothing()
 
 
 def test_a_head_that_has_not_come_whole_is_asked_for_nothing(asking: Asking) -> None:
-    assert not asking.sends(
-        "POST /x HTTP/1.1", "Content-Length: 3", "Expect: 100-continue"
-    )
+    assert not asking.sends("POST /x HTTP/1.1", "Content-Length: 3", "Expect: 100-continue")
     assert asking.hears_nothing() and not asking.connection.speech.expired()
 
 
-def test_what_is_no_http_is_answered_and_ends_the_connection(
-    asking: Asking, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_is_no_http_is_answered_and_ends_the_connection(asking: Asking, caplog: pytest.LogCaptureFixture) -> None:
     assert asking.sends("GET / HTTP/1.1", "no colon", "", body=b"what else has come") and not asking.asked
     response, text = asking.hears()
     assert (response.status, response.headers["Connection"]) == (400, "close")
-    assert (
-        text == "a header is not one of HTTP\n"
-        and asking.connection.closing
-        and not asking.connection.received
-    )
+    assert text == "a header is not one of HTTP\n" and asking.connection.closing and not asking.connection.received
     assert caplog.messages == ["from a:1: a header is not one of HTTP"]
 
 
-def test_what_is_no_http_is_told_of_in_json_where_that_is_spoken(
-    asking: Asking,
-) -> None:
+def test_what_is_no_http_is_told_of_in_json_where_that_is_spoken(asking: Asking) -> None:
     asking.sends("GET /api/v1/pdus HTTP/1.1", "no colon", "")
     response, text = asking.hears()
-    assert (
-        response.headers["Content-Type"] == "application/problem+json"
-        and json.loads(text)["status"] == 400
-    )
+    assert response.headers["Content-Type"] == "application/problem+json" and json.loads(text)["status"] == 400
 
 
 @pytest.mark.parametrize(
@@ -131,21 +107,11 @@ def test_what_is_no_http_is_told_of_in_json_where_that_is_spoken(
         ("GET /power HTTP/1.1", "text/html", False),
     ],
 )
-def test_who_would_have_json(
-    asking: Asking, first: str, accept: str, as_json: bool
-) -> None:
+def test_who_would_have_json(asking: Asking, first: str, accept: str, as_json: bool) -> None:
     exchange = asking.asks(first, f"Accept: {accept}")
     assert exchange.json is as_json and exchange.connection is asking.connection
-    assert (exchange.prefix, exchange.words, exchange.body, exchange.stranger) == (
-        "",
-        {},
-        b"",
-        False,
-    )
-    assert (
-        exchange.client is asking.connection.client
-        and exchange.dispatcher is ORDERS.dispatcher
-    )
+    assert (exchange.prefix, exchange.words, exchange.body, exchange.stranger) == ("", {}, b"", False)
+    assert exchange.client is asking.connection.client and exchange.dispatcher is ORDERS.dispatcher
 
 
 @pytest.mark.parametrize(
@@ -157,13 +123,8 @@ def test_who_would_have_json(
         ("HEAD / HTTP/1.1", "application/x-ndjson", False),
     ],
 )
-def test_who_would_have_lines(
-    asking: Asking, first: str, accept: str, lines: bool
-) -> None:
-    assert (
-        asking.asks(first, f"Accept: {accept}").accepts_lines("application/x-ndjson")
-        is lines
-    )
+def test_who_would_have_lines(asking: Asking, first: str, accept: str, lines: bool) -> None:
+    assert asking.asks(first, f"Accept: {accept}").accepts_lines("application/x-ndjson") is lines
     assert not asking.asks(first).accepts_lines("application/x-ndjson")
 
 
@@ -171,9 +132,7 @@ def test_what_a_client_may_see_of_the_configuration(asking: Asking) -> None:
     exchange = asking.asks()
     assert exchange.config is CONFIG
     seen = object()
-    rights: Any = SimpleNamespace(
-        everything=False, view=lambda config: seen if config is CONFIG else None
-    )
+    rights: Any = SimpleNamespace(everything=False, view=lambda config: seen if config is CONFIG else None)
     exchange.rights = rights
     assert exchange.config is seen
 
@@ -204,27 +163,16 @@ def test_the_connection_stays_as_long_as_the_client_would_have_it(
 def test_an_answer_of_lines(asking: Asking) -> None:
     exchange = asking.asks()
     exchange.prefix = "/lab"
-    exchange.begin_lines(
-        {"Location": "/api/v1/commands/7", "Link": "elsewhere"}, "application/x-ndjson"
-    )
+    exchange.begin_lines({"Location": "/api/v1/commands/7", "Link": "elsewhere"}, "application/x-ndjson")
     exchange.line({"one": "ü"})
     exchange.line({"two": [2]})
     assert asking.connection.exchange is exchange
     exchange.end_lines()
     assert asking.connection.exchange is None
     response, text = asking.hears()
-    assert (response.status, response.headers["Content-Type"]) == (
-        200,
-        "application/x-ndjson",
-    )
-    assert (
-        response.headers["Location"] == "/lab/api/v1/commands/7"
-        and response.headers["Link"] == "elsewhere"
-    )
-    assert [json.loads(line) for line in text.splitlines()] == [
-        {"one": "ü"},
-        {"two": [2]},
-    ]
+    assert (response.status, response.headers["Content-Type"]) == (200, "application/x-ndjson")
+    assert response.headers["Location"] == "/lab/api/v1/commands/7" and response.headers["Link"] == "elsewhere"
+    assert [json.loads(line) for line in text.splitlines()] == [{"one": "ü"}, {"two": [2]}]
 
 
 def test_paths_that_are_told_lead_through_the_proxy(asking: Asking) -> None:
@@ -234,10 +182,7 @@ def test_paths_that_are_told_lead_through_the_proxy(asking: Asking) -> None:
         exchange.prefix = prefix
         exchange.answer(Answer(200, {}, {**told}))
         headers = asking.hears()[0].headers
-        assert (
-            headers["Location"] == f"{begins}/1"
-            and headers["Link"] == f'<{begins}/2>; rel="next"'
-        )
+        assert headers["Location"] == f"{begins}/1" and headers["Link"] == f'<{begins}/2>; rel="next"'
     exchange = asking.asks()
     exchange.prefix = "/lab"
     exchange.answer(Answer(200, {}, {"Location": "https://x/a"}))
@@ -280,49 +225,25 @@ def test_a_refusal_is_logged_unless_it_is_part_of_what_was_asked_for(
 ) -> None:
     asking.asks("GET /power HTTP/1.1").refuse(Busy("the queue is full"))
     response, text = asking.hears()
-    assert (response.status, response.headers["Retry-After"], text) == (
-        503,
-        "10",
-        "the queue is full\n",
-    )
-    assert caplog.record_tuples == [
-        ("pdud.http", logging.WARNING, "GET /power from a:1: the queue is full")
-    ]
+    assert (response.status, response.headers["Retry-After"], text) == (503, "10", "the queue is full\n")
+    assert caplog.record_tuples == [("pdud.http", logging.WARNING, "GET /power from a:1: the queue is full")]
     caplog.clear()
     exchange = asking.asks("GET /power HTTP/1.1", "Accept: application/json")
     exchange.refuse(PDUDaemonError("no"), {"X-Request-Id": "7"}, {"request": 7})
     response, text = asking.hears()
-    assert (
-        response.headers["X-Request-Id"] == "7"
-        and json.loads(text)["request"] == 7
-        and not caplog.messages
-    )
+    assert response.headers["X-Request-Id"] == "7" and json.loads(text)["request"] == 7 and not caplog.messages
     asking.asks("GET /power HTTP/1.1").refuse(Denied(401, "a token is needed"))
     response, text = asking.hears()
-    assert (
-        response.headers["WWW-Authenticate"] == "Bearer"
-        and json.loads(text)["detail"] == "a token is needed"
-    )
+    assert response.headers["WWW-Authenticate"] == "Bearer" and json.loads(text)["detail"] == "a token is needed"
 
 
 def test_what_goes_with_an_error_depends_on_its_type() -> None:
     headers = {"X": "y"}
-    assert (
-        problem(Denied(403, "no"), False, headers, {}).headers == {"X": "y"} == headers
-    )
-    assert problem(Denied(401, "no"), False, headers, {}).headers == {
-        "X": "y",
-        "WWW-Authenticate": "Bearer",
-    }
+    assert problem(Denied(403, "no"), False, headers, {}).headers == {"X": "y"} == headers
+    assert problem(Denied(401, "no"), False, headers, {}).headers == {"X": "y", "WWW-Authenticate": "Bearer"}
     assert headers == {"X": "y"}
-    answer = problem(
-        Misdirected(405, "no", {"Allow": "GET"}, "port"), True, {}, {"request": 7}
-    )
-    assert (answer.status, answer.headers, answer.content_type) == (
-        405,
-        {"Allow": "GET"},
-        "application/problem+json",
-    )
+    answer = problem(Misdirected(405, "no", {"Allow": "GET"}, "port"), True, {}, {"request": 7})
+    assert (answer.status, answer.headers, answer.content_type) == (405, {"Allow": "GET"}, "application/problem+json")
     assert answer.body == {
         "type": "urn:pdudaemon:misdirected",
         "title": "Method Not Allowed",

@@ -150,6 +150,19 @@ def test_who_reads_too_late_hears_of_the_gap(house: Callable[[float], House]) ->
     slow.close()
 
 
+def test_who_would_watch_when_all_is_told_that_it_is_over_hears_so(
+    house: Callable[[float], House],
+) -> None:
+    lab = house(60)
+    watching = lab.watch()
+    assert lab.orders.watchers.close()
+    for each in (watching, lab.watch()):
+        (told,) = heard(each)
+        assert (told["kind"], told["reason"]) == ("end", "the daemon is stopping")
+        assert told["id"] == lab.rack.dispatcher.events.last and abs(told["time"] - time.time()) < 60
+        each.close()
+
+
 def test_a_heartbeat_is_heard_where_nothing_happens(daemon: Callable[..., Daemon]) -> None:
     started = daemon(PDUS)
     with Watching(started, "?kind=reload", sse=True) as sse, Watching(started, "?kind=reload") as lines:
