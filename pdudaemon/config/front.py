@@ -102,7 +102,7 @@ def combined(config: Config, behind: Mapping[str, Names]) -> tuple[Config, list[
     found |= _merged("node", config.nodes, {site: each.nodes for site, each in behind.items()}, faults)
     for site, names in behind.items():
         for name, node in names.nodes.items():
-            if found.get(name) is node and not all(_is_of(site, pdus.get(feed.pdu)) for feed in node.feeds):
+            if found.get(name) is node and not all(is_of(site, pdus.get(feed.pdu)) for feed in node.feeds):
                 found[name] = Node(name, fault=f"a PDU of it has the name of one that is not at {site}")
     here = config.sections.groups
     theirs = _merged("group", here, {site: each.groups for site, each in behind.items()}, faults)
@@ -122,7 +122,8 @@ def combined(config: Config, behind: Mapping[str, Names]) -> tuple[Config, list[
     return FrontConfig(**whole, behind=behind), faults
 
 
-def _is_of(site: str, pdu: PDUConfig | None) -> bool:
+def is_of(site: str, pdu: PDUConfig | None) -> bool:
+    """Whether a PDU is one of a site."""
     return isinstance(pdu, SitePDU) and pdu.site == site
 
 

@@ -74,7 +74,7 @@ class SiteRequests:
                 record, number = document, document["id"]
             if wanted.seconds and (isinstance(error, NotDone) or (error is None and record.get("ended") is None)):
                 error, record = await self._became(number, began, until, wanted.seconds)
-            elif error is None and record.get("ended") is not None and record["state"] != Outcome.DONE:
+            elif record.get("ended") is not None and record["state"] != Outcome.DONE:
                 error = self._failure(record)
             if new and error is None and record.get("state") == Outcome.DONE and wanted.body.get("hard", True):
                 self._site.switched(str(number), target, action)

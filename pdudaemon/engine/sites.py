@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pdudaemon.config.front import FrontConfig, combined
+from pdudaemon.config.front import FrontConfig, combined, is_of
 from pdudaemon.config.model import Config
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Events
@@ -93,8 +93,9 @@ class Sites:
                 self._local, {name: site.mirror.names(site.trouble) for name, site in sites.items()}
             )
             shown = {}
-            for site in sites.values():
-                shown.update(site.mirror.without_states(_away(site)) if site.trouble else site.mirror.pdus)
+            for name, site in sites.items():
+                theirs = site.mirror.without_states(_away(site)) if site.trouble else site.mirror.pdus
+                shown |= {pdu: known for pdu, known in theirs.items() if is_of(name, config.pdus.get(pdu))}
             self.names += 1
             self._inventory.elsewhere = shown
             self._events.figures.keep(config.pdus)
@@ -150,13 +151,12 @@ class Sites:
 
     def records(self, after: str = "", wanted: Callable[[str], bool] = bool) -> Iterator[dict[str, Any]]:
         """Yield a record for each PDU at a site, as `LiveRecords.each_pdu` does, behind ``after`` if it is one."""
-        sites = [*self]
-        names = {name for site in sites for name in site.mirror.records}
-        behind = after not in names
         configured = self._inventory.elsewhere
-        for site in sites:
-            for name, record in [*site.mirror.records.items()]:
-                if behind and wanted(name) and name in configured:
+        found = [(site, [each for each in site.mirror.records.items() if each[0] in configured]) for site in self]
+        behind = all(name != after for _, records in found for name, _ in records)
+        for site, records in found:
+            for name, record in records:
+                if behind and wanted(name):
                     yield {**record, "requests": 0 if site.trouble else record["requests"]}
                 behind = behind or name == after
 

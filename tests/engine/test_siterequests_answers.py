@@ -165,6 +165,12 @@ def test_what_the_site_refuses(lab: Lab) -> None:
     assert type(error) is RequestError and str(error) == "berlin: no such node" and request is None
 
 
+def test_a_site_that_leads_elsewhere_is_no_site(lab: Lab) -> None:
+    lab.site.lies = {"POST ": lambda: reply(DONE, 300)}
+    error, request = lab.error()
+    assert str(error) == "berlin cannot be asked: it answers 300" and request is None
+
+
 def heard(lab: Lab, state: str = "done", reason: str | None = None, error: str | None = None) -> None:
     """Have the site tell that request 7 has ended."""
     event = {"kind": "ended", "request": 7, "action": "on", "target": "b1 (p1 port 1)", "outlets": ["p1:1"]}
