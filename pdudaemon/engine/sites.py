@@ -18,6 +18,7 @@ from pdudaemon.config.model import Config
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.inventory import Inventory
+from pdudaemon.engine.outlets import KnownPDU
 from pdudaemon.errors import NoSuchRequest
 from pdudaemon.power import Target
 
@@ -92,7 +93,7 @@ class Sites:
             config, faults = combined(
                 self._local, {name: site.mirror.names(site.trouble) for name, site in sites.items()}
             )
-            shown = {}
+            shown: dict[str, KnownPDU] = {}
             for name, site in sites.items():
                 theirs = site.mirror.without_states(_away(site)) if site.trouble else site.mirror.pdus
                 shown |= {pdu: known for pdu, known in theirs.items() if is_of(name, config.pdus.get(pdu))}

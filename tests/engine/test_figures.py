@@ -54,3 +54,19 @@ def test_those_of_pdus_that_have_gone_are_forgotten() -> None:
     figures.tried(Step(request(Action.ON, "b"), Outlet("b", "1"), Action.ON), None)
     figures.keep(["a"])
     assert [*figures.requests] == [("a", "on", "done")] and not figures.tries
+
+
+def test_what_happens_at_sites_counts_as_what_happens_here() -> None:
+    figures, places = Figures(), (Outlet("s/a", "1"), Outlet("s/a", "2"), Outlet("s/b", "1"))
+    figures.at_site("ended", places, "on", "given up", None, client="x")
+    figures.at_site("ended", places[:1], "on", "given up", None)
+    for error in (None, TransientError("no"), TransientError("no")):
+        figures.at_site("tried", places[:1], "off", "running", error)
+    for kind in ("accepted", "begun", "waiting"):
+        figures.at_site(kind, places, "on", "queued", None)
+    assert figures.requests == {("s/a", "on", "given_up"): 2, ("s/b", "on", "given_up"): 1}
+    assert figures.tries == {("s/a", "off", "done"): 1, ("s/a", "off", "failed"): 2}
+
+
+def test_there_is_a_bucket_for_each_bound_and_one_more() -> None:
+    assert len(Durations().buckets) == len(BOUNDS) + 1

@@ -47,6 +47,16 @@ def test_pdus_and_groups_share_a_row_and_the_longest_wait_counts(tmp_path: Path)
     assert places(stagger, "a", "b", "c", "a", "b") == [0, 1, 6, 2, 11]
 
 
+def test_where_nothing_is_staggered_nobody_need_ask(tmp_path: Path) -> None:
+    group = {"g": {"nodes": "na", "stagger": 5}}
+    assert not Stagger(config(tmp_path, {"a": {}})).is_set
+    assert (
+        Stagger(config(tmp_path, {"a": {}}, group)).is_set and Stagger(config(tmp_path, {"a": {"stagger": 1}})).is_set
+    )
+    stagger = Stagger(config(tmp_path, {"a": {}, "b": {"stagger": 1}}, group))
+    assert places(stagger, "gone", "gone", "b") == [0, 0, 0], "of what is not configured any more"
+
+
 def test_a_reload_keeps_the_places(tmp_path: Path) -> None:
     stagger = Stagger(config(tmp_path, {"a": {"stagger": 3}}))
     assert places(stagger, "a") == [0]

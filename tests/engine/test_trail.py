@@ -44,3 +44,16 @@ def test_a_clock_that_was_set_back_begins_anew() -> None:
 
 def test_nothing_is_known_before_the_first_reading() -> None:
     assert Trail().points(HOUR) == []
+
+
+def test_watts_are_told_to_a_hundredth() -> None:
+    trail = Trail()
+    trail.put(HOUR, 12.34567)
+    assert trail.points(HOUR) == [(HOUR, 12.35)]
+
+
+def test_who_looks_late_sees_no_hour_that_has_gone() -> None:
+    trail = Trail()
+    trail.put(HOUR, 1)
+    trail.put(HOUR + 60 * 60, 2)
+    assert trail.points(HOUR + 60 * 60) == [(HOUR + 60 * 60, 2)] == trail.points(HOUR + 30 * 60)
