@@ -56,7 +56,7 @@ def test_outlets_are_found_by_what_they_are_called() -> None:
 
 
 def test_what_is_told_of_an_outlet(tmp_path: Path) -> None:
-    nodes = {"b1": {"hostname": "p", "port": 1}, "b2": {"hostname": "p", "port": 2, "locked": True, "reason": "core"}}
+    nodes = {"b1": {"hostname": "p", "port": 1}, "b2": {"hostname": "p", "port": 2, "locked": True}}
     (tmp_path / "conf").write_text(json.dumps({"pdus": {"p": {"driver": "dummy"}}, "nodes": nodes}))
     config = reader.load(str(tmp_path / "conf"))
     known = Known(State.ON, "device", 90.0, "router", 1.0, 2.0, 3.0, 4.0, 95.0, 1.0)
@@ -66,7 +66,7 @@ def test_what_is_told_of_an_outlet(tmp_path: Path) -> None:
         "readings_age": 5.0,
     }  # fmt: skip
     locked = record(Outlet("p", "2"), NOTHING, config, 100.0)
-    assert locked["locked"] is True and locked["reason"].endswith("core")
+    assert locked["locked"] is True and locked["reason"] == "p port 2 is locked by the configuration"
     assert (locked["state"], locked["source"], locked["age"], locked["readings_age"]) == ("unknown", "none", None, None)
 
 
