@@ -34,6 +34,7 @@ from pdudaemon.server.access import Access
 from tests.support.ports import free_ports
 from tests.support.process import ROOT, Daemon, eventually, full_disk, in_parallel
 from tests.support.provider import AUDIENCE, ISSUER, jwk
+from tests.support.sampling import some
 from tests.support.tokens import SECRET, encoded, good, later, made
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
@@ -204,7 +205,7 @@ def mutated(token: str, rng: random.Random) -> str:
 
 
 def test_tokens_that_are_not_quite_ones(tmp_path: Path) -> None:
-    """100,000 of them: each is refused as such, or is the same token in other letters, as base64 allows."""
+    """Many of them, 100,000 by night: each is refused as such, or is the same token in other letters, as base64 allows."""
     rng = random.Random(15)
     key = rsa.generate_private_key(65537, 2048)
     (tmp_path / "keys.json").write_text(json.dumps({"keys": [jwk(key, "one")]}))
@@ -218,7 +219,7 @@ def test_tokens_that_are_not_quite_ones(tmp_path: Path) -> None:
         jwt.encode(provided, key, "RS256", headers={"kid": "one"}): ("bob", ("ci",)),
     }
     let_in = 0
-    for number in range(100000):
+    for number in some(range(100000), 5):
         token, holder = [*tokens.items()][number % 2]
         changed = mutated(token, rng)
         try:

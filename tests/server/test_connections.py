@@ -169,7 +169,7 @@ def test_who_leaves_and_comes_back_while_nobody_looks_is_not_refused(house: Call
         busy.set()
         back.sendall(f"left {port} on\n".encode())
         assert everything(back) == b"ack\n"
-        for each in (staying, other):
+        for each in (staying, other, back):
             each.close()
         eventually(lambda: not lab.served._open)
 
