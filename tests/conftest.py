@@ -16,13 +16,21 @@ import pytest
 
 from pdudaemon.drivers import declarations
 from tests.peers.snmp import Snmpd, snmpd
-from tests.support.process import Daemon
+from tests.support.client import NOWHERE
+from tests.support.process import BASE, PDUCLIENT, PDUDAEMON, Daemon
 
-pytest_plugins = ["tests.support.workers"]
+pytest_plugins = ["tests.support.workers", "tests.support.leftovers"]
 
 # A suite in the background of a script is told to ignore Ctrl-C; the programs that it starts must not inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has children ignore
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Load once what all workers will start, while the tests are collected."""
+    if session.config.getoption("workers") > 1:
+        PDUDAEMON.begin({**os.environ, **BASE})
+        PDUCLIENT.begin(NOWHERE)
 
 
 @pytest.fixture

@@ -7,12 +7,11 @@ import re
 import select
 import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.support.client import CLIENT, NOWHERE, PROGRAM, Ran, client
-from tests.support.fronts import Front
+from tests.support.fronts import Front, front_of_berlin
 from tests.support.process import Daemon, eventually
 
 METER = {"driver": "dummy", "outlets": 2, "names": {"1": "router"}, "watts": {"1": 12.5}}
@@ -20,24 +19,8 @@ METER = {"driver": "dummy", "outlets": 2, "names": {"1": "router"}, "watts": {"1
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    started: list[Daemon] = []
-
-    def daemon(pdus: dict[str, Any], start: bool = True, **more: Any) -> Daemon:
-        started.append(Daemon(tmp_path_factory.mktemp("front"), pdus, **more))
-        return started[-1]
-
-    made = Front(daemon)
-    made.add("berlin", {"meter": METER})
-    front = made.begin(
-        {"own": {"driver": "dummy"}},
-        nodes={"mine": {"hostname": "own", "port": 1}},
-        groups={"every": "mine,@berlin/rack1"},
-    )
-    assert front.http("/?nodes=berlin/board1", "PATCH").status == 200
-    yield made
-    made.close()
-    for each in started:
-        each.kill()
+    with front_of_berlin(tmp_path_factory, {"meter": METER}) as made:
+        yield made
 
 
 COMMANDS = {

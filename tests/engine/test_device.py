@@ -18,6 +18,7 @@ from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import TransientError
 from pdudaemon.power import Action
+from tests.support.locks import free
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
 
@@ -28,18 +29,6 @@ NEVER = threading.Event()
 def path(tmp_path: Path) -> Path:
     """The lock file of a device."""
     return tmp_path / "device.lock"
-
-
-def free(path: Path) -> bool:
-    """Whether another process could have the file now."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def use(one: Device, keep: bool = True) -> int | None:

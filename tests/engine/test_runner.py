@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import json
-import os
 import queue
 import threading
 import time
@@ -33,6 +31,7 @@ from pdudaemon.engine.survey import Survey
 from pdudaemon.errors import DeviceError, DeviceTimeout, PDUDaemonError, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
 from pdudaemon.transports import deadline
+from tests.support.locks import free
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
 
@@ -348,14 +347,7 @@ class Lone:
 
     def free(self) -> bool:
         """Whether another process could have the device."""
-        descriptor = os.open(self._path, os.O_RDWR)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
+        return free(self._path)
 
     def stop(self) -> None:
         self.runner.stop()

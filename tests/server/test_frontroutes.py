@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.fronts import JSON, Front, order
+from tests.support.fronts import JSON, Front, front_of_berlin, order
 from tests.support.process import ROOT, Daemon, Reply, eventually
 from tests.support.watching import Watching
 
@@ -143,25 +143,9 @@ ELSEWHERE = {("GET", "/api/v1/events")}
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     """A front of berlin, which has been asked for something, and has PDUs of its own."""
-    started: list[Daemon] = []
-
-    def daemon(pdus: dict[str, Any], start: bool = True, **more: Any) -> Daemon:
-        started.append(Daemon(tmp_path_factory.mktemp("front"), pdus, **more))
-        return started[-1]
-
-    made = Front(daemon)
-    made.add("berlin", SITE_PDUS, nodes=SITE_NODES)
-    front = made.begin(
-        {"own": {"driver": "dummy"}},
-        nodes={"mine": {"hostname": "own", "port": 1}},
-        groups={"every": "mine,@berlin/rack1"},
-    )
-    assert front.http("/?nodes=berlin/board1", "PATCH").status == 200
-    assert front.power("on", "berlin/meter", 1).status == 200
-    yield made
-    made.close()
-    for each in started:
-        each.kill()
+    with front_of_berlin(tmp_path_factory, SITE_PDUS, SITE_NODES) as made:
+        assert made.front.power("on", "berlin/meter", 1).status == 200
+        yield made
 
 
 def ask(front: Daemon, row: Row) -> Reply:

@@ -88,6 +88,10 @@ class Program:
             out, err = process.communicate(timeout)
             return process.wait(), out.decode(), err.decode()
 
+    def begin(self, env: Mapping[str, str]) -> None:
+        """Start the server for such an environment, which forks of this process share; the first to ask does else."""
+        self._server(env)
+
     def serve_from_here(self, env: Mapping[str, str]) -> None:
         """Have what is started from now on, in such an environment, be forks of this process, which has it loaded."""
         ours, theirs = _connection()

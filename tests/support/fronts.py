@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import pytest
 
 from tests.support.cutting import Cutting
 from tests.support.process import Daemon, Reply, eventually
@@ -84,6 +87,31 @@ class Front:
     def close(self) -> None:
         for link in self.links.values():
             link.__exit__()
+
+
+@contextmanager
+def front_of_berlin(
+    factory: pytest.TempPathFactory, pdus: dict[str, Any], nodes: dict[str, Any] | None = None
+) -> Iterator[Front]:
+    """Run a front, for a whole file, of a site that has more PDUs, and nodes, and has been asked for something."""
+    started: list[Daemon] = []
+
+    def daemon(pdus: dict[str, Any], start: bool = True, **more: Any) -> Daemon:
+        started.append(Daemon(factory.mktemp("front"), pdus, **more))
+        return started[-1]
+
+    made = Front(daemon)
+    made.add("berlin", pdus, nodes=nodes or {})
+    front = made.begin(
+        {"own": {"driver": "dummy"}},
+        nodes={"mine": {"hostname": "own", "port": 1}},
+        groups={"every": "mine,@berlin/rack1"},
+    )
+    assert front.http("/?nodes=berlin/board1", "PATCH").status == 200
+    yield made
+    made.close()
+    for each in started:
+        each.kill()
 
 
 def _secret(daemon: Daemon, secret: str) -> None:

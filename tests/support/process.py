@@ -25,6 +25,7 @@ from tests.support.forkserver import Process, Program
 ROOT = Path(__file__).parent.parent.parent
 START_BOUND = 300.0
 TOLD = 10_000  # characters of a log, the last, in which it says why it has not started
+BASE = {"PYTHONDONTWRITEBYTECODE": "1"}  # plugins come and go
 TOKENS = ("encodings.idna", "encodings.utf_8_sig", "jwt")  # what takes a daemon with tokens longer than all else
 PDUDAEMON = Program("pdudaemon.cli", folder=ROOT, ahead=TOKENS)
 ASKING = ("http.client", "ssl", "encodings.idna", "datetime", "shutil")  # what most runs of the client come to
@@ -99,8 +100,7 @@ class Daemon:
     def spawn(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes] | Process:
         """Start the program, without waiting for anything."""
         path = os.pathsep.join([str(ROOT), str(self.plugins)])
-        environment = {**os.environ, "PYTHONPATH": path, "XDG_STATE_HOME": str(self.folder)}
-        environment |= {"PYTHONDONTWRITEBYTECODE": "1", **self.environment}  # plugins come and go
+        environment = {**os.environ, **BASE, "PYTHONPATH": path, "XDG_STATE_HOME": str(self.folder), **self.environment}
         command = self.command(*arguments)
         if self.real:
             return subprocess.Popen(command, env=environment, cwd=self.folder, **options)
