@@ -20,7 +20,8 @@ from pdudaemon.errors import PDUDaemonError, of_kind
 from pdudaemon.power import Action, Asked, Command, Outcome, Outlet, Phase, Request, Soft, State, Target
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)  # of statements, in rows
-SENSELESS = (ValueError, TypeError, LookupError, RecursionError)  # what a row that makes no sense raises
+SENSELESS = (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError)
+"""What a row that makes no sense raises."""
 
 _FIXED = ("id", "action", "target", "all_outlets", "delay", "client", "accepted", "command", "names", "key")
 _CHANGING = (

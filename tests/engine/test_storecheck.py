@@ -197,7 +197,7 @@ def test_a_text_is_somebody_elses_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "action='onn'", "action='status'", "action='on'", "phase='of'", "outlets='[[\"pdu\"'", "outlets='[[\"pdu\", 3]]'",
+        "action='onn'", "action='status'", "action='on'", "phase='of'", "outlets='[[\"pdu\"'", "outlets='[[\"pdu\", 3]]'", "all_outlets='[[\"pdu\", 7]]'",
         "outlets='[[\"pdu\", \"99\"]]'", "all_outlets='[]'", "all_outlets='{}'", "delay='soon'", "delay=9e999", "delay=-1",
         "accepted=x'00'", "started='x'", "target=x'ff00'", "target=CAST(x'ff41' AS TEXT)", "outcome='perhaps', ended=5",
         "ended=5", "outcome='done'", "debts='[[\"pdu\", \"99\"]]'", "switched='[[\"pdu\"]]'",
