@@ -106,7 +106,7 @@ class Acceptance:
         if wanted.soft is not None and (refused := refusal(config, wanted.action, target)) is not None:
             return refused
         if wanted.action is not Action.REBOOT:
-            phase = Phase(wanted.action)
+            phase = Phase.ON if wanted.action is Action.ON else Phase.OFF
         elif len(target.outlets) == 1 and wanted.soft is None and config.restarts(target.outlets[0]):
             phase = Phase.RESTART
         else:
@@ -199,7 +199,8 @@ class Acceptance:
             left = self._fleet.runners[name].waiting - self._queries.queued[name]
             if left >= daemon.max_queue:  # of requests that have been cancelled since
                 raise Busy(f"{name}: its queue is full: {left} steps, and the device does not get on")
-        new.update(names)
+        for name in names:
+            new[name] += 1
 
     def _known(self, request: Request) -> Request | PDUDaemonError | None:
         """Return the request on record that was accepted with the key of this one; None: none was."""

@@ -62,6 +62,7 @@ class Store:
         self._wal: int | None = None
         self._files: Mapping[str, storefiles.Identity] = {}  # as they were opened
         self._looked = 0.0  # when it was last seen, in monotonic seconds, that they are there
+        self._tidied_upto = 0  # the number of the last request by which there was nothing to tidy
         self._tidied = -TIDY_EVERY  # when what is too old was looked for without a write, in monotonic seconds
         self._shut = False  # between two files: see `_stay`
         self._refused_anew = float("-inf")  # when they could not be written anew, in monotonic seconds, and why
@@ -256,16 +257,19 @@ class Store:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
 
-    def _tidy(self) -> bool:
+    def _tidy(self) -> int:
         """Forget a batch of what history has no room for, and have a batch of the rest found by its words.
 
-        Return whether there may be more. The lock is held.
+        Return how many requests have come since there was no more to do, 0: there is not. The lock is held.
         """
         gone = self._forgetting.forget(self._db, self.history, self._forgotten_before(), _BATCH)
         entered = storesearch.enter(self._db)
         if gone or entered:
             self._upkeep.wrote(2 + (gone + entered) // 4, soon=bool(gone))
-        return self._forgetting.more or entered == storesearch.BATCH
+        if not (self._forgetting.more or entered == storesearch.BATCH):
+            self._tidied_upto = self._last
+            return 0
+        return max(1, self._last - self._tidied_upto)
 
     def _forgotten_before(self) -> float:
         """Return when what has ended is too old, in seconds since the epoch."""

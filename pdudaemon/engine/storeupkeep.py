@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 
 from pdudaemon.engine import storeschema
@@ -26,16 +27,19 @@ IDLE = 1.0  # seconds without a write, after which the log is taken over however
 MUCH = 1000  # pages that have been written, roughly, after which it is
 LONGEST = 16_000  # pages in the log: 64 MB
 PAUSE = 0.01  # seconds for others between two batches of what is forgotten
+SHARE = 0.01  # of a processor that forgetting takes while others write
+FAR_BEHIND = 100_000  # requests that nothing has been forgotten since, for which others must wait more
 
 
 class Upkeep:
     """One thread, begun at the first write. ``lock`` is that of whoever writes.
 
-    ``before`` is called before each checkpoint, and ``forget`` forgets a batch of what is too old and says whether
-    there may be more; both with the lock held, and may raise StoreError or sqlite3.Error.
+    ``before`` is called before each checkpoint, and ``forget`` forgets a batch of what is too old and says how many
+    requests have come since there was nothing left to do, 0 if there is not; both with the lock held, and may raise
+    StoreError or sqlite3.Error.
     """
 
-    def __init__(self, path: str, lock: threading.Lock, before: Callable[[], None], forget: Callable[[], bool]) -> None:
+    def __init__(self, path: str, lock: threading.Lock, before: Callable[[], None], forget: Callable[[], int]) -> None:
         self._path = path
         self._lock = lock
         self._before = before
@@ -101,12 +105,24 @@ class Upkeep:
     def _turn(self) -> None:
         try:
             self._checkpoint()
-            while not self._closing.wait(PAUSE) and self._forgotten():
-                if self._written >= MUCH:
-                    self._checkpoint()
+            self._forget_all()
             self._trouble = ""
         except (sqlite3.Error, PDUDaemonError) as error:
             self._tell(f"{self._path}: the log of the store cannot be taken over: {error}")
+
+    def _forget_all(self) -> None:
+        """Forget batch after batch, resting while others write: what is forgotten later is in nobody's way."""
+        pause, seen = PAUSE, self._written
+        while not self._closing.wait(pause):
+            others, begun = self._written != seen, time.thread_time()
+            with self._lock:
+                behind = self._forget()
+            if not behind:
+                return
+            took = time.thread_time() - begun
+            if self._written >= MUCH:
+                self._checkpoint()
+            pause, seen = took / SHARE if others and behind < FAR_BEHIND else PAUSE, self._written
 
     def _checkpoint(self) -> None:
         """Take over what is in the log. It is begun anew if nothing comes meanwhile, or if it has become too long."""
@@ -149,10 +165,6 @@ class Upkeep:
                 return 0
             _, pages, _ = self._database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             return int(pages)
-
-    def _forgotten(self) -> bool:
-        with self._lock:
-            return self._forget()
 
     def _tell(self, trouble: str) -> None:
         if trouble != self._trouble:

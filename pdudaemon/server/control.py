@@ -23,9 +23,10 @@ def control(exchange: HTTPExchange, action: str) -> None:
     asked = order(exchange.config, action, exchange.words)
 
     def told(request: Request, trouble: PDUDaemonError | None) -> None:
-        headers = {"X-Request-Id": str(request.number), "Location": f"/api/v1/requests/{request.number}"}
+        number = request.number
+        headers = {"X-Request-Id": str(number), "Location": f"/api/v1/requests/{number}"}
         if trouble is not None:
-            exchange.refuse(trouble, headers, {"request": request.number, **feeds(request)})
+            exchange.refuse(trouble, headers, {"request": number, **feeds(request)})
         elif exchange.json:
             exchange.answer(Answer(200, {**became(exchange, request), **feeds(request)}, headers))
         else:

@@ -227,18 +227,12 @@ def rendered(answer: Answer, method: str, alive: bool) -> bytes:
         body = answer.body
     else:
         body = f"{answer.body if isinstance(answer.body, str) else json.dumps(answer.body)}\n".encode()
-    headers = {
-        "Server": f"pdudaemon/{__version__}",
-        "Date": _date(int(time.time())),
-        **answer.headers,
-        "Content-Type": answer.content_type,
-        **({} if answer.stream else {"Content-Length": len(body)}),
-        **({"Transfer-Encoding": "chunked"} if answer.stream and answer.chunked else {}),
-        "Cache-Control": "no-store",
-        **({} if alive else {"Connection": "close"}),
-    }
-    lines = "".join(map("%s: %s\r\n".__mod__, headers.items()))
-    head = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n{lines}\r\n"
+    lines = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
+    if not answer.stream:
+        lines += f"Content-Length: {len(body)}\r\n"
+    elif answer.chunked:
+        lines += "Transfer-Encoding: chunked\r\n"
+    head = _beginning(answer.status, int(time.time())) + lines + _rest(answer.content_type, alive)
     return head.encode("latin-1", "replace") + (b"" if method == "HEAD" else body)
 
 
@@ -250,6 +244,13 @@ def chunk(line: bytes) -> bytes:
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-@functools.lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+@functools.lru_cache(maxsize=4)
+def _beginning(status: int, second: int) -> str:
+    date = formatdate(second, usegmt=True)
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nServer: pdudaemon/{__version__}\r\nDate: {date}\r\n"
+
+
+@functools.lru_cache
+def _rest(content_type: str, alive: bool) -> str:
+    close = "" if alive else "Connection: close\r\n"
+    return f"Content-Type: {content_type}\r\nCache-Control: no-store\r\n{close}\r\n"

@@ -9,7 +9,6 @@ Whatever else has become of it is an error, whose document has the request or th
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from functools import partial
 
 from pdudaemon.config.options import LONGEST_WAIT
@@ -51,9 +50,9 @@ def create(exchange: HTTPExchange, _: str) -> None:
         exchange.connection.connections.later(partial(exchange.give, switch))
         return
     postponed = (delay or 0.0) + (soft or 0.0)
-    asked = replace(_order(exchange, given, action), wait=wait, postponed=postponed, key=key, soft=soft, hard=hard)
+    asked = _order(exchange, given, action)._replace(wait=wait, postponed=postponed, key=key, soft=soft, hard=hard)
     if delay is not None:
-        asked = replace(asked, delay=delay)
+        asked = asked._replace(delay=delay)
 
     def told(request: Request, trouble: PDUDaemonError | None) -> None:
         headers = {"X-Request-Id": str(request.number), "Location": f"/api/v1/requests/{request.number}"}

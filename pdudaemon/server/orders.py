@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from pdudaemon.config.model import Config
 from pdudaemon.config.options import LONGEST_WAIT
@@ -40,8 +41,7 @@ _TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no
 _DIGITS = re.compile(r"\d+(?:_\d+)*")
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """What a client asks for, checked. ``delay`` in seconds; ``wait`` None if the client did not say.
 
     ``key``: what was accepted with the same one before is not accepted once more, but told of. ``postponed`` is the
