@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -18,7 +19,7 @@ import pytest
 from tests.devices.openflight import EventServer, PowerServer, reply
 from tests.support.client import ENTRY, NOWHERE, PLACES, PROGRAM, ask, client
 from tests.support.ports import free_ports
-from tests.support.process import Daemon, eventually
+from tests.support.process import PDUCLIENT, Daemon, eventually
 
 FEED = {"pdu": "apc7", "port": "3", "name": None, "nodes": ["board7"], "state": "off", "source": "device", "age": 5.0}
 NODES: list[dict[str, Any]] = [
@@ -60,24 +61,31 @@ class Watching:
     """The client while it watches; what it says so far."""
 
     def __init__(self, url: str, *words: str) -> None:
-        self.process = subprocess.Popen(
-            [*PROGRAM, "watch", f"--url={url}", *words],
-            env={**NOWHERE, "TZ": "UTC", "PYTHONUNBUFFERED": "1"},
+        self.process = PDUCLIENT.start(
+            ["watch", f"--url={url}", *words],
+            {**NOWHERE, "TZ": "UTC", "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
         )
+        assert self.process.stdout is not None and self.process.stderr is not None
+        self.results = io.TextIOWrapper(self.process.stdout)
+        self.others = io.TextIOWrapper(self.process.stderr)
 
     def line(self) -> str:
         """Return the next line of its results."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().rstrip("\n")
+        return self.results.readline().rstrip("\n")
 
     def said(self) -> str:
         """Return the next line that is no result."""
-        assert self.process.stderr is not None
-        return self.process.stderr.readline().rstrip("\n")
+        return self.others.readline().rstrip("\n")
+
+    def close(self) -> None:
+        """End it, if it has not."""
+        self.process.kill()
+        self.process.wait(20)
+        self.results.close()
+        self.others.close()
 
 
 @contextmanager
@@ -89,8 +97,7 @@ def watching(server: EventServer, *words: str) -> Iterator[Watching]:
         eventually(lambda: any("/api/v1/nodes" in each.target for each in server.requests[before:]))
         yield made
     finally:
-        made.process.kill()
-        made.process.communicate(timeout=20)
+        made.close()
 
 
 def test_lines() -> None:
@@ -98,7 +105,7 @@ def test_lines() -> None:
         server.tell(*EVENTS)
         assert [client.line() for _ in LINES] == LINES
         client.process.send_signal(signal.SIGINT)
-        assert (client.process.wait(20), client.process.communicate()) == (0, ("", ""))
+        assert (client.process.wait(20), client.line(), client.said()) == (0, "", "")
         assert server.asked[0] == "GET /api/v1/events" and "last-event-id" not in server.watching[0].headers
 
 
@@ -146,12 +153,9 @@ def test_a_server_that_is_away_for_a_while() -> None:
 
 def test_a_reader_that_leaves() -> None:
     with EventServer(NODES) as server, watching(server) as client:
-        assert client.process.stdout is not None
-        client.process.stdout.close()
+        client.results.close()
         server.tell(*EVENTS)
-        assert client.process.wait(20) == 0
-        assert client.process.stderr is not None and client.process.stderr.read() == ""
-        client.process.stdout = None
+        assert (client.process.wait(20), client.said()) == (0, "")
 
 
 def test_what_cannot_be_watched() -> None:
@@ -200,7 +204,7 @@ def test_a_real_daemon_that_is_killed_and_comes_back(daemon: Callable[..., Daemo
     says: list[str] = []
     readers = [
         threading.Thread(target=found.extend, args=(stream,), daemon=True)
-        for found, stream in ((lines, client.process.stdout), (says, client.process.stderr))
+        for found, stream in ((lines, client.results), (says, client.others))
     ]
     for reader in readers:
         reader.start()
@@ -223,9 +227,9 @@ def test_a_real_daemon_that_is_killed_and_comes_back(daemon: Callable[..., Daemo
         assert client.process.wait(20) == 0
     finally:
         client.process.kill()
-        client.process.wait(20)
         for reader in readers:
             reader.join(5)
+        client.close()
 
 
 def frames(shown: str) -> list[str]:

@@ -14,7 +14,7 @@ WAYS = {
     "the level from which logging is disabled": "logging.disable()",
     "the level of the root logger": "logging.root.setLevel(5)",
     "the handlers of the root logger": "logging.root.addHandler(logging.NullHandler())",
-    "levels of loggers": "logging.getLogger('x').setLevel(5)",
+    "our loggers": "logging.getLogger('pdud.x').setLevel(5)",
     "loggers that go by an old level": "logging.root._cache[10] = True",
     "the environment": "os.environ['LEFT'] = 'behind'",
     "the working directory": "os.chdir('/')",

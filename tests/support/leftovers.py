@@ -37,9 +37,11 @@ class Kept(NamedTuple):
 
 
 def _loggers() -> dict[str, tuple[int, bool, bool]]:
-    """Return what is unlike a new logger's, of those below the root."""
-    made = [each for each in _MANAGER.loggerDict.values() if isinstance(each, logging.Logger)]
-    found = {each.name: (each.level, each.propagate, each.disabled) for each in made}
+    """Return what is unlike a new logger's, of ours below the root. Libraries set that of their own when imported."""
+    made = [each for name, each in _MANAGER.loggerDict.items() if name.startswith("pdud")]
+    found = {
+        each.name: (each.level, each.propagate, each.disabled) for each in made if isinstance(each, logging.Logger)
+    }
     return {name: each for name, each in found.items() if each != (logging.NOTSET, True, False)}
 
 
@@ -98,7 +100,7 @@ KEPT = (
     Kept("the level from which logging is disabled", lambda: _MANAGER.disable, logging.disable),
     Kept("the level of the root logger", lambda: logging.root.level, logging.root.setLevel),
     Kept("the handlers of the root logger", lambda: [*logging.root.handlers], _put_handlers),
-    Kept("levels of loggers", _loggers, _put_loggers),
+    Kept("our loggers", _loggers, _put_loggers),
     Kept("loggers that go by an old level", _stale, lambda _: _MANAGER._clear_cache()),  # type: ignore[attr-defined]
     Kept("the environment", lambda: {**os.environ._data}, _put_environment),
     Kept("the working directory", _folder, os.chdir),

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.support.client import NOWHERE, PROGRAM, Ran
+from tests.support.client import NOWHERE, Ran
+from tests.support.process import PDUCLIENT
 
 
 class Terminal:
@@ -19,13 +20,12 @@ class Terminal:
 
     def __init__(self, *arguments: str, **environment: str) -> None:
         self.fd, terminal = pty.openpty()
-        self.process = subprocess.Popen(
-            [*PROGRAM, *arguments],
-            env={**NOWHERE, "TERM": "xterm", **environment},
+        self.process = PDUCLIENT.start(
+            [*arguments],
+            {**NOWHERE, "TERM": "xterm", **environment},
             stdin=terminal,
             stdout=subprocess.PIPE,
             stderr=terminal,
-            text=True,
         )
         os.close(terminal)
         self.screen = ""
@@ -47,7 +47,7 @@ class Terminal:
         out, _ = self.process.communicate(timeout=20)
         self._reader.join(5)
         os.close(self.fd)
-        return Ran(self.process.returncode, out, self.screen.replace("\r\n", "\n"))
+        return Ran(self.process.wait(), out.decode(), self.screen.replace("\r\n", "\n"))
 
 
 @contextmanager
