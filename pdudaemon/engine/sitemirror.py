@@ -75,10 +75,10 @@ class Translation:
             raise ValueError(f"{str(told)[:100]!r} is not the number of a request")
         return f"{self.site}/{told}"
 
-    def time(self, told: object) -> Any:
-        """Return a time."""
+    def time(self, told: object) -> float | None:
+        """Return a time by our clock; None: it is none."""
         when = quantity(told)
-        return when - self.ahead if self.ahead and when is not None else told if when is not None else None
+        return None if when is None else when - self.ahead
 
     def outlet(self, told: Mapping[str, Any]) -> Outlet:
         """Return an outlet."""

@@ -232,14 +232,14 @@ class SiteRequests:
         if len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)
         future = self._waiting.pop(number, None)
-        if future is not None and not future.done():
+        if future is not None:
             future.set_result(event)
 
     async def look_after(self) -> None:
         """See what became, while nothing was heard, of the requests that somebody waits for."""
         for number in [*self._waiting]:
             record = await self._record(number)
-            if record is not None and record.get("ended") is not None and number in self._waiting:
+            if record is not None and record.get("ended") is not None:
                 self._end(number, record)
 
 

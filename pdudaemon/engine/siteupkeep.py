@@ -41,7 +41,7 @@ class Upkeep:
         self.mirror = Mirror(translation)
         self.daemons: list[str] = []  # those that the site leads to, itself first
         self.stale = True
-        self.loaded = 0.0
+        self.loaded: float  # when it was loaded, or asked for anew, in monotonic seconds
         self._names = ""
         self._translation = translation
         self._own = own

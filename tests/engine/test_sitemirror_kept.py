@@ -87,6 +87,11 @@ def test_a_request_in_our_words() -> None:
     assert translation.request({"id": 7, "target": "b3"}) == {"id": "berlin/7", "command": None, "target": "berlin/b3"}
 
 
+def test_a_pdu_may_have_a_name_that_looks_like_others() -> None:
+    translation = Translation("berlin", True)
+    assert translation.target("a port b port 3", {"a", "b", "a port b"}) == "berlin/a port b port 3"
+
+
 def test_what_a_pdu_is() -> None:
     known = mirror({**PDU, "reachable": False, "reason": "no\x1banswer", "requests": 2, "watts": 50.0, "age": 4})
     pdu = known.pdus["berlin/p1"]
@@ -104,7 +109,7 @@ def test_what_a_pdu_is() -> None:
     assert (pdu.reachable, pdu.trouble, pdu.watts, pdu.read) == (True, "", None, None)
     record = known.records["berlin/p1"]
     assert (record["reason"], record["readable"], record["requests"]) == ("it is slow", False, 0)
-    known.pdu({"name": "p1", "reachable": "yes"}, NOW)
+    known.pdu({"name": "p1", "reachable": "yes", "reason": ""}, NOW)
     assert pdu.reachable is None and pdu.trouble == ""
     assert known.records["berlin/p1"] | {"name": ""} == {
         "name": "", "driver": "", "state": "", "reason": None, "readable": False, "requests": 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -126,7 +127,8 @@ def test_how_long_the_site_is_to_wait(lab: Lab, seconds: float, moments: bool, a
 def test_the_site_answers_before_the_time_is_over(lab: Lab, seconds: float, least: float, most: float) -> None:
     lab.site.lies = {"POST ": lambda: reply(DONE, 201)}
     lab.request(seconds=seconds)
-    assert least < lab.site.questions[0].json()["wait"] <= most
+    wait = lab.site.questions[0].json()["wait"]
+    assert least < wait <= most and wait == round(wait, 3)
 
 
 def test_who_does_not_wait_hears_that_it_is_accepted(lab: Lab) -> None:
@@ -142,6 +144,9 @@ def test_what_has_ended_otherwise_is_an_error(lab: Lab) -> None:
     error, request = lab.error()
     assert type(error) is TransientError and str(error) == "berlin: no\\x1banswer"
     assert request is not None and request.outcome is Outcome.FAILED
+    slow = {**failed, "error": "device-timeout"}
+    lab.site.lies = {"POST ": lambda: reply(slow, 200)}
+    assert lab.error()[0].kind == "device-timeout"
     cancelled = {**DONE, "state": "cancelled", "reason": None}
     lab.site.lies = {"POST ": lambda: reply(cancelled, 200)}
     error, _ = lab.error()
@@ -269,11 +274,14 @@ def test_what_was_not_heard_is_in_the_record(lab: Lab, state: str, kind: type[PD
     assert len(lab.known.done) == (1 if state == "done" else 0)
 
 
-@pytest.mark.parametrize("ended", [True, False])
-def test_after_events_were_missed_it_is_looked_what_became_of_what_is_waited_for(lab: Lab, ended: bool) -> None:
+@pytest.mark.parametrize("record", [DONE, GOES_ON, None])
+def test_after_events_were_missed_it_is_looked_what_became_of_what_is_waited_for(
+    lab: Lab, record: dict[str, Any] | None
+) -> None:
+    ended = record is DONE
     lab.site.lies = {
         "POST ": lambda: reply(GOES_ON, 201),
-        "GET /api/v1/requests/7": lambda: reply(DONE if ended else GOES_ON),
+        "GET /api/v1/requests/7": lambda: reply(record, 200 if record else 404),
     }
 
     async def missed() -> None:
@@ -289,11 +297,16 @@ def test_after_events_were_missed_it_is_looked_what_became_of_what_is_waited_for
 
 
 def test_an_answer_that_was_cut_is_asked_for_again_by_its_key(lab: Lab) -> None:
-    answers = (*(cut(reply(DONE, 201)) for _ in range(3)), reply(b"oops", 502, "text/html"), reply(DONE, 200))
+    answers = (*(cut(reply(DONE, 201)) for _ in range(3)), reply(b"oops", 500, "text/html"), reply(DONE, 200))
     lab.site.lies = {"POST ": in_turn(*answers)}
     request = lab.request()
     assert [question.headers["idempotency-key"] for question in lab.site.questions] == ["a-key"] * 5
     assert request.accepted > 0 and len(lab.known.done) == 1, "that it was asked for twice makes it no older"
+
+
+def test_what_was_accepted_the_second_time_is_new(lab: Lab) -> None:
+    lab.site.lies = {"POST ": in_turn(cut(reply(DONE, 201)), reply(DONE, 200))}
+    assert lab.request().accepted > 0 and len(lab.known.done) == 1
 
 
 def test_a_site_that_ails_is_given_a_pause(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +368,8 @@ def test_a_question_that_finds_no_place_has_not_been_put(lab: Lab) -> None:
 @pytest.mark.parametrize(
     "answer", [reply([]), reply({"state": "done"}), reply({"id": 7, "outlets": 5, "state": "done"})]
 )
-def test_what_makes_no_sense_is_not_known(lab: Lab, answer: bytes) -> None:
+def test_what_makes_no_sense_is_not_known(lab: Lab, answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
     lab.site.lies = {"POST ": lambda: answer}
     error, request = lab.error(seconds=0.0)
     assert type(error) is Unanswered and request is None
@@ -363,6 +377,7 @@ def test_what_makes_no_sense_is_not_known(lab: Lab, answer: bytes) -> None:
         "it is not known what became of this at berlin: what it says is not understood;"
         " asked for again with the key a-key, it is not done twice"
     )
+    assert "berlin: " in caplog.text and "Traceback" in caplog.text, "whoever mends it wants to know where"
 
 
 @pytest.mark.parametrize(
@@ -393,7 +408,8 @@ def test_when_the_daemon_stops_who_waits_hears_so(
     assert lab.told is not None
     request, error = lab.told
     assert type(error) is kind and str(error) == text
-    assert (request is None) == (first is None) and (request is None or request.number == "berlin/7")
+    assert (request is None) == (first is None)
+    assert request is None or (request.number == "berlin/7" and request.accepted > 0)
 
 
 def test_what_goes_wrong_here_is_told(
@@ -426,6 +442,9 @@ def test_what_is_heard_is_in_our_words(lab: Lab) -> None:
     assert str(older["error"]) == "no answer" and older["reason"] == ""
     plain = lab.requests.heard({"kind": "begun", "request": 7, "reason": None, "error": None, "target": "b1"})
     assert (plain["error"], plain["reason"], plain["outlets"], plain["owed"]) == (None, "", (), ())
+    assert (
+        plain["action"] == "" and lab.requests.heard({"kind": "begun", "request": 7, "target": "b1"})["error"] is None
+    )
     assert (plain["names"], plain["state"], plain["client"], plain["due"]) == ((), "", "", None)
 
 

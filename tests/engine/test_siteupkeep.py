@@ -114,10 +114,10 @@ def test_a_clock_that_is_off_is_told_once(lab: Lab, caplog: pytest.LogCaptureFix
     for _ in range(2):
         lab.upkeep.set_clock(formatdate(lab.clock.wall() + off, usegmt=True))
     assert abs(lab.known.translation.ahead - off) < 2
+    lab.upkeep.set_clock(formatdate(lab.clock.wall(), usegmt=True))
+    assert lab.known.translation.ahead == 0.0
     warned = [record.getMessage()[:22] for record in caplog.records if record.levelno == logging.WARNING]
     assert warned == ([f"berlin: its clock is {'+' if off > 0 else '-'}"] if told else [])
-    lab.upkeep.set_clock("")
-    assert lab.known.translation.ahead == 0.0
 
 
 def test_a_look_asks_anew_for_what_is_old(loaded: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,11 +192,14 @@ def test_what_happens_to_requests_is_heard_and_counted(loaded: Lab) -> None:
     assert records["berlin/p1"]["requests"] == 1 and loaded.upkeep.mirror.last["berlin/board1"]["id"] == "berlin/7"
     first, _ = loaded.published()
     assert (first.kind, first.request, first.outlets) == ("accepted", "berlin/7", (PLACE,))
+    loaded.take(request("accepted", request=8))
     loaded.take(request("ended", state="done"))
-    loaded.take(request("ended", state="done"))
+    assert records["berlin/p1"]["requests"] == 1
+    loaded.take(request("ended", request=8, state="done"))
+    loaded.take(request("ended", request=9, state="done"))
     assert records["berlin/p1"]["requests"] == 0
-    assert [event.kind for event in loaded.published()] == ["ended", "ended"]
-    assert loaded.events.figures.requests["berlin/p1", "on", "done"] == 2
+    assert [event.kind for event in loaded.published()] == ["accepted", "ended", "ended", "ended"]
+    assert loaded.events.figures.requests["berlin/p1", "on", "done"] == 3
     loaded.take(request("ended", state="done", outlets=["p1:1", "p7:1"]))
     assert loaded.published() == [], "it is of one that has been taken out of the configuration there"
     loaded.take({"kind": "something", "new": 1})

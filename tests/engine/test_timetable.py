@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -53,6 +54,45 @@ def test_what_is_cancelled_is_not_called_and_takes_no_room(timetable: Timetable)
         assert [entry for _, _, entry in sorted(timetable._heap) if entry.call is not None] == kept
         assert timetable._cancelled == len(timetable._heap) - len(kept)
     assert not made
+
+
+def test_what_is_left_of_many_that_are_cancelled_is_called_in_order(timetable: Timetable) -> None:
+    made: list[float] = []
+    done = threading.Event()
+    chance = random.Random(7)
+    begun = time.monotonic() + 0.5
+    with timetable._condition:
+        times = [begun + chance.random() / 10 for _ in range(1000)]
+        entries = [timetable.at(when, lambda when=when: made.append(when)) for when in times]  # type: ignore[misc]
+        timetable.at(begun + 0.2, done.set)
+        kept = {*chance.sample(range(1000), 300)}
+        for number in sorted({*range(1000)} - kept, key=lambda _: chance.random()):
+            entries[number].cancel()
+    assert done.wait(30)
+    assert made == sorted(times[number] for number in kept)
+
+
+def test_what_was_cancelled_and_whose_time_has_come_is_not_counted(timetable: Timetable) -> None:
+    done = threading.Event()
+    with timetable._condition:
+        now = time.monotonic()
+        for _ in range(FEW):
+            timetable.at(now + 0.1, done.set).cancel()
+        assert timetable._cancelled == len(timetable._heap) == FEW
+        timetable.at(now + 0.1, done.set)
+    assert done.wait(30)
+    with timetable._condition:
+        assert timetable._cancelled == len(timetable._heap) == 0
+        timetable.at(now + 86400, done.set)
+        for _ in range(FEW + 1):
+            assert len(timetable._heap) == 1 + timetable._cancelled
+            timetable.at(now + 86400, done.set).cancel()
+        assert (len(timetable._heap), timetable._cancelled) == (1, 0)
+
+
+def test_it_is_a_thread_of_the_daemon_and_has_a_name(timetable: Timetable) -> None:
+    assert str(timetable) == "the timetable"
+    assert [each.daemon for each in threading.enumerate() if each.name == "timetable"] == [True]
 
 
 def test_a_call_that_fails_ends_nothing(timetable: Timetable) -> None:
