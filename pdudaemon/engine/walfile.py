@@ -63,7 +63,7 @@ class Log:
         if self.whole > self.readable:
             what = f"frame {self.readable + 1} of {len(self.frames)}" if self.header_good else "the header"
             return f"{what} of its log is damaged"
-        if not self.header_good and not self.whole:
+        if not self.header_good:
             return "its log cannot be read: the header is damaged"
         if any(not frame.good for frame in self.frames):
             return f"frame {self.whole + 1} of its log, behind all that can be read, is cut off or damaged"
@@ -97,12 +97,10 @@ def read(path: Path, page_size: int) -> Log:
         return Log(page_size)
     magic, _, given_size, _, *salts = struct.unpack(">6I", data[:24])
     stored: Sum = struct.unpack(">2I", data[24:HEADER])
-    for order in (">", "<") if magic == BIG else ("<", ">"):
-        log = Log(given_size if (magic in (LITTLE, BIG) and given_size) else page_size)
+    for order in "<>":
         header = _sum((0, 0), data[:24], order)
-        log.header_good = magic in (LITTLE, BIG) and stored == header
-        if not log.header_good:
-            log.page_size = page_size
+        good = magic in (LITTLE, BIG) and stored == header
+        log = Log(given_size if good and given_size else page_size, header_good=good)
         _judge(log, data, order, (salts[0], salts[1]), [stored, header])
         if log.header_good or log.whole:
             break
@@ -131,12 +129,12 @@ def _judge(log: Log, data: bytes, order: str, salts: Sum, candidates: list[Sum])
             generation = (salt, other_salt)
         ours = (salt, other_salt) == generation
         good = fits and (ours or follows)
-        strict = strict and ours and fits and len(sums) == 1
+        strict = strict and ours and fits
         log.readable = number if strict else log.readable
         if good and len(sums) > 1 and log.frames:  # so the one before was good but for its own check sum
             former = log.frames[-1]
             log.frames[-1] = Frame(former.number, former.page, former.pages, former.image, True)
-        if not good and not ours and generation and 0 < (generation[0] - salt) % (1 << 32) < MOST_GENERATIONS:
+        if not good and generation and 0 < (generation[0] - salt) % (1 << 32) < MOST_GENERATIONS:
             return
         log.frames.append(Frame(number, page, pages, whole[FRAME_HEADER:], good))
         follows = good

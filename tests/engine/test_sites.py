@@ -40,11 +40,11 @@ class Front:
         self.inventory = Inventory(config, self.events, self.clock)
         self.sites = Sites(config, self.events, self.inventory, self.clock, self.taken.append)
 
-    def config(self, urls: dict[str, Any]) -> Config:
+    def config(self, urls: dict[str, Any], **nodes: Any) -> Config:
         sites = {name: url if isinstance(url, dict) else {"url": url} for name, url in urls.items()}
         found = {
             "pdus": {"own": {"driver": "dummy"}},
-            "nodes": {"mine": {"hostname": "own", "port": 1}},
+            "nodes": {"mine": {"hostname": "own", "port": 1}, **nodes},
             "sites": sites,
         }
         self._path.write_text(json.dumps(found))
@@ -168,6 +168,7 @@ def test_what_collides_is_told_once_and_usable_by_nobody(
     both.sites.start()
     eventually(lambda: both.sites.faults("paris") or both.sites.faults("berlin"))
     eventually(lambda: len(both.reloads()) == 2)
+    both.sites.change(both.config(options))
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     faults = both.sites.faults("berlin") + both.sites.faults("paris")
     assert sorted(errors) == sorted(faults) and any("'p1' has the name of one of berlin" in each for each in faults)
@@ -201,7 +202,12 @@ def test_another_configuration_keeps_the_sites_that_are_as_they_were(
     both.reached("berlin", "paris")
     before = {site.name: site for site in both.sites}
     asked = berlin.asked.count("GET /api/v1/events")
-    both.sites.change(both.config({"berlin": berlin.url, "paris": {"url": paris.url, "token": "another"}}))
+    both.sites.change(
+        both.config(
+            {"berlin": berlin.url, "paris": {"url": paris.url, "token": "another"}}, new={"hostname": "own", "port": 2}
+        )
+    )
+    assert "new" in both.taken[-1].nodes and "site berlin" in threads()
     after = {site.name: site for site in both.sites}
     assert after["berlin"] is before["berlin"] and after["paris"] is not before["paris"]
     assert "paris/p1" in both.inventory.elsewhere, "its names are known already"

@@ -37,9 +37,15 @@ class Written(NamedTuple):
     fill: bytes = b"x"
 
 
-def written(*frames: Written, magic: int = 0x377F0682, salts: tuple[int, int] = (7, 8), size: int = SIZE) -> bytes:
+def written(
+    *frames: Written,
+    magic: int = 0x377F0682,
+    salts: tuple[int, int] = (7, 8),
+    size: int = SIZE,
+    given: int | None = None,
+) -> bytes:
     order = ">" if magic & 1 else "<"
-    head = struct.pack(">IIIIII", magic, 3007000, size, 0, *salts)
+    head = struct.pack(">IIIIII", magic, 3007000, size if given is None else given, 0, *salts)
     sums = checksum(head, (0, 0), order)
     data = head + struct.pack(">II", *sums)
     for frame in frames:
@@ -124,9 +130,10 @@ def test_a_frame_whose_check_sum_is_damaged_is_good_by_what_follows(log: Path, n
     assert found.lost == [] and found.trouble() == f"frame {number} of 5 of its log is damaged"
 
 
-@pytest.mark.parametrize("number", range(2, 6))
-def test_a_frame_whose_salt_is_damaged_is_good(log: Path, number: int) -> None:
-    found = read(log, spoiled(WHOLE, place(number, 9)))
+@pytest.mark.parametrize("number", range(1, 6))
+@pytest.mark.parametrize("within", [9, 11, 13])
+def test_a_frame_whose_salt_is_damaged_is_good(log: Path, number: int, within: int) -> None:
+    found = read(log, spoiled(written(*FRAMES, salts=(0x117, 8)), place(number, within)))
     assert good(found) == "ggggg" and (found.readable, found.whole) == (number - 1, 5)
 
 
@@ -136,6 +143,7 @@ def test_what_is_lost_is_what_no_later_frame_has(log: Path) -> None:
         return [each.number for each in found.lost]
 
     assert [lost(number) for number in range(1, 6)] == [[], [], [3], [4], [5]]
+    assert read(log, written(*FRAMES[:3])).lost == [], "it was not committed"
     assert lost(1, 4) == [1, 4] and lost(2, 5) == [2, 5] and lost(1, 3, 5) == [3, 5]
 
 
@@ -153,13 +161,39 @@ def test_a_page_that_there_cannot_be_is_not_applied(log: Path) -> None:
     for frame in (Written(2**31, 0, b"z"), Written(0, 0, b"z")):
         data = written(*FRAMES[:2], frame, *FRAMES[3:])
         found = read(log, spoiled(data, place(3, 40)))
-        assert found.applied(b"", found.whole, damaged=True)[: 2 * SIZE] == b"d" * SIZE + b"e" * SIZE
+        assert found.applied(b"", found.whole, damaged=True) == b"d" * SIZE + b"e" * SIZE + EMPTY
     found = read(log, spoiled(written(*FRAMES[:2], Written(6, 0, b"z"), *FRAMES[3:]), place(3, 40)))
     assert len(found.applied(bytes(SIZE), found.whole, damaged=True)) == 3 * SIZE
 
 
+def test_damaged_pages_are_applied_that_there_may_be(log: Path) -> None:
+    found = read(log, spoiled(written(Written(1, 0, b"a"), Written(2, 0, b"b"), Written(3, 3, b"c")), place(1, 40)))
+    assert found.applied(b"", 3, damaged=True).count(b"a") == SIZE - 1
+    found = read(log, spoiled(written(Written(2, 0, b"a"), Written(1, 2, b"b")), place(1, 40)))
+    assert found.applied(b"", 2, damaged=True).count(b"a") == SIZE - 1
+    found = read(log, spoiled(WHOLE, place(5, 40)))
+    assert found.applied(b"", 5, damaged=True) == b"d" * SIZE + b"b" * SIZE + b"c" * SIZE, "it may not be the end"
+
+
+def test_pages_come_in_any_order_and_a_database_may_be_larger_than_they(log: Path) -> None:
+    found = read(log, written(Written(3, 0, b"c"), Written(1, 4, b"a")))
+    assert found.applied(b"", 2) == b"a" * SIZE + EMPTY + b"c" * SIZE + EMPTY
+
+
 def test_a_frame_for_page_0_is_none(log: Path) -> None:
     assert good(read(log, written(Written(0, 1), Written(1, 1)))) == "bg"
+
+
+def test_a_header_whose_check_sum_is_right_may_be_none(log: Path) -> None:
+    found = read(log, written(*FRAMES, magic=0x377F0680))
+    assert not found.header_good and found.trouble() == "the header of its log is damaged"
+    found = read(log, written(*FRAMES, given=0))
+    assert (found.header_good, found.page_size, found.whole) == (True, SIZE, 5)
+
+
+def test_a_header_and_a_frame_that_are_damaged(log: Path) -> None:
+    found = read(log, spoiled(WHOLE, 24, place(1, 9), place(1, 40)))
+    assert good(found) == "bgggg" and found.whole == 5
 
 
 @pytest.mark.parametrize("at", [0, 3, 9, 17, 24, 31])
@@ -192,6 +226,9 @@ def test_what_is_left_over_from_before_is_of_no_account(log: Path, ahead: int) -
     now = written(*FRAMES[:2], salts=((7 + ahead) % 2**32, 8))
     found = read(log, now + former[len(now) :])
     assert good(found) == "gg" and found.trouble() == "" and found.whole == found.readable == 2
+    begun = now[:32]
+    found = read(log, begun + former[len(begun) :])
+    assert found.frames == [] and found.trouble() == ""
     found = read(log, spoiled(now, place(2, 40)) + former[len(now) :])
     assert (
         good(found) == "gb"
