@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from pdudaemon.power import State
 
@@ -81,6 +81,11 @@ def label(said: object) -> str | None:
     """Return what a device calls something, in one line of bounded length; None if that is no text, or empty."""
     words = said.split() if isinstance(said, str) else []
     return "".join(filter(str.isprintable, " ".join(words)))[:_LONGEST_LABEL] or None
+
+
+def inlet_kind(said: object) -> InletKind:
+    """Return which kind of inlet something says that it is; the whole of the PDU if it says none that there is."""
+    return next((kind for kind in get_args(InletKind) if kind == said), "pdu")
 
 
 def stated(states: Mapping[int, State] | Mapping[str, State]) -> list[OutletReading]:

@@ -14,13 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, get_args
+from typing import Any
 
 from pdudaemon.config.front import Names, SitePDU
 from pdudaemon.config.nodes import Node
 from pdudaemon.drivers.driver import PDUOptions
 from pdudaemon.drivers.hooks import Traits
-from pdudaemon.drivers.readings import Identity, InletKind, InletReading, label, quantity
+from pdudaemon.drivers.readings import Identity, InletReading, inlet_kind, label, quantity
 from pdudaemon.engine.inventory import MOST_INLETS, MOST_OUTLETS
 from pdudaemon.engine.outlets import NOTHING, Known, KnownPDU
 from pdudaemon.engine.survey import LONGEST_PORT
@@ -171,7 +171,7 @@ class Mirror:
             known.identity = Identity(*words)
         if "inlets" in told:
             known.inlets = tuple(
-                InletReading(label(each["name"]) or "", **_drawn(each), kind=_kind(each.get("kind")))
+                InletReading(label(each["name"]) or "", **_drawn(each), kind=inlet_kind(each.get("kind")))
                 for each in told["inlets"][:MOST_INLETS]
             )
         for each in told["outlets"] if isinstance(told.get("outlets"), list) else ():
@@ -275,10 +275,6 @@ def _since(age: object, now: float) -> float | None:
     """Return when something was that is some seconds ago."""
     seconds = quantity(age)
     return None if seconds is None else now - seconds
-
-
-def _kind(told: object) -> InletKind:
-    return next((kind for kind in get_args(InletKind) if kind == told), "pdu")
 
 
 def _drawn(told: Mapping[str, Any]) -> dict[str, float | None]:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from pdudaemon.config.model import PDUConfig
 from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, label, quantity
+from pdudaemon.drivers.readings import Identity, InletReading, OutletReading, inlet_kind, label, quantity
 from pdudaemon.engine.outlets import Found, KnownPDU
 from pdudaemon.errors import DeviceError, PDUDaemonError, PermanentError
 from pdudaemon.power import Action, Outlet, State
@@ -99,7 +99,7 @@ def _outlet(said: OutletReading) -> OutletReading:
 
 
 def _inlet(said: InletReading) -> InletReading:
-    return InletReading(label(said.name) or "", *_figures(said), said.kind)
+    return InletReading(label(said.name) or "", *_figures(said), inlet_kind(said.kind))
 
 
 def _figures(said: OutletReading | InletReading) -> tuple[float | None, float | None, float | None, float | None]:

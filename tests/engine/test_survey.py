@@ -72,7 +72,7 @@ def test_no_driver_gets_control_characters_or_endless_texts_past_it() -> None:
     rogue = '\x1b[2J<b>"\n\ud800\u202e' + "x" * 1000
     survey = Survey("a", False, None)
     outlet = OutletReading("1", rogue, "on", math.nan, "230", math.inf, 5)  # type: ignore[arg-type]
-    driver = Talker(survey, [outlet, OutletReading("2", 7)], [InletReading(rogue, math.inf)])  # type: ignore[arg-type]
+    driver = Talker(survey, [outlet, OutletReading("2", 7)], [InletReading(rogue, math.inf, kind=7)])  # type: ignore[arg-type]
     driver.identify = lambda: Identity(rogue, 7, "\0")  # type: ignore[method-assign, arg-type]
     survey.read(driver)
     assert survey.found is not None
