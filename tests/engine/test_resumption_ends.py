@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""`Resumption`: what ends at a start or a reload without being done, and what is paid all the same."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from pdudaemon.engine import dispatcher
+from pdudaemon.errors import RequestError
+from pdudaemon.power import Action, Outlet, Target
+from tests.support.process import eventually
+from tests.support.rack import Rack, awaited, submitted
+
+HOUR = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nobody wait for what acts when the daemon stops."""
+    monkeypatch.setattr(dispatcher, "LEAVE_GRACE", 0.0)
+
+
+def rewrite(rack: Rack, number: int, **columns: Any) -> None:
+    """Have something else be on record, while the daemon is not there."""
+    with closing(sqlite3.connect(rack.store)) as store:
+        for name, value in columns.items():
+            store.execute(f"UPDATE request SET {name} = ? WHERE id = ?", (value, number))
+        store.commit()
+
+
+def left_over(one: Rack, action: Action, *pdus: str) -> int:
+    """Leave a request on record that has not begun; return its number."""
+    one.hold(pdus[0], "2")
+    request = submitted(one.dispatcher, action, one.target(*pdus))
+    one.stop()
+    one.let_go(pdus[0])
+    eventually(lambda: one.seen[pdus[0]] == "o")  # of which nobody hears any more
+    one.seen.clear()
+    rewrite(one, 1, ended=1.0, outcome="done", outlets="[]")
+    return request.id
+
+
+def reason(one: Rack, number: int) -> str:
+    return str(one.dispatcher.record(number)["reason"])
+
+
+def test_what_is_not_configured_any_more_has_failed(rack: Callable[..., Rack]) -> None:
+    one = rack("a", "b")
+    number = left_over(one, Action.OFF, "a")
+    del one.pdus["a"]
+    one.start()
+    assert one.state(number) == "failed" and reason(one, number) == "a is not configured any more"
+    assert awaited(one.dispatcher, submitted(one.dispatcher, Action.ON, one.target("b")), 30) and one.seen == {"b": "o"}
+
+
+def test_a_restart_of_its_own_that_was_cut_off_is_not_done_again(rack: Callable[..., Rack]) -> None:
+    one = rack("a")
+    number = left_over(one, Action.REBOOT, "a")
+    rewrite(one, number, phase="restart", started=5.0)
+    one.start()
+    assert one.state(number) == "interrupted"
+    assert reason(one, number) == "interrupted by the end of the daemon, not done again"
+    assert one.dispatcher.record(number)["switched"] == [{"pdu": "a", "port": "1", "state": "unknown"}]
+    assert awaited(one.dispatcher, submitted(one.dispatcher, Action.ON, one.target("a")), 30) and one.seen["a"] == "o"
+
+
+def test_one_that_has_not_begun_is(rack: Callable[..., Rack]) -> None:
+    one = rack("a")
+    number = left_over(one, Action.REBOOT, "a")
+    one.start()
+    eventually(lambda: one.state(number) == "done")
+    assert one.seen["a"] == "fo"
+
+
+A, BOTH = '[["a", "1"]]', '[["a", "1"], ["b", "1"]]'
+
+
+@pytest.mark.parametrize(
+    ("action", "debts", "started", "state", "seen"),
+    [
+        (Action.OFF, "[]", None, "expired", {}),
+        (Action.ON, "[]", None, "expired", {}),
+        (Action.REBOOT, "[]", None, "expired", {}),
+        (Action.REBOOT, BOTH, 5.0, "done", {"a": "o", "b": "o"}),
+        (Action.REBOOT, BOTH, None, "expired", {"a": "o", "b": "o"}),
+        (Action.REBOOT, A, 5.0, "expired", {"a": "o"}),
+        (Action.ON, BOTH, None, "done", {"a": "o", "b": "o"}),
+        (Action.ON, A, None, "expired", {"a": "o"}),
+        (Action.OFF, BOTH, None, "expired", {"a": "o", "b": "o"}),
+        (Action.OFF, BOTH, 5.0, "expired", {"a": "o", "b": "o"}),
+    ],
+)
+def test_what_is_late_pays_its_debts_and_does_nothing_else(
+    rack: Callable[..., Rack], action: Action, debts: str, started: float | None, state: str, seen: dict[str, str]
+) -> None:
+    one = rack("a", "b")
+    number = left_over(one, action, "a", "b")
+    rewrite(one, number, debts=debts, started=started)
+    one.clock.pass_by(HOUR)
+    one.start()
+    eventually(lambda: one.state(number) == state and one.dispatcher.record(number)["ended"])
+    assert one.seen == seen
+    assert (state == "done") != reason(one, number).startswith("expired: 36")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_on_that_follows_an_off_is_never_late(rack: Callable[..., Rack], late: bool) -> None:
+    one = rack("a")
+    number = left_over(one, Action.REBOOT, "a")
+    rewrite(one, number, phase="on", debts=A, started=5.0, off_ended=6.0)
+    one.clock.pass_by(HOUR if late else 0.0)
+    one.start()
+    eventually(lambda: one.state(number) == "done")
+    assert one.seen["a"] == "o"
+
+
+@pytest.mark.parametrize(("delay", "expires"), [(0.0, True), (HOUR, False)])
+def test_what_was_to_wait_is_late_from_then_on(rack: Callable[..., Rack], delay: float, expires: bool) -> None:
+    one = rack("a")
+    number = left_over(one, Action.OFF, "a")
+    rewrite(one, number, delay=delay)
+    one.clock.pass_by(HOUR)
+    one.start()
+    eventually(lambda: one.state(number) == ("expired" if expires else "done"))
+
+
+def test_an_owed_outlet_that_is_gone_is_said_loudly(
+    rack: Callable[..., Rack], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = rack("a", "b")
+    number = left_over(one, Action.REBOOT, "a", "b")
+    rewrite(one, number, debts=BOTH, phase="on", started=5.0, off_ended=6.0)
+    del one.pdus["a"]
+    one.start()
+    eventually(lambda: one.dispatcher.record(number)["ended"])
+    assert one.state(number) == "failed" and one.seen == {"b": "o"}
+    assert (
+        "a port 1 MAY BE OFF: a is not configured any more" in caplog.text and "b port 1 MAY BE OFF" not in caplog.text
+    )
+
+
+def test_all_that_a_request_is_for_may_be_gone_by_a_reload(rack: Callable[..., Rack]) -> None:
+    one = rack("a", "b", settings={"outlets": 4})
+    gone = Target("gone", (Outlet("a", "3"), Outlet("a", "4")))
+    one.hold("a")
+    request = submitted(one.dispatcher, Action.OFF, gone)
+    later = submitted(one.dispatcher, Action.ON, one.target("a"))
+    one.pdus["a"]["outlets"] = 2
+    one.dispatcher.reload(one.config())
+    with pytest.raises(RequestError, match="this PDU has 1 to 2"):
+        awaited(one.dispatcher, request, 30)
+    one.let_go("a")
+    assert awaited(one.dispatcher, later, 30) and one.seen["a"] == "oo" and one.state(request.id) == "failed"
