@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -136,5 +137,48 @@ def test_an_action_that_comes_back_in_time_is_not_stuck(tmp_path: Path, monkeypa
     rack.hold("pdu")
     assert rack.dispatcher._acting.devices == {device} and device.looked_at == device.due > first + 1000
     assert rack.dispatcher.snapshot()[0]["state"] == "ready"
+    rack.let_go("pdu")
+    rack.stop()
+
+
+def test_one_that_answered_before_is_told_of_when_it_is_stuck_and_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though whether it answers is as it was."""
+    monkeypatch.setattr(acting, "STUCK_GRACE", 0.1)
+    rack = Rack(tmp_path, {"pdu": {"timeout": 0.2}})
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("pdu")), 30)
+    begun = len(told(rack))
+    rack.hold("pdu")
+    eventually(lambda: len(told(rack)) == begun + 1)
+    rack.let_go("pdu")
+    eventually(lambda: len(told(rack)) == begun + 2)
+    stuck, back = told(rack)[begun:]
+    assert stuck == ("pdu", "stuck", "an action has not come back from the device", True)
+    assert back == ("pdu", "ready", "", True)
+    rack.stop()
+
+
+def test_an_action_has_its_time_and_a_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acting, "STUCK_GRACE", 1000.0)
+    rack = Rack(tmp_path, {"pdu": {"timeout": 500}})
+    before = time.monotonic()
+    rack.hold("pdu")
+    device = rack.dispatcher._fleet.runners["pdu"].device
+    assert before + 1500 <= device.due <= time.monotonic() + 1500
+    rack.let_go("pdu")
+    rack.stop()
+
+
+def test_who_asks_for_a_reading_of_one_that_is_stuck_already_hears_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And who asked before it was, at once, and not when it is back."""
+    monkeypatch.setattr(acting, "STUCK_GRACE", 0.1)
+    rack = Rack(tmp_path, {"pdu": {"timeout": 0.2}})
+    rack.hold("pdu")
+    heard: list[str] = []
+    rack.dispatcher.surveys.ask("pdu", lambda error: heard.append(str(error)))
+    eventually(lambda: heard == ["pdu: stuck: no answer, and it is not known whether the device acted"])
     rack.let_go("pdu")
     rack.stop()
