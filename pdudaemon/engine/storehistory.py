@@ -39,7 +39,7 @@ class History:
     """
 
     def __init__(self) -> None:
-        self.more = False
+        self.more: bool
         self._passed = 0  # all up to this number are gone, or stay for now
         self._took = 0.0  # seconds of the processor, to pass over those that stay
         self._looked = 0.0  # when that ended, in monotonic seconds
@@ -57,7 +57,6 @@ class History:
         gone: list[int] = []
         passed, stays = self._passed, False
         (newest,) = database.execute("SELECT max(id) FROM request").fetchone()
-        newest = newest or 0
         bounds = (before, time.time() - KEYED, passed, newest, LOOKED_AT)
         rows = database.execute(_NEXT, bounds).fetchall()
         for number, is_open, aged, kept in rows:

@@ -158,3 +158,64 @@ def test_of_age_what_is_too_young_ends_the_look(database: sqlite3.Connection) ->
         add(database, number, ended)
     one = storehistory.History()
     assert one.forget(database, 100, 3.0, 100) == 1 and not one.more and left(database) == [1, 3, 4, 5]
+
+
+class Time:
+    """The clocks of a machine on which each look takes a second of the processor."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._spent = 500.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def thread_time(self) -> float:
+        self._spent += 1.0
+        return self._spent
+
+    def time(self) -> float:
+        return 1e9
+
+
+def test_what_stays_is_looked_at_again_after_fifty_times_as_long_as_it_took(
+    database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = Time()
+    monkeypatch.setattr(storehistory, "time", clocks)
+    monkeypatch.setattr(storehistory, "LOOKED_AT", 3)
+    for number in range(1, 8):
+        add(database, number, None)
+    add(database, 8, 100.0)
+    one = storehistory.History()
+    assert [(one.forget(database, 0, 0.0, 100), one.more) for _ in range(3)] == [(0, True), (0, True), (0, False)]
+    add(database, 1, 100.0)
+    clocks.now += 3 * storehistory.REST
+    assert one.forget(database, 0, 0.0, 100) == 0, "it took three seconds to pass them over"
+    clocks.now += 1.0
+    assert one.forget(database, 0, 0.0, 100) == 1 and left(database) == [*range(2, 9)]
+
+
+def test_where_nothing_stays_all_is_looked_at_each_time(
+    database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = Time()
+    monkeypatch.setattr(storehistory, "time", clocks)
+    for number in range(1, 6):
+        add(database, number, 100.0)
+    one = storehistory.History()
+    assert one.forget(database, 0, 0.0, 100) == 4
+    clocks.now += 1.0
+    add(database, 2, 100.0)
+    assert one.forget(database, 0, 0.0, 100) == 1 and left(database) == [5]
+
+
+def test_whether_there_is_more_is_known(database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storehistory, "LOOKED_AT", 3)
+    for number in range(1, 8):
+        add(database, number, 100.0)
+    one = storehistory.History()
+    assert one.forget(database, 100, 0.0, 100) == 0 and not one.more, "there is room for all"
+    assert one.forget(database, 0, 0.0, 2) == 2 and one.more
+    assert one.forget(database, 0, 0.0, 100) == 3 and one.more
+    assert one.forget(database, 0, 0.0, 100) == 1 and not one.more
