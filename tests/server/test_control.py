@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pdudaemon.engine.siteorders import SiteRequest
 from pdudaemon.errors import NoSuchRequest, PDUDaemonError, StoreError, TransientError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Reading, Request, State, Target
 from pdudaemon.server.control import _described, became, feeds, record
 from pdudaemon.server.rights import EVERYTHING
+from tests.support.process import Daemon
 
-A, B, C = (Outlet(pdu, "1") for pdu in "abc")
+A, B, C, D = (Outlet(pdu, "1") for pdu in "abcd")
 
 
 def asked(*outlets: Outlet) -> Request:
@@ -30,11 +33,13 @@ def test_each_feed_is_done_or_says_why_not() -> None:
     assert feeds(request) == {
         "feeds": [{"pdu": pdu, "port": "1", "done": False, "reason": None} for pdu in "abc"],
     }
+    request = asked(A, B, C, D)
     request.results = {A: None, B: TransientError("refused"), C: None}
-    request.remaining = [C]
+    request.remaining = [C]  # and of D nothing is known
     assert [(each["done"], each["reason"]) for each in feeds(request)["feeds"]] == [
         (True, None),
         (False, "refused"),
+        (False, None),
         (False, None),
     ]
 
@@ -71,3 +76,49 @@ def test_what_a_feed_says_of_itself() -> None:
     found = _described(A, Reading(State.ON, "device", 5.0))
     assert found == {**place, "state": "on", "source": "device", "time": 5.0}
     assert _described(A, TransientError("deaf")) == {**place, "state": "unknown", "reason": "deaf"}
+
+
+def test_what_a_site_says_of_a_request_is_shown_as_far_as_it_may_be() -> None:
+    def request(record: dict[str, Any]) -> SiteRequest:
+        return SiteRequest(Action.ON, Target("x", (A,)), 0.0, "", 0.0, Phase.ON, record=record)
+
+    shows: Any = SimpleNamespace(rights=SimpleNamespace(shown=lambda record: {**record, "target": "hidden"}))
+    whole = {"id": "berlin/7", "target": "x", "outlets": [], "feeds": [1]}
+    assert became(shows, request(whole)) == {**whole, "target": "hidden"}
+    assert became(shows, request({"id": "berlin/7", "state": "done"})) == {"id": "berlin/7", "state": "done"}
+    assert feeds(request(whole)) == {"feeds": [1]} and feeds(request({"id": "berlin/7"})) == {}
+
+
+def test_what_clients_that_accept_json_are_told(daemon: Callable[..., Daemon]) -> None:
+    twin = {"feeds": [{"hostname": "a", "port": 1}, {"hostname": "b", "port": 2}]}
+    half = {"feeds": [{"hostname": "a", "port": 3}, {"hostname": "no", "port": 3}]}
+    started = daemon(
+        {"a": {"driver": "dummy"}, "b": {"driver": "dummy"}, "no": {"driver": "dummy", "refuse": "welded"}},
+        nodes={"one": twin["feeds"][0], "twin": twin, "half": half},
+    )
+
+    def ask(action: str, where: str) -> tuple[int, dict[str, Any]]:
+        reply = started.http(f"/power/control/{action}?{where}", Accept="application/json")
+        return reply.status, {word: told for word, told in reply.json.items() if word != "time"}
+
+    status, told = ask("on", "alias=one")
+    assert (status, told["id"], told["state"]) == (200, 1, "done") and "feeds" not in told
+    at_a = {"pdu": "a", "port": "1", "source": "device"}
+    assert ask("status", "hostname=a&port=01") == (200, {**at_a, "state": "on"})
+    status, told = ask("status", "alias=twin")
+    assert status == 200 and (told["state"], told["source"], told["mixed"]) == ("on", "device", True)
+    assert [(each["pdu"], each["state"]) for each in told["feeds"]] == [("a", "on"), ("b", "off")]
+    status, told = ask("on", "alias=twin")
+    assert status == 200 and [each["done"] for each in told["feeds"]] == [True, True]
+    status, told = ask("status", "alias=twin")
+    assert (status, told["state"], told["mixed"], len(told["feeds"])) == (200, "on", False, 2)
+    plain = started.http("/power/control/off?alias=twin")
+    assert (plain.status, plain.text, plain.headers["X-Request-Id"]) == (200, "OK - accepted request\n", "3")
+    plain = started.http("/power/control/status?alias=twin")
+    assert (plain.status, plain.text) == (200, "off\n")
+    status, told = ask("status", "alias=none")
+    assert status == 503 and "there is no alias or node 'none'" in told["detail"]
+    for status, told in (ask("on", "alias=half"), ask("status", "hostname=no&port=1")):
+        assert status == 502 and told["type"] == "urn:pdudaemon:device-refused" and "welded" in told["detail"]
+    told = ask("on", "alias=half")[1]
+    assert told["request"] == 5 and [each["done"] for each in told["feeds"]] == [True, False]
