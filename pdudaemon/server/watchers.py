@@ -137,7 +137,6 @@ class Watchers:
                 watcher.stuck = watcher.stuck or now
                 if now - watcher.stuck > connection.connections.options.client_timeout:
                     watcher.end(f"too slow: not read for {now - watcher.stuck:.0f} s; go on behind this id")
-                    gone.append(watcher)
                 continue
             watcher.stuck = None
             key = (watcher.position, watcher.form, watcher.wanted, watcher.client.roles)
@@ -151,7 +150,6 @@ class Watchers:
                     watcher.permitted()
                 except PDUDaemonError as error:
                     watcher.end(error.told)
-                    gone.append(watcher)
                     continue
             if not piece and now - watcher.heard > HEARTBEAT:
                 piece = watcher.form.heartbeat
