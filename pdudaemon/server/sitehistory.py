@@ -118,8 +118,7 @@ def _told_by(site: Site, told: Listed, rights: Rights) -> _Told:
     records = [site.translation.request(record) for record in told]
     for record in records:
         float(record["accepted"] or 0.0)
-        if rights.sees_record(record):
-            rights.shown(record)
+        rights.sees_record(record)
     link = _NEXT.search(told.headers.get("link", ""))
     named = told.headers.get(MISSING.lower(), "").split(", ")
     away = [f"{site.name}/{each}" for each in named if _SITE.fullmatch(each)]

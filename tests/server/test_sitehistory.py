@@ -228,7 +228,7 @@ def test_a_site_that_cannot_be_asked_is_named(lab: Lab) -> None:
     assert numbers(page) == [1, "berlin/9"]
     assert page.headers[MISSING] == "berlin/eu/oslo, berlin/rome, munich"
     undated = {word: said for word, said in record(1, 1).items() if word != "accepted"}
-    for nonsense in ({"id": 7}, record("x y", 1), record(1, 1, outlets=[{"pdu": "p1"}]), undated, "x"):
+    for nonsense in ({"id": 7}, record("x y", 1), record(1, 1, outlets=[{}]), undated, "x"):
         lab.says("berlin", nonsense)  # type: ignore[arg-type]
         page = lab.ask()
         assert (numbers(page), page.headers[MISSING]) == ([1], "berlin, munich"), nonsense
