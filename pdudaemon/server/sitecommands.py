@@ -84,8 +84,8 @@ def carry_out(
     wait: float,
     seconds: float,
     idempotency_key: str,
-    soft: float | None = None,
-    hard: bool = True,
+    soft: float | None,
+    hard: bool,
 ) -> None:
     """Have nodes switched, wherever they are, and tell what becomes of each: see `switching.carry_out`."""
     exchange = telling.exchange
