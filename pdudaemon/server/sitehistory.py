@@ -78,7 +78,7 @@ def show(
 ) -> None:
     """Answer with the newest of what is ``here`` and what the sites have, ``most`` of it behind some places."""
     sites = {site.name: site for site in exchange.dispatcher.sites}
-    first = not after and "after" not in exchange.words
+    first = "after" not in exchange.words
     questions = {}
     for name, site in sites.items():
         words = {word: exchange.words[word] for word in _PASSED if word in exchange.words} | {"limit": str(most)}

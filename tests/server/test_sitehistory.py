@@ -43,7 +43,7 @@ class Lab:
         self.front = front
         front.settings |= {
             "sites": {name: {"url": site.url} for name, site in self.sites.items()},
-            "nodes": {"mine": {"hostname": "own", "port": 1}},
+            "nodes": {"mine": {"hostname": "own", "port": 1}, "lost": {"hostname": "nowhere", "port": 1}},
             "roles": {
                 "one": {"nodes": "berlin/board1", "may": ["status"]},
                 "all": {"nodes": "*", "may": ["on", "off"]},
@@ -216,9 +216,22 @@ def test_only_those_are_asked_that_are_meant(lab: Lab) -> None:
     }
 
 
-def test_what_cannot_be_asked_is_refused(lab: Lab) -> None:
-    refused = lab.ask(f"node=berlin/{'x' * 50}[1-9]{'y' * 50},berlin/board1&after=x")
-    assert refused.status == 400 and "after: 'x' is not the number of a request" in refused.text
+def test_names_at_sites_are_no_concern_of_the_history_here(lab: Lab) -> None:
+    """Which takes no more than 1000 of them."""
+    lab.says("berlin", record(9, 10))
+    for word in ("node", "pdu"):
+        assert numbers(lab.ask(f"{word}=berlin/x[1-1500]")) == ["berlin/9"]
+        assert lab.asked("berlin") == {"limit": "100", word: "x[1-1500]"}
+    assert numbers(lab.ask("node=lost")) == [] and lab.asked("berlin") is None
+
+
+def test_more_names_than_fit_are_refused(lab: Lab) -> None:
+    for length, status in ((150, 200), (250, 503)):
+        names = ",".join(f"berlin/{number:x}{'y' * length}{number * 7919 % 1000}z" for number in range(140))
+        reply = lab.ask(f"node={names}")
+        assert reply.status == status, reply.text
+    assert "berlin: these are too many names for one question" in reply.text and lab.asked("berlin") is None
+    assert lab.ask("node=berlin/board1&after=x").status == 400
 
 
 def test_a_site_that_cannot_be_asked_is_named(lab: Lab) -> None:
@@ -232,6 +245,9 @@ def test_a_site_that_cannot_be_asked_is_named(lab: Lab) -> None:
         lab.says("berlin", nonsense)  # type: ignore[arg-type]
         page = lab.ask()
         assert (numbers(page), page.headers[MISSING]) == ([1], "berlin, munich"), nonsense
+    lab.says("berlin", record(1, 1, outlets=[{"pdu": "p1"}]))
+    page = lab.ask("", "one")
+    assert (numbers(page), page.headers[MISSING]) == ([], "berlin, munich")
 
 
 def test_each_sees_what_he_may(lab: Lab) -> None:

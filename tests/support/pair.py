@@ -22,12 +22,19 @@ class Thread:
         self.options: Any = SimpleNamespace(client_timeout=TIMEOUT)
         self.attended: list[tuple[Connection, bool]] = []
         self.done_later: list[Callable[[], None]] = []
+        self.planned: list[tuple[float, Callable[[], None]]] = []
 
     def attend(self, connection: Connection, at_once: bool = True) -> None:
         self.attended.append((connection, at_once))
 
     def later(self, what: Callable[[], None]) -> None:
         self.done_later.append(what)
+
+    def call(self, what: Callable[[], None]) -> None:
+        what()
+
+    def at(self, when: float, call: Callable[[], None]) -> None:
+        self.planned.append((when, call))
 
 
 class Pair(NamedTuple):
