@@ -24,7 +24,8 @@ from pdudaemon.power import Action, Outlet, Reading, Request, Target
 from pdudaemon.ranges import folded
 from pdudaemon.server import sitecommands
 from pdudaemon.server.http import HTTPExchange, HTTPSpeech
-from pdudaemon.server.sitecommands import BEGINNING, LATE, LONGEST, LONGEST_QUERY, LOOKING, _pieces
+from pdudaemon.server.sitecommands import BEGINNING, LONGEST, LONGEST_QUERY, _pieces
+from pdudaemon.server.siteorders import LATE, LOOKING
 from pdudaemon.server.switching import Entry, Telling
 from tests.support.lyingsite import NODE, OUTLET, PDU, LyingSite, lines, problem, reply
 from tests.support.pair import Pair, connected
@@ -224,8 +225,8 @@ class Asked:
     def __init__(self, pair: Pair, exchange: HTTPExchange, sites: Mapping[Silent, list[str]]) -> None:
         targets = {name: Target(name, (Outlet("x", "1"),)) for names in sites.values() for name in names}
         parts = {site: {name: targets[name] for name in names} for site, names in sites.items()}
-        exchange.dispatcher.sites.parts = lambda *_: parts  # type: ignore[method-assign]
-        exchange.dispatcher.sites.all = sites  # type: ignore[attr-defined]
+        known: Any = exchange.dispatcher.sites
+        known.all, known.parts = sites, lambda *_: parts
         self.telling = Told(exchange, [*targets])
         self.pair, self.exchange, self.targets = pair, exchange, targets
 

@@ -58,7 +58,7 @@ class Lab:
 
     def says(self, site: str, *records: dict[str, Any], link: str = "", missing: str = "") -> None:
         """Have a site tell some requests."""
-        headers = {"Link": link, MISSING: missing}
+        headers: dict[str, Any] = {"Link": link, MISSING: missing}
         self.sites[site].lies[REQUESTS] = lambda: reply([*records], **headers)
 
     def silent(self, site: str) -> None:

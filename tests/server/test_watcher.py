@@ -65,7 +65,8 @@ def test_what_an_event_is_about(tmp_path: Path, event: Event, pdus: set[str], no
         "nodes": {"n1": feeds[0], "n2": {"hostname": "a", "port": 2}, "twin": {"feeds": feeds}},
     }
     (tmp_path / "conf").write_text(json.dumps(whole))
-    assert About.of(event, reader.load(str(tmp_path / "conf"))) == (pdus, nodes)
+    about = About.of(event, reader.load(str(tmp_path / "conf")))
+    assert about.pdus == pdus and about.nodes == nodes
 
 
 def test_who_is_told_that_it_is_over_is_told_where_to_go_on() -> None:
