@@ -64,11 +64,16 @@ def test_what_is_not_done_within_wait_is_an_error_and_goes_on(lab: tuple[Daemon,
     started, plugin = lab
     reply = post(started, {"action": "on", "hostname": "slow", "port": 3, "wait": 0.2})
     assert (reply.status, reply.json["type"], reply.json["request"]) == (504, "urn:pdudaemon:not-done", 1)
-    assert reply.headers["Location"] == "/api/v1/requests/1"
+    assert reply.headers["Location"] == "/api/v1/requests/1" and "not done after 0.2 s: " in reply.json["detail"]
     reply = post(started, {"action": "on", "nodes": "n[1-2],n4", "wait": 0.2})
     states = {each["name"]: each["state"] for each in reply.json["nodes"]}
     assert (reply.status, states) == (504, {"n1": "done", "n2": "done", "n4": "accepted"})
-    eventually(lambda: plugin.by_outlet().get(("slow", "4")) == "o")
+    assert "not done after 0.2 s: " in reply.json["nodes"][2]["reason"]
+    words = {"action": "off", "wait": 0.2, "delay": 0.3}  # which is not counted
+    for target in ({"hostname": "slow", "port": 4}, {"nodes": "n4"}):
+        reply = post(started, {**words, **target})
+        assert reply.status == 504 and "not done after 0.5 s: " in reply.text
+    eventually(lambda: plugin.by_outlet().get(("slow", "4"), "").startswith("o"))
 
 
 @pytest.mark.parametrize("nodes", ["n[1-4]", ["n1", "n[2-3]", "n4"], None])

@@ -19,8 +19,9 @@ from urllib.parse import parse_qs
 import pytest
 
 from pdudaemon.engine.sitemirror import Translation
-from pdudaemon.errors import PDUDaemonError, RequestError
-from pdudaemon.power import Action, Outlet, Reading, Request, Target
+from pdudaemon.engine.siteorders import SiteRequest
+from pdudaemon.errors import NotDone, PDUDaemonError, RequestError
+from pdudaemon.power import Action, Outlet, Phase, Reading, Request, Target
 from pdudaemon.ranges import folded
 from pdudaemon.server import sitecommands
 from pdudaemon.server.http import HTTPExchange, HTTPSpeech
@@ -198,7 +199,7 @@ class Told(Telling):
         self.last: list[Entry] = []
 
     def _spelled(self, name: str, answer: Reading | PDUDaemonError | None, request: Request | None) -> Entry:
-        return {"name": name, "told": str(answer)}
+        return {"name": name, "told": str(answer), **({} if request is None else {"request": request.number})}
 
     def _first(self) -> None:
         self.began.append(self.command)
@@ -287,10 +288,14 @@ def test_a_command_begins_when_all_parts_have_or_some_take_long(asking: Any) -> 
     assert asked.telling.began == ["munich/12"]
     berlin.given[0][5]("7")
     assert asked.telling.began == ["munich/12"], "once"
-    told_of("c", None, None)
+    request = SiteRequest(Action.ON, targets["c"], 0.0, "", 0.0, Phase.ON, record={"id": "munich/3"})
+    told_of("c", NotDone("it goes on"), request)
     assert asked.telling.left() == ["berlin/a"]
     berlin.given[0][6]("a", RequestError("refused"), None)
-    assert [each["told"] for each in asked.telling.last] == ["refused", "None"]
+    assert asked.telling.last == [
+        {"name": "berlin/a", "told": "refused"},
+        {"name": "munich/c", "told": "it goes on", "request": "munich/3"},
+    ]
 
 
 def test_more_names_than_a_site_takes_are_refused(asking: Any) -> None:
