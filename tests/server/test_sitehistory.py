@@ -6,7 +6,6 @@ Pages of sites that are as they should be are in `test_siteviews`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -21,13 +20,14 @@ from tests.support.process import Daemon, Reply, eventually
 from tests.support.tokens import SECRET, good
 
 REQUESTS = "GET /api/v1/requests"
-NOW = time.time()
 TWO = {"name": "board2", "feeds": [{**OUTLET, "port": "2", "nodes": ["board2"]}]}
 OUTLETS = [OUTLET, TWO["feeds"][0]]
 
 
 class Lab:
     """A front with a PDU of its own, where one request has been made, and two sites that say what a test wants."""
+
+    accepted: float  # when that request was
 
     def __init__(self, stack: ExitStack, front: Daemon) -> None:
         lies = {
@@ -55,6 +55,7 @@ class Lab:
         front.token = good(sub="root")
         eventually(lambda: [each["reachable"] for each in front.http("/api/v1/sites").json["sites"]] == [True, True])
         assert front.http("/power/control/on?alias=mine").status == 200
+        Lab.accepted = front.http("/api/v1/requests/1").json["accepted"]
 
     def says(self, site: str, *records: dict[str, Any], link: str = "", missing: str = "") -> None:
         """Have a site tell some requests."""
@@ -93,7 +94,7 @@ def lab(shared: Lab) -> Lab:
 
 def record(number: object, accepted: float | None, port: int = 1, **more: object) -> dict[str, Any]:
     """Return a request of a site, accepted some seconds before the one here."""
-    when = None if accepted is None else NOW - accepted
+    when = None if accepted is None else Lab.accepted - accepted
     told = {"id": number, "action": "on", "target": f"board{port} (p1 port {port})", "state": "done", "accepted": when}
     return {**told, "outlets": [{"pdu": "p1", "port": str(port)}], "command": None, **more}
 
