@@ -22,7 +22,17 @@ registered: dict[str, type[Any]] = {}
 """Configuration word -> built-in class, filled as the classes are defined."""
 
 _legacy: set[type] = set()
-_HOOKS = ("canonical_port", "faults", "reads_state", "reads_outlets", "restarts", "shuts_down", "pool", "lacks")
+_HOOKS = (
+    "canonical_port",
+    "faults",
+    "reads_state",
+    "reads_outlets",
+    "restarts",
+    "shuts_down",
+    "pool",
+    "converses",
+    "lacks",
+)
 # attributes of every driver
 _NOT_SETTINGS = (
     "settings",

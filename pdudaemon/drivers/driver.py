@@ -36,6 +36,7 @@ from pdudaemon.errors import (
 )
 from pdudaemon.power import State
 from pdudaemon.settings import apply
+from pdudaemon.transports.datagrams import Conversation
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.pages import Pages
 
@@ -225,6 +226,15 @@ class PDUDriver:
         return None
 
     @hook
+    def converses(self) -> bool:
+        """Whether `conversation` is to be used, with these settings; for our own classes that are in a pool.
+
+        That takes a `conversation` of the very class, since what a derived one changes must not be passed by, and a
+        constructor and a `conversation` that wait for nothing, not even for a host's address.
+        """
+        return False
+
+    @hook
     def lacks(self) -> str | None:
         """Say what this machine does not have that the driver acts through (a program, a broker), empty if it has all.
 
@@ -253,6 +263,10 @@ class PDUDriver:
             raise UnknownCommandException(f"unknown command {request!r}")
         self._cleanup()
         return state
+
+    def conversation(self, request: str, port_number: Any) -> Conversation[State | None]:
+        """Return a conversation that does what `handle` does, and ends with what that returns: see `converses`."""
+        raise NotImplementedError
 
     def port_interaction(self, command: str, port_number: Any) -> None:
         """Switch a port ``on`` or ``off``; the one method most drivers define."""

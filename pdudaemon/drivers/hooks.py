@@ -40,6 +40,7 @@ class Traits:
     restarts: bool = False
     shuts_down: bool = False
     pool: tuple[str, int] | None = None
+    converses: bool = False
     canonical_port: Callable[[str], str] = field(default=str, compare=False)
     """Returns the canonical spelling of a port. Raises: ValueError, in the driver's words if it refuses the port."""
 
@@ -95,8 +96,13 @@ def traits(driver: type[PDUDriver], settings: Mapping[str, Any]) -> Traits:
         _asked("restarts", lambda: bool(asked("restarts")())),
         _asked("shuts_down", lambda: bool(asked("shuts_down")())),
         _asked("pool", pool),
+        _has_conversation(driver) and _asked("converses", lambda: bool(asked("converses")())),
         partial(_canonical_port, asked("canonical_port")),
     )
+
+
+def _has_conversation(driver: type[PDUDriver]) -> bool:
+    return driver.__module__.startswith(f"{__package__}.") and "conversation" in vars(driver)
 
 
 def _canonical_port(canonical_port: Callable[[str], str], port: str) -> str:

@@ -20,17 +20,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from pdudaemon.drivers.driver import Numbered, hook
 from pdudaemon.drivers.network import NetworkDevice
 from pdudaemon.drivers.readings import Identity, OutletReading
 from pdudaemon.drivers.recognition import LOGIN, Recognised, port_of
-from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
+from pdudaemon.errors import DeviceTimeout, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Kind, Setting, choice, integer, text
 from pdudaemon.transports import rmcp
-from pdudaemon.transports.datagrams import Steps
+from pdudaemon.transports.datagrams import Conversation, Steps, is_numeric
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.pages import Pages
 from pdudaemon.transports.rmcp import Login, Session
@@ -94,41 +95,28 @@ class IPMI(NetworkDevice):
     def restarts(self) -> bool:
         return self.restart != "off-on"
 
+    @hook
+    def converses(self) -> bool:
+        return is_numeric(self.ip)
+
+    def conversation(self, request: str, port_number: int) -> Conversation[State | None]:
+        if request == "status":
+            return self._talk(_state)
+        if request == "reboot":
+            return self._talk(self._restarted)
+        return self._talk(_shut_down if request == "shutdown" else partial(_switched, wanted=State(request)))
+
     def port_interaction(self, command: str, port_number: int) -> None:
-        wanted = State(command)
-
-        def act(bmc: Session) -> Steps[None]:
-            yield from bmc.raise_privilege()
-            yield from _control(bmc, _UP if wanted is State.ON else _DOWN, command)
-            yield from _await(bmc, wanted)
-
-        self._talk(act)
+        self.conversation(command, port_number).carried_on()
 
     def port_reboot(self, port_number: int) -> None:
-        def act(bmc: Session) -> Steps[None]:
-            yield from bmc.raise_privilege()
-            if (yield from _state(bmc)) is not State.OFF:
-                yield from _control(bmc, _RESET if self.restart == "reset" else _CYCLE, self.restart, once=True)
-                try:
-                    yield from _await(bmc, State.ON, within=_OFF_AT_MOST)
-                    return
-                except TransientError:
-                    pass  # this BMC has cut the power and leaves it at that
-            yield from _control(bmc, _UP, "on")
-            yield from _await(bmc, State.ON)
-
-        self._talk(act)
+        self.conversation("reboot", port_number).carried_on()
 
     def port_shutdown(self, port_number: int) -> None:
-        def act(bmc: Session) -> Steps[None]:
-            yield from bmc.raise_privilege()
-            if (yield from _state(bmc)) is State.ON:
-                yield from _control(bmc, _SOFT, "shutdown")
-
-        self._talk(act)
+        self.conversation("shutdown", port_number).carried_on()
 
     def port_status(self, port_number: int) -> State:
-        return self._talk(_state)
+        return self._talk(_state).carried_on()
 
     def read_outlets(self) -> list[OutletReading]:
         def act(bmc: Session) -> Steps[OutletReading]:
@@ -136,7 +124,7 @@ class IPMI(NetworkDevice):
             watts = yield from self._watts(bmc)
             return OutletReading("1", state=state, watts=watts)
 
-        return [self._talk(act)]
+        return [self._talk(act).carried_on()]
 
     def identify(self) -> Identity:
         def act(bmc: Session) -> Steps[Identity]:
@@ -150,22 +138,31 @@ class IPMI(NetworkDevice):
             firmware = f"{said[2] & 0x7F}.{said[3]:02x}"
             return Identity(_MAKERS.get(maker, f"manufacturer {maker}"), f"product {product}", "", firmware)
 
-        return self._talk(act)
+        return self._talk(act).carried_on()
 
-    def _talk(self, act: Callable[[Session], Steps[T]]) -> T:
-        """Let ``act`` use a session."""
+    def _talk(self, act: Callable[[Session], Steps[T]]) -> Conversation[T]:
+        """Return a conversation in which ``act`` uses a session."""
         suite = self._suite if self.cipher == "auto" else int(self.cipher)
         login = Login(self.username, self.password, bytes.fromhex(self.kg), suite, _PRIVILEGES[self.privilege])
+        self._suite = 0  # unless there is a session: it may be another BMC by now
 
         def noted(bmc: Session) -> Steps[T]:
             self._suite = bmc.suite
             return (yield from act(bmc))
 
-        try:
-            return rmcp.talk(self.host, self.port, self.deadline, login, noted)
-        except PermanentError:
-            self._suite = 0  # it may be another BMC by now
-            raise
+        return rmcp.talk(self.host, self.port, self.deadline, login, noted)
+
+    def _restarted(self, bmc: Session) -> Steps[None]:
+        yield from bmc.raise_privilege()
+        if (yield from _state(bmc)) is not State.OFF:
+            yield from _control(bmc, _RESET if self.restart == "reset" else _CYCLE, self.restart, once=True)
+            try:
+                yield from _await(bmc, State.ON, within=_OFF_AT_MOST)
+                return
+            except TransientError:
+                pass  # this BMC has cut the power and leaves it at that
+        yield from _control(bmc, _UP, "on")
+        yield from _await(bmc, State.ON)
 
     def _watts(self, bmc: Session) -> Steps[float | None]:
         """Return what the machine draws, if the BMC measures that; one that does not is not asked again."""
@@ -177,6 +174,18 @@ class IPMI(NetworkDevice):
             self._measures = False
             return None
         return float(int.from_bytes(said[1:3], "little")) if said[17] & 0x40 else None
+
+
+def _switched(bmc: Session, wanted: State) -> Steps[None]:
+    yield from bmc.raise_privilege()
+    yield from _control(bmc, _UP if wanted is State.ON else _DOWN, wanted.value)
+    yield from _await(bmc, wanted)
+
+
+def _shut_down(bmc: Session) -> Steps[None]:
+    yield from bmc.raise_privilege()
+    if (yield from _state(bmc)) is State.ON:
+        yield from _control(bmc, _SOFT, "shutdown")
 
 
 def _control(bmc: Session, what: int, word: str, *, once: bool = False) -> Steps[None]:

@@ -68,6 +68,21 @@ class Device:
                 self._descriptor = None
                 self.kept = False
 
+    def is_free(self) -> bool:
+        """Lock the file unless another process has it; return whether it is ours, and `take` need not wait for it.
+
+        ``lock`` is held, as for `take`, which comes next in any case.
+        """
+        if self._path is None or self.kept:
+            return True
+        with self._guard:
+            self._in_use = True
+        with suppress(OSError):
+            if self._descriptor is None:
+                self._descriptor = lockfile.opened(self._path)
+            return lockfile.is_free(self._descriptor)
+        return False
+
     def take(self, seconds: float, stopping: threading.Event) -> int | None:
         """Lock the file within some seconds, unless it still is; return its descriptor.
 

@@ -38,7 +38,7 @@ from pdudaemon.engine.timetable import Timetable
 from pdudaemon.engine.waiting import Waiting, became, not_done
 from pdudaemon.errors import Busy, Conflict, DeviceError, PDUDaemonError, StoreError
 from pdudaemon.power import Action, Reading, Request, Stage, State, Step, Waiter
-from pdudaemon.transports import command
+from pdudaemon.transports import command, datagrams
 
 log = logging.getLogger("pdud.dispatcher")
 
@@ -237,8 +237,7 @@ class Dispatcher:
             if wanted:
                 self._acting.begin(runner.device, runner.pdu.options.timeout)
             to_promise = wanted and isinstance(job, Step) and self._lanes.begin(job)
-        if not runner.carried:
-            self._hand_in()
+        self._hand_in_for(runner)
         return self._promise(runner, job) if to_promise and isinstance(job, Step) else wanted
 
     def _promise(self, runner: PDURunner, step: Step) -> bool:
@@ -273,9 +272,20 @@ class Dispatcher:
             self._acting.begin(runner.device, runner.pdu.options.timeout)
         return True
 
+    def _hand_in_for(self, runner: PDURunner) -> None:
+        """Have what came of a job written and told; where a thread does many, of all that it is at."""
+        if runner.unaided:
+            if not datagrams.soon(self._hand_in_many):
+                self._hand_in_many()
+        elif not runner.carried:
+            self._hand_in()
+
     def _hand_in(self) -> None:
         """Have what came of jobs written and told: where it is one of many, by who serves the clients, for all."""
         self._lock.hand_in(len(self._lanes.live) > 1)
+
+    def _hand_in_many(self) -> None:
+        self._lock.hand_in(True)
 
     def _last_told(self, name: str) -> dict[str, tuple[State, float]]:
         return self.inventory.last_told(name)
@@ -302,8 +312,7 @@ class Dispatcher:
                     self._softoff.attempt_ended(job, state, error)
                 if self._fleet.leaving:
                     self._let_go(job.outlet.pdu)
-        if not runner.carried:
-            self._hand_in()
+        self._hand_in_for(runner)
 
     # Called with the lock held.
 

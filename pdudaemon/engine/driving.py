@@ -22,6 +22,7 @@ from pdudaemon.engine.survey import Survey
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
 from pdudaemon.settings import without
+from pdudaemon.transports.datagrams import Conversation
 from pdudaemon.transports.deadline import Deadline, begin
 
 log = logging.getLogger("pdud.runner")
@@ -38,6 +39,18 @@ class Driving:
         self._pdu = pdu
         self._last_told = last_told
         self._driver: PDUDriver | None = None
+
+    def conversation(
+        self, order: str, outlet: Outlet, lock: int | None, stopping: threading.Event
+    ) -> Conversation[State | None]:
+        """Return the conversation that does what `act` does, of a driver that has one. Raises: DeviceError."""
+        port = _as_drivers_take_it(outlet.port)
+        deadline = Deadline(self._pdu.options.timeout, stopping)
+        return self._with_driver(lambda driver: driver.conversation(order, port), deadline, lock)
+
+    def outcome(self, conversation: Conversation[T]) -> T:
+        """Return what a conversation has ended with. Raises: DeviceError."""
+        return self._told(conversation.outcome)
 
     def act(self, order: str, outlet: Outlet, lock: int | None, stopping: threading.Event) -> State | None:
         """Have something done, or a state read, which is returned; ``lock`` is the descriptor of the device's file.
@@ -62,8 +75,11 @@ class Driving:
 
     def _with_driver(self, call: Callable[[PDUDriver], T], deadline: Deadline, lock: int | None) -> T:
         begin(deadline)
+        return self._told(lambda: call(self._ready(deadline, lock)))
+
+    def _told(self, call: Callable[[], T]) -> T:
         try:
-            return call(self._ready(deadline, lock))
+            return call()
         except BaseException as error:  # what drivers raise must not take the thread along
             self._bombout()
             raise self.as_device_error(error) from error

@@ -21,8 +21,9 @@ from pdudaemon.config.model import PDUConfig
 from pdudaemon.engine import threads
 from pdudaemon.engine.carrier import Carrier
 from pdudaemon.engine.device import Device
+from pdudaemon.engine.jobs import Job
 from pdudaemon.engine.pool import Pool
-from pdudaemon.engine.runner import Job, PDURunner
+from pdudaemon.engine.runner import PDURunner
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.errors import Busy, PDUDaemonError
 from pdudaemon.power import Action

@@ -75,7 +75,7 @@ class Pool:
         if following is None or following.serve is not None:
             return following
         if not following.begin():
-            self._put_off(following)
+            self.put_off(following)
         return None
 
     @contextmanager
@@ -103,10 +103,10 @@ class Pool:
             if place is None:
                 return
             if not place.begin():
-                self._put_off(place)
+                self.put_off(place)
                 return
 
-    def _put_off(self, place: Place) -> None:
+    def put_off(self, place: Place) -> None:
         """Have somebody who could make no use of a place be the first to get one, some time later."""
         with self._changed:
             self._since.pop(place, None)

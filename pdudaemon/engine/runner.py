@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
 """`PDURunner`: one PDU's worker: one thread, one `queue.Queue`, one driver.
 
-It takes a job, takes the device, asks whether the job is still wanted, lets the driver act and reports. What comes
-next is the dispatcher's to decide: nothing is tried again, put off or remembered here.
+What it does with a job is told by `pdudaemon.engine.jobs`, what comes next is the dispatcher's to decide; here is which
+thread does it, and when.
 
 Thread and queue begin with the first job and end when there has been none for a while, so ten thousand idle PDUs cost
 neither. A PDU whose device comes back at once, time and again, shares a thread with others like it: see
 `pdudaemon.engine.carrier`. Where a pool bounds how many PDUs act at a time, a thread serves a PDU when there is a
 place, until the job is done, and goes on to the PDU that has the place then: so ten thousand PDUs that are to act at
-once cost no more threads than there are places. A thread cannot be killed: a driver that never comes back leaves it,
+once cost no more threads than there are places. Where a job of such a PDU is nothing but a conversation, even that is
+too much, as a thread would only wait: the thread that carries the conversations on begins it and ends it, and what is
+none of its own is for a thread after all. A thread cannot be killed: a driver that never comes back leaves it,
 and its device, busy; the dispatcher calls that PDU stuck.
 """
 
@@ -17,43 +19,26 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 from pdudaemon.config.model import PDUConfig
 from pdudaemon.engine import threads
-from pdudaemon.engine.carrier import Carrier, Promptness
+from pdudaemon.engine.carrier import Carrier
 from pdudaemon.engine.device import KEPT, Device
-from pdudaemon.engine.driving import Driving
+from pdudaemon.engine.jobs import Doing, Job, Jobs
 from pdudaemon.engine.pool import Place, Pool
 from pdudaemon.engine.survey import Survey
 from pdudaemon.errors import DeviceError
-from pdudaemon.power import Outlet, State
+from pdudaemon.power import State
+from pdudaemon.transports import datagrams
 
 log = logging.getLogger("pdud.runner")
 
-_NEVER = threading.Event()  # in place of that of a worker without work
+_FAULT = "%s: internal error"
 IDLE = 60.0  # seconds without a job after which the thread ends
 AFTER_SURVEY = 0.1  # the same after a survey: who looks at 10,000 PDUs must not leave 10,000 threads
-
-
-class Job(Protocol):
-    """What a runner needs to know of a piece of work."""
-
-    outlet: Outlet
-
-    @property
-    def order(self) -> str:
-        """What the driver is told to do."""
-
-    @property
-    def crowd(self) -> Hashable:
-        """What it is one of many of, see `Pool`; None: it is alone."""
-
-    @property
-    def lengthy(self) -> bool:
-        """Whether it takes time however soon the device comes back."""
 
 
 class PDURunner:
@@ -77,20 +62,12 @@ class PDURunner:
         carrier: Carrier | None = None,
     ) -> None:
         self.carried = False  # the thread that acts is the carrier's, which tells what came of it
-        self.pdu = pdu
-        self.device = device
-        self._begin = begin
-        self._pool = pool
-        self._end = end
-        self._last_told = last_told
+        self._jobs = Jobs(pdu, device, pool, partial(begin, self), partial(end, self), last_told)
+        self.change = self._jobs.change
         self._carrier = carrier
-        self._promptness = Promptness()
-        self._driving = Driving(pdu, last_told)
-        self._place: Place | None = None  # that the thread has, or that it waits for to begin
-        self._changes: list[tuple[PDUConfig, Device, Pool | None]] = []
         self._queue: queue.Queue[Job | None] | None = None  # made with the first job, or when a thread serves it,
         self._thread: threading.Thread | None = None
-        self._stopping = _NEVER  # as is this
+        self._under_way: Doing[None] | None = None  # what the thread of datagrams has begun
         self._held: list[Job] = []  # in place of a queue, while there is none, by those that wait for a place
         self._stopped = False
         self._starting = threading.Lock()  # keeps the start of a thread and the end of an idle one apart
@@ -103,9 +80,15 @@ class PDURunner:
         """Whether the thread has ended though nobody told it to."""
         return self._thread is not None and not self._thread.is_alive() and not self._stopped
 
-    def change(self, pdu: PDUConfig, device: Device, pool: Pool | None) -> None:
-        """Have the PDU be another from its next action on. Any thread."""
-        self._changes.append((pdu, device, pool))
+    @property
+    def pdu(self) -> PDUConfig:
+        """The PDU, as it was at its last action."""
+        return self._jobs.pdu
+
+    @property
+    def device(self) -> Device:
+        """The device that it is, or was then."""
+        return self._jobs.device
 
     def put(self, job: Job) -> bool:
         """Hand over a job; it is carried out after those handed over before.
@@ -113,15 +96,15 @@ class PDURunner:
         Return whether there is a thread: if not, `start` must be called again for one.
         """
         with self._starting:
-            pool = self._pool
+            pool = self._jobs.pool
             if self._queue is not None or pool is None:
-                self._jobs().put(job)
+                self._made_queue().put(job)
             else:
                 self._held.append(job)
-            if self._thread is not None or self._place is not None or self.carried:
+            if self._thread is not None or self._jobs.place is not None or self.carried or self._under_way is not None:
                 return True
             if pool is not None:
-                place = self._wish(job.crowd)
+                place = self._wish(job, job.crowd)
             else:
                 self.carried = not job.lengthy and self._at_once
         if pool is not None:
@@ -129,28 +112,37 @@ class PDURunner:
             return True
         return (self.carried and self._carrier is not None and self._carrier.carry(self)) or self.start()
 
-    def _jobs(self) -> queue.Queue[Job | None]:
+    def _made_queue(self) -> queue.Queue[Job | None]:
         """Return the queue, which is made if there is none; called with ``_starting``."""
         if self._queue is None:
-            self._queue, self._stopping = queue.Queue(), threading.Event()
+            self._queue, self._jobs.stopping = queue.Queue(), threading.Event()
             for job in self._held:
                 self._queue.put(job)
             self._held.clear()
             if self._stopped:
-                self._stopping.set()
+                self._jobs.stopping.set()
         return self._queue
 
     @property
     def _at_once(self) -> bool:
         """Whether the worker can do with the carrier's thread."""
-        return self._carrier is not None and self._promptness.enough and not self.pdu.options.min_interval
+        return self._carrier is not None and self._jobs.promptness.enough and not self.pdu.options.min_interval
 
-    def _wish(self, crowd: Hashable = None) -> Place:
-        """Return the place with which the thread begins, to be asked for if there is a pool."""
-        place = Place(self.start, crowd, self._serve)
-        if self._pool is not None:
-            self._place = place
+    def _wish(self, job: Job | None, crowd: Hashable = None) -> Place:
+        """Return the place with which a job begins, to be asked for if there is a pool."""
+        place = Place(self._set_out, crowd) if self._jobs.converses(job) else Place(self.start, crowd, self._serve)
+        if self._jobs.pool is not None:
+            self._jobs.place = place
         return place
+
+    def _set_out(self) -> bool:
+        """Have the thread of datagrams do a job; return False if there is no thread to be had now."""
+        return datagrams.soon(self._converse) if self._under_way is None else self.start()
+
+    @property
+    def unaided(self) -> bool:
+        """Whether the thread of datagrams is at the job, which others wait for as well."""
+        return self._under_way is not None and self._thread is None
 
     @property
     def waiting(self) -> int:
@@ -172,15 +164,21 @@ class PDURunner:
         with self._starting:
             self._stopped = True
             if self._queue is not None or self._held:
-                self._jobs().put(None)
-                self._stopping.set()
+                self._made_queue().put(None)
+                self._jobs.stopping.set()
 
     def join(self, seconds: float) -> bool:
         """Wait for the thread to end; return whether it did."""
-        if self._thread is None:
+        thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
+            return not thread.is_alive()
+        if self._under_way is None:
             return True
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        ended = self.device.lock.acquire(timeout=seconds)
+        if ended:
+            self.device.lock.release()
+        return ended
 
     def _carrier_is_there(self) -> bool:
         return self._carrier is not None and self._carrier.ready()
@@ -200,7 +198,7 @@ class PDURunner:
         except LookupError:
             job = None
         if job is not None:
-            self._work_safely(job)
+            self._finish(self._jobs.doing(job))
         with self._starting:
             if self.carried:
                 self.carried = job is not None and not jobs.empty()
@@ -211,7 +209,7 @@ class PDURunner:
         """Have the carrier's thread for good, as the job that it is at takes its time."""
         with self._starting:
             self._thread, self.carried = thread, False
-            self._promptness.was_mistaken()
+            self._jobs.promptness.was_mistaken()
             thread.name = self._thread_name
 
     def serve(self) -> None:
@@ -229,15 +227,55 @@ class PDURunner:
                 self._queue = None
         return self.device.let_go()
 
+    # Called by the thread of datagrams, which does not wait for anything.
+
+    def _converse(self) -> None:
+        """Begin the next job."""
+        with self._starting:
+            job = self._made_queue().get_nowait()
+            doing = self._under_way = None if job is None else self._jobs.doing(job)
+        if doing is None:
+            self._end_unaided()
+        else:
+            self._go_on(doing)
+
+    def _go_on(self, doing: Doing[None]) -> None:
+        """Go on with a job until there is something to wait for; what is no conversation, with a thread."""
+        pool = self._jobs.pool
+        try:
+            conversation = next(doing)
+        except StopIteration:
+            self._end_unaided()
+        except BaseException:
+            log.exception(_FAULT, self)
+            self._end_unaided()
+        else:
+            if conversation is not None:
+                conversation.begin(partial(self._go_on, doing))
+            elif not self.start() and pool is not None:
+                pool.put_off(self._jobs.place or self._wish(None))
+
+    def _end_unaided(self) -> None:
+        pool = self._jobs.pool
+        assert pool is not None, "only who is in a pool is served"
+        following = self._make_room(pool)
+        if following is not None and not following.begin():
+            pool.put_off(following)
+
     # Called by whichever thread serves.
 
     def _serve(self) -> Callable[[], Any] | None:
         """Do what there is to do, with this thread; return what it can do next."""
         thread = threading.current_thread()
         with self._starting:
-            jobs = self._jobs()
+            jobs = self._made_queue()
             if thread is not self._thread:  # it comes from another PDU
                 self._thread, thread.name = thread, self._thread_name
+            doing, self._under_way = self._under_way, None
+        if doing is not None:
+            self._finish(doing)
+            if self._jobs.pool is not None:
+                return self._served_next(self._jobs.pool)
         idle = IDLE
         while True:
             if self._at_once and self._carrier_is_there() and self._retired():
@@ -252,12 +290,12 @@ class PDURunner:
                     return None
                 continue
             if job is None:
-                self._give_place_back()
+                self._jobs.give_place_back()
                 return None
             idle = AFTER_SURVEY if isinstance(job, Survey) else IDLE
-            self._work_safely(job)
-            if self._pool is not None:
-                return self._make_room(self._pool)
+            self._finish(self._jobs.doing(job))
+            if self._jobs.pool is not None:
+                return self._served_next(self._jobs.pool)
 
     @property
     def _thread_name(self) -> str:
@@ -270,95 +308,31 @@ class PDURunner:
                 self._thread, self._queue = None, None
             return self._thread is None
 
-    def _make_room(self, pool: Pool) -> Callable[[], Any] | None:
-        """Have no thread any more, and ask for a place for the next job; return what the thread can do now."""
+    def _served_next(self, pool: Pool) -> Callable[[], Any] | None:
+        following = self._make_room(pool)
+        return None if following is None else following.serve
+
+    def _make_room(self, pool: Pool) -> Place | None:
+        """Have no thread any more, and ask for a place for the next job; return who has this one now."""
         with self._starting:
-            place, self._place = self._place, None
-            self._thread = None
+            place, self._jobs.place = self._jobs.place, None
+            self._thread, self._under_way = None, None
             wish = None
             if self._queue is None or self._queue.empty():
                 self._queue = None
             else:
-                wish = self._wish()
-        if place is None:
-            if wish is not None:
-                pool.ask(wish)
-            return None
-        following = pool.exchange(place, wish)
-        return None if following is None else following.serve
+                wish = self._wish(self._queue.queue[0])
+        if place is not None:
+            return pool.exchange(place, wish)
+        if wish is not None:
+            pool.ask(wish)
+        return None
 
-    def _give_place_back(self) -> None:
-        place, self._place = self._place, None
-        if place is not None and self._pool is not None:
-            self._pool.leave(place)
-
-    def _work_safely(self, job: Job) -> None:
+    def _finish(self, doing: Doing[None]) -> None:
+        """Do a job, or the rest of it, and wait for all that there is to wait for."""
         try:
-            self._work(job)
+            for conversation in doing:
+                if conversation is not None:
+                    conversation.wait()
         except BaseException:  # a fault of ours must not take the PDU with it
-            log.exception("%s: internal error", self)
-
-    def _work(self, job: Job) -> None:
-        while self._changes:
-            pdu, device, pool = self._changes.pop(0)
-            self._promptness.forget()
-            if pool is not self._pool:
-                self._give_place_back()
-            self.pdu, self.device, self._pool = pdu, device, pool
-            self._driving = Driving(pdu, self._last_told)
-        if not self.device.lock.acquire(blocking=False):
-            self._give_place_back()  # who waits for the device makes no use of it
-            self.device.lock.acquire()
-        try:
-            rest = self.device.last_action + self.pdu.options.min_interval - time.monotonic()
-            if rest > 0:
-                self._give_place_back()
-                self._stopping.wait(rest)
-            if self._pool is None or self._place is not None:
-                self._carry_out(job)
-            else:
-                with self._pool.place(job.crowd):
-                    self._carry_out(job)
-        finally:
-            self.device.lock.release()
-
-    def _carry_out(self, job: Job) -> None:
-        state: State | None = None
-        error: DeviceError | None = None
-        begun = False
-        try:
-            # A command that outlived a killed daemon is waited for before the time of this action begins.
-            try:
-                lock = self.device.take(self.pdu.options.timeout, self._stopping)
-            except (DeviceError, OSError, ValueError) as busy:
-                lock, error = None, self._driving.as_device_error(busy)
-            begun = self._begin(self, job)
-            if begun and error is None:
-                state = self._act(job, lock)
-        except DeviceError as told:
-            error = _without_frames(told)
-            self._promptness.forget()
-        except BaseException as fault:  # of ours: the job must end all the same
-            begun, error = True, self._driving.as_device_error(fault)
-            raise
-        finally:
-            keep = begun and error is None and self._pool is None and not isinstance(job, Survey)
-            self.device.release(keep)
-            if begun:
-                self._end(self, job, state, error)
-
-    def _act(self, job: Job, lock: int | None) -> State | None:
-        """Have the driver act, and note whether the device came back at once. Raises: DeviceError."""
-        if isinstance(job, Survey):
-            self._driving.read(job, lock)
-            return None
-        begun = time.monotonic()
-        state = self._driving.act(job.order, job.outlet, lock, self._stopping)
-        self._promptness.add(time.monotonic() - begun)
-        return state
-
-
-def _without_frames(error: DeviceError) -> DeviceError:
-    """Return an error that may be kept on record: with its frames it would keep the driver, and what that holds."""
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
+            log.exception(_FAULT, self)

@@ -4,7 +4,7 @@
 A conversation is a generator that yields a `Question` and is sent its answer, or yields seconds to pause. All of them
 are carried on by one thread, which is there while there are any, so that a thousand BMCs which are asked at once cost a
 socket and a small object each, and the buffers and the cryptography of one thread. Who began a conversation waits for
-its end, and pauses by itself, so that the stop of the daemon ends that.
+its end, or is called by that thread then. What the thread is given to do besides must never wait for anything.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import select
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pdudaemon.errors import DeviceError, DeviceTimeout, TransientError
+from pdudaemon.errors import DeviceTimeout, TransientError
 from pdudaemon.transports.deadline import Deadline
 
 T = TypeVar("T")
 
 _FIRST_WAIT, _LONGER, _LONGEST_WAIT = 1.0, 1.5, 5.0  # seconds until a packet is sent again, and how they grow
 _LARGEST = 4096
+_LOOK_EVERY = 0.25  # seconds between two looks, during a pause, at whether the daemon stops
 
 
 @dataclass(slots=True)
@@ -63,10 +63,18 @@ def connected(host: str, port: int, peer: str) -> socket.socket:
         return made
 
 
+def is_numeric(host: str) -> bool:
+    """Whether a host is an address in digits, which nobody has to be asked for."""
+    try:
+        socket.inet_pton(socket.AF_INET, host)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _resolved(host: str, port: int) -> tuple[int, Any]:
     """Return the family and the address of a host; one in digits needs no resolver, which takes as long as the rest."""
-    with contextlib.suppress(OSError, ValueError):
-        socket.inet_pton(socket.AF_INET, host)
+    if is_numeric(host):
         return socket.AF_INET, (host, port)
     try:
         family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_DGRAM)[0]
@@ -76,47 +84,65 @@ def _resolved(host: str, port: int) -> tuple[int, Any]:
     return family, address
 
 
-def carried_on(steps: Steps[T], line: socket.socket, peer: str, deadline: Deadline) -> T:
-    """Carry a conversation on to its end, and return what that is.
+class Conversation(Generic[T]):
+    """A conversation with a device, over a line that is its own from now on.
 
-    Raises: what the conversation raises. It gets, as exceptions: DeviceTimeout where a question is not answered in its
-    time, and TransientError where nobody listens, or the daemon stops during a pause.
-    """
-    talk = _Talk(steps, line, peer)
-    while True:
-        _exchange.advance(talk)
-        if talk.pause is None:
-            break
-        talk.raised = None
-        try:
-            deadline.pause(talk.pause)
-        except DeviceError as error:
-            talk.raised = error
-    if talk.raised is not None:
-        raise talk.raised
-    return talk.value  # type: ignore[no-any-return]
-
-
-class _Talk:
-    """A conversation that is being carried on. ``raised`` goes into it, and is what it has ended with at last.
-
-    ``due`` is when its question is late, and ``looked_at`` when that is looked at next, no later than that.
-    ``in_hand`` is locked for as long as the thread has it; to wait for that is to lock it.
+    It gets, as exceptions: DeviceTimeout where a question is not answered in its time, or the deadline has passed when
+    it wants to pause; TransientError where nobody listens, or the daemon stops during a pause.
     """
 
-    def __init__(self, steps: Steps[Any], line: socket.socket, peer: str) -> None:
+    def __init__(self, steps: Steps[T], line: socket.socket, peer: str, deadline: Deadline) -> None:
         self.steps = steps
         self.line = line
         self.peer = peer
-        self.question: Question[Any] | None = None
-        self.wait = 0.0
-        self.due = 0.0
-        self.looked_at = math.inf
-        self.pause: float | None = None
-        self.value: Any = None
-        self.raised: BaseException | None = None
-        self.in_hand = threading.Lock()
-        self.in_hand.acquire()
+        self.deadline = deadline
+        self.ended: Callable[[], None]
+        self._value: T | None = None
+        self._raised: BaseException | None = None
+
+        # The thread's own.
+        self.question: Question[Any] | None = None  # None: it pauses
+        self.patience = 0.0  # until the question is sent again
+        self.due = 0.0  # when the question is late, or the pause over
+        self.looked_at = math.inf  # when that is looked at next, no later than that
+
+    def begin(self, ended: Callable[[], None]) -> None:
+        """Have it carried on; ``ended`` is called at its end, by the thread, or before this returns without one."""
+        self.ended = ended
+        if not _exchange.begin(self):
+            self.end(None, TransientError("no thread for it"))
+            ended()
+
+    def end(self, value: T | None, raised: BaseException | None = None) -> None:
+        """Have it be at its end."""
+        self._value, self._raised = value, raised
+        self.line.close()
+
+    def outcome(self) -> T:
+        """Return what it ended with. Raises: what it raised."""
+        if self._raised is not None:
+            raise self._raised
+        return self._value  # type: ignore[return-value]
+
+    def wait(self) -> None:
+        """Begin it, and wait for its end."""
+        under_way = threading.Lock()
+        under_way.acquire()
+        self.begin(under_way.release)
+        under_way.acquire()
+
+    def carried_on(self) -> T:
+        """Begin it, wait for its end, and return what that is. Raises: what it raises."""
+        self.wait()
+        return self.outcome()
+
+
+def soon(call: Callable[[], object]) -> bool:
+    """Have the thread make a call that does not wait for anything, when it has done with what it is at.
+
+    One that it is to make already is made once. Return False if there is no thread to be had.
+    """
+    return _exchange.call(call)
 
 
 class _Exchange:
@@ -124,51 +150,58 @@ class _Exchange:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._new: deque[_Talk] = deque()
+        self._calls: dict[Callable[[], object], None] = {}  # to be made by the thread, in this order
         self._wake: int | None = None  # of the thread that runs
+        self._thread = 0  # which that is
+        self._run: _Run
 
-    def advance(self, talk: _Talk) -> None:
-        """Carry a conversation on until it ends, or pauses; wait for that."""
+    def call(self, call: Callable[[], object]) -> bool:
+        """Have the thread make a call, as `soon` says. Any thread."""
         with self._lock:
-            self._new.append(talk)
             if self._wake is None:
-                self._start()
-            elif len(self._new) == 1:  # else it has been woken already
+                if not self._start():
+                    return False
+            elif not self._calls and threading.get_ident() != self._thread:  # else it is awake, or has been woken
                 os.eventfd_write(self._wake, 1)
-        talk.in_hand.acquire()
+            self._calls[call] = None
+        return True
 
-    def _start(self) -> None:
+    def begin(self, talk: Conversation[Any]) -> bool:
+        """Begin with a conversation; return False if there is no thread to be had. Any thread."""
+        return self.call(lambda: self._run.begin(talk))
+
+    def _start(self) -> bool:
         wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        thread = threading.Thread(target=self._run, args=(wake,), name="datagrams", daemon=True)
+        thread = threading.Thread(target=self._serve, args=(wake,), name="datagrams", daemon=True)
         try:
             thread.start()
-        except RuntimeError as error:
+        except RuntimeError:
             os.close(wake)
-            self._new.pop()
-            raise TransientError(f"no thread for it: {error}") from None
-        self._wake = wake
+            return False
+        self._wake, self._thread = wake, thread.ident or 0
+        return True
 
-    def _run(self, wake: int) -> None:
+    def _serve(self, wake: int) -> None:
         run = _Run(wake)
         try:
             while True:
                 with self._lock:
-                    new = [*self._new]
-                    self._new.clear()
-                    run.talks.update(new)
-                    if not run.talks:
+                    self._run = run
+                    calls, self._calls = self._calls, {}
+                    if not calls and not run.under_way:
                         self._wake = None
                         return
-                run.turn(new)
+                for call in calls:
+                    call()
+                if not calls:
+                    run.wait()
+                run.hand_back()
         except BaseException as error:  # of ours: whoever waits must not wait for ever
             with self._lock:
                 self._wake = None
-                run.talks.update(self._new)
-                self._new.clear()
-            for talk in run.talks:
-                talk.pause, talk.raised = None, error
-            run.ended += run.talks
-            run.hand_back()
+                if self._calls:
+                    self._start()
+            run.give_up(error)
             raise
         finally:
             run.close()
@@ -179,83 +212,84 @@ class _Run:
     """What the thread has in hand."""
 
     def __init__(self, wake: int) -> None:
-        self.talks: set[_Talk] = set()
+        self.under_way: dict[int, Conversation[Any]] = {}  # by the descriptor of the line
         self._wake = wake
         self._poll = select.epoll()
         self._poll.register(wake, select.EPOLLIN)
-        self.ended: list[_Talk] = []  # or paused, of this turn
-        self._by_line: dict[int, _Talk] = {}
-        self._due: list[tuple[float, int, _Talk]] = []
+        self._ended: list[Conversation[Any]] = []  # of this turn
+        self._due: list[tuple[float, int, Conversation[Any]]] = []
         self._count = itertools.count()
 
     def close(self) -> None:
         """Give everything back."""
         self._poll.close()
 
-    def turn(self, new: list[_Talk]) -> None:
-        """Begin with what is new, wait for something, and see to it."""
-        for talk in new:
-            line = talk.line.fileno()
-            try:
-                self._poll.register(line, select.EPOLLIN)
-            except OSError as error:
-                self.talks.discard(talk)
-                talk.pause, talk.raised = None, TransientError(f"{talk.peer}: {error.strerror or error}")
-                self.ended.append(talk)
-                continue
-            self._by_line[line] = talk
-            talk.looked_at = math.inf
-            self._resume(talk, talk.raised)
+    def give_up(self, error: BaseException) -> None:
+        """End all that is under way."""
+        for talk in [*self.under_way.values()]:
+            self._end(talk, None, error)
         self.hand_back()
-        if not self.talks:
-            return
+
+    def wait(self) -> None:
+        """Wait until there is something to see to, and do so."""
         for line, _ in self._poll.poll(max(0.0, self._due[0][0] - time.monotonic())):
             if line == self._wake:
                 os.eventfd_read(self._wake)
-            elif line in self._by_line:
-                self._hear(self._by_line[line])
+            elif line in self.under_way:
+                self._hear(self.under_way[line])
         now = time.monotonic()
         while self._due and self._due[0][0] <= now:
             looked_at, _, talk = heapq.heappop(self._due)
-            if talk not in self.talks or talk.looked_at != looked_at:
+            if talk.looked_at != looked_at:
                 continue
             talk.looked_at = math.inf
-            if talk.due <= now:
+            if talk.question is None:
+                self._go_on(talk)
+            elif talk.due <= now:
                 self._late(talk)
             else:
-                self._look_later(talk)
-        self.hand_back()
+                self._look_later(talk, talk.due)
+
+    def begin(self, talk: Conversation[Any]) -> None:
+        """Begin with a conversation."""
+        line = talk.line.fileno()
+        try:
+            self._poll.register(line, select.EPOLLIN)
+        except OSError as error:
+            talk.end(None, TransientError(f"{talk.peer}: {error.strerror or error}"))
+            self._ended.append(talk)
+            return
+        self.under_way[line] = talk
+        self._resume(talk, None)
 
     def hand_back(self) -> None:
-        """Let those go on whose conversations have ended; all at once, so that they do not cut in at each packet."""
-        while self.ended:
-            self.ended.pop().in_hand.release()
+        """Tell those whose conversations have ended; all at once, so that they do not cut in at each packet."""
+        ended, self._ended = self._ended, []
+        for talk in ended:
+            talk.ended()
 
-    def _look_later(self, talk: _Talk) -> None:
+    def _look_later(self, talk: Conversation[Any], when: float) -> None:
         """See to it that somebody looks when a question is late: once for all those that are answered by then."""
-        if talk.due < talk.looked_at:
-            talk.looked_at = talk.due
-            heapq.heappush(self._due, (talk.due, next(self._count), talk))
+        if when < talk.looked_at:
+            talk.looked_at = when
+            heapq.heappush(self._due, (when, next(self._count), talk))
 
-    def _hear(self, talk: _Talk) -> None:
+    def _hear(self, talk: Conversation[Any]) -> None:
         """Take what has come."""
         question = talk.question
-        assert question is not None
         try:
-            found = question.understood(talk.line.recv(_LARGEST))
+            said = talk.line.recv(_LARGEST)
+            found = None if question is None else question.understood(said)
         except BlockingIOError:
             return
-        except ConnectionRefusedError:
-            self._resume(talk, TransientError(f"nobody listens at {talk.peer} (UDP)"))
-        except OSError as error:
-            self._resume(talk, TransientError(f"{talk.peer} at {question.step}: {error.strerror or error}"))
         except Exception as error:  # a fault in one conversation is none of the others
-            self._resume(talk, error)
+            if question is not None:
+                self._resume(talk, _of_line(error, talk))
         else:
             if found is not None:
                 self._resume(talk, None, found)
 
-    def _late(self, talk: _Talk) -> None:
+    def _late(self, talk: Conversation[Any]) -> None:
         """Ask again, unless the time is over."""
         question = talk.question
         assert question is not None
@@ -264,11 +298,11 @@ class _Run:
             said = f"no answer from {talk.peer} at {question.step} within {seconds:g} s"
             self._resume(talk, DeviceTimeout(said))
             return
-        talk.wait = min(talk.wait * _LONGER, _LONGEST_WAIT)
+        talk.patience = min(talk.patience * _LONGER, _LONGEST_WAIT)
         if (error := self._sent(talk)) is not None:
             self._resume(talk, error)
 
-    def _resume(self, talk: _Talk, error: BaseException | None, answer: object = None) -> None:
+    def _resume(self, talk: Conversation[Any], error: BaseException | None, answer: object = None) -> None:
         """Go on with a conversation, to its next question, pause or end."""
         while True:
             try:
@@ -279,16 +313,16 @@ class _Run:
             except BaseException as raised:  # whatever it is, it belongs to who began the conversation
                 self._end(talk, None, raised)
                 return
+            answer = None
             if isinstance(step, float):
-                talk.pause = step
-                self._part(talk)
-                return
-            talk.question, talk.wait = step, _FIRST_WAIT
-            error = self._sent(talk)
+                error = self._paused(talk, step)
+            else:
+                talk.question, talk.patience = step, _FIRST_WAIT
+                error = self._sent(talk)
             if error is None:
                 return
 
-    def _sent(self, talk: _Talk) -> Exception | None:
+    def _sent(self, talk: Conversation[Any]) -> Exception | None:
         """Send a question; return why that cannot be done."""
         question = talk.question
         assert question is not None
@@ -296,27 +330,46 @@ class _Run:
             talk.line.send(question.packet())
         except BlockingIOError:
             pass  # no room: as good as lost on the way
-        except ConnectionRefusedError:
-            return TransientError(f"nobody listens at {talk.peer} (UDP)")
-        except OSError as error:
-            return TransientError(f"{talk.peer} at {question.step}: {error.strerror or error}")
-        except Exception as error:  # as above
-            return error
+        except Exception as error:
+            return _of_line(error, talk)
         when = question.deadline.when
-        talk.due = when if question.once else min(time.monotonic() + talk.wait, when)
-        self._look_later(talk)
+        talk.due = when if question.once else min(time.monotonic() + talk.patience, when)
+        self._look_later(talk, talk.due)
         return None
 
-    def _end(self, talk: _Talk, value: object, raised: BaseException | None = None) -> None:
-        talk.pause, talk.value, talk.raised = None, value, raised
-        self._part(talk)
+    def _paused(self, talk: Conversation[Any], seconds: float) -> Exception | None:
+        """Begin a pause, until the deadline if that is sooner; return why there is none."""
+        talk.question = None
+        try:
+            talk.due = time.monotonic() + min(seconds, talk.deadline.remaining())
+        except DeviceTimeout as error:
+            return error
+        self._look_later(talk, min(talk.due, time.monotonic() + _LOOK_EVERY))
+        return None
 
-    def _part(self, talk: _Talk) -> None:
-        line = talk.line.fileno()
-        self._poll.unregister(line)
-        del self._by_line[line]
-        self.talks.discard(talk)
-        self.ended.append(talk)
+    def _go_on(self, talk: Conversation[Any]) -> None:
+        """Go on with a pause, or after it."""
+        now = time.monotonic()
+        if (error := talk.deadline.cut_short()) is not None or talk.due <= now:
+            self._resume(talk, error)
+        else:
+            self._look_later(talk, min(talk.due, now + _LOOK_EVERY))
+
+    def _end(self, talk: Conversation[Any], value: object, raised: BaseException | None = None) -> None:
+        del self.under_way[talk.line.fileno()]
+        talk.looked_at = math.inf
+        talk.end(value, raised)  # which closes the line, so that nothing more is heard of it
+        self._ended.append(talk)
+
+
+def _of_line(error: Exception, talk: Conversation[Any]) -> Exception:
+    """Return what an error at the line, or in what a question is made of, means for a conversation."""
+    if isinstance(error, ConnectionRefusedError):
+        return TransientError(f"nobody listens at {talk.peer} (UDP)")
+    if isinstance(error, OSError):
+        step = "" if talk.question is None else talk.question.step
+        return TransientError(f"{talk.peer} at {step}: {error.strerror or error}")
+    return error
 
 
 _exchange = _Exchange()

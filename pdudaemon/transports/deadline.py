@@ -62,8 +62,13 @@ class Deadline:
 
         Raises: DeviceTimeout when it has passed already, TransientError when the daemon stops.
         """
-        if self._stopping.wait(min(seconds, self.remaining())):
-            raise TransientError("interrupted, since the daemon stops")
+        self._stopping.wait(min(seconds, self.remaining()))
+        if (error := self.cut_short()) is not None:
+            raise error
+
+    def cut_short(self) -> TransientError | None:
+        """Return the error to raise where a pause must end now, None if it may go on."""
+        return TransientError("interrupted, since the daemon stops") if self._stopping.is_set() else None
 
     @contextlib.contextmanager
     def suspended(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 
 from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.transports import ipmimessage as wire
-from pdudaemon.transports.datagrams import Question, Steps, carried_on, connected
+from pdudaemon.transports.datagrams import Conversation, Question, Steps, connected
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.ipmimessage import SUITES, Answer, Handshake, Keys
 from pdudaemon.transports.tcp import in_words
@@ -94,14 +94,14 @@ def refusal(peer: str, what: str, code: int) -> DeviceError:
     return kind(f"{peer} refuses {what}: {_CODES.get(code, 'completion code')} ({code:#04x})")
 
 
-def talk(host: str, port: int, deadline: Deadline, login: Login, act: Callable[[Session], Steps[T]]) -> T:
-    """Open a session, let ``act`` use it, close it, and return what that ended with.
+def talk(host: str, port: int, deadline: Deadline, login: Login, act: Callable[[Session], Steps[T]]) -> Conversation[T]:
+    """Return a conversation that opens a session, lets ``act`` use it, and closes it.
 
-    Raises: DeviceTimeout, TransientError if another try may do, PermanentError for a refused login; what ``act`` does.
+    It raises DeviceTimeout, TransientError if another try may do, PermanentError for a refused login; what ``act``
+    does. Raises: TransientError.
     """
     session = Session(in_words(host, port), deadline, login)
-    with connected(host, port, session.peer) as line:
-        return carried_on(session.used(act), line, session.peer, deadline)
+    return Conversation(session.used(act), connected(host, port, session.peer), session.peer, deadline)
 
 
 def present(host: str, port: int, deadline: Deadline) -> bool:
@@ -112,8 +112,7 @@ def present(host: str, port: int, deadline: Deadline) -> bool:
         found: bool = yield Question(lambda: wire.PING, wire.knows_ipmi, "the question whether it is there", deadline)
         return found
 
-    with connected(host, port, peer) as line:
-        return carried_on(asked(), line, peer, deadline)
+    return Conversation(asked(), connected(host, port, peer), peer, deadline).carried_on()
 
 
 class Session:

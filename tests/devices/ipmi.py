@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import select
 import socket
 import struct
 import threading
@@ -293,3 +294,61 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
             readings={"1": {"watts": WATTS}},
             identity=("Dell", "product 256", "", "2.45"),
         )
+
+
+class ManyBMCs:
+    """BMCs at addresses of their own on loopback, all at one port, and one thread for them.
+
+    ``deaf`` are those that answer nothing, by number. While ``answering`` is not set, what they would say is held back.
+    ``most`` is how many have had a session at a time.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.bmcs = [BMC() for _ in range(count)]
+        self.addresses = [f"127.18.{number // 250}.{number % 250 + 1}" for number in range(count)]
+        self.deaf: set[int] = set()
+        self.answering = threading.Event()
+        self.answering.set()
+        self.heard: set[int] = set()
+        self.most = 0
+        self._closing = False
+        self._sockets: list[socket.socket] = []
+        self.port = 0
+        for address in self.addresses:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            sock.bind((address, self.port))
+            self.port = int(sock.getsockname()[1])
+            self._sockets.append(sock)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def settings(self, number: int) -> dict[str, Any]:
+        """Return how one of them is configured."""
+        where = {"ip": self.addresses[number], "port": self.port}
+        return {"driver": "ipmi", **where, "username": USER, "password": PASSWORD}
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing = True
+        self.answering.set()
+        self._thread.join(5)
+        for sock in self._sockets:
+            sock.close()
+
+    def _run(self) -> None:
+        with select.epoll() as poll:
+            by_descriptor = {sock.fileno(): number for number, sock in enumerate(self._sockets)}
+            for descriptor in by_descriptor:
+                poll.register(descriptor, select.EPOLLIN)
+            while not self._closing:
+                for descriptor, _ in poll.poll(0.05):
+                    number = by_descriptor[descriptor]
+                    packet, client = self._sockets[number].recvfrom(4096)
+                    self.heard.add(number)
+                    self.answering.wait(60)
+                    if number not in self.deaf:
+                        for answer in self.bmcs[number].answers(packet):
+                            self._sockets[number].sendto(answer, client)
+                self.most = max(self.most, sum(bool(bmc.talks) for bmc in self.bmcs))

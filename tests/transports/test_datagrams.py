@@ -14,7 +14,7 @@ import pytest
 
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports import datagrams
-from pdudaemon.transports.datagrams import Question, Steps, carried_on, connected
+from pdudaemon.transports.datagrams import Conversation, Question, Steps, connected
 from pdudaemon.transports.deadline import Deadline
 from tests.support.process import nothing_left_behind
 
@@ -57,8 +57,11 @@ def question(said: bytes, wanted: bytes, deadline: Deadline, once: bool = False)
 
 
 def carry(port: int, steps: Steps[object], seconds: float = 10, stopping: threading.Event | None = None) -> object:
-    with connected("127.0.0.1", port, "device") as line:
-        return carried_on(steps, line, "device", Deadline(seconds, stopping))
+    line = connected("127.0.0.1", port, "device")
+    try:
+        return Conversation(steps, line, "device", Deadline(seconds, stopping)).carried_on()
+    finally:
+        assert line.fileno() == -1
 
 
 def test_many_at_a_time_by_one_thread() -> None:
@@ -192,7 +195,7 @@ def test_a_device_is_where_its_address_or_name_leads(host: str) -> None:
 
     with echo(lambda packet: [packet]) as port, connected(host, port, "device") as line:
         assert line.getpeername() == ("127.0.0.1", port) and not line.getblocking()
-        assert carried_on(steps(), line, "device", Deadline(10)) == b"?"
+        assert Conversation(steps(), line, "device", Deadline(10)).carried_on() == b"?"
 
 
 @pytest.mark.parametrize("host", ["300.1.1.1", "no such host", "a\0b", "", "x" * 70])

@@ -46,7 +46,7 @@ def ask(
         agreed.append(session.suite)
         return found
 
-    return talk("127.0.0.1", bmc.port, Deadline(seconds), Login(USER, password, **login), act)
+    return talk("127.0.0.1", bmc.port, Deadline(seconds), Login(USER, password, **login), act).carried_on()
 
 
 agreed: list[int] = []
