@@ -7,7 +7,9 @@ With ``REQUIRE_PEERS=1`` a skipped test is a failure, unless ``ALLOWED_SKIPS`` (
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,11 @@ pytest_plugins = ["tests.support.workers", "tests.support.leftovers"]
 # A suite in the background of a script is told to ignore Ctrl-C; the programs that it starts must not inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has children ignore
+
+# Where python3 is a script of a version manager, that takes longer than most programs which begin with it.
+_PYTHON = shutil.which("python3")
+if _PYTHON and Path(_PYTHON).read_bytes()[:2] == b"#!":
+    os.environ["PATH"] = f"{Path(sys.executable).resolve().parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -253,7 +253,7 @@ esac
 def test_ssh(daemon: Make, tmp_path: Path) -> None:
     place = programs(tmp_path / "bin", relay=_RELAY)["PATH"]
     (tmp_path / "outlets").mkdir()
-    with sshd(tmp_path, f'SetEnv PATH="{place}" OUTLETS={tmp_path}/outlets') as server:
+    with sshd(tmp_path, f'SetEnv HOME={tmp_path} PATH="{place}" OUTLETS={tmp_path}/outlets') as server:
         host = {
             "platform": "ssh",
             "ssh_target": "relays",

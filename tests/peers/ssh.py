@@ -51,6 +51,8 @@ def sshd(folder: Path, *lines: str, host_key: str = "ed25519") -> Iterator[Serve
     (folder / "authorized_keys").write_text((folder / "key.pub").read_text())
     configuration = [
         *lines,
+        f"SetEnv HOME={folder}",  # where no shell finds what its user has it do at every start
+        "KexAlgorithms curve25519-sha256",  # of those that both have by default, the one that takes the least time
         f"HostKey {keygen(folder / 'host', host_key)}",
         f"AuthorizedKeysFile {folder}/authorized_keys",
         "StrictModes no",
