@@ -65,8 +65,10 @@ class Service:
         self._dispatcher = Dispatcher(conf, store, locks)
         self._broker: mqtt.Bridge | None = None
         self._orders = orders = Orders(self._dispatcher)
-        self._connections = Connections(conf.daemon, functools.partial(protocols.speech, orders), orders.hand_over)
-        self._dispatcher.led_by(self._connections.wake)
+        self._connections = Connections(
+            conf.daemon, functools.partial(protocols.speech, orders), orders.hand_over, self._dispatcher.work
+        )
+        self._dispatcher.led_by(self._connections)
         self._refusals = Refusals(self._connections.at)
         places = _places(conf.listeners)
         self._listeners = dict(zip(places, self._bound(places.values(), may), strict=True))

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""`Carrier`: one thread that carries the workers of those PDUs whose devices come back at once.
+"""`Carrier`: the workers of PDUs whose devices come back at once do without a thread of their own.
 
 A thread for each PDU keeps a slow device from holding up the others. Where a device takes no time, as a line of GPIO
-does, or a message to a broker, waking that thread costs several times what the work does. The workers of such PDUs are
-carried: a thread that they share does a job of each in its turn, and then has what came of all of them written and told
-in one go. A job that takes longer than `PATIENCE` after all keeps the thread for its PDU, and another one carries the
-rest.
+does, or a message to a broker, that thread costs several times what the work does: only one thread of a Python program
+runs at a time, and who goes on on another processor finds nothing in its caches. So the workers of such PDUs are
+carried: the thread that serves the clients does a job of each when it has taken in what those have sent, and then has
+what came of all of them written and told in one go. If a job takes longer than `PATIENCE` after all, its PDU keeps the
+thread, and another one serves the clients.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pdudaemon.engine.device import KEPT
 from pdudaemon.engine.timetable import Timetable
 
 PATIENCE = 0.01  # seconds after which a job keeps the thread
-GATHER = 0.001  # seconds of work after which what came of it is told, though there is more to do
-IDLE = 60.0  # seconds without work after which the thread ends
+SLICE = 0.004  # seconds of work after which it is the clients' turn, though there is more to do
+WATCHED = 1.0  # seconds after the last job for which the thread is looked after: to begin with that costs a wake-up
 
 PROMPT = 0.001  # seconds: a device that took less came back at once
 TRUST = 8  # actions in a row that did, after which a worker is carried; twice as many once that was a mistake
@@ -55,6 +56,19 @@ class Promptness:
         self._seen, self._wanted = 0, min(2 * self._wanted, MOST_TRUST)
 
 
+class Leader(Protocol):
+    """Who has a thread that calls `Carrier.work` whenever it is woken."""
+
+    def wake(self) -> None:
+        """Have the thread do so soon. Any thread."""
+
+    def succeed(self) -> threading.Thread | None:
+        """Go on with another thread, as the one at a job will not come back; None: there is none to be had."""
+
+    def at(self, when: float, call: Callable[[], None]) -> None:
+        """Make a call at a point in monotonic time. Called by the thread itself."""
+
+
 class Carried(Protocol):
     """What the carrier needs to know of a worker."""
 
@@ -72,120 +86,105 @@ class Carried(Protocol):
 
 
 class Carrier:
-    """``hand_in`` has what came of jobs written and told. Any thread, but for what says who else."""
+    """Any thread, but for what says who else. Without a leader nobody is carried."""
 
-    def __init__(self, timetable: Timetable, hand_in: Callable[[], None]) -> None:
+    def __init__(self, timetable: Timetable) -> None:
         self._timetable = timetable
-        self._hand_in = hand_in
-        self._changed = threading.Condition(threading.Lock())  # taken before a worker's own
+        self._leader: Leader | None = None
         self._line: deque[Carried] = deque()
-        self._thread: threading.Thread | None = None
-        self._at: Carried | None = None  # whose job the thread is at
+        self._lock = threading.Lock()  # of the end of a job, and of its taking too long; before a worker's own
+        self._thread: threading.Thread | None = None  # that calls `work`
+        self._at: Carried | None = None  # whose job it is at
         self._since = 0.0  # when it began, in monotonic seconds
-        self._untold = 0.0  # when the first job began of which nothing is told yet; 0: all is
-        self._rested = 0.0  # when those that may have to let go of something were looked at
         self._restless: dict[Carried, None] = {}
         self._watched = False
-        self._stopping = False
 
     def __str__(self) -> str:
-        return "the thread of PDUs that come back at once" if self._at is None else str(self._at)
+        return str(self._leader)
 
     @property
     def dead(self) -> bool:
         """Whether the thread has ended though nobody told it to."""
-        return self._thread is not None and not self._thread.is_alive()
+        return self._leader is not None and self._thread is not None and not self._thread.is_alive()
+
+    @property
+    def ready(self) -> bool:
+        """Whether anybody can be carried."""
+        return self._leader is not None
+
+    def led_by(self, leader: Leader | None) -> None:
+        """Carry by the thread of another from now on, or nobody."""
+        self._leader = leader
 
     def carry(self, worker: Carried) -> bool:
-        """Have a job of a worker done when its turn comes; return False if there is no thread to be had now.
+        """Have a job of a worker done when its turn comes; return False if nobody is carried.
 
         Callers hold the dispatcher's lock.
         """
-        with self._changed:
-            busy = self._at is not None or bool(self._line)
-            if self._thread is None and not self._begin():
-                return False
-            self._line.append(worker)
-            if not busy:
-                self._changed.notify()
-        if busy and not self._watched:
+        leader = self._leader
+        if leader is None:
+            return False
+        self._line.append(worker)
+        if not self._watched:
             self._watch(PATIENCE)
+        if threading.current_thread() is not self._thread:
+            leader.wake()
         return True
 
-    def ready(self) -> bool:
-        """Return whether there is a thread, perhaps a new one."""
-        with self._changed:
-            return not self._stopping and (self._thread is not None or self._begin())
+    # Called by the leader's thread.
 
-    def stop(self) -> None:
-        """Let the thread end when nobody is in line any more."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
-
-    def join(self, seconds: float) -> bool:
-        """Wait for the thread to end; return whether it did."""
-        thread = self._thread
-        if thread is not None:
-            thread.join(seconds)
-        return thread is None or not thread.is_alive()
-
-    def _begin(self) -> bool:
-        self._thread = threads.started(self._run, "carrier", self)
-        return self._thread is not None
-
-    # Called by the thread.
-
-    def _run(self) -> None:
-        me = threading.current_thread()
-        while (worker := self._next()) is not None:
+    def work(self) -> Carried | None:
+        """Do what is in line, for a while; return who has the calling thread for good now, if one took its time."""
+        me = self._thread = threading.current_thread()
+        begun = time.monotonic()
+        for _ in range(len(self._line)):
+            worker, self._since = self._line.popleft(), time.monotonic()
+            self._at = worker
             more = worker.turn()
-            with self._changed:
-                kept = self._thread is not me
-                if not kept:
-                    self._at = None
-                    self._restless[worker] = None
-                    if more:
-                        self._line.append(worker)
-            if kept:
-                worker.serve()
-                return
+            with self._lock:
+                if self._thread is not me:
+                    return worker
+                self._at = None
+            if more:
+                self._line.append(worker)
+            if not self._restless:
+                self._rest_later()
+            self._restless[worker] = None
+            if self._since - begun >= SLICE:
+                break
+        if self._line and self._leader is not None:
+            self._leader.wake()
+        return None
 
-    def _next(self) -> Carried | None:
-        """Return whose turn it is; None: nobody's, and the thread ends."""
-        while True:
-            now = time.monotonic()
-            with self._changed:
-                if self._line and not (self._untold and now - self._untold > GATHER):
-                    self._at, self._since = self._line.popleft(), now
-                    self._untold = self._untold or now
-                    return self._at
-                if not self._untold:  # nor is anybody in line
-                    awaited = KEPT if self._restless else IDLE
-                    if self._stopping or (not self._changed.wait(awaited) and not self._line and not self._restless):
-                        self._thread = None
-                        return None
-            if self._untold:
-                self._untold = 0.0
-                self._hand_in()
-            if self._restless and time.monotonic() - self._rested > KEPT:
-                self._rested = time.monotonic()
-                self._restless = {worker: None for worker in self._restless if not worker.rest()}
+    def _rest_later(self) -> None:
+        if self._leader is not None:
+            self._leader.at(time.monotonic() + KEPT, self._rest)
+
+    def _rest(self) -> None:
+        self._restless = {worker: None for worker in self._restless if not worker.rest()}
+        if self._restless:
+            self._rest_later()
 
     # Called with the dispatcher's lock held, by the timetable but for the first.
 
     def _watch(self, seconds: float) -> None:
-        """Look in some time whether what the thread is at holds up others, or what is to be told of them."""
+        """Look in some time whether what the thread is at holds up others."""
         self._watched = True
         self._timetable.at(time.monotonic() + seconds, self._look)
 
     def _look(self) -> None:
         self._watched = False
-        with self._changed:
-            if self._at is not None and self._thread is not None and time.monotonic() - self._since >= PATIENCE:
-                self._at.keep(self._thread)
-                self._at, self._thread, self._untold = None, None, 0.0  # the timetable has told what there is to tell
-            if self._thread is None and self._line and not self._begin():
-                self._watch(threads.PAUSE)
-            elif self._at is not None or self._line:
-                self._watch(PATIENCE)
+        now = time.monotonic()
+        with self._lock:
+            worker, before = self._at, self._thread
+            if worker is not None and before is not None and self._leader is not None and now - self._since >= PATIENCE:
+                self._at = None  # and only then begin another thread, which may be at a job at once
+                thread = self._leader.succeed()
+                if thread is None:
+                    self._at = worker
+                    self._watch(threads.PAUSE)
+                    return
+                worker.keep(before)
+                self._thread = thread
+        if self._line or now - self._since < WATCHED:
+            self._watch(PATIENCE)

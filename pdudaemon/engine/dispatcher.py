@@ -17,7 +17,7 @@ from pdudaemon.config.model import Config
 from pdudaemon.engine import pulse
 from pdudaemon.engine.acceptance import Acceptance
 from pdudaemon.engine.acting import Acting
-from pdudaemon.engine.carrier import Carrier
+from pdudaemon.engine.carrier import Carrier, Leader
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.fleet import Fleet
@@ -61,7 +61,7 @@ class Dispatcher:
         self._lock = lock = Waiting(store, self._not_written)
         self._timetable = Timetable(lock)
         told = None if store.path == MEMORY else self._last_told
-        self._carrier = carrier = Carrier(self._timetable, self._hand_in)
+        self._carrier = carrier = Carrier(self._timetable)
         self._fleet = fleet = Fleet(config.pdus, locks, self._timetable, self._begin, self._end, told, carrier)
         self._stagger = stagger = Stagger(config)
         self._lanes = lanes = Lanes(config.daemon, fleet, store, self._timetable, lock, clock, events, stagger)
@@ -85,7 +85,6 @@ class Dispatcher:
         self.record, self.records, self.live_figures = records.request, records.requests, records.figures
         self.command, self.snapshot, self.each_pdu = records.command, records.pdus, records.each_pdu
         self.every_pdu = partial(self.sites.every_pdu, records.each_pdu)
-        self.lead = lock.lead
         self.pulse = partial(pulse.felt, lock, self._timetable, store, carrier, fleet.runners.values())
 
     # Called without the lock.
@@ -151,9 +150,23 @@ class Dispatcher:
         with self._lock:
             self._interventions.hurry(request)
 
-    def led_by(self, wake: Callable[[], None]) -> None:
-        """Leave what workers have to write and tell, while it is much, to who is woken by a call: he calls `lead`."""
-        self._lock.wake = wake
+    def led_by(self, leader: Leader | None) -> None:
+        """Leave what costs the workers more than him to who has a thread that calls `work` whenever it is woken.
+
+        None: there is nobody any more.
+        """
+        self._lock.wake = None if leader is None else leader.wake
+        self._carrier.led_by(leader)
+
+    def work(self) -> Callable[[], None] | None:
+        """Do the jobs of PDUs that come back at once, and write and tell what there is. Called by the leader's thread.
+
+        Return what the thread is to do instead from now on, if one of them did not: another leads in its place.
+        """
+        kept = self._carrier.work()
+        if kept is None:
+            self._lock.lead()
+        return None if kept is None else kept.serve
 
     @property
     def store(self) -> tuple[str, bool]:
@@ -200,10 +213,10 @@ class Dispatcher:
         killed = command.kill_all()
         if killed:
             log.warning("%d commands were still running and have been killed", killed)
-        workers: list[Timetable | Carrier | PDURunner] = [self._timetable, self._carrier, *self._fleet.runners.values()]
+        self._carrier.led_by(None)
+        workers: list[Timetable | PDURunner] = [self._timetable, *self._fleet.runners.values()]
         for runner in self._fleet.runners.values():
             runner.stop()
-        self._carrier.stop()
         until = time.monotonic() + LEAVE_GRACE
         absent += [str(worker) for worker in workers if not worker.join(max(0.0, until - time.monotonic()))]
         for device in self._fleet.devices.values():

@@ -5,7 +5,7 @@ What it does with a job is told by `pdudaemon.engine.jobs`, what comes next is t
 thread does it, and when.
 
 Thread and queue begin with the first job and end when there has been none for a while, so ten thousand idle PDUs cost
-neither. A PDU whose device comes back at once, time and again, shares a thread with others like it: see
+neither. A PDU whose device comes back at once, time and again, has that of who serves the clients: see
 `pdudaemon.engine.carrier`. Where a pool bounds how many PDUs act at a time, a thread serves a PDU when there is a
 place, until the job is done, and goes on to the PDU that has the place then: so ten thousand PDUs that are to act at
 once cost no more threads than there are places. Where a job of such a PDU is nothing but a conversation, even that is
@@ -61,7 +61,7 @@ class PDURunner:
         last_told: Callable[[str], Mapping[str, tuple[State, float]]] | None = None,
         carrier: Carrier | None = None,
     ) -> None:
-        self.carried = False  # the thread that acts is the carrier's, which tells what came of it
+        self.carried = False  # who acts is the carrier, which has told what came of it
         self._jobs = Jobs(pdu, device, pool, partial(begin, self), partial(end, self), last_told)
         self.change = self._jobs.change
         self._carrier = carrier
@@ -126,7 +126,10 @@ class PDURunner:
     @property
     def _at_once(self) -> bool:
         """Whether the worker can do with the carrier's thread."""
-        return self._carrier is not None and self._jobs.promptness.enough and not self.pdu.options.min_interval
+        carrier = self._carrier
+        return (
+            carrier is not None and carrier.ready and self._jobs.promptness.enough and not self.pdu.options.min_interval
+        )
 
     def _wish(self, job: Job | None, crowd: Hashable = None) -> Place:
         """Return the place with which a job begins, to be asked for if there is a pool."""
@@ -179,9 +182,6 @@ class PDURunner:
         if ended:
             self.device.lock.release()
         return ended
-
-    def _carrier_is_there(self) -> bool:
-        return self._carrier is not None and self._carrier.ready()
 
     # Called by the carrier.
 
@@ -278,7 +278,7 @@ class PDURunner:
                 return self._served_next(self._jobs.pool)
         idle = IDLE
         while True:
-            if self._at_once and self._carrier_is_there() and self._retired():
+            if self._at_once and self._retired():
                 self.device.let_go(at_once=True)
                 return None
             try:

@@ -3,7 +3,8 @@
 
 It accepts, reads, takes requests apart and hands all that came in one round to the dispatcher in one go. The answer is
 sent by whoever has it, in any thread, straight to the socket. What the socket does not take, and what a client had sent
-ahead, is left to this thread, which an eventfd wakes.
+ahead, is left to this thread, which an eventfd wakes. Between two rounds it does what costs less here than in a thread
+of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from pdudaemon.config.options import DaemonOptions
+from pdudaemon.engine import threads
 from pdudaemon.server.acceptor import Acceptor
 from pdudaemon.server.client import Client
 from pdudaemon.server.connection import Connection, Speech
@@ -39,16 +41,23 @@ _LOST = select.EPOLLHUP | select.EPOLLERR
 
 class Connections:
     """All clients. ``speech`` makes what speaks the protocol of a connection; ``round_ended`` is called when all that
-    had come has been taken in, and returns whether that may have answered somebody.
+    had come has been taken in, and returns whether that may have answered somebody. ``work`` is what the thread does
+    besides, when it has served the clients or is woken; if that returns a call, the thread is left to that for good, as
+    another one serves in its place: see `Carrier`.
     """
 
     def __init__(
-        self, options: DaemonOptions, speech: Callable[[Connection], Speech], round_ended: Callable[[], bool]
+        self,
+        options: DaemonOptions,
+        speech: Callable[[Connection], Speech],
+        round_ended: Callable[[], bool],
+        work: Callable[[], Callable[[], None] | None],
     ) -> None:
         self.options = options  # replaced by a reload
         self._pool = ThreadPoolExecutor(POOL, thread_name_prefix="answer")
         self._speech = speech
         self._round_ended = round_ended
+        self._work = work
         self._epoll = select.epoll()
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._bell, select.EPOLLIN)
@@ -121,6 +130,14 @@ class Connections:
             self._rung = True
             os.eventfd_write(self._bell, 1)
 
+    def succeed(self) -> threading.Thread | None:
+        """Have another thread serve in place of the one that is at its `work`; return it, None: none is to be had."""
+        thread = threads.started(self._run, "connections", self)
+        if thread is not None:
+            self._thread = thread
+            os.eventfd_write(self._bell, 1)  # what the one before has not come to must not wait for the next event
+        return thread
+
     # Called by the selector's thread.
 
     def at(self, when: float, call: Callable[[], None]) -> None:
@@ -137,9 +154,14 @@ class Connections:
         while not self._left:
             try:
                 self._turn()
+                instead = self._work()
             except Exception:  # this thread serves every client: no fault of ours with one of them may end it
                 log.exception("serving clients failed")
                 os.eventfd_write(self._bell, 1)  # what the turn has not come to must not wait for the next event
+                continue
+            if instead is not None:
+                instead()
+                return
         for connection in [*self._open.values()]:
             self._drop(connection)
         self._epoll.close()

@@ -212,12 +212,8 @@ class Orders:
         exchange.connection.connections.give(exchange.connection, wait)
 
     def hand_over(self) -> bool:
-        """Hand the orders of this turn to the dispatcher, and have told what became of those before.
-
-        Return whether there were any.
-        """
+        """Hand the orders of this turn to the dispatcher; return whether there were any."""
         if not self._looks and not self._orders:
-            self.dispatcher.lead()
             return False
         self.pace.served = time.monotonic()
         looks, looking, orders, submissions = self._looks, self._looking, self._orders, self._submissions

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`Carrier`: PDUs that come back at once share a thread, for as long as they do, and hold up nobody when they do not."""
+"""`Carrier`: PDUs that come back at once have the clients' thread, for as long as they do, and hold up nobody else."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from pdudaemon.engine.carrier import Promptness
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Look
 from pdudaemon.engine.store import MEMORY, Store
-from pdudaemon.engine.timetable import Timetable
 from pdudaemon.errors import DeviceError
 from pdudaemon.power import Action, Request, Submission
+from pdudaemon.server.connection import SILENCE
+from pdudaemon.server.connections import Connections
 from pdudaemon.transports import lockfile
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
@@ -30,11 +31,26 @@ NAMES = [f"prompt{number}" for number in range(6)]  # other tests leave threads 
 
 
 class Threads(Rack):
-    """``by`` is the name of the thread that each PDU was last called by."""
+    """Led by the thread that serves clients, of whom there are none.
+
+    ``by`` is the name of the thread that each PDU was last called by.
+    """
 
     def start(self) -> None:
         self.by: dict[str, str] = {}
         super().start()
+        self.lead()
+
+    def lead(self) -> None:
+        work = self.dispatcher.work
+        self.leader = Connections(self.dispatcher.config.daemon, lambda _: SILENCE, lambda: False, work)
+        self.dispatcher.led_by(self.leader)
+        self.leader.start()
+
+    def stop(self) -> list[str]:
+        left = super().stop()
+        assert self.leader.close(60)
+        return left
 
     def _driver(rack) -> type[PDUDriver]:
         class Switch(super()._driver()):  # type: ignore[misc]
@@ -79,7 +95,7 @@ def trusted(rack: Threads, *names: str) -> None:
         done(rack, switch(rack, *names))
     eventually(lambda: not workers())
     done(rack, switch(rack, *names))
-    assert {rack.by[name] for name in names} == {"carrier"}
+    assert {rack.by[name] for name in names} == {"connections"}
 
 
 def workers() -> list[str]:
@@ -93,7 +109,7 @@ def test_who_comes_back_at_once_time_and_again_is_carried(rack: Threads) -> None
     eventually(lambda: not workers())
     for action in (Action.OFF, Action.ON) * 5:
         done(rack, switch(rack, *NAMES, action=action))
-        assert rack.by == dict.fromkeys(NAMES, "carrier")
+        assert rack.by == dict.fromkeys(NAMES, "connections")
     assert dict(rack.seen) == dict.fromkeys(NAMES, "o" * carrier.TRUST + "fo" * 5)
     assert not workers() and not rack.dispatcher.pulse(10).hangs
 
@@ -108,19 +124,16 @@ def test_a_job_that_takes_time_after_all_keeps_the_thread_and_the_others_go_on(r
         done(rack, switch(rack, *others, action=Action.OFF))
     done(rack, before)
     eventually(lambda: workers() == [f"pdu {slow}"])
-    assert behind[0].ended is None and {rack.by[name] for name in others} == {"carrier"}
+    assert behind[0].ended is None and {rack.by[name] for name in others} == {"connections"}
     rack.let_go(slow)
     done(rack, behind)
     assert rack.by[slow] == f"pdu {slow}" and rack.seen[slow][-2:] == "of"
     assert not rack.dispatcher.pulse(10).hangs
 
 
-def test_what_was_done_before_it_is_told_though_nobody_else_comes(
-    rack: Threads, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_done_before_it_is_told_though_nobody_else_comes(rack: Threads) -> None:
     slow, *others = NAMES
     trusted(rack, *NAMES)
-    monkeypatch.setattr(carrier, "GATHER", 60.0)
     rack.held[slow] = threading.Event()
     told: queue.SimpleQueue[str] = queue.SimpleQueue()
     rack.dispatcher.submit(
@@ -203,6 +216,7 @@ def test_the_device_is_given_back_when_nothing_follows(tmp_path: Path, monkeypat
             (tmp_path / "locks").mkdir(exist_ok=True)
             self.dispatcher = Dispatcher(self.config(), Store(MEMORY), tmp_path / "locks")
             self.dispatcher.start()
+            self.lead()
             self._running = True
 
     rack = Locked(tmp_path, {name: {} for name in NAMES})
@@ -236,26 +250,30 @@ def test_without_a_thread_for_the_rest_they_wait_until_there_is_one(
     rack.let_go(NAMES[0])
 
 
-def test_the_thread_ends_with_the_daemon_and_when_it_is_idle(rack: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
-    def carriers() -> int:
-        return sum(thread.name == "carrier" for thread in threading.enumerate())
-
-    monkeypatch.setattr(carrier, "KEPT", 0.01)
-    monkeypatch.setattr(device, "KEPT", 0.01)
-    monkeypatch.setattr(carrier, "IDLE", 0.01)
+def test_without_a_leader_each_has_a_thread_of_its_own(rack: Threads) -> None:
     trusted(rack, *NAMES)
-    eventually(lambda: carriers() == 0)
-    monkeypatch.setattr(carrier, "IDLE", 60.0)
+    assert rack.leader.close(60)
+    rack.dispatcher.led_by(None)
     done(rack, switch(rack, *NAMES))
-    assert carriers() == 1 and rack.by == dict.fromkeys(NAMES, "carrier")
-    assert rack.dispatcher.close(5)[0] == []
-    assert carriers() == 0
-    rack._running = False
+    assert rack.by == {name: f"pdu {name}" for name in NAMES}
+    rack.lead()
+    done(rack, switch(rack, *NAMES))
+    eventually(lambda: not workers())
+    done(rack, switch(rack, *NAMES))
+    assert rack.by == dict.fromkeys(NAMES, "connections")
 
 
-def test_one_that_never_comes_back_is_named_at_the_end(rack: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leader_whose_thread_has_died_is_told(rack: Threads) -> None:
+    trusted(rack, *NAMES)
+    assert not rack.dispatcher.pulse(10).hangs
+    assert rack.leader.close(60)
+    assert rack.dispatcher.pulse(10).hangs == "the thread that serves the clients has died"
+
+
+def test_one_that_never_comes_back_is_named_at_the_end(rack: Threads) -> None:
     trusted(rack, *NAMES)
     rack.hold(NAMES[0])
+    eventually(workers)
     absent, _ = rack.dispatcher.close(0)
     assert absent == [f"the worker of {NAMES[0]}"]
     rack._running = False
@@ -305,40 +323,57 @@ def test_trust_is_earned_lost_by_halves_and_dearer_after_a_mistake(monkeypatch: 
     assert needed(one) == carrier.MOST_TRUST
 
 
-class Hands:
-    """A carrier alone, whose clock a test sets: ``seen`` is who had a turn and when something was told, in order."""
+class Lead:
+    """A carrier and its leader, whose clock a test sets: ``seen`` is who had a turn, and when another was called for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: list[str] = []
         self.now = 100.0
         self.entries: list[tuple[float, Callable[[], None]]] = []
+        self.later: list[tuple[float, Callable[[], None]]] = []
+        self.successor: threading.Thread | None = threading.Thread()
         monkeypatch.setattr(carrier, "time", self)
-        monkeypatch.setattr(carrier, "GATHER", 0.5)
+        monkeypatch.setattr(carrier, "SLICE", 0.5)
         monkeypatch.setattr(carrier, "PATIENCE", 0.5)
-        self.carrier = carrier.Carrier(self, lambda: self.seen.append("told"))  # type: ignore[arg-type]
+        timetable = type("Entries", (), {"at": lambda _, when, call: self.entries.append((when, call))})()
+        self.carrier = carrier.Carrier(timetable)
+        self.carrier.led_by(self)
 
     def monotonic(self) -> float:
         return self.now
 
+    def wake(self) -> None:
+        self.seen.append("woken")
+
     def at(self, when: float, call: Callable[[], None]) -> None:
-        self.entries.append((when, call))
+        self.later.append((when, call))
+
+    def succeed(self) -> threading.Thread | None:
+        self.seen.append("succeeded" if self.successor else "refused")
+        return self.successor
+
+    def look(self) -> None:
+        """Make the one call that the timetable has, when it is due."""
+        ((self.now, call),) = self.entries
+        self.entries.clear()
+        call()
 
 
-class Hand:
-    """A worker; its turns last until it is ``free``, and the clock goes on by some ``seconds`` meanwhile."""
+class Worker:
+    """Has some ``turns``, of which each takes some ``seconds`` and then makes a call."""
 
-    def __init__(self, hands: Hands, name: str, seconds: float = 0.0, turns: int = 1) -> None:
-        self.hands, self.name, self.seconds, self.turns = hands, name, seconds, turns
-        self.begun, self.free = threading.Event(), threading.Event()
-        self.free.set()
+    def __init__(
+        self, lead: Lead, name: str, seconds: float = 0.0, turns: int = 1, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
+        self.lead, self.name, self.seconds, self.turns, self.meanwhile = lead, name, seconds, turns, meanwhile
         self.kept: threading.Thread | None = None
         self.rests = 0
+        self.at_rest = True
 
     def turn(self) -> bool:
-        self.begun.set()
-        assert self.free.wait(60)
-        self.hands.now += self.seconds
-        self.hands.seen.append(self.name)
+        self.lead.now += self.seconds
+        self.lead.seen.append(self.name)
+        self.meanwhile()
         self.turns -= 1
         return self.turns > 0
 
@@ -346,135 +381,118 @@ class Hand:
         self.kept = thread
 
     def serve(self) -> None:
-        self.hands.seen.append(f"{self.name} goes on")
+        raise AssertionError("that is the thread's to do")
 
     def rest(self) -> bool:
         self.rests += 1
-        return True
-
-
-def in_line(hands: Hands, first: Hand, *others: Hand) -> None:
-    """Have others be carried while the thread is at the first."""
-    first.free.clear()
-    assert hands.carrier.carry(first) and first.begun.wait(60)
-    for each in others:
-        assert hands.carrier.carry(each)
-    first.free.set()
+        return self.at_rest
 
 
 @pytest.mark.parametrize(
     ("seconds", "seen"),
     [
-        (0.0, "a b c a told"),
-        (0.25, "a b c told a told"),
-        (0.5, "a b told c a told"),
-        (0.75, "a told b told c told a told"),
+        (0.0, ["a b c woken", "a", ""]),
+        (0.25, ["a b c woken", "a", ""]),
+        (0.3, ["a b c woken", "a", ""]),
+        (0.5, ["a b woken", "c a", ""]),
+        (0.75, ["a b woken", "c a", ""]),
     ],
 )
-def test_what_came_of_jobs_is_told_when_there_is_no_more_or_has_been_enough(
-    monkeypatch: pytest.MonkeyPatch, seconds: float, seen: str
+def test_one_turn_of_each_unless_it_has_been_enough(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, seen: list[str]
 ) -> None:
-    hands = Hands(monkeypatch)
-    in_line(hands, Hand(hands, "a", seconds, 2), Hand(hands, "b", seconds), Hand(hands, "c", seconds))
-    eventually(lambda: hands.seen == seen.split())
-    hands.carrier.stop()
-    assert hands.carrier.join(60) and not hands.carrier.dead
+    """And what is left is done after the clients have been served."""
+    lead = Lead(monkeypatch)
+    for worker in (Worker(lead, "a", seconds, 2), Worker(lead, "b", seconds), Worker(lead, "c", seconds)):
+        assert lead.carrier.carry(worker)
+    for each in seen:
+        lead.seen.clear()
+        assert lead.carrier.work() is None
+        assert lead.seen == each.split()
 
 
-def test_it_is_looked_after_only_while_somebody_waits_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    hands = Hands(monkeypatch)
-    slow = Hand(hands, "slow")
-    slow.free.clear()
-    assert hands.carrier.carry(slow) and slow.begun.wait(60) and not hands.entries
-    for name in "abc":
-        assert hands.carrier.carry(Hand(hands, name))
-        assert [when for when, _ in hands.entries] == [100.0 + carrier.PATIENCE]
-    hands.now += carrier.PATIENCE / 2
-    hands.entries.pop()[1]()
-    assert slow.kept is None and [when for when, _ in hands.entries] == [hands.now + carrier.PATIENCE]
-    hands.now += carrier.PATIENCE / 2
-    hands.entries.pop()[1]()
-    assert slow.kept is not None
-    eventually(lambda: hands.seen == ["a", "b", "c", "told"])
-    slow.free.set()
-    slow.kept.join(60)
-    assert hands.seen[4:] == ["slow", "slow goes on"]
-    while hands.entries:
-        hands.entries.pop()[1]()  # nobody waits any more: that is the end of it
-    in_line(hands, Hand(hands, "d"), Hand(hands, "e"))
-    assert len(hands.entries) == 1
-    eventually(lambda: hands.seen[6:] == ["d", "e", "told"])
-    hands.carrier.stop()
-    assert hands.carrier.join(60) and not hands.carrier.ready()
+def test_the_thread_is_woken_by_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    lead = Lead(monkeypatch)
+    assert lead.carrier.work() is None
+    assert lead.carrier.carry(Worker(lead, "own")) and lead.seen == []
+    other = threading.Thread(target=lead.carrier.carry, args=(Worker(lead, "other"),))
+    other.start()
+    other.join(60)
+    assert lead.seen == ["woken"]
+    assert lead.carrier.work() is None and lead.seen == ["woken", "own", "other"]
 
 
-def test_it_is_looked_after_for_as_long_as_there_is_somebody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last one in line is as good as any: what was done before him is not told yet."""
-    hands = Hands(monkeypatch)
-    one, other = Hand(hands, "one"), Hand(hands, "other")
-    other.free.clear()
-    in_line(hands, one, other)
-    assert other.begun.wait(60)
-    for _ in range(3):
-        hands.now += carrier.PATIENCE / 4
-        (entry,) = hands.entries
-        hands.entries.clear()
-        entry[1]()
-    hands.now += carrier.PATIENCE / 4
-    hands.entries.pop()[1]()
-    assert other.kept is not None and not hands.entries
-    other.free.set()
-    other.kept.join(60)
-    assert hands.seen == ["one", "other", "other goes on"]
+def test_without_a_leader_nobody_is_taken_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    lead = Lead(monkeypatch)
+    assert lead.carrier.ready and not lead.carrier.dead
+    lead.carrier.led_by(None)
+    assert not lead.carrier.ready and not lead.carrier.carry(Worker(lead, "nobody")) and not lead.entries
 
 
-def test_without_a_thread_nobody_is_taken_on_and_those_in_line_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    hands = Hands(monkeypatch)
-    started = threads.started
-    monkeypatch.setattr(threads, "started", lambda *_: None)
-    assert hands.carrier.carry(Hand(hands, "nobody")) is False and not hands.carrier.ready()
-    monkeypatch.setattr(threads, "started", started)
-    slow = Hand(hands, "slow")
-    slow.free.clear()
-    assert hands.carrier.ready() and hands.carrier.carry(slow) and slow.begun.wait(60)
-    assert hands.carrier.carry(Hand(hands, "other"))
-    monkeypatch.setattr(threads, "started", lambda *_: None)
-    hands.now += carrier.PATIENCE
-    hands.entries.pop()[1]()
-    assert slow.kept is not None and [when for when, _ in hands.entries] == [hands.now + threads.PAUSE]
-    monkeypatch.setattr(threads, "started", started)
-    hands.entries.pop()[1]()
-    eventually(lambda: hands.seen == ["other", "told"])
-    slow.free.set()
-    hands.carrier.stop()
-    assert hands.carrier.join(60)
+def test_a_job_that_takes_its_time_has_the_thread_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    lead = Lead(monkeypatch)
+    slow = Worker(lead, "slow", turns=2)
+
+    def meanwhile() -> None:
+        lead.now -= 0.001
+        lead.look()  # not yet
+        assert slow.kept is None and len(lead.entries) == 1
+        lead.look()
+
+    slow.meanwhile = meanwhile
+    other = Worker(lead, "other")
+    for worker in (slow, other):
+        assert lead.carrier.carry(worker)
+    assert [when for when, _ in lead.entries] == [100.0 + carrier.PATIENCE]
+    monkeypatch.setattr(carrier, "PATIENCE", 0.6)
+    assert lead.carrier.work() is slow and slow.kept is threading.current_thread()
+    assert lead.seen == ["woken", "woken", "slow", "succeeded"]
+    lead.seen.clear()
+    assert lead.carrier.work() is None and lead.seen == ["other"]  # by the thread that has succeeded
 
 
-def test_a_thread_that_has_died_is_told() -> None:
-    broken = carrier.Carrier(Timetable(threading.Lock()), lambda: None)
-    broken._run = lambda: None  # type: ignore[method-assign]
-    assert not broken.dead and broken.ready()
-    assert broken.join(60) and broken.dead
+def test_without_another_thread_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    lead = Lead(monkeypatch)
+    lead.successor = None
+    slow, other = Worker(lead, "slow", meanwhile=lead.look), Worker(lead, "other")
+    for worker in (slow, other):
+        assert lead.carrier.carry(worker)
+    lead.seen.clear()
+    assert lead.carrier.work() is None and slow.kept is None
+    assert lead.seen == ["slow", "refused", "other"]
+    assert [when for when, _ in lead.entries] == [lead.now + threads.PAUSE]
 
 
-def test_those_that_have_been_carried_rest_once_a_second_whoever_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    hands = Hands(monkeypatch)
-    one, other = Hand(hands, "one"), Hand(hands, "other")
-    assert hands.carrier.carry(one)
-    eventually(lambda: one.rests == 1)
-    for _ in range(3):
-        one.begun.clear()
-        one.turns = 1
-        in_line(hands, one, other)
-    hands.now += device.KEPT
-    in_line(hands, one)
-    eventually(lambda: hands.seen[-1] == "told")
-    assert one.rests == 1 and other.rests == 0
-    hands.now += 0.001
-    in_line(hands, other)
-    eventually(lambda: (one.rests, other.rests) == (2, 1))
-    hands.carrier.stop()
-    assert hands.carrier.join(60)
+def test_it_is_looked_after_while_there_is_work_and_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    lead = Lead(monkeypatch)
+    assert lead.carrier.carry(Worker(lead, "a")) and lead.carrier.carry(Worker(lead, "b"))
+    lead.look()  # nobody has begun yet
+    lead.look()
+    assert lead.carrier.work() is None
+    last = lead.now
+    while lead.entries:
+        lead.look()
+    assert lead.seen[2:] == ["a", "b"] and last + carrier.WATCHED <= lead.now < last + carrier.WATCHED + 0.6
+    assert lead.carrier.carry(Worker(lead, "c")) and len(lead.entries) == 1
+
+
+def test_those_that_have_been_carried_rest_once_a_second_until_that_is_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    lead = Lead(monkeypatch)
+    one, other = Worker(lead, "one", turns=2), Worker(lead, "other")
+    one.at_rest = False
+    for worker in (one, other):
+        assert lead.carrier.carry(worker)
+    for _ in range(2):
+        assert lead.carrier.work() is None
+    for rests in ((1, 1), (2, 1)):
+        ((when, rest),) = lead.later
+        assert when == lead.now + device.KEPT
+        lead.later.clear()
+        lead.now = when
+        rest()
+        assert (one.rests, other.rests) == rests
+        one.at_rest = rests == (1, 1)
+    assert not lead.later
 
 
 def test_many_threads_of_clients_and_pdus_of_all_kinds_at_once(rack: Threads, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 from pdudaemon.engine import storeupkeep, walfile
 from pdudaemon.engine.store import Store
+from pdudaemon.engine.storeupkeep import Upkeep
 from pdudaemon.errors import NoSuchRequest
 from pdudaemon.power import Action, Command, Outlet
 from tests.support.process import eventually, full_disk
@@ -131,6 +133,29 @@ def test_what_history_has_no_room_for_is_forgotten_with_its_commands(path: Path,
     with pytest.raises(NoSuchRequest):
         store.command(command.id)
     assert [row["id"] for row in store.rows(1)] == [later[-1].id]
+
+
+def test_it_rests_while_others_write_unless_it_is_far_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes has all but a hundredth of a processor."""
+    pauses: list[float] = []
+    steps = iter([(0, 5), (1, 5), (1, 2 * storeupkeep.FAR_BEHIND), (1, 5), (0, 5), (0, 0)])  # pages of others, how far
+    took = itertools.count(step=0.005)
+    behind = 0
+
+    class Closing(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            nonlocal behind
+            pauses.append(timeout or 0.0)
+            pages, behind = next(steps)
+            upkeep.wrote(pages, soon=False)
+            return False
+
+    upkeep = Upkeep("", threading.Lock(), lambda: None, lambda: behind)
+    upkeep._closing = Closing()
+    monkeypatch.setattr(storeupkeep.time, "thread_time", lambda: next(took))
+    upkeep._forget_all()
+    assert pauses[:2] == [storeupkeep.PAUSE] * 2 and pauses[3] == pauses[5] == storeupkeep.PAUSE
+    assert [pauses[2], pauses[4]] == pytest.approx([0.005 / storeupkeep.SHARE] * 2)
 
 
 def test_without_a_thread_it_is_asked_for_again(

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.config.options import ListenerOptions
+from pdudaemon.engine import carrier
 from pdudaemon.power import Request, Step
 from pdudaemon.server import protocols
 from pdudaemon.server.access import Access
@@ -43,7 +44,10 @@ class House:
         self.rack = Rack(folder, {"left": {"outlets": 1000}, "right": {"outlets": 1000}}, **daemon)
         self.orders = Orders(self.rack.dispatcher)
         options = self.rack.dispatcher.config.daemon
-        self.served = Connections(options, functools.partial(protocols.speech, self.orders), self.orders.hand_over)
+        self.served = Connections(
+            options, functools.partial(protocols.speech, self.orders), self.orders.hand_over, self.rack.dispatcher.work
+        )
+        self.rack.dispatcher.led_by(self.served)
         self.listener = Listener(
             ListenerOptions({"protocol": "both", "port": 0}), Access(), Refusals(lambda when, call: None)
         )
@@ -507,6 +511,30 @@ def test_a_client_is_known_by_the_connection_that_it_has(house: Callable[..., Ho
     eventually(lambda: lab.rack.dispatcher.snapshot()[0]["requests"] == 0)
     new.sendall(b"right 1 on\n")
     assert everything(new) == b"ack\n"
+
+
+def test_a_pdu_that_does_not_come_back_at_once_any_more_holds_up_no_client(
+    house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes back at once is switched by the thread that serves the clients."""
+    monkeypatch.setattr(carrier, "PROMPT", 60.0)
+    lab = house()
+    for _ in range(carrier.TRUST):
+        assert lab.text("left 1 on\n") == "ack\n"
+    runner = lab.rack.dispatcher._fleet.runners["left"]
+    eventually(lambda: runner._thread is None)
+    before = lab.served._thread
+    lab.rack.held["left"] = threading.Event()
+    lab.rack.begun["left"].clear()
+    waiting = lab.client()
+    waiting.sendall(b"left 1 off\n")
+    assert lab.rack.begun["left"].wait(60)
+    for port in range(1, 4):
+        assert lab.text(f"right {port} on\n") == "ack\n"
+    assert runner._thread is before and before.name == "pdu left" and lab.served._thread.name == "connections"
+    lab.rack.let_go("left")
+    assert everything(waiting) == b"ack\n" and lab.rack.seen["left"][-1] == "f"
+    assert lab.text("left 1 on\n") == "ack\n"
 
 
 def unended(*kinds: type) -> list[object]:

@@ -63,7 +63,10 @@ class House:
         self.rack = Rack(folder, {"a": {}}, client_timeout=client_timeout)
         config = self.rack.dispatcher.config
         self.orders = Orders(self.rack.dispatcher)
-        self.connections = Connections(config.daemon, partial(protocols.speech, self.orders), self.orders.hand_over)
+        self.connections = Connections(
+            config.daemon, partial(protocols.speech, self.orders), self.orders.hand_over, self.rack.dispatcher.work
+        )
+        self.rack.dispatcher.led_by(self.connections)
         self.listener = Listener(
             ListenerOptions({"protocol": "http", "port": 0}), Access(), Refusals(lambda when, call: None)
         )

@@ -230,9 +230,7 @@ def full_disk() -> Iterator[None]:
 
 
 def _held() -> tuple[int, int]:
-    # The thread that PDUs share once they come back at once is one for all of them.
-    threads = sum(thread.name != "carrier" for thread in threading.enumerate())
-    return len(os.listdir("/proc/self/fd")), threads
+    return len(os.listdir("/proc/self/fd")), threading.active_count()
 
 
 def in_parallel(calls: list[Callable[[], Any]]) -> list[Any]:
