@@ -29,6 +29,11 @@ MOST_KNOWN = 512
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,10}")
+_ONCE = frozenset(
+    ("authorization", "content-length", "content-type", "host", "idempotency-key", "last-event-id", "origin")
+)
+"""Headers that say one thing: twice, each of two readers could take another one of them (RFC 9112, 3.2 and 6.3)."""
+
 _ORIGIN = re.compile(r"https?://[^/?]*/?", re.IGNORECASE)
 
 
@@ -51,7 +56,7 @@ class Misdirected(RequestError):
 
 @dataclass
 class Head:
-    """The first line of a request and its headers, by their names in lower case.
+    """The first line of a request and its headers, by their names in lower case; several lines of one are one list.
 
     One object serves all requests that begin with the same bytes: nothing of it changes, but that whoever serves it
     leaves there what it means, ``found`` and ``words``: see `routes`.
@@ -197,8 +202,11 @@ def _head(text: bytes) -> Head:
         name, value = name.lower(), value.strip()
         if len(line) > LONGEST_LINE or not colon or not name or name != name.strip():
             raise Unreadable(431 if len(line) > LONGEST_LINE else 400, "a header is not one of HTTP", head)
-        if name == "content-length" and headers.get(name, value) != value:
-            raise Unreadable(400, "two lengths are given", head)
+        before = headers.get(name)
+        if before is not None and before != value:
+            if name in _ONCE:
+                raise Unreadable(400, f"two headers {name} that differ", head)
+            value = f"{before}, {value}"  # several lines are one list: RFC 9110, 5.3
         headers[name] = value
     return head
 

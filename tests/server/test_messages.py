@@ -145,7 +145,8 @@ def got(method: str = "GET", target: str = "/", body: bytes = b"", version: str 
     ("sent", "found"),
     [
         (b"GET /a?b=c HTTP/1.1\r\nHost: lab \r\nX:y\r\n\r\n", [got(target="/a?b=c", host="lab", x="y")]),
-        (b"GET / HTTP/1.1\r\nX: a\r\nx: b\r\n\r\n", [got(x="b")]),
+        (b"GET / HTTP/1.1\r\nX: a\r\nx: b\r\nX: c\r\n\r\n", [got(x="a, b, c")]),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", [got(host="a")]),
         (
             b"POST / HTTP/1.1\nContent-Length: 3\nContent-Length: 3\n\nabc",
             [got("POST", body=b"abc", content_length="3")],
@@ -169,6 +170,13 @@ def got(method: str = "GET", target: str = "/", body: bytes = b"", version: str 
 )
 def test_what_is_read(sent: bytes, found: Found) -> None:
     assert read([sent]) == found
+
+
+@pytest.mark.parametrize(
+    "name", ["Host", "Authorization", "Idempotency-Key", "Content-Type", "Last-Event-ID", "Origin"]
+)
+def test_what_says_one_thing_says_it_once(name: str) -> None:
+    assert read([f"GET / HTTP/1.1\r\n{name}: a\r\n{name.lower()}: b\r\n\r\n".encode()]) == [400]
 
 
 @pytest.mark.parametrize("more", [0, 1])
