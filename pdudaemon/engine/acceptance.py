@@ -221,13 +221,17 @@ class Acceptance:
         before, rows = self._store.command(found[1])
         if (before.action, before.names) != (command.action, command.names):
             return [used for _ in wanted]
-        command.id, command.accepted = before.id, before.accepted
         by_name = {name: row["id"] for row in rows for name in names_of(row)}
-        for place, each in enumerate(wanted):
-            number = by_name.get(each.names[0]) if each.names else None
+        numbers = [by_name.get(each.names[0]) if each.names else None for each in wanted]
+        known = {number: self._before(number) for number in numbers if number is not None}
+        for number, each in zip(numbers, wanted, strict=True):
+            soft = None if each.soft is None else (each.soft, each.hard)
+            if number is not None and _how(known[number]) != (each.delay, soft):
+                return [used for _ in wanted]
+        command.id, command.accepted = before.id, before.accepted
+        for place, (number, each) in enumerate(zip(numbers, wanted, strict=True)):
             if number is not None:
-                request = self._before(number)
-                requests[place] = request
+                requests[place] = request = known[number]
                 with self._lock.bare:
                     self._wait_as_well(request, each)
             elif isinstance(requests[place], Request):
@@ -250,7 +254,7 @@ class Acceptance:
 
 def _once(before: Request, request: Request) -> Request | KeyUsed:
     """Return the request that was accepted before with the key of this one, unless they do not ask for the same."""
-    one, other = ((each.action, each.delay, {*each.target.outlets}, _softly(each)) for each in (before, request))
+    one, other = ((each.action, _how(each), {*each.target.outlets}) for each in (before, request))
     if one == other:
         return before
     return _used(request.key, "another request")
@@ -261,5 +265,6 @@ def _used(key: str, what: str) -> KeyUsed:
     return KeyUsed(f"the idempotency key {key[:100]!r} is that of {what}")
 
 
-def _softly(request: Request) -> tuple[float, bool] | None:
-    return None if request.soft is None else (request.soft.seconds, request.soft.hard)
+def _how(request: Request) -> tuple[float, tuple[float, bool] | None]:
+    """Return the delay that was asked for, and how softly."""
+    return request.delay, None if request.soft is None else (request.soft.seconds, request.soft.hard)

@@ -265,9 +265,12 @@ def _words(head: Head, body: bytes, takes: tuple[str, ...] | None) -> Mapping[st
             pairs += parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
         elif not openflights:
             raise RequestError(f"a body must be {FORM}")
-    if head.headers.get("idempotency-key", "").strip():  # as draft-ietf-httpapi-idempotency-key-header has it
+    if key := head.headers.get("idempotency-key", "").strip().strip('"'):  # draft-ietf-httpapi-idempotency-key-header
+        if any(word == "key" and value.strip() not in ("", key) for word, value in pairs):
+            differs = "key: differs from the header Idempotency-Key"
+            raise (Misdirected(400, differs) if openflights or takes is not None else RequestError(differs))
         pairs = [pair for pair in pairs if pair[0] != "key"]
-        pairs.append(("key", head.headers["idempotency-key"].strip().strip('"')))
+        pairs.append(("key", key))
     if openflights:
         return dict(pairs)
     given = 0

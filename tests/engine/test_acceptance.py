@@ -273,6 +273,25 @@ def test_a_command_twice_is_the_command_that_was_accepted(rack: Callable[..., Ra
     assert alone == f"was refused when command {first.id} was accepted"
 
 
+def test_a_command_twice_is_asked_for_in_the_same_way(rack: Callable[..., Rack]) -> None:
+    """Another delay, or a machine that is asked to shut down first, is something else, as it is of one request."""
+    one = rack("a", "b")
+
+    def wanted(delay: float, **words: Any) -> list[Any]:
+        command = Command(Action.OFF, "me", 1.0, ("n1", "n2"), key="c")
+        return accepted(one, *(off(one, *each, delay=delay, names=(n,), **words) for each, n in parts), command=command)
+
+    parts = [("a", "n1"), ("b", "n2")]
+    first = wanted(3600)
+    assert [each.id for each in wanted(3600)] == [each.id for each in first]
+    refusal = "the idempotency key 'c' is that of another command"
+    assert wanted(0) == [refusal] * 2
+    one.dispatcher.cancel(first[0].id)
+    assert wanted(1800) == [refusal] * 2
+    assert [each.id for each in wanted(3600)] == [each.id for each in first]
+    assert not one.seen
+
+
 def test_who_asks_again_for_what_goes_on_waits_for_it_as_well(rack: Callable[..., Rack]) -> None:
     one = rack("a")
     one.hold("a")

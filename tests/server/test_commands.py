@@ -115,3 +115,11 @@ def test_the_same_key_is_the_same_command(lab: tuple[Daemon, Any]) -> None:
     other = started.http("/?nodes=n1", "PATCH", **key).json["data"][0]["attributes"]
     assert other["success"] is False and "idempotency key 'c1' is that of another command" in other["error"]
     assert started.http("/?nodes=n1", "PATCH", **{"Idempotency-Key": "ü"}).status == 400
+    for path, method, status in (
+        ("/?nodes=n1&key=c2", "PATCH", 400),
+        ("/power/control/on?alias=n1&key=c2", "GET", 503),
+        ("/api/v1/pdus?key=c2", "GET", 400),
+    ):
+        assert (told := started.http(path, method, **key)).status == status
+        assert "key: differs from the header Idempotency-Key" in told.text
+    assert started.http("/power/control/on?alias=n1&key=c3", "GET", **{"Idempotency-Key": '"c3"'}).status == 200
