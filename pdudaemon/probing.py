@@ -130,7 +130,7 @@ def _community(word: str) -> tuple[str, str | dict[str, str]]:
     if not word.startswith("@"):
         return word, word
     try:
-        community = Path(word[1:]).read_text().removesuffix("\n")
+        community = Path(word[1:]).read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a text"
         raise ConfigError(f"--community: the file {word[1:]!r} cannot be read: {why}") from None

@@ -190,7 +190,7 @@ def read(owner: type, given: Mapping[str, object]) -> tuple[dict[str, Any], dict
                 if setting.obsolete or (isinstance(value, str) and not value.strip() and not setting.required):
                     continue  # blank is not given
                 wanted = f"is not usable as given (which must not be shown); wanted: {setting.kind.says}"
-                faults[name] = wanted if setting.secret else str(error)
+                faults[name] = wanted if setting.secret or isinstance(value, Secret) else str(error)
         elif setting.required:
             faults[name] = f"is missing: {setting.help}"
     return values, faults

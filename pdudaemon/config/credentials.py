@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pdudaemon.config import textfile
 from pdudaemon.environment import own
 from pdudaemon.settings import Secret
+
+LONGEST = 1 << 20  # bytes of a secret
 
 
 class Placeholder(Secret):
@@ -60,7 +63,7 @@ def _read(key: str, kind: str, name: str, folder: Path, checking: bool) -> Secre
         if not folder.name:
             raise ValueError(f"{key}: only the service can see the credential {name!r}")
     try:
-        return Secret((folder / name).read_text().removesuffix("\n"))
+        return Secret(textfile.content(folder / name, LONGEST).removesuffix("\n"))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a text"
         raise ValueError(f"{key}: the {kind} {name!r} cannot be read: {why}") from None

@@ -134,7 +134,7 @@ def issuer_of(conf: Config) -> Issuer | None:
 def _fetched(options: OIDC) -> Iterable[Any]:
     jwt = library()
     if not options.by_url:
-        return list(jwt.PyJWKSet.from_dict(json.loads(Path(options.keys).read_text())).keys)
+        return list(jwt.PyJWKSet.from_dict(json.loads(Path(options.keys).read_bytes())).keys)
     try:
         client = jwt.PyJWKClient(options.keys, timeout=PATIENCE)
     except TypeError:  # that of Debian 12 has no such bound: only this thread waits

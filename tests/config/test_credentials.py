@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pdudaemon.config import credentials
+import pytest
+
+from pdudaemon.config import credentials, textfile
+from pdudaemon.config.faults import Faults
+from pdudaemon.errors import ConfigError
 from tests.support.process import Daemon
 
 
@@ -42,3 +49,21 @@ def test_a_credential_is_seen_however_deep_it_stands() -> None:
     for _ in range(100_000):
         nested = {"in": nested}
     assert credentials.placeholders({"a": nested, "b": {"c": "d"}}) == {"a"}
+
+
+def test_a_secret_is_utf_8_wherever_the_daemon_runs_and_has_an_end(tmp_path: Path) -> None:
+    (tmp_path / "word").write_bytes("\ufeffgeheim: ä\r\n".encode())
+    code = "import sys; from pathlib import Path; from pdudaemon.config import credentials as c; "
+    code += f"found = c.resolved({{'password': {{'file': 'word'}}}}, Path({str(tmp_path)!r})); print(ascii(found['password']))"
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == ascii("geheim: ä")
+    with pytest.raises(ValueError, match=r"password: the file '/dev/zero' cannot be read: is larger than \d+ bytes"):
+        credentials.resolved({"password": {"file": "/dev/zero"}}, tmp_path)
+
+
+def test_a_file_without_an_end_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(textfile, "MOST", 1000)
+    faults = Faults()
+    with pytest.raises(ConfigError, match="/dev/zero: cannot be read: is larger than 1000 bytes"):
+        textfile.read("/dev/zero", faults)

@@ -19,6 +19,7 @@ from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.config.sites import SiteOptions
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.errors import ConfigError
 from pdudaemon.settings import Setting, declared
 from tests.devices.base.device import Mood
 from tests.devices.base.families import FAMILIES
@@ -116,3 +117,16 @@ def test_secrets_that_are_no_pdu_s(tmp_path: Path) -> None:
     assert conf.sites["north"].token == TEXT
     assert conf.pdus["bmc"].settings["values"]["IPMI_PASSWORD"] == TEXT
     assert SCHEMA.is_valid(written)
+
+
+def test_a_secret_that_its_setting_does_not_take_is_not_shown(tmp_path: Path) -> None:
+    """However short it is: what stands in a file is a secret, whatever it was given for."""
+    (tmp_path / "word").write_text("pw")
+    path = tmp_path / "pdudaemon.conf"
+    word = {"file": "word"}
+    pdus = {"a": {"driver": "dummy", "retries": word}, "b": {"driver": "dummy", "outlets": word, "locked": word}}
+    path.write_text(json.dumps({"mqtt": {"host": "broker", "port": word}, "sites": {"n": {"url": word}}, "pdus": pdus}))
+    with pytest.raises(ConfigError) as caught:
+        reader.load(str(path))
+    told = str(caught.value)
+    assert told.count("is not usable as given (which must not be shown)") == 5 and "'pw'" not in told, told
