@@ -64,8 +64,7 @@ class Device:
         """Close the file, unless something acts."""
         with self._guard:
             if self._descriptor is not None and not self._in_use:
-                os.close(self._descriptor)
-                self._descriptor = None
+                self._close(self._descriptor)
                 self.kept = False
 
     def is_free(self) -> bool:
@@ -99,8 +98,9 @@ class Device:
             if now - self._looked <= LOOK_EVERY:  # to look costs two calls of the system
                 return self._descriptor
             self._looked = now
-            if lockfile.is_current(self._descriptor, self._path):
-                return self._descriptor
+            with suppress(OSError):  # as in `_unlock`
+                if lockfile.is_current(self._descriptor, self._path):
+                    return self._descriptor
         self._unlock()
         descriptor = self._taken(self._path, Deadline(seconds), stopping)
         self.kept = True
@@ -128,7 +128,11 @@ class Device:
 
     def _unlock(self) -> None:
         if self.kept and self._descriptor is not None:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # also for what a command has left running
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # also for what a command has left running
+            except OSError as error:  # code of somebody else has closed it: one that is ours is opened the next time
+                log.error("%s: %s", self._path, error.strerror)
+                self._descriptor = None
         self.kept = False
 
     def _taken(self, path: Path, deadline: Deadline, stopping: threading.Event) -> int:
@@ -163,10 +167,14 @@ class Device:
                 log.error("%s is held by a command of an earlier run, killed now", self._path)
                 ended, deadline = True, Deadline(_DEATH)
 
+    def _close(self, descriptor: int) -> None:
+        with suppress(OSError):  # as in `_unlock`
+            os.close(descriptor)
+        self._descriptor = None
+
     def _part(self) -> None:
         if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+            self._close(self._descriptor)
             self.kept = False
         if self._path is not None:
             with suppress(OSError):  # there is none, or it is not to be had: then it stays

@@ -71,8 +71,8 @@ class Upkeep:
         if not due or self._database is None or self._closing.is_set():
             return
         if self._thread is None:
-            thread = threading.Thread(target=self._run, name="store", daemon=True)
             try:
+                thread = threading.Thread(target=self._run, name="store", daemon=True)
                 thread.start()
             except RuntimeError as error:  # the machine has none for us now, and is asked again
                 self._tell(f"{self._path}: no thread for checkpoints: {error}")

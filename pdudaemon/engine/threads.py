@@ -14,8 +14,8 @@ PAUSE = 1.0  # seconds before asking again for a thread that the machine would n
 
 def started(call: Callable[[], object], name: str, whose: object) -> threading.Thread | None:
     """Return a daemon thread that makes a call; None, and log ``whose`` it would be, if there is none to be had."""
-    thread = threading.Thread(target=call, name=name, daemon=True)
     try:
+        thread = threading.Thread(target=call, name=name, daemon=True)
         thread.start()
     except RuntimeError as error:
         log.error("%s: %s", whose, error)

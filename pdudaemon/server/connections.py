@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 from pdudaemon.config.options import DaemonOptions
@@ -312,5 +313,6 @@ class Connections:
         if self._is_open(connection):
             del self._open[connection.socket.fileno()]
             self._acceptor.ended(connection.client)
-            self._epoll.unregister(connection.socket)
+            with suppress(OSError):  # code of somebody else, such as a driver, has closed it
+                self._epoll.unregister(connection.socket)
             connection.close()

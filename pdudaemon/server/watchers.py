@@ -64,8 +64,8 @@ class Watchers:
             if self._closing.is_set():
                 raise Busy("the daemon is stopping")
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="watchers", daemon=True)
                 try:
+                    thread = threading.Thread(target=self._run, name="watchers", daemon=True)
                     thread.start()
                 except RuntimeError as error:
                     raise Busy(f"the machine has no thread for that: {error}") from None

@@ -81,6 +81,28 @@ def test_a_file_that_is_taken_away_is_made_anew(path: Path) -> None:
     one.close()
 
 
+def test_a_file_that_somebody_else_has_closed_is_opened_anew(path: Path) -> None:
+    """As a driver's library does that closes a descriptor twice: it costs at most an action, and never the worker."""
+    for kept in (True, False):
+        one = Device(path)
+        descriptor = use(one)
+        assert descriptor is not None
+        os.close(descriptor)
+        if kept:
+            assert one.let_go(at_once=True)
+        else:
+            with one.lock:
+                one.take(30, NEVER)
+                one.release(keep=False)
+        assert use(one) is not None and not free(path)
+        one.close()
+        assert free(path)
+        descriptor = use(one)
+        assert descriptor is not None
+        os.close(descriptor)
+        one.forget()
+
+
 def test_what_another_process_has_is_waited_for_until_the_deadline_or_the_end(path: Path) -> None:
     other = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(other, fcntl.LOCK_EX)

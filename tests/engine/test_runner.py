@@ -241,6 +241,17 @@ def test_without_threads_one_pdu_waits_and_the_others_go_on(tmp_path: Path, monk
     rack.stop()
 
 
+def test_a_thread_that_cannot_even_be_made_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a driver has spoiled `threading.excepthook`: what is accepted then is carried out later."""
+    monkeypatch.setattr(threads, "PAUSE", 0.05)
+    rack = Rack(tmp_path, {"left": {}})
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "excepthook", None)
+        request = submitted(rack.dispatcher, Action.ON, rack.target("left"))
+    assert awaited(rack.dispatcher, request, 30) and rack.seen["left"] == "o"
+    rack.stop()
+
+
 class Pooled(Rack):
     """All PDUs are in one pool of three."""
 

@@ -579,3 +579,23 @@ def test_a_client_leaves_nothing_to_be_looked_for_as_garbage(house: Callable[...
     finally:
         gc.enable()
         logging.disable(logging.NOTSET)
+
+
+def test_a_socket_that_somebody_else_has_closed_is_the_end_of_that_connection_alone(
+    house: Callable[..., House], caplog: pytest.LogCaptureFixture
+) -> None:
+    lab = house()
+    client = lab.client()
+    eventually(lambda: len(lab.served._open) == 1)
+    (connection,) = lab.served._open.values()
+    ended = threading.Event()
+
+    def end() -> None:
+        os.dup2(os.open("/dev/null", os.O_RDONLY), connection.socket.fileno())  # which the selector does not know
+        lab.served._drop(connection)
+        ended.set()
+
+    lab.served.call(end)
+    assert ended.wait(PATIENCE) and not lab.served._open
+    assert "Traceback" not in caplog.text and everything(client) == b""
+    assert lab.text("left 1 on") == "ack\n"
