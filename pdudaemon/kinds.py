@@ -54,6 +54,13 @@ def parse_seconds(value: str, most: float = math.inf) -> float:
     return seconds
 
 
+def in_any_case(*words: str) -> str:
+    """Return the pattern of some words in any case, as JSON Schema has patterns."""
+    return "|".join(
+        "".join(f"[{each.upper()}{each}]" if each.isalpha() else each for each in word.lower()) for word in words
+    )
+
+
 def has_surrogate(text: str) -> bool:
     """Whether a text has a lone surrogate, half a character as JSON and YAML can spell it, so that it has no bytes."""
     return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
@@ -125,14 +132,21 @@ _TEXTS = {"type": "object", "additionalProperties": {"type": ["string", "number"
 
 text = Kind("text", _text, steady=True, schema={"type": ["string", "integer"]})
 texts = Kind("object of texts", _texts, steady=True, schema=_TEXTS)
-_LOCK = {"type": "object", "properties": {"ports": _WORDS, "reason": {"type": "string"}}, "required": ["reason"]}
+REASON = {"type": "string", "minLength": 1, "maxLength": LONGEST_REASON}
+_LOCK = {
+    "type": "object",
+    "properties": {"ports": {"anyOf": [{"type": "boolean"}, _WORDS]}, "reason": REASON},
+    "required": ["reason"],
+    "additionalProperties": False,
+}
 locks = Kind(
     "true, false, a list of ports, or an object with a reason",
     _locks,
     steady=True,
     schema={"anyOf": [{"type": "boolean"}, _WORDS, _LOCK]},
 )
-boolean = Kind("true or false", _boolean, steady=True, schema={"enum": [True, False, 0, 1, "true", "false", "0", "1"]})
+_TRUTH = {"anyOf": [{"enum": [True, False, 0, 1]}, {"type": "string", "pattern": f"^({in_any_case(*_TRUTHS)})$"}]}
+boolean = Kind("true or false", _boolean, steady=True, schema=_TRUTH)
 
 
 def _networks(value: object) -> tuple[Network, ...]:
@@ -185,7 +199,7 @@ def _mode(value: object) -> str:
     return value
 
 
-mode = Kind("mode", _mode, steady=True, schema={"type": "string"})
+mode = Kind("mode", _mode, steady=True, schema={"type": "string", "pattern": f"^{_MODE.pattern}$"})
 
 
 def integer(least: int, most: int) -> Kind[int]:
@@ -202,7 +216,7 @@ def integer(least: int, most: int) -> Kind[int]:
             raise ValueError(f"{number} is not within {least} and {most}")
         return number
 
-    written = {"type": "string", "pattern": "^ *[+-]?[0-9_]+ *$"}
+    written = {"type": "string", "pattern": r"^\s*[+-]?\d+(_\d+)*\s*$"}
     schema = {"anyOf": [{"type": "integer", "minimum": least, "maximum": most}, written]}
     return Kind(f"{least} to {most}", convert, steady=True, schema=schema)
 
@@ -222,7 +236,7 @@ def seconds(least: float, most: float) -> Kind[float]:
         return number
 
     number = {"type": "number", "minimum": least, **({} if math.isinf(most) else {"maximum": most})}
-    written = {"type": "string", "pattern": "^ *[0-9]*[.]?[0-9]* *$"}
+    written = {"type": "string", "pattern": r"^\s*([0-9]+[.]?[0-9]*|[.][0-9]+)\s*$"}
     return Kind(f"{least:.9g} to {most:.9g}", convert, steady=True, schema={"anyOf": [number, written]})
 
 
@@ -235,4 +249,5 @@ def choice(*words: str) -> Kind[str]:
                 return word
         raise ValueError(f"{value!r} is none of {', '.join(words)}{near(str(value), words)}")
 
-    return Kind(" ".join(words), convert, steady=True, schema={"type": "string", "examples": [*words]})
+    written = {"type": "string", "pattern": f"^({in_any_case(*words)})$"}
+    return Kind(" ".join(words), convert, steady=True, schema={"anyOf": [{"enum": [*words]}, written]})

@@ -15,6 +15,7 @@ from pdudaemon.config.options import DaemonOptions, ListenerOptions
 from pdudaemon.config.sites import SiteOptions
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver, PDUOptions, legacy
+from pdudaemon.kinds import REASON
 from pdudaemon.power import Action
 from pdudaemon.settings import Setting, declared
 
@@ -35,11 +36,35 @@ _NODE = {
             "minItems": 1,
             "items": {"type": "object", "properties": _PLACE, "required": ["hostname", "port"]},
         },
-        "locked": {},
+        "locked": {
+            "anyOf": [
+                {"type": "boolean"},
+                {
+                    "type": "object",
+                    "properties": {"reason": REASON},
+                    "required": ["reason"],
+                    "additionalProperties": False,
+                },
+            ]
+        },
     },
     "anyOf": [{"required": ["hostname", "port"]}, {"required": ["feeds"]}],
 }
-_NAMES = {"type": ["string", "array"], "items": {"type": "string"}}
+_NAMES = {"type": ["string", "array", "null"], "items": {"type": "string"}}
+_GROUP = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string"}},
+        {
+            "type": "object",
+            "properties": {
+                "nodes": {"type": ["string", "array"], "items": {"type": "string"}},
+                "stagger": PDUOptions.stagger.kind.schema,
+            },
+            "required": ["nodes"],
+        },
+    ]
+}
 _ROLE = {
     "type": "object",
     "properties": {"nodes": _NAMES, "pdus": _NAMES, "may": {"type": "array", "items": {"enum": [*Action]}}},
@@ -53,24 +78,21 @@ def schema() -> dict[str, Any]:
     for name in strategies.names():
         drivers.setdefault(strategies.find(name), []).append(name)
     known = {kind: names for kind, names in drivers.items() if not legacy(kind)}
-    daemon = _properties(DaemonOptions)
-    daemon["listeners"] = {"type": "array", "minItems": 1, "items": _object(ListenerOptions)}
+    daemon = _properties(DaemonOptions, elsewhere=False)
+    daemon["listeners"] = {"type": "array", "minItems": 1, "items": _object(ListenerOptions, elsewhere=False)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "pdudaemon.conf",
         "type": "object",
         "properties": {
-            "$schema": {
-                "type": "string",
-                "description": "where an editor finds this schema; the daemon passes it over",
-            },
-            "daemon": {"type": "object", "properties": daemon},
-            "pdus": {"type": "object", "additionalProperties": {"$ref": "#/$defs/pdu"}},
-            "aliases": {"type": "object", "additionalProperties": _NODE},
-            "nodes": {"type": "object", "additionalProperties": _NODE},
-            "groups": {"type": "object", "additionalProperties": {"type": ["string", "array", "object"]}},
-            "roles": {"type": "object", "additionalProperties": _ROLE},
-            "sites": {"type": "object", "additionalProperties": _object(SiteOptions)},
+            "$schema": {"description": "where an editor finds this schema; the daemon passes it over"},
+            "daemon": {"type": ["object", "null"], "properties": daemon},
+            "pdus": {"type": ["object", "null"], "additionalProperties": {"$ref": "#/$defs/pdu"}},
+            "aliases": {"type": ["object", "null"], "additionalProperties": _NODE},
+            "nodes": {"type": ["object", "null"], "additionalProperties": _NODE},
+            "groups": {"type": ["object", "null"], "additionalProperties": _GROUP},
+            "roles": {"type": ["object", "null"], "additionalProperties": _ROLE},
+            "sites": {"type": ["object", "null"], "additionalProperties": _object(SiteOptions)},
             "mqtt": _object(BrokerOptions),
         },
         "$defs": {
@@ -96,26 +118,30 @@ def _settings_of(names: list[str]) -> dict[str, Any]:
     }
 
 
-def _object(owner: type) -> dict[str, Any]:
+def _object(owner: type, elsewhere: bool = True) -> dict[str, Any]:
     required = [name for name, setting in declared(owner).items() if setting.required]
-    return {"type": "object", "properties": _properties(owner), **({"required": required} if required else {})}
+    properties = _properties(owner, elsewhere)
+    return {"type": "object", "properties": properties, **({"required": required} if required else {})}
 
 
-def _properties(owner: type) -> dict[str, Any]:
-    return {name: _property(setting) for name, setting in declared(owner).items()}
+def _properties(owner: type, elsewhere: bool = True) -> dict[str, Any]:
+    return {name: _property(setting, elsewhere) for name, setting in declared(owner).items()}
 
 
-def _property(setting: Setting[Any]) -> dict[str, Any]:
-    """Return what one setting takes; null and a blank text are as good as not given."""
+def _property(setting: Setting[Any], elsewhere: bool) -> dict[str, Any]:
+    """Return what one setting takes, which may stand ``elsewhere``; null and a blank text are as good as not given."""
     if setting.obsolete:
         return {"deprecated": True, "description": f"means nothing any more: {setting.obsolete}"}
-    kinds = [_members_elsewhere(setting.kind.schema)]
-    others: list[dict[str, Any]] = [{"type": "null"}, {"const": ""}] if not setting.required else []
+    kinds = [_members_elsewhere(setting.kind.schema) if elsewhere else dict(setting.kind.schema)]
+    if not setting.required:
+        kinds += [{"type": "null"}, {"type": "string", "pattern": r"^\s*$"}]
+    if elsewhere:
+        kinds.append({"$ref": "#/$defs/elsewhere"})
     unit = f" ({setting.unit})" if setting.unit else ""
     described: dict[str, Any] = {"description": f"{setting.help}{unit}"}
     if isinstance(setting.default, bool | int | float | str) and setting.default != "" and not setting.required:
         described["default"] = setting.default
-    return {"anyOf": [*kinds, *others, {"$ref": "#/$defs/elsewhere"}], **described}
+    return {"anyOf": kinds, **described}
 
 
 def _members_elsewhere(kind: Mapping[str, Any]) -> dict[str, Any]:
