@@ -25,7 +25,8 @@ _MUST_BE = "must be a JSON object with the sections daemon, pdus and aliases"
 
 
 class Object(dict[str, Any]):
-    """A JSON object. ``duplicates`` are the keys that it has more than once, of which the last counts.
+    """A JSON object. ``duplicates`` are the keys that it has more than once, of which the last counts; ``inner`` are
+    those of objects in it, as paths.
 
     ``surrogates`` are the keys with a lone surrogate, which are escaped, since they have no bytes.
     """
@@ -33,6 +34,7 @@ class Object(dict[str, Any]):
     def __init__(self, pairs: Iterable[tuple[str, Any]] = ()) -> None:
         super().__init__()
         self.duplicates: set[str] = set()
+        self.inner: set[str] = set()
         self.surrogates: set[str] = set()
         for key, value in pairs:
             if has_surrogate(key):
@@ -41,6 +43,8 @@ class Object(dict[str, Any]):
             if key in self:
                 self.duplicates.add(key)
             self[key] = value
+            if isinstance(value, Object) and (value.duplicates or value.inner):
+                self.inner |= {f"{key}.{each}" for each in value.duplicates | value.inner}
 
 
 SECTIONS = ("pdus", "aliases", "nodes", "groups", "roles")

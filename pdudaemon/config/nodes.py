@@ -74,7 +74,7 @@ def _check_keys(entry: object, location: Location, faults: Faults) -> None:
     if not isinstance(entry, Object):
         return
     faults.check_keys(location, entry, {}, ("hostname", "port", "feeds", "locked"))
-    duplicates = entry.duplicates
+    duplicates = entry.duplicates | entry.inner
     if isinstance(entry.get("feeds"), list):
         for key in sorted({"hostname", "port"} & {*entry}):
             faults.warn(location, key, "has no effect beside feeds")
@@ -130,11 +130,12 @@ def groups(
     ``elsewhere``, at a site; those of its groups that are known are ``ready``.
     """
     found: dict[str, tuple[str, ...]] = {}
+    known: dict[str, list[str]] = {}
     for name in section:
         try:
             if not is_name(name):
                 raise ValueError(f"not a valid group name: {_ONLY}")
-            found[name] = tuple(_members(name, section, duplicates, nodes, (), elsewhere, ready or {}))
+            found[name] = tuple(_members(name, section, duplicates, nodes, (), elsewhere, ready or {}, known))
         except ValueError as error:
             faults.add(location(name), "", str(error))
             continue
@@ -152,7 +153,11 @@ def _members(
     way: tuple[str, ...],
     elsewhere: Callable[[str], bool],
     ready: Mapping[str, tuple[str, ...]],
+    known: dict[str, list[str]],
 ) -> list[str]:
+    """Return the names in a group. ``known`` are groups that have been looked at: each is once, however often named."""
+    if name in known:
+        return known[name]
     if name in way:
         raise ValueError(f"is a part of itself: {' -> '.join((*way, name))}")
     if len(way) > DEEPEST:
@@ -164,16 +169,19 @@ def _members(
     if name in duplicates:
         raise ValueError(f"duplicate group {name!r}" if way else "duplicate key")
     entry = section[name]
+    if isinstance(entry, Object) and entry.duplicates:
+        raise ValueError(f"{min(entry.duplicates)}: duplicate key")
     entry = entry.get("nodes") if isinstance(entry, dict) else entry
     texts: list[Any] = entry if isinstance(entry, list) else [entry]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("must be a text of names and ranges, a list of such, or an object that has them as nodes")
 
     def members(other: str) -> list[str]:
-        return _members(other, section, duplicates, nodes, (*way, name), elsewhere, ready)
+        return _members(other, section, duplicates, nodes, (*way, name), elsewhere, ready, known)
 
     found = itertools.chain.from_iterable(expanded(text, members, nodes, sites=True) for text in texts)
-    return list(dict.fromkeys(found))
+    known[name] = [*dict.fromkeys(found)]
+    return known[name]
 
 
 def staggers(

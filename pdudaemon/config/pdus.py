@@ -39,7 +39,7 @@ def pdu(name: str, entry: object, location: Location, faults: Faults, checking: 
     if not isinstance(entry, Object):
         faults.add(location, "", "must be a JSON object")
     elif not known and not wrong:
-        for key in sorted(entry.duplicates):
+        for key in sorted(entry.duplicates | entry.inner):
             faults.add(location, key, "duplicate key")
         options, wrong = read(PDUOptions, settings)
         if "driver" not in wrong:

@@ -125,7 +125,7 @@ class _Reader:
     def _options(self, location: Location, owner: type[O], given: Object, *others: str) -> O:
         """Return the options that are given; ``others`` are keys beside them. All faults of them are fatal."""
         self.faults.check_keys(location, given, declared(owner), others)
-        for key in sorted(given.duplicates):
+        for key in sorted(given.duplicates | given.inner):
             self.faults.add(location, key, "duplicate key", fatal=True)
         values, wrong = read(owner, given)
         for key, text in wrong.items():
@@ -152,12 +152,18 @@ class _Reader:
         for key in sorted({"hostname", "port", "listener"} & {*given}):
             self.faults.warn(location, key, "has no effect beside daemon.listeners")
         found = []
+        places: dict[object, int] = {}
         for number, entry in enumerate(entries):
             if isinstance(entry, Object):
                 self._complete_paths(entry)
                 for key in sorted({"hostname", "port"} & {*entry}) if entry.get("socket") else ():
                     self.faults.warn(location.within(f"listeners[{number}]"), key, "has no effect beside socket")
-                found.append(self._options(location.within(f"listeners[{number}]"), ListenerOptions, entry))
+                place = location.within(f"listeners[{number}]")
+                found.append(listener := self._options(place, ListenerOptions, entry))
+                if (listener.socket or listener.port) and not self.faults.at(place):
+                    first = places.setdefault(listener.socket or (listener.hostname, listener.port), number)
+                    if first != number:
+                        self.faults.add(place, "", f"listens where listeners[{first}] does", fatal=True)
             else:
                 self.faults.add(location, f"listeners[{number}]", "must be a JSON object", fatal=True)
         return tuple(found)
@@ -176,7 +182,7 @@ class _Reader:
         except (ValueError, RecursionError) as error:
             self.faults.add(location, "", str(error), fatal=True)
             return None
-        whole.duplicates = given.duplicates
+        whole.duplicates, whole.inner = given.duplicates, given.inner
         if isinstance(whole.get("ca_file"), str) and whole["ca_file"]:
             whole["ca_file"] = str(folder / os.path.expandvars(whole["ca_file"]))
         for key in sorted(unseen := credentials.placeholders(whole)):

@@ -64,7 +64,7 @@ def _options(entry: object, place: Location, faults: Faults, checking: bool) -> 
     except (ValueError, RecursionError) as error:
         faults.add(place, "", str(error))
         return None
-    for key in sorted(entry.duplicates):
+    for key in sorted(entry.duplicates | entry.inner):
         faults.add(place, key, "duplicate key")
     unseen = credentials.placeholders(given)
     for key in sorted(unseen):

@@ -445,3 +445,10 @@ groups: {{h: m1}}
     assert started.tcp("m1 on") == "ack\n" and started.http("/power/control/status?alias=m1").text == "on\n"
     assert started.tcp("m1 1 off") == "ack\n" and started.tcp("m1 01 status") == "off\n"
     assert started.tcp("m1 2 off") == "nack: m1: '2' is not a port: a machine has one, 1\n"
+
+
+def test_a_group_is_looked_at_once_however_often_it_is_named(tmp_path: Path) -> None:
+    """Each of these names the next one twice: two to the power of forty, if each had its members looked up anew."""
+    groups = {**{f"g{number}": f"@g{number + 1},@g{number + 1}" for number in range(40)}, "g40": "n1,n2"}
+    conf = load(tmp_path, nodes={"n1": feed("left"), "n2": feed("right")}, groups=groups)
+    assert faults(conf) == [] and conf.groups["g0"] == ("n1", "n2")

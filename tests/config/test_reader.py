@@ -110,10 +110,45 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
             '{"daemon": {"listeners": [{"protocol": "tcp", "port": 1, "port": 2}]}, "pdus": {}}',
             ": daemon.listeners[0].port: duplicate key",
         ),
+        ('{"daemon": {"oidc": {"issuer": "a", "issuer": "b"}}, "pdus": {}}', ": daemon.oidc.issuer: duplicate key"),
+        (
+            '{"daemon": {"listeners": [{"protocol": "tcp", "port": 1}, {"protocol": "tcp", "port": 2},'
+            ' {"protocol": "http", "hostname": "127.0.0.1", "port": "1"}]}, "pdus": {}}',
+            ": daemon.listeners[2]: listens where listeners[0] does",
+        ),
+        (
+            '{"daemon": {"listeners": [{"protocol": "tcp", "socket": "/run/a"}, {"protocol": "http", "socket": "/run/a"}]},'
+            ' "pdus": {}}',
+            ": daemon.listeners[1]: listens where listeners[0] does",
+        ),
     ],
 )
 def test_fatal_faults(tmp_path: Path, whole: str, fault: str) -> None:
     assert fault in faults(tmp_path, whole)
+
+
+def test_a_key_stands_once_in_whatever_object_it_is(tmp_path: Path) -> None:
+    rest = '"driver": "rest", "url": "http://lab", "on": "GET /", "off": "GET /", "headers"'
+    conf = load(
+        tmp_path,
+        f'{{"pdus": {{"a": {{{rest}: {{"A": "1", "A": "2"}}}}, "b": {{{rest}: {{"A": "1", "B": "2"}}}},'
+        ' "c": {"driver": "dummy", "locked": {"reason": "x", "reason": "y"}}},'
+        ' "nodes": {"n": {"hostname": "b", "port": 1, "locked": {"reason": "x", "reason": "y"}}},'
+        ' "groups": {"g": {"nodes": "n", "nodes": "n"}}, "roles": {"r": {"nodes": "n", "may": ["on"], "may": ["off"]}},'
+        ' "sites": {"s": {"url": "http://lab", "x": {"a": 1, "a": 2}}}}',
+    )
+    assert [each.split(": ", 1)[1] for each in conf.faults] == [
+        "sites.s.x.a: duplicate key",
+        "pdus.a.headers.A: duplicate key",
+        "pdus.c.locked.reason: duplicate key",
+        "nodes.n: locked.reason: duplicate key",
+        "groups.g: nodes: duplicate key",
+        "roles.r: may: duplicate key",
+    ]
+
+
+def test_listeners_at_ports_that_the_machine_chooses_are_several(tmp_path: Path) -> None:
+    assert not load(tmp_path, {"daemon": {"listeners": [{"protocol": "tcp", "port": 0}] * 2}, "pdus": {}}).faults
 
 
 def test_an_editor_may_be_told_where_the_schema_is(tmp_path: Path) -> None:
