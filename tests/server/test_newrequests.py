@@ -205,6 +205,12 @@ def test_what_is_no_json_or_too_long_is_refused(shared: Daemon) -> None:
     assert shared.http("/api/v1/requests").json == []
 
 
+def test_two_keys_are_refused(shared: Daemon) -> None:
+    reply = post(shared, {"action": "on", "alias": "n1", "key": "k1"}, Idempotency_Key='"k2"')
+    assert (reply.status, reply.json["field"]) == (400, "key")
+    assert reply.json["detail"] == "key: differs from the header Idempotency-Key"
+
+
 def test_a_page_of_another_site_cannot_ask(shared: Daemon) -> None:
     content = {"action": "on", "alias": "n1"}
     for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Referer": "http://x/"}):

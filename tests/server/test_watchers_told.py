@@ -27,6 +27,7 @@ from pdudaemon.server.rights import EVERYTHING, Rights, RoleRights
 from pdudaemon.server.watcher import ALL, Form, Wanted, Watcher
 from pdudaemon.server.watchers import Watchers
 from tests.support.pair import connected
+from tests.support.process import eventually
 
 LINES = Form(sse=False, chunked=False)
 A1, A2, B1 = Outlet("a", "1"), Outlet("a", "2"), Outlet("b", "1")
@@ -114,6 +115,18 @@ def test_where_nobody_watches_nothing_is_to_be_ended(lab: Callable[..., Lab]) ->
     assert watchers.close() is True
     with pytest.raises(Busy, match="the daemon is stopping"):
         watchers.add(None)  # type: ignore[arg-type]
+
+
+def test_its_thread_ends_when_all_is_over_though_nobody_watches_any_more(lab: Callable[..., Lab]) -> None:
+    one = lab()
+    speech: Any = SimpleNamespace()
+    with connected(lambda _: speech) as pair:
+        one.watchers.add(Watcher(pair.connection, Client("a", 1), LINES, ALL, one.events.last, lambda: None))
+        (thread,) = (each for each in threading.enumerate() if each.name == "watchers")
+        pair.connection.ended = True
+        eventually(lambda: not one.watchers._watchers)
+    assert thread.daemon and thread.is_alive() and str(one.watchers) == "the thread that serves the watchers"
+    assert one.watchers.close() is True and not thread.is_alive()
 
 
 def test_a_pdu_is_told_of_to_who_may_see_an_outlet_of_it(lab: Callable[..., Lab]) -> None:
