@@ -12,7 +12,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pdudaemon.server.metrics import CONTENT_TYPE, labelled
+from tests.support.lyingsite import LyingSite
 from tests.support.process import Daemon, eventually
+from tests.support.tokens import SECRET, good
 
 Key = tuple[tuple[str, str], ...]
 
@@ -148,6 +150,36 @@ def test_what_is_owed_is_told(daemon: Callable[..., Daemon]) -> None:
     eventually(lambda: one.http("/api/v1/requests/1?half=on", "DELETE").status == 200)  # once the off has ended
     assert scrape(one).get("owed_ons", pdu="pdu") == 0
     assert scrape(one).get("requests_total", pdu="pdu", action="reboot", result="cancelled") == 1
+
+
+def test_a_front_tells_of_its_sites_to_who_may_do_everything(daemon: Callable[..., Daemon]) -> None:
+    front = daemon({"own": {"driver": "dummy"}, "other": {"driver": "dummy"}}, secret=SECRET, start=False)
+    roles = {"all": {"pdus": "own,berlin/p1", "may": ["on"]}, "port": {"pdus": "own:1,berlin/p1:1", "may": ["on"]}}
+    with LyingSite() as site:
+        sites = {"berlin": {"url": site.url}, "paris": {"url": "http://127.0.0.1:1"}}
+        front.configure({**front.settings, "sites": sites, "roles": roles})
+        front.start()
+        front.token = good(sub="root")
+        eventually(lambda: scrape(front).get("site_up", site="berlin") == 1)
+        found = scrape(front)
+        assert found.get("site_up", site="paris") == 0 and found.get("pdu_up", pdu="berlin/p1") == 1
+        assert found.get("owed_ons", pdu="own") == 0 and found.get("owed_ons", pdu="berlin/p1") is None
+        assert found.get("outlet_on", pdu="berlin/p1", port="1", node="berlin/board1") == 1
+        front.token = good(sub="x", roles=["all"])
+        found = scrape(front)
+        assert not {"pdudaemon_site_up", "pdudaemon_store_up", "pdudaemon_requests_unended"} & {*found.values}
+        assert {*found.values["pdudaemon_pdu_up"]} == {(("pdu", "own"),), (("pdu", "berlin/p1"),)}
+        assert {*found.values["pdudaemon_owed_ons"]} == {(("pdu", "own"),)}
+        front.token = good(sub="x", roles=["port"])
+        found = scrape(front)
+        assert not {"pdudaemon_pdu_up", "pdudaemon_owed_ons"} & {*found.values}
+        assert found.get("outlet_on", pdu="berlin/p1", port="1", node="berlin/board1") == 1
+
+        def asked_anew() -> bool:
+            scrape(front)
+            return [each.partition("?")[0] for each in site.asked].count("GET /api/v1/outlets") > 1
+
+        eventually(asked_anew, 60)
 
 
 def test_parameters_are_refused(lab: Daemon) -> None:
