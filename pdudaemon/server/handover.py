@@ -68,7 +68,8 @@ class Handed(NamedTuple):
 
     def __str__(self) -> str:
         where = self.socket.getsockname()
-        place = where or "a UNIX socket" if isinstance(where, str) else f"{where[0]} port {where[1]}"
+        # One without a file is spelled as systemd spells it.
+        place = f"{where[0]} port {where[1]}" if isinstance(where, tuple) else os.fsdecode(where).replace("\0", "@")
         return f"{place} ({self.name or 'without a name'})"
 
 
@@ -114,7 +115,7 @@ class Handover:
 
     def _shut(self, handed: Handed) -> None:
         why = "no listener is configured there"
-        log.warning("nothing is served at %s, as the service manager hands it over: %s", handed, why)
+        log.warning("nothing is served at %s, as the service manager hands it over: %s", str(handed), why)
         with suppress(OSError):
             handed.socket.shutdown(socket.SHUT_RDWR)
         if not handed.of_unit:

@@ -140,6 +140,17 @@ def test_what_cannot_be_meant_is_refused(lab: Daemon, query: str, why: str) -> N
     assert reply.status in (400, 503) and why in reply.json["detail"], reply.text
 
 
+def test_only_the_on_half_can_be_taken_back_by_itself(lab: Daemon) -> None:
+    number = lab.power("on", "a", 8, wait=0, delay=600).headers["X-Request-Id"]
+    refused = lab.http(f"/api/v1/requests/{number}?half=off", "DELETE")
+    assert (refused.status, refused.json["detail"]) == (400, "half: 'off' is not on")
+    assert lab.http(f"/api/v1/requests/{number}", "DELETE").json["state"] == "cancelled"
+    number = lab.power("reboot", "a", 8, wait=0, delay=600).headers["X-Request-Id"]
+    eventually(lambda: lab.http(f"/api/v1/requests/{number}").json["state"] == "waiting")
+    assert lab.http(f"/api/v1/requests/{number}", "DELETE").status == 409
+    assert lab.http(f"/api/v1/requests/{number}?half=on", "DELETE").status == 200
+
+
 def test_who_may_not_see_an_outlet_finds_nothing_of_it(daemon: Callable[..., Daemon]) -> None:
     started = daemon(
         {"a": {"driver": "dummy"}, "b": {"driver": "dummy"}},
