@@ -66,7 +66,10 @@ def lists(**lies: object) -> dict[str, Lie]:
     return {f"GET /api/v1/{name}?": lambda said=said: reply(said) for name, said in lies.items()}  # type: ignore[misc]
 
 
-PAGE = reply([OUTLET] * 1000, Link='</api/v1/outlets?after=p1&limit=1000>; rel="next"')
+PAGE = reply(
+    [{key: OUTLET[key] for key in ("pdu", "port", "state")}] * 1000,
+    Link='</api/v1/outlets?after=p1&limit=1000>; rel="next"',
+)
 NESTED = reply(b"[" * 500_000)
 
 LIES: dict[str, tuple[dict[str, Lie], str]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import shutil
 import sqlite3
 import threading
 import time
@@ -37,10 +38,11 @@ def made(number: int, rng: random.Random) -> Request:
     return request
 
 
-@pytest.fixture(params=["entered", "not entered", "half of them"])
-def database(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[sqlite3.Connection]:
-    """Yield a store with 1,500 requests of all kinds, the words of which have been entered or not."""
-    with closing(storefiles.connected(str(tmp_path / "store"))) as db:
+@pytest.fixture(scope="module", params=["entered", "not entered", "half of them"])
+def filled(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Return a store with 1,500 requests of all kinds, the words of which have been entered or not."""
+    path = tmp_path_factory.mktemp("filled") / "store"
+    with closing(storefiles.connected(str(path))) as db:
         db.execute("PRAGMA synchronous=OFF")
         storeschema.prepare(db, "store")
         rng = random.Random(14)
@@ -52,6 +54,15 @@ def database(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[sqlite3
         batches = {"entered": 10_000, "not entered": 0, "half of them": 7}[request.param]
         for _ in itertools.takewhile(lambda _: storesearch.enter(db), range(batches)):
             pass
+    return path
+
+
+@pytest.fixture
+def database(tmp_path: Path, filled: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a store such as that, of the test's own."""
+    for each in filled.parent.iterdir():
+        shutil.copy(each, tmp_path)
+    with closing(storefiles.connected(str(tmp_path / "store"))) as db:
         yield db
 
 
@@ -81,17 +92,20 @@ SEARCHES = {
     "before, of a PDU": Search(((storesearch.pdu("pdu5"),),), before=200),
     "never": Search(since=ACCEPTED * 1e6),
 }
+WANTED: dict[str, list[int]] = {}
 
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_finds_what_a_look_at_every_row_finds(database: sqlite3.Connection, name: str) -> None:
     search = SEARCHES[name]
-    rows = database.execute("SELECT * FROM request ORDER BY id DESC").fetchall()
-    wanted = [row["id"] for row in rows if row["id"] < (search.before or 10_000) and search.matches(row)]
+    if name not in WANTED:  # the requests of all stores are the same
+        rows = database.execute("SELECT * FROM request ORDER BY id DESC").fetchall()
+        WANTED[name] = [row["id"] for row in rows if row["id"] < (search.before or 10_000) and search.matches(row)]
+    wanted = WANTED[name]
     assert wanted or name in ("nobody", "never")
     searches = Searches("store")
     searches.share(database, threading.Lock())
-    live = [row["id"] for row in rows if row["ended"] is None]
+    live = [row["id"] for row in database.execute("SELECT id FROM request WHERE ended IS NULL ORDER BY id DESC")]
     assert [row["id"] for row in searches.found(search, live)] == wanted
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -97,6 +98,7 @@ HELP = {
 }
 
 
+@functools.cache
 def helped(program: str) -> set[str]:
     """Return the options that a program's own help has."""
     ran = run(*HELP[program], COLUMNS="200")

@@ -176,7 +176,6 @@ def test_a_store_that_takes_nothing_is_told_but_no_reason_to_be_killed(
     systemd.socket.close()
 
 
-@pytest.mark.real_program
 def test_what_is_unfinished_is_told_while_the_daemon_runs(daemon: Callable[..., Daemon]) -> None:
     """Also under load, which fills the log of the store and begins it anew; and of a daemon that does not turn."""
     pdus = {"pdu": {"driver": "dummy"}, "busy": {"driver": "dummy"}}

@@ -14,7 +14,6 @@ import pytest
 from tests.support.process import Daemon
 
 
-@pytest.mark.real_program
 def test_the_daemon_refuses_to_start_in_words(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     """Never a traceback, never a process that runs and does not listen: exit code 2, or 75 if it may pass, and what is wrong."""
     broken = daemon({}, start=False)

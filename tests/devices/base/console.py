@@ -30,7 +30,7 @@ class Console(Device):
         if self.mood is Mood.BUSY or time.monotonic() < self._taken_until:
             return
         if self.mood is Mood.GARBLED:
-            while True:
+            while not self.closing.wait(0.005):
                 connection.sendall(b"\x7e\x00\x9d~{" * 1000)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.terminal = Terminal(self, connection)
