@@ -19,6 +19,7 @@ from pdudaemon.engine.driving import Driving
 from pdudaemon.engine.survey import Survey
 from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
+from pdudaemon.transports import deadline
 
 NEVER = threading.Event()
 
@@ -48,6 +49,7 @@ class Told:
                 settings.clear()  # as an old one may
 
             def port_interaction(self, command: str, port_number: Any) -> None:
+                assert deadline.current() is self.deadline, "by which transports go"
                 told.drivers.append(self)
                 told.orders.append((command, port_number))
                 if told.raises is not None:

@@ -110,7 +110,7 @@ def test_a_long_name_has_a_file_of_its_own() -> None:
 
 
 def test_those_with_one_lock_are_one_device(lab: Lab, tmp_path: Path) -> None:
-    fleet = lab.begin(pdu("a", lock="x"), pdu("b", lock="x"), pdu("c"), pdu("d", enabled=False))
+    fleet = lab.begin(pdu("d", enabled=False), pdu("a", lock="x"), pdu("b", lock="x"), pdu("c"))
     device = fleet.runners["a"].device
     assert fleet.runners["b"].device is device is not fleet.runners["c"].device
     assert fleet.sharing(device) == {"a", "b"} and fleet.sharing(fleet.runners["c"].device) == {"c"}
@@ -132,7 +132,7 @@ def test_without_a_folder_there_is_no_lock(tmp_path: Path) -> None:
 def test_those_of_a_pool_share_it(lab: Lab) -> None:
     one, two = ("x", 2), ("x", 3)
     fleet = lab.begin(pdu("a", pool=one), pdu("b", pool=one), pdu("c", pool=two), pdu("d"))
-    pools = [fleet.runners[name]._pool for name in "abcd"]
+    pools = [fleet.runners[name]._jobs.pool for name in "abcd"]
     assert pools[0] is pools[1] and pools[0] is not pools[2] is not None and pools[3] is None
     assert pools[0] is not None and pools[2] is not None and (pools[0]._places, pools[2]._places) == (2, 3)
 
@@ -217,7 +217,8 @@ def test_one_that_has_changed_is_another_from_its_next_action_on(
     caplog.set_level("INFO")
     fleet = lab.begin(pdu("a", lock="x"), pdu("b", lock="x"))
     lab.ask("a")
-    fleet.change(named(pdu("a", lock="y"), pdu("b", lock="x")))
+    same = fleet.pdus["b"]
+    fleet.change({"b": same, **named(pdu("a", lock="y"))})
     assert [record.getMessage() for record in caplog.records] == ["a: its configuration has changed"]
     assert (tmp_path / "x").exists(), "the other has it"
     lab.ask("a")
@@ -246,7 +247,10 @@ def test_who_switches_has_a_reading_come_to_an_end(lab: Lab) -> None:
     with lab.lock:
         fleet.send(Order(Outlet("a", "1")))
     assert hurry.is_set()
-    eventually(lambda: len(lab.ended) == 2)
+    fleet.runners["a"].device.survey = None
+    with lab.lock:
+        fleet.send(Order(Outlet("a", "1")))
+    eventually(lambda: len(lab.ended) == 3)
 
 
 def test_a_thread_that_is_refused_is_asked_for_again(

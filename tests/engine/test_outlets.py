@@ -55,6 +55,13 @@ def test_outlets_are_found_by_what_they_are_called() -> None:
     assert (known.called("router"), known.called("switch"), known.called("x")) == (["1", "3"], ["4"], [])
 
 
+def test_nothing_is_known_of_a_pdu_that_nobody_has_asked() -> None:
+    known = KnownPDU({})
+    assert (known.reachable, known.trouble, known.failures, known.gone, known.cut) == (None, "", 0, False, False)
+    assert (known.read, known.tried, known.identity, known.inlets, known.watts) == (None, None, None, (), None)
+    assert known.switched < 0 and known.trails == {}
+
+
 def test_what_is_told_of_an_outlet(tmp_path: Path) -> None:
     nodes = {"b1": {"hostname": "p", "port": 1}, "b2": {"hostname": "p", "port": 2, "locked": True}}
     (tmp_path / "conf").write_text(json.dumps({"pdus": {"p": {"driver": "dummy"}}, "nodes": nodes}))

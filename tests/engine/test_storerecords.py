@@ -76,3 +76,18 @@ def test_rows_of_long_ago_that_make_no_sense_are_shown_as_far_as_they_do(path: P
     with pytest.raises(StoreError, match="command 1 makes no sense"):
         store.command(command.id)
     store.close()
+
+
+def test_a_request_as_it_is_on_record(path: Path) -> None:
+    store = Store(str(path))
+    store.add_all([asked("off", key="k")])
+    found = store.request(1)
+    assert (found.id, found.action, found.key) == (1, Action.OFF, "k")
+    with pytest.raises(NoSuchRequest, match="there is no request 2"):
+        store.request(2)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE request SET all_outlets = '[['")
+        database.commit()
+    with pytest.raises(StoreError, match="request 1 makes no sense"):
+        store.request(1)
+    store.close()

@@ -86,7 +86,7 @@ SEARCHES = {
     "failed of a PDU": Search(((storesearch.pdu("pdu2"),),), frozenset({"failed"})),
     "running of a PDU": Search(((storesearch.pdu("pdu2"),),), frozenset({"queued"})),
     "since": Search(since=ACCEPTED + 9000),
-    "until": Search(until=ACCEPTED + 2005),
+    "until": Search(until=ACCEPTED + 2000),
     "between": Search(((storesearch.pdu("pdu2"),),), since=ACCEPTED + 3000, until=ACCEPTED + 9000),
     "before": Search(before=700),
     "before, of a PDU": Search(((storesearch.pdu("pdu5"),),), before=200),
@@ -118,6 +118,7 @@ def test_what_is_forgotten_is_found_no_more_and_leaves_nothing(database: sqlite3
     there = {row[0] for row in database.execute("SELECT id FROM request")}
     assert mentioned == there and len([number for number in there if number >= 1400]) == 101
     assert database.execute("SELECT max(last) FROM span").fetchone()[0] == 1500
+    assert database.execute("SELECT min(last) FROM span").fetchone()[0] >= min(there)
 
 
 @pytest.mark.parametrize(
@@ -193,3 +194,28 @@ def test_a_store_that_is_closed_says_so(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(StoreError, match="not open"):
         [*store.searches.found(Search(), ())]
+
+
+@pytest.mark.parametrize("name", ["running", "not done", "all", "PDU"])
+def test_what_is_looked_through_in_many_parts_is_in_order(
+    database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(storesearch, "CHUNK", 20)
+    test_a_search_finds_what_a_look_at_every_row_finds(database, name)
+
+
+def test_which_states_are_looked_for() -> None:
+    some = Search(states=frozenset({"failed", "running"}))
+    assert [some.stands(state) for state in ("failed", "running", "queued", "done")] == [True, True, False, False]
+    assert Search().stands("queued") and some.outcomes == ["failed"] and some.unended
+    assert not Search(states=frozenset({"failed"})).unended
+
+
+def test_whether_words_are_behind(tmp_path: Path) -> None:
+    with closing(storefiles.connected(str(tmp_path / "store"))) as db:
+        storeschema.prepare(db, "store")
+        assert not storesearch.behind(db)
+        one = asked("on")
+        db.execute(*storerows.upsert([storerows.values(one, one, 1, None)]))
+        assert storesearch.behind(db) and storesearch.enter(db) == 1
+        assert not storesearch.behind(db) and storesearch.enter(db) == 0

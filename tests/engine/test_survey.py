@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from pdudaemon.config.model import PDUConfig
 from pdudaemon.drivers.driver import Identity, InletReading, OutletReading, PDUDriver
-from pdudaemon.engine.survey import Survey
+from pdudaemon.drivers.options import PDUOptions
+from pdudaemon.engine.survey import Survey, surveyable
 from pdudaemon.errors import PermanentError, TransientError
 
 
@@ -80,6 +83,22 @@ def test_no_driver_gets_control_characters_or_endless_texts_past_it() -> None:
     said = '[2J<b>" ' + "x" * 92
     assert (first, second) == (OutletReading("1", said, None, None, 230.0, None, 5.0), OutletReading("2"))
     assert inlet == InletReading(said) and identity == Identity(said)
+
+
+def test_a_port_may_have_some_length_and_an_inlet_no_name() -> None:
+    survey = Survey("a", True, None)
+    survey.read(Talker(survey, [OutletReading("9" * 200)], [InletReading(None)]))  # type: ignore[arg-type]
+    assert survey.found is not None and survey.found.inlets == [InletReading("")]
+
+
+def test_which_pdus_can_be_read() -> None:
+    pdu = PDUConfig("a", {}, PDUOptions({}), Talker)
+
+    def surveyed(driver: type[PDUDriver] | None = Talker, **traits: bool) -> bool:
+        return surveyable(replace(pdu, driver=driver, traits=replace(pdu.traits, **traits)))
+
+    assert surveyed(reads_outlets=True) and not surveyed() and not surveyed(reads_outlets=True, legacy=True)
+    assert not surveyed(None, reads_outlets=True)
 
 
 @pytest.mark.parametrize(("at", "asked"), [("outlets", ["outlets"]), ("inlets", ["outlets", "inlets"])])

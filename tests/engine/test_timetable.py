@@ -95,10 +95,22 @@ def test_it_is_a_thread_of_the_daemon_and_has_a_name(timetable: Timetable) -> No
     assert [each.daemon for each in threading.enumerate() if each.name == "timetable"] == [True]
 
 
-def test_a_call_that_fails_ends_nothing(timetable: Timetable) -> None:
+def test_a_call_is_made_in_its_time_and_not_before(timetable: Timetable) -> None:
+    """Also if it comes while the thread waits for nothing, or for what is later."""
+    made: list[float] = []
+    for wait in (0.0, 0.3, 0.0):
+        done = threading.Event()
+        with timetable._condition:
+            timetable.at(time.monotonic() + 86400, done.set)
+            when = time.monotonic() + wait
+            timetable.at(when, lambda: (made.append(time.monotonic()), done.set()))  # type: ignore[arg-type, return-value, func-returns-value]  # noqa: B023
+        assert done.wait(30) and made[-1] >= when
+
+
+def test_a_call_that_fails_ends_nothing(timetable: Timetable, caplog: pytest.LogCaptureFixture) -> None:
     done = threading.Event()
     with timetable._condition:
         timetable.at(time.monotonic(), lambda: 1 / 0)  # type: ignore[arg-type, return-value]
         timetable.at(time.monotonic(), done.set)
     assert done.wait(30)
-    assert timetable.turning
+    assert timetable.turning and "a call of the timetable failed" in caplog.text

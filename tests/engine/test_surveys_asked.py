@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""`Surveys`: who asks for a reading is told of it, once, whatever comes between."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, TransientError
+from pdudaemon.power import Action
+from tests.engine.test_surveys import Meters, until
+from tests.support.rack import awaited, submitted
+
+
+@pytest.fixture
+def racks(tmp_path: Path) -> Iterator[Callable[..., Meters]]:
+    made: list[Meters] = []
+
+    def make(**pdus: dict[str, Any]) -> Meters:
+        made.append(Meters(tmp_path, pdus))
+        return made[-1]
+
+    yield make
+    for rack in made:
+        for gate in rack.gates.values():
+            gate.set()
+        for held in rack.held.values():
+            held.set()
+        rack.stop()
+
+
+@pytest.fixture
+def rack(racks: Callable[..., Meters]) -> Meters:
+    return racks(a={}, b={})
+
+
+class Heard(list[PDUDaemonError | None]):
+    """What one who asked was told."""
+
+    def ask(self, rack: Meters, name: str = "a") -> Heard:
+        rack.dispatcher.surveys.ask(name, self.append)
+        return self
+
+
+def test_those_who_ask_before_it_is_read_share_a_reading(rack: Meters) -> None:
+    rack.hold("a")
+    first, second = Heard().ask(rack), Heard().ask(rack)
+    assert not first and not second
+    rack.let_go("a")
+    until(lambda: first == second == [None])
+    assert rack.reads["a"] == 1
+
+
+def test_who_asks_while_it_is_read_has_it_read_anew_and_both_are_told_though_something_is_switched(
+    rack: Meters,
+) -> None:
+    rack.gate("a")
+    first = Heard().ask(rack)
+    assert rack.reading["a"].wait(30)
+    second = Heard().ask(rack)
+    rack.gates["a"].set()
+    until(lambda: first == second == [None])
+    assert rack.reads["a"] == 2
+    rack.gate("a")
+    first = Heard().ask(rack)
+    assert rack.reading["a"].wait(30)
+    second = Heard().ask(rack)
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.OFF, rack.target("a")), 30)
+    assert not first and not second
+    rack.gates["a"].set()
+    until(lambda: first == second == [None])
+
+
+def test_who_was_told_that_there_will_be_none_is_not_told_again(rack: Meters) -> None:
+    rack.gate("a")
+    heard, other = Heard().ask(rack), Heard().ask(rack, "b")
+    assert rack.reading["a"].wait(30)
+    until(lambda: other == [None])
+    with rack.dispatcher._lock:
+        rack.dispatcher.surveys.refuse(Busy("not now"), ["a"])
+    until(lambda: heard)
+    rack.gates["a"].set()
+    assert Heard().ask(rack) is not None
+    until(lambda: not rack.dispatcher.surveys._pending and not rack.dispatcher.surveys._reading)
+    assert [str(error) for error in heard] == ["not now"]
+
+
+def test_who_has_a_thread_to_wait_with_reads_several(rack: Meters) -> None:
+    rack.dispatcher.surveys.read(["a", "b"], 30.0)
+    assert rack.reads == {"a": 1, "b": 1}
+    rack.refuse["b"] = TransientError("no answer")
+    with pytest.raises(TransientError, match="b: no answer"):
+        rack.dispatcher.surveys.read(["a", "b"], 30.0)
+    rack.gate("a")
+    with pytest.raises(DeviceTimeout, match=r"a: not read within 0\.05 s"):
+        rack.dispatcher.surveys.read(["a"], 0.05)
+    with pytest.raises(DeviceTimeout, match="a, b: not read within 0 s"):
+        rack.dispatcher.surveys.read(["b", "a"], 0.0)
+
+
+def test_a_poll_ends_with_its_configuration(racks: Callable[..., Meters]) -> None:
+    rack = racks(a={"poll": 1}, b={})
+    until(lambda: rack.reads["a"])
+    del rack.pdus["a"]["poll"]
+    rack.dispatcher.reload(rack.config())
+    until(lambda: not rack.dispatcher.surveys._pending)
+    before = rack.reads["a"]
+    time.sleep(1.3)
+    assert rack.reads["a"] == before and not rack.dispatcher.surveys._polls
+
+
+def test_names_that_have_to_be_read_before_they_can_be_resolved(rack: Meters) -> None:
+    surveys, config = rack.dispatcher.surveys, rack.dispatcher.config
+    called, plain = config.target("a", "name:router"), config.target("b", "1")
+    assert surveys.unread([called, plain]) == {"a"} and surveys.unread([plain]) == set()
+    told: queue.SimpleQueue[PDUDaemonError | None] = queue.SimpleQueue()
+    surveys.ask("a", told.put)
+    assert told.get(timeout=60) is None and surveys.unread([called]) == set()
+
+
+def test_who_switches_by_a_name_has_it_read_though_nobody_may_look(racks: Callable[..., Meters]) -> None:
+    rack = racks(a={"refresh": 0})
+    called = rack.dispatcher.config.target("a", "name:router")
+    with pytest.raises(Busy, match="have not been read yet"):
+        rack.dispatcher.surveys.resolved(called, rack.dispatcher.config)
+    until(lambda: rack.known("a").read)
+    found = rack.dispatcher.surveys.resolved(called, rack.dispatcher.config)
+    assert [outlet.port for outlet in found.outlets] == ["1"]
