@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.drivers import declarations
+from tests.peers.chromium import Chromium, chromium
 from tests.peers.snmp import Snmpd, snmpd
 from tests.support.client import NOWHERE
 from tests.support.process import BASE, PDUCLIENT, PDUDAEMON, Daemon
@@ -71,6 +72,14 @@ def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[
     yield make
     for each in started:
         each.kill()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """Run one browser for all who look at pages, which are marked ``one_at_a_time("browser")``."""
+    with chromium(tmp_path_factory.mktemp("browser")) as made:
+        made.resize(1200, 900)
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -26,9 +26,15 @@ from tests.support.ports import free_ports
 OPTIONS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     " --disable-component-update --disable-sync --disable-dev-shm-usage --no-proxy-server"
+    # What a site may do does not hang on which process its pages are drawn by: new ones for each page take time.
+    " --in-process-gpu --renderer-process-limit=1 --disable-site-isolation-trials"
+    " --disable-features=IsolateOrigins,site-per-process,SpareRendererForSitePerProcess,BackForwardCache"
 ).split()
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key by which the protocol names an element
 PATIENCE = 60.0
+SHOWS = """const [text, until] = [arguments[0], Date.now() + arguments[1]];
+    return new Promise(done => { const look = () => document.body?.innerText.includes(text) ? done(true)
+        : Date.now() > until ? done(false) : setTimeout(look, 30); look() })"""
 KEYS = {"tab": "\ue004", "enter": "\ue007", "escape": "\ue00c", "space": " "}
 
 
@@ -61,6 +67,10 @@ class Chromium:
     def text(self) -> str:
         """Return what the page shows."""
         return str(self.run("return document.body ? document.body.innerText : ''"))
+
+    def shows(self, text: str, seconds: float = 2.0) -> bool:
+        """Whether the page shows a text, or does so within some seconds; it is the page itself that looks."""
+        return bool(self.run(SHOWS, text, seconds * 1000))
 
     def click(self, selector: str) -> None:
         """Click on an element as a mouse does; on the one that has taken its place if the page has drawn it anew."""

@@ -11,15 +11,14 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from tests.peers.chromium import Chromium, chromium
+from tests.peers.chromium import Chromium
 from tests.support.client import NOWHERE, client
 from tests.support.process import ROOT, Daemon, eventually
 
-pytestmark = pytest.mark.one_at_a_time("page")
+pytestmark = pytest.mark.one_at_a_time("browser")
 
 BOUND = 60.0
 PORT_3 = '[data-id="pdu01\\a 3"]'
@@ -39,7 +38,7 @@ def state(browser: Chromium) -> str:
     return str(browser.run("return document.querySelector(arguments[0])?.querySelector('.state').innerText", PORT_3))
 
 
-def test_look_switch_watch_remember_and_measure(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+def test_look_switch_watch_remember_and_measure(daemon: Callable[..., Daemon], browser: Chromium) -> None:
     lab = tried(daemon)
     url = f"http://127.0.0.1:{lab.port}"
     watching = subprocess.Popen(
@@ -56,15 +55,13 @@ def test_look_switch_watch_remember_and_measure(daemon: Callable[..., Daemon], t
     listening.start()
     try:
         assert eventually(lambda: lab.power("off", "pdu01", 8).status == 200 and said, BOUND)
-        with chromium(tmp_path) as browser:
-            browser.resize(1200, 900)
-            browser.open(f"{url}/")
-            assert eventually(lambda: "Live" in browser.text() and state(browser) == "off", BOUND), browser.text()
-            browser.click(f'{PORT_3} [aria-label^="on "]')
-            assert eventually(lambda: browser.run("return document.getElementById('confirm').open"), BOUND)
-            assert "pdu01 port 3" in str(browser.run("return document.getElementById('confirm').innerText"))
-            browser.click('#confirm button[value="yes"]')
-            assert eventually(lambda: state(browser) == "on", BOUND), browser.text()
+        browser.open(f"{url}/")
+        assert eventually(lambda: browser.shows("Live") and state(browser) == "off", BOUND), browser.text()
+        browser.click(f'{PORT_3} [aria-label^="on "]')
+        assert eventually(lambda: browser.run("return document.getElementById('confirm').open"), BOUND)
+        assert "pdu01 port 3" in str(browser.run("return document.getElementById('confirm').innerText"))
+        browser.click('#confirm button[value="yes"]')
+        assert eventually(lambda: state(browser) == "on", BOUND), browser.text()
         assert eventually(lambda: any("pdu01:3 on" in line for line in [*said]), BOUND), said
     finally:
         watching.kill()

@@ -20,7 +20,7 @@ from pdudaemon.errors import ConfigError, CrossSite
 from pdudaemon.server import browsers
 from pdudaemon.server.messages import Head
 from pdudaemon.server.routes import ROUTES
-from tests.peers.chromium import Chromium, Site, chromium
+from tests.peers.chromium import Chromium, Site
 from tests.support.process import Daemon, eventually
 
 MOZILLA = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
@@ -312,12 +312,6 @@ PLACES = ["localhost", "lab.example"]
 """The first is one that browsers trust, and send ``Sec-Fetch-Site`` to; the second is like http://lab."""
 
 ports = iter(range(100, 1000))
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    with chromium(tmp_path_factory.mktemp("browser")) as made:
-        yield made
 
 
 class Visit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from pdudaemon.server import pages
 from pdudaemon.server.messages import Head
-from tests.peers.chromium import KEYS, Chromium, chromium
+from tests.peers.chromium import KEYS, Chromium
 from tests.support.fronts import Front
 from tests.support.process import Daemon, eventually
 
@@ -28,14 +28,7 @@ NODES = {
 }
 BOUND = 60.0
 
-pytestmark = pytest.mark.one_at_a_time("page")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    with chromium(tmp_path_factory.mktemp("browser")) as made:
-        made.resize(1200, 900)
-        yield made
+pytestmark = pytest.mark.one_at_a_time("browser")
 
 
 @pytest.fixture
@@ -45,7 +38,7 @@ def lab(daemon: Callable[..., Daemon]) -> Daemon:
 
 def seen(browser: Chromium, text: str) -> bool:
     """Wait until the page shows a text."""
-    return bool(eventually(lambda: text in browser.text(), BOUND))
+    return bool(eventually(lambda: browser.shows(text), BOUND))
 
 
 def look(browser: Chromium, lab: Daemon, path: str = "/") -> None:
