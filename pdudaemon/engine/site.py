@@ -54,7 +54,7 @@ class Site:
         self.options = options
         self.translation = Translation(name, options.prefix)
         self.trouble = "it has not been reached yet"
-        self.asker = Asker(options.url.host, options.url.port, options.url.path)
+        self.asker: Asker  # as soon as it has been reached
         self._requests = SiteRequests(self)
         self._upkeep = Upkeep(self.translation, own, events, clock, self._requests.heard)
         self._bound: asyncio.Timeout | None = None  # of the connection by which it is followed

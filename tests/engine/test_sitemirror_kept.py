@@ -114,6 +114,8 @@ def test_what_a_pdu_is() -> None:
     assert known.records["berlin/p1"] | {"name": ""} == {
         "name": "", "driver": "", "state": "", "reason": None, "readable": False, "requests": 0
     }  # fmt: skip
+    known.pdu(PDU, NOW)
+    assert known.records["berlin/p1"]["reason"] is None
     known.pdu({**PDU, "name": "another"}, NOW)
     assert [*known.pdus] == [*known.records] == ["berlin/p1"]
 
