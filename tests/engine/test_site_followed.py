@@ -337,10 +337,20 @@ def test_that_it_answers_nothing_any_more_is_found_out(lab: Lab, monkeypatch: py
         yield b""
 
     lab.lying.lies["GET /ui/icon.svg"] = silent
+    lab.site._bound, bound = None, lab.site._bound
+    site._loop.call_soon_threadsafe(site.doubt)  # while it is connected to anew, say
+    eventually(lambda: lab.asked("/ui/icon.svg") == 2 and not site._doubted)
+    lab.site._bound = bound
+    assert not site.trouble
     for _ in range(3):
         site._loop.call_soon_threadsafe(site.doubt)
     eventually(lambda: len(lab.changes) >= 2)
-    assert lab.changes[1].endswith(" does not answer") and lab.asked("/ui/icon.svg") == 2
+    assert lab.changes[1].endswith(" does not answer") and lab.asked("/ui/icon.svg") == 3
+    lab.site.trouble = "it is away"
+    site._loop.call_soon_threadsafe(site.doubt)
+    site._loop.call_soon_threadsafe(lab.changes.append, "seen")
+    eventually(lambda: "seen" in lab.changes)
+    assert not site._doubted, "that is known"
 
 
 def test_a_look_asks_for_what_is_old_once(lab: Lab) -> None:
