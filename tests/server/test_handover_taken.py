@@ -149,15 +149,19 @@ def test_what_is_no_listening_socket_is_not_taken(
     well = sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
     where = well.getsockname()
     wanted = (options(hostname="127.0.0.1", port=where[1]),)
-    given = (("datagrams", datagrams), ("deaf", deaf), ("plain", plain), (None, well))
-    found = hand_over(*given, wanted=wanted, LISTEN_FDS="5")
+    packets = sockets.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+    packets.bind(str(tmp_path / "packets"))
+    packets.listen()
+    given = (("datagrams", datagrams), ("deaf", deaf), ("plain", plain), ("packets", packets), (None, well))
+    found = hand_over(*given, wanted=wanted, LISTEN_FDS="6")
     assert [each.partition(", handed over as ")[::2] for each in caplog.messages] == [
         (f"descriptor {FIRST}", "'datagrams', is not taken: nobody can connect there"),
         (f"descriptor {FIRST + 1}", "'deaf', is not taken: nobody can connect there"),
         (f"descriptor {FIRST + 2}", "'plain', is not taken: Socket operation on non-socket"),
-        (f"descriptor {FIRST + 4}", "'', is not taken: Bad file descriptor"),
+        (f"descriptor {FIRST + 3}", "'packets', is not taken: nobody can connect there"),
+        (f"descriptor {FIRST + 5}", "'', is not taken: Bad file descriptor"),
     ]
-    for number in (FIRST, FIRST + 1):
+    for number in (FIRST, FIRST + 1, FIRST + 3):
         with pytest.raises(OSError):
             os.fstat(number)
     taken = found.take(where)

@@ -159,6 +159,7 @@ def got(method: str = "GET", target: str = "/", body: bytes = b"", version: str 
         (b"GET / HTTP/1.1\r\n\r\nGET /a b HTTP/1.1\r\n\r\n", [got(), 400]),
         (b"GET / HTTP/2.0\r\n\r\n", [505]),
         (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", [400]),
+        (b"GET / HTTP/1.1\nno colon\n\n", [400]),
         (b"GET / HTTP/1.1\r\nName : value\r\n\r\n", [400]),
         (b"GET / HTTP/1.1\r\n: value\r\n\r\n", [400]),
         (b"GET / HTTP/1.1\r\nX: " + LONG + b"\r\n\r\n", [431]),

@@ -156,6 +156,7 @@ def test_what_a_pdu_drew_is_shown_as_far_as_it_may_be(lab: Lab) -> None:
     lab.says("GET /api/v1/pdus/p1/watts", reply({"pdu": [[5.0, 9.5]], "outlets": {"1": [[6.0, 1.5]], "2": [[6.0, 8]]}}))
     path = "/api/v1/pdus/berlin%2Fp1/watts"
     both = {"1": [[6.0, 1.5]], "2": [[6.0, 8]]}
+    assert lab.ask(path).status == 200
     assert lab.ask(path).json == lab.ask(path, "whole").json == {"pdu": [[5.0, 9.5]], "outlets": both}
     assert lab.ask(path, "one").json == {"pdu": [], "outlets": {"1": [[6.0, 1.5]]}}
     lab.says("GET /api/v1/pdus/a%20b%2F%C3%BC/watts", reply({"pdu": [], "outlets": {}}))
