@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -26,6 +27,9 @@ class Thread:
 
     def attend(self, connection: Connection, at_once: bool = True) -> None:
         self.attended.append((connection, at_once))
+
+    def give(self, connection: Connection, seconds: float) -> None:
+        connection.deadline = time.monotonic() + seconds
 
     def later(self, what: Callable[[], None]) -> None:
         self.done_later.append(what)
