@@ -54,6 +54,7 @@ def test_pdus_are_listed_in_their_order_a_part_at_a_time(
     assert listed("pdu4") == names[3:] and listed("pdu4", 2) == names[3:5] and listed("", 0) == []
     assert listed("nobody") == names and listed("pdu2") == []
     assert listed("pdu3", 2, lambda name: name not in ("pdu3", "pdu1")) == ["pdu4", "pdu15"]
+    assert listed("pdu9", None, lambda name: name != "pdu9") == ["pdu3", "pdu1", "pdu4", "pdu15", "pdu2"]
     every = one.dispatcher.each_pdu()
     assert next(every)["name"] == "pdu3"
     for name in names[1:]:
