@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""What is made of a damaged image, piece by piece: its header, its rows from wherever they can be read, its outlets."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from pdudaemon.engine import storerows, storesalvage, storeschema
+from pdudaemon.engine.walfile import Frame, Log
+from pdudaemon.power import Outlet
+from tests.support.stores import asked, end
+
+FRESH = storeschema.fresh()
+EMPTY = Log(4096)
+
+
+def image(*ports: int, many: int = 0, ended: bool = False) -> bytes:
+    """Return a database of requests for some ports of the PDU ``a``, by their numbers."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as one:
+        one.deserialize(FRESH)
+        for number in [*ports, *range(1, many + 1)]:
+            request = asked("reboot", Outlet("a", str(number)), client="x" * 200)
+            if ended:
+                end(request)
+            one.execute(*storerows.upsert([storerows.values(request, request, number, None)]))
+        return one.serialize()
+
+
+def rows(whole: bytes) -> list[int]:
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.deserialize(whole)
+        assert one.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return [number for (number,) in one.execute("SELECT id FROM request ORDER BY id")]
+
+
+def words(change: dict[int, bytes], whole: bytes = FRESH) -> bytearray:
+    """Return a database some bytes of whose header are others."""
+    found = bytearray(whole)
+    for start, data in change.items():
+        found[start : start + len(data)] = data
+    return found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {0: b"\0" * 16},
+        {16: b"\x03\x01"},
+        {18: b"\x02\x02"},
+        {20: b"\x07"},
+        {21: b"\x09\x09\x09"},
+        {28: b"\0\0\0\x01"},
+        {28: b"\xff\xff\xff\xff"},
+        {44: b"\0\0\0\x05"},
+        {56: b"\0\0\0\x04"},
+        {60: b"\0\0\x03\xe9"},
+        {92: b"\x12\x34\x56\x78"},
+    ],
+)
+def test_a_header_is_put_right(change: dict[int, bytes]) -> None:
+    whole = words({18: b"\x01\x01"})
+    storesalvage.mend_header(whole, FRESH)
+    found = words(change)
+    storesalvage.mend_header(found, FRESH)
+    assert found == whole and rows(bytes(found)) == []
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [{16: b"\x10\x00"}, {44: b"\0\0\0\x04"}, {44: b"\0\0\0\x01"}, {56: b"\0\0\0\x03"}, {60: b"\0\0\x03\xe8"}],
+)
+def test_what_may_be_in_a_header_stays(kept: dict[int, bytes]) -> None:
+    found = words(kept)
+    storesalvage.mend_header(found, FRESH)
+    for start, data in kept.items():
+        assert found[start : start + len(data)] == data
+    assert found[92:96] == found[24:28]
+
+
+@pytest.mark.parametrize("size", [0, 50, 99, 100, 4096])
+def test_what_was_cut_off_has_its_size_again(size: int) -> None:
+    found = bytearray(FRESH[:size])
+    storesalvage.mend_header(found, FRESH)
+    assert len(found) == (len(FRESH) if size >= 32 else 100)
+    assert found.startswith(storesalvage.MAGIC)
+
+
+def test_a_size_that_cannot_be_is_not_believed() -> None:
+    found = words({28: b"\x7f\xff\xff\xff"})
+    storesalvage.mend_header(found, FRESH)
+    assert len(found) == len(FRESH) and int.from_bytes(found[28:32]) == len(FRESH) // 4096
+    large = words({16: b"\0\x01"}, bytes(3 * 65536))
+    storesalvage.mend_header(large, FRESH)
+    assert int.from_bytes(large[28:32]) in (3, 3 * 65536 // 4096)
+
+
+def test_outlets_are_found_in_whatever_it_is() -> None:
+    text = b'\x00\xff["a", "1"], ["B\\u00fc", "x \\" y"]\x07["c", 3] ["d"] [["e", "5", "05"]] ["bad\\q", "1"] ["f","6"]'
+    assert [*storesalvage.mentioned(text)] == ["a port 1", 'Bü port x " y', "e port 5"]
+
+
+def test_what_sqlite_finds() -> None:
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.deserialize(image(many=50))
+        assert storesalvage.quick_check(one) == "" and storesalvage.has_requests(one)
+    spoiled = bytearray(image(many=50))
+    root = next(page for page in range(0, len(spoiled), 4096) if spoiled[page] == 5)
+    spoiled[root + 3 : root + 30] = b"\xa5" * 27
+    storesalvage.mend_header(spoiled, FRESH)
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.deserialize(bytes(spoiled))
+        found = storesalvage.quick_check(one)
+        assert found and "\n" not in found
+    with closing(sqlite3.connect(":memory:")) as one:
+        assert not storesalvage.has_requests(one) and storesalvage.quick_check(one) == ""
+
+
+def leaves(whole: bytes) -> list[int]:
+    """Return where the pages with rows of the requests begin."""
+    return [
+        place for place in range(4096, len(whole), 4096) if whole[place] == 13 and b'[["a", "' in whole[place:][:4096]
+    ]
+
+
+@pytest.mark.parametrize("which", ["first", "middle", "last", "both ends"])
+def test_rows_of_the_other_pages_are_saved(which: str) -> None:
+    whole = image(many=120)
+    every = leaves(whole)
+    assert len(every) > 6
+    chosen = {"first": every[:1], "middle": every[3:4], "last": every[-1:], "both ends": [every[0], every[-1]]}[which]
+    spoiled = bytearray(whole)
+    for place in chosen:
+        spoiled[place : place + 4096] = b"\xa5" * 4096
+    lost = {*storesalvage.mentioned(whole)} - {*storesalvage.mentioned(bytes(spoiled))}
+    saved, named = storesalvage.best(bytes(spoiled), EMPTY)
+    assert {f"a port {number}" for number in range(1, 121)} - {f"a port {number}" for number in rows(saved)} == lost
+    assert named == set(), "of what is not there any more nobody knows"
+
+
+def test_rows_to_which_there_is_no_way_are_saved() -> None:
+    whole = bytearray(image(many=120))
+    root = next(page for page in range(4096, len(whole), 4096) if whole[page] == 5)
+    whole[root : root + 4096] = b"\xa5" * 4096
+    saved, named = storesalvage.best(bytes(whole), EMPTY)
+    assert len(rows(saved)) >= 110 and {*range(1, 121)} - {*rows(saved)} == {
+        int(each.rpartition(" ")[2]) for each in named
+    }
+
+
+def test_where_nothing_can_be_saved_all_is_named() -> None:
+    saved, named = storesalvage.best(b"\0" * 5000 + b'["a", "1"] ["b", "2"]', EMPTY)
+    assert (rows(saved), named) == ([], {"a port 1", "b port 2"})
+    saved, named = storesalvage.best(b"", EMPTY)
+    assert (rows(saved), named) == ([], set())
+
+
+def test_the_first_page_may_be_made_anew() -> None:
+    whole = bytearray(image(many=30))
+    whole[:4096] = b"\xa5" * 4096
+    saved, named = storesalvage.best(bytes(whole), EMPTY)
+    assert rows(saved) == [*range(1, 31)] and named == set()
+
+
+def log(*frames: Frame) -> Log:
+    return Log(4096, [*frames], readable=0)
+
+
+def frame(number: int, whole: bytes, place: int, good: bool, pages: int | None = None) -> Frame:
+    count = len(whole) // 4096 if pages is None else pages
+    return Frame(number, place // 4096 + 1, count, whole[place : place + 4096], good)
+
+
+def test_what_a_damaged_frame_has_and_the_database_has_not_is_named() -> None:
+    before, after = image(many=3), image(many=4)
+    (place,) = leaves(after)
+    damaged = log(frame(1, after, place, False))
+    saved, named = storesalvage.best(before, damaged)
+    assert rows(saved) in ([1, 2, 3], [1, 2, 3, 4]) and named <= {"a port 4"}
+    torn = after[: place + 100] + b"\xa5" * 100 + after[place + 200 :]
+    saved, named = storesalvage.best(before, log(frame(1, torn, place, False)))
+    assert rows(saved) == [1, 2, 3] and named == {"a port 4"}
+
+
+def test_what_the_log_has_is_there() -> None:
+    before, after = image(many=3), image(many=4)
+    places = [place for place in range(0, len(after), 4096) if before[place:][:4096] != after[place:][:4096]]
+    frames = [frame(number, after, place, True) for number, place in enumerate(places, 1)]
+    whole = log(*frames)
+    assert whole.whole == len(frames)
+    assert rows(storesalvage.best(before, whole)[0]) == [1, 2, 3, 4] and storesalvage.best(before, whole)[1] == set()
+
+
+@pytest.fixture
+def table() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as one:
+        yield one
+
+
+def test_rows_are_read_one_by_one_where_they_cannot_be_in_order(table: sqlite3.Connection) -> None:
+    table.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, x)")
+    table.executemany("INSERT INTO t VALUES (?, ?)", [(number, number * 2) for number in (1, 5, 70, 3000)])
+    assert [*storesalvage._rows(table, "t")] == [(1, 2), (5, 10), (70, 140), (3000, 6000)]
+    assert storesalvage._readable(table, "t") == 1
+    table.execute("CREATE TABLE w (n TEXT PRIMARY KEY, x) WITHOUT ROWID")
+    table.executemany("INSERT INTO w VALUES (?, ?)", [("a", 1), ("b", 2)])
+    assert [*storesalvage._rows(table, "w")] == [("a", 1), ("b", 2)] and [*storesalvage._rows(table, "none")] == []
+    table.execute("DELETE FROM t")
+    assert storesalvage._readable(table, "t") is None and [*storesalvage._rows(table, "t")] == []
