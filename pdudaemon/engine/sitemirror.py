@@ -266,8 +266,8 @@ class Mirror:
 
 
 def _pdu(name: str, record: Record, site: str, known: KnownPDU) -> SitePDU:
-    traits = Traits(reads_state=bool(record.get("readable")))
-    settings = {"driver": str(record.get("driver") or "")}
+    traits = Traits(reads_state=record["readable"])
+    settings = {"driver": record["driver"]}
     return SitePDU(name, settings, PDUOptions({}), None, traits=traits, site=site, ports=lambda: known.outlets)
 
 

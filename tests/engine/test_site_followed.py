@@ -388,3 +388,36 @@ def test_names_are_known_of_one_whose_token_is_another(lab: Lab) -> None:
     other.site.take_over(lab.site)
     assert other.site.mirror is lab.site.mirror and other.site.trouble
     other.site.stop()
+
+
+def test_a_connection_that_lasted_is_made_anew_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_site, "PAUSES", (0.01, 3600.0))
+    monkeypatch.setattr(engine_site, "STEADY", 0.05)
+    lab.site.start()
+    for number in range(1, 4):
+        eventually(lambda number=number: lab.changes.count("site berlin can be asked") == number)
+        time.sleep(0.1)
+        lab.say(CUT)
+    eventually(lambda: lab.changes.count("site berlin can be asked") == 4)
+
+
+def test_one_that_is_lost_again_and_again_is_tried_less_often(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_site, "PAUSES", (0.01, 3600.0))
+    monkeypatch.setattr(engine_site, "STEADY", 3600.0)
+    lab.site.start()
+    for number in range(1, 3):
+        eventually(lambda number=number: lab.changes.count("site berlin can be asked") == number)
+        lab.say(CUT)
+    eventually(lambda: len(lab.changes) == 4)
+    time.sleep(0.3)
+    assert lab.asked("/api/v1/events") == 2 and lab.site.trouble
+
+
+def test_where_what_it_says_is_not_understood_is_for_who_mends_it(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "pdud.sites")
+    lab.site.start()
+    lab.reached()
+    lab.say(b'data: {"kind": "outlet", "outlet": 5}\n\n')
+    eventually(lambda: len(lab.changes) >= 2)
+    assert "Traceback" in caplog.text
+    lab.say(CUT)
