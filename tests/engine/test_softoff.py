@@ -5,86 +5,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pdudaemon.config.model import Config
-from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.engine import softoff
-from pdudaemon.errors import KeyUsed, NoShutdown, PDUDaemonError, PermanentError, TransientError
-from pdudaemon.power import Action, Request, State, Submission
+from pdudaemon.errors import KeyUsed, NoShutdown, PDUDaemonError, TransientError
+from pdudaemon.power import Action, Request, Submission
 from tests.devices import redfish
 from tests.devices.ipmi import PASSWORD, USER, LanBMC
 from tests.peers.ipmi import ipmi_sim
 from tests.peers.ssh import sshd
 from tests.support.client import client
+from tests.support.machines import LONG, Machines, cancelled, record
 from tests.support.process import Daemon, eventually
 from tests.support.rack import Rack, awaited
 from tests.support.watching import Watching
 
-LONG = 3000.0  # seconds that no test waits
 BY_ITSELF = "shut down by itself"
-
-
-class Machines(Rack):
-    """``seen`` has also ``s``, asked to shut down, and ``x``, which the machine did: those in ``heeding`` do.
-
-    ``owed`` is what was on record to be switched on when each machine was asked; those in ``blind`` do not tell their
-    state.
-    """
-
-    def __init__(self, folder: Path, *names: str, **daemon: Any) -> None:
-        self.heeding: set[str] = set()
-        self.blind: set[str] = set()
-        self.owed: dict[str, list[Any]] = {}
-        self.looks: Counter[str] = Counter()
-        super().__init__(folder, {name: {"retrydelay": 0.1} for name in names}, **daemon)
-        self.seen.update(dict.fromkeys(names, "o"))
-
-    def ask(self, action: str, *names: str, soft: float | None = LONG, hard: bool = True, key: str = "") -> Request:
-        """Have a request accepted. Raises: why it was not."""
-        wanted = Submission(Action(action), self.target(*names), 0.0, "", soft=soft, hard=hard, key=key)
-        (request,) = self.dispatcher.submit([wanted])
-        if isinstance(request, PDUDaemonError):
-            raise request
-        return request
-
-    def asked(self, name: str, looks: int = 1) -> None:
-        """Wait until a machine has been asked, and looked at since."""
-        eventually(lambda: "s" in self.seen[name] and self.looks[name] >= looks)
-
-    def config(self) -> Config:
-        found = super().config()
-        able = {name: replace(pdu, traits=replace(pdu.traits, shuts_down=True)) for name, pdu in found.pdus.items()}
-        return replace(found, pdus=able)
-
-    def _driver(rack) -> type[PDUDriver]:
-        class Machine(super()._driver()):  # type: ignore[misc]
-            def port_shutdown(self, port_number: Any) -> None:
-                name = self.hostname
-                if (name, "shutdown") in rack.refusing:
-                    raise PermanentError("it does not know how")
-                if (name, "hear") in rack.refusing:
-                    raise TransientError("no answer")
-                live = rack.dispatcher._store.rows(1)
-                rack.owed[name] = [row["debts"] for row in live]
-                rack.seen[name] += "s"
-
-            def port_status(self, port_number: Any) -> State:
-                name = self.hostname
-                rack.looks[name] += 1
-                if name in rack.blind:
-                    raise TransientError("no answer")
-                if name in rack.heeding and rack.seen[name][-1] == "s":
-                    rack.seen[name] += "x"
-                return State.OFF if rack.seen[name][-1] in "fx" else State.ON
-
-        return Machine
 
 
 @pytest.fixture
@@ -98,10 +38,6 @@ def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machin
 def plain(reason: str) -> str:
     """Return a reason without the time that it took."""
     return re.sub(r" after \d+ s$", "", reason)
-
-
-def record(machines: Machines, request: Request) -> dict[str, Any]:
-    return machines.dispatcher.record(request.id)
 
 
 def test_a_machine_that_shuts_down_is_not_switched_off(machines: Machines) -> None:
@@ -146,15 +82,6 @@ def test_the_worker_is_free_between_the_looks_and_the_port_in_order(machines: Ma
     eventually(lambda: cancelled(machines, request))
     assert awaited(machines.dispatcher, behind, 30)
     assert machines.seen["a"].replace("x", "") == "osoo"
-
-
-def cancelled(machines: Machines, request: Request) -> bool:
-    """Whether a request could be cancelled, as it was not just looking."""
-    try:
-        machines.dispatcher.cancel(request.id)
-    except PDUDaemonError:
-        return False
-    return True
 
 
 def test_a_reboot_owes_its_on_before_the_machine_is_asked(machines: Machines) -> None:

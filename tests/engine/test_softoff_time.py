@@ -17,7 +17,7 @@ from pdudaemon.config.model import Config
 from pdudaemon.engine import softoff
 from pdudaemon.errors import NoShutdown, PDUDaemonError
 from pdudaemon.power import Action, Asked, Outlet, Phase, Request, Soft, Target
-from tests.engine.test_softoff import Machines, cancelled, record
+from tests.support.machines import Machines, cancelled, record
 from tests.support.process import eventually
 from tests.support.rack import awaited
 
