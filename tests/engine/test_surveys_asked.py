@@ -13,7 +13,7 @@ import pytest
 
 from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, TransientError
 from pdudaemon.power import Action
-from tests.engine.test_surveys import Meters, until
+from tests.support.meters import Meters, until
 from tests.support.rack import awaited, submitted
 
 
