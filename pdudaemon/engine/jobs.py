@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""`Jobs`: how the jobs of one PDU are done: take the device, ask whether the job is still wanted, have the driver act,
-tell what came of it. Nothing is tried again, put off or remembered here.
+"""`Jobs`: how a worker does the jobs of its PDU: take the device, ask whether the job is still wanted, have the driver
+act, tell what came of it. Nothing is tried again, put off or remembered here.
 
 A job is done in steps, so that it needs no thread where there is nothing to do but wait for a device: see `Doing`.
 """
@@ -49,28 +49,23 @@ class Job(Protocol):
 
 
 class Jobs:
-    """Those of a PDU, one at a time, for whichever thread serves it.
-
-    ``begin`` is asked once the device is ours, and says whether to act at all; ``end(job, state, error)`` is told what
-    came of it just before the device is given back. ``place`` is the one in the pool that the PDU has, or waits for to
-    begin. ``stopping`` ends what the driver waits for by itself.
-    """
+    """What a worker is, but for its threads: see `PDURunner`, which says what the arguments are."""
 
     def __init__(
         self,
         pdu: PDUConfig,
         device: Device,
         pool: Pool | None,
-        begin: Callable[[Any], bool],
-        end: Callable[[Any, State | None, DeviceError | None], None],
+        begin: Callable[[Any, Any], bool],
+        end: Callable[[Any, Any, State | None, DeviceError | None], None],
         last_told: Callable[[str], Mapping[str, tuple[State, float]]] | None,
     ) -> None:
         self.pdu = pdu
         self.device = device
-        self.pool = pool
-        self.place: Place | None = None
-        self.stopping = NEVER
-        self.promptness = Promptness()
+        self._pool = pool
+        self._place: Place | None = None  # that the thread has, or that it waits for to begin
+        self._stopping = NEVER  # ends what a driver waits for by itself
+        self._promptness = Promptness()
         self._begin = begin
         self._end = end
         self._last_told = last_told
@@ -81,45 +76,45 @@ class Jobs:
         """Have the PDU be another from its next action on. Any thread."""
         self._changes.append((pdu, device, pool))
 
-    def converses(self, job: Job | None) -> bool:
+    def _converses(self, job: Job | None) -> bool:
         """Whether a job is, as far as can be seen, nothing but a conversation of one that has a place in a pool."""
         pdu = self.pdu
         alone = pdu.traits.converses and not (pdu.options.verify or pdu.options.min_interval)
-        return alone and self.pool is not None and job is not None and not job.lengthy
+        return alone and self._pool is not None and job is not None and not job.lengthy
 
-    def give_place_back(self) -> None:
+    def _give_place_back(self) -> None:
         """Have no place any more."""
-        place, self.place = self.place, None
-        if place is not None and self.pool is not None:
-            self.pool.leave(place)
+        place, self._place = self._place, None
+        if place is not None and self._pool is not None:
+            self._pool.leave(place)
 
-    def doing(self, job: Job) -> Doing[None]:
+    def _doing(self, job: Job) -> Doing[None]:
         """Do a job."""
         if job.lengthy:
             yield None
         while self._changes:
             yield None
             pdu, device, pool = self._changes.pop(0)
-            self.promptness.forget()
-            if pool is not self.pool:
-                self.give_place_back()
-            self.pdu, self.device, self.pool = pdu, device, pool
+            self._promptness.forget()
+            if pool is not self._pool:
+                self._give_place_back()
+            self.pdu, self.device, self._pool = pdu, device, pool
             self._driving = Driving(pdu, self._last_told)
         if not self.device.lock.acquire(blocking=False):
-            self.give_place_back()  # who waits for the device makes no use of it
+            self._give_place_back()  # who waits for the device makes no use of it
             yield None
             self.device.lock.acquire()
         try:
             rest = self.device.last_action + self.pdu.options.min_interval - time.monotonic()
             if rest > 0:
-                self.give_place_back()
+                self._give_place_back()
                 yield None
-                self.stopping.wait(rest)
-            if self.pool is None or self.place is not None:
+                self._stopping.wait(rest)
+            if self._pool is None or self._place is not None:
                 yield from self._carry_out(job)
             else:
                 yield None
-                with self.pool.place(job.crowd):
+                with self._pool.place(job.crowd):
                     yield from self._carry_out(job)
         finally:
             self.device.lock.release()
@@ -133,37 +128,37 @@ class Jobs:
             try:
                 if not self.device.is_free():
                     yield None
-                lock = self.device.take(self.pdu.options.timeout, self.stopping)
+                lock = self.device.take(self.pdu.options.timeout, self._stopping)
             except (DeviceError, OSError, ValueError) as busy:
                 lock, error = None, self._driving.as_device_error(busy)
-            begun = self._begin(job)
+            begun = self._begin(self, job)
             if begun and error is None:
                 state = yield from self._act(job, lock)
         except DeviceError as told:
             error = _without_frames(told)
-            self.promptness.forget()
+            self._promptness.forget()
         except BaseException as fault:  # of ours: the job must end all the same
             begun, error = True, self._driving.as_device_error(fault)
             raise
         finally:
-            keep = begun and error is None and self.pool is None and not isinstance(job, Survey)
+            keep = begun and error is None and self._pool is None and not isinstance(job, Survey)
             self.device.release(keep)
             if begun:
-                self._end(job, state, error)
+                self._end(self, job, state, error)
 
     def _act(self, job: Job, lock: int | None) -> Doing[State | None]:
         """Have the driver act, and note whether the device came back at once. Raises: DeviceError."""
         if isinstance(job, Survey):
             self._driving.read(job, lock)
             return None
-        if self.converses(job):
-            conversation = self._driving.conversation(job.order, job.outlet, lock, self.stopping)
+        if self._converses(job):
+            conversation = self._driving.conversation(job.order, job.outlet, lock, self._stopping)
             yield conversation
             return self._driving.outcome(conversation)
         yield None
         begun = time.monotonic()
-        state = self._driving.act(job.order, job.outlet, lock, self.stopping)
-        self.promptness.add(time.monotonic() - begun)
+        state = self._driving.act(job.order, job.outlet, lock, self._stopping)
+        self._promptness.add(time.monotonic() - begun)
         return state
 
 

@@ -27,7 +27,7 @@ from pdudaemon.config.model import PDUConfig
 from pdudaemon.engine import threads
 from pdudaemon.engine.carrier import Carrier
 from pdudaemon.engine.device import KEPT, Device
-from pdudaemon.engine.jobs import Doing, Job, Jobs
+from pdudaemon.engine.jobs import NEVER, Doing, Job, Jobs
 from pdudaemon.engine.pool import Place, Pool
 from pdudaemon.engine.survey import Survey
 from pdudaemon.errors import DeviceError
@@ -41,7 +41,7 @@ IDLE = 60.0  # seconds without a job after which the thread ends
 AFTER_SURVEY = 0.1  # the same after a survey: who looks at 10,000 PDUs must not leave 10,000 threads
 
 
-class PDURunner:
+class PDURunner(Jobs):
     """The worker of one PDU.
 
     ``begin(runner, job)`` is asked once the device is ours, and says whether to act at all; ``end(runner, job, state,
@@ -62,13 +62,12 @@ class PDURunner:
         carrier: Carrier | None = None,
     ) -> None:
         self.carried = False  # who acts is the carrier, which has told what came of it
-        self._jobs = Jobs(pdu, device, pool, partial(begin, self), partial(end, self), last_told)
-        self.change = self._jobs.change
+        super().__init__(pdu, device, pool, begin, end, last_told)
         self._carrier = carrier
         self._queue: queue.Queue[Job | None] | None = None  # made with the first job, or when a thread serves it,
         self._thread: threading.Thread | None = None
         self._under_way: Doing[None] | None = None  # what the thread of datagrams has begun
-        self._held: list[Job] = []  # in place of a queue, while there is none, by those that wait for a place
+        self._held: list[Job] = []  # in place of a queue, while there is none, by those in a pool
         self._stopped = False
         self._starting = threading.Lock()  # keeps the start of a thread and the end of an idle one apart
 
@@ -80,28 +79,18 @@ class PDURunner:
         """Whether the thread has ended though nobody told it to."""
         return self._thread is not None and not self._thread.is_alive() and not self._stopped
 
-    @property
-    def pdu(self) -> PDUConfig:
-        """The PDU, as it was at its last action."""
-        return self._jobs.pdu
-
-    @property
-    def device(self) -> Device:
-        """The device that it is, or was then."""
-        return self._jobs.device
-
     def put(self, job: Job) -> bool:
         """Hand over a job; it is carried out after those handed over before.
 
         Return whether there is a thread: if not, `start` must be called again for one.
         """
         with self._starting:
-            pool = self._jobs.pool
+            pool = self._pool
             if self._queue is not None or pool is None:
                 self._made_queue().put(job)
             else:
                 self._held.append(job)
-            if self._thread is not None or self._jobs.place is not None or self.carried or self._under_way is not None:
+            if self._thread is not None or self._place is not None or self.carried or self._under_way is not None:
                 return True
             if pool is not None:
                 place = self._wish(job, job.crowd)
@@ -114,28 +103,32 @@ class PDURunner:
 
     def _made_queue(self) -> queue.Queue[Job | None]:
         """Return the queue, which is made if there is none; called with ``_starting``."""
+        self._may_be_stopped()
         if self._queue is None:
-            self._queue, self._jobs.stopping = queue.Queue(), threading.Event()
+            self._queue = queue.Queue()
             for job in self._held:
                 self._queue.put(job)
             self._held.clear()
-            if self._stopped:
-                self._jobs.stopping.set()
         return self._queue
+
+    def _may_be_stopped(self) -> None:
+        """Have what tells a driver that the daemon stops; called with ``_starting``."""
+        if self._stopping is NEVER:
+            self._stopping = threading.Event()
+            if self._stopped:
+                self._stopping.set()
 
     @property
     def _at_once(self) -> bool:
         """Whether the worker can do with the carrier's thread."""
         carrier = self._carrier
-        return (
-            carrier is not None and carrier.ready and self._jobs.promptness.enough and not self.pdu.options.min_interval
-        )
+        return carrier is not None and carrier.ready and self._promptness.enough and not self.pdu.options.min_interval
 
     def _wish(self, job: Job | None, crowd: Hashable = None) -> Place:
         """Return the place with which a job begins, to be asked for if there is a pool."""
-        place = Place(self._set_out, crowd) if self._jobs.converses(job) else Place(self.start, crowd, self._serve)
-        if self._jobs.pool is not None:
-            self._jobs.place = place
+        place = Place(self._set_out, crowd) if self._converses(job) else Place(self.start, crowd, self._serve)
+        if self._pool is not None:
+            self._place = place
         return place
 
     def _set_out(self) -> bool:
@@ -166,9 +159,9 @@ class PDURunner:
         """Let the thread end after the job that it is at; jobs not begun are left to ``begin`` to refuse."""
         with self._starting:
             self._stopped = True
-            if self._queue is not None or self._held:
+            if self._queue is not None or self._held or self._under_way is not None:
                 self._made_queue().put(None)
-                self._jobs.stopping.set()
+                self._stopping.set()
 
     def join(self, seconds: float) -> bool:
         """Wait for the thread to end; return whether it did."""
@@ -198,7 +191,7 @@ class PDURunner:
         except LookupError:
             job = None
         if job is not None:
-            self._finish(self._jobs.doing(job))
+            self._finish(self._doing(job))
         with self._starting:
             if self.carried:
                 self.carried = job is not None and not jobs.empty()
@@ -209,7 +202,7 @@ class PDURunner:
         """Have the carrier's thread for good, as the job that it is at takes its time."""
         with self._starting:
             self._thread, self.carried = thread, False
-            self._jobs.promptness.was_mistaken()
+            self._promptness.was_mistaken()
             thread.name = self._thread_name
 
     def serve(self) -> None:
@@ -232,8 +225,9 @@ class PDURunner:
     def _converse(self) -> None:
         """Begin the next job."""
         with self._starting:
-            job = self._made_queue().get_nowait()
-            doing = self._under_way = None if job is None else self._jobs.doing(job)
+            self._may_be_stopped()
+            job = self._held.pop(0) if self._queue is None else self._queue.get_nowait()
+            doing = self._under_way = None if job is None else self._doing(job)
         if doing is None:
             self._end_unaided()
         else:
@@ -241,7 +235,7 @@ class PDURunner:
 
     def _go_on(self, doing: Doing[None]) -> None:
         """Go on with a job until there is something to wait for; what is no conversation, with a thread."""
-        pool = self._jobs.pool
+        pool = self._pool
         try:
             conversation = next(doing)
         except StopIteration:
@@ -253,10 +247,10 @@ class PDURunner:
             if conversation is not None:
                 conversation.begin(partial(self._go_on, doing))
             elif not self.start() and pool is not None:
-                pool.put_off(self._jobs.place or self._wish(None))
+                pool.put_off(self._place or self._wish(None))
 
     def _end_unaided(self) -> None:
-        pool = self._jobs.pool
+        pool = self._pool
         assert pool is not None, "only who is in a pool is served"
         following = self._make_room(pool)
         if following is not None and not following.begin():
@@ -274,8 +268,8 @@ class PDURunner:
             doing, self._under_way = self._under_way, None
         if doing is not None:
             self._finish(doing)
-            if self._jobs.pool is not None:
-                return self._served_next(self._jobs.pool)
+            if self._pool is not None:
+                return self._served_next(self._pool)
         idle = IDLE
         while True:
             if self._at_once and self._retired():
@@ -290,12 +284,12 @@ class PDURunner:
                     return None
                 continue
             if job is None:
-                self._jobs.give_place_back()
+                self._give_place_back()
                 return None
             idle = AFTER_SURVEY if isinstance(job, Survey) else IDLE
-            self._finish(self._jobs.doing(job))
-            if self._jobs.pool is not None:
-                return self._served_next(self._jobs.pool)
+            self._finish(self._doing(job))
+            if self._pool is not None:
+                return self._served_next(self._pool)
 
     @property
     def _thread_name(self) -> str:
@@ -315,13 +309,12 @@ class PDURunner:
     def _make_room(self, pool: Pool) -> Place | None:
         """Have no thread any more, and ask for a place for the next job; return who has this one now."""
         with self._starting:
-            place, self._jobs.place = self._jobs.place, None
+            place, self._place = self._place, None
             self._thread, self._under_way = None, None
-            wish = None
-            if self._queue is None or self._queue.empty():
+            if self._queue is not None and self._queue.empty():
                 self._queue = None
-            else:
-                wish = self._wish(self._queue.queue[0])
+            line = self._held if self._queue is None else self._queue.queue
+            wish = self._wish(line[0]) if line else None
         if place is not None:
             return pool.exchange(place, wish)
         if wish is not None:

@@ -168,6 +168,9 @@ class _Exchange:
 
     def begin(self, talk: Conversation[Any]) -> bool:
         """Begin with a conversation; return False if there is no thread to be had. Any thread."""
+        if threading.get_ident() == self._thread:
+            self._run.begin(talk)
+            return True
         return self.call(lambda: self._run.begin(talk))
 
     def _start(self) -> bool:
@@ -189,7 +192,7 @@ class _Exchange:
                     self._run = run
                     calls, self._calls = self._calls, {}
                     if not calls and not run.under_way:
-                        self._wake = None
+                        self._wake, self._thread = None, 0
                         return
                 for call in calls:
                     call()
@@ -198,7 +201,7 @@ class _Exchange:
                 run.hand_back()
         except BaseException as error:  # of ours: whoever waits must not wait for ever
             with self._lock:
-                self._wake = None
+                self._wake, self._thread = None, 0
                 if self._calls:
                     self._start()
             run.give_up(error)
@@ -223,6 +226,7 @@ class _Run:
     def close(self) -> None:
         """Give everything back."""
         self._poll.close()
+        self._due.clear()
 
     def give_up(self, error: BaseException) -> None:
         """End all that is under way."""

@@ -16,7 +16,7 @@ from pdudaemon.transports.deadline import Deadline
 from tests.bench.bmcs import addresses
 from tests.devices.ipmi import PASSWORD, USER
 
-AT_ONCE = 256  # as the driver's own bound has it
+AT_ONCE = 512  # as the driver's own bound has it
 
 
 def run(port: int, count: int, action: str) -> tuple[float, float]:

@@ -4,7 +4,7 @@
 `scripts`: each action is a script of 100 ms, 50 at a time, so 20 s is the ideal. `BMCs`: machines whose answers take
 20 ms each, simulated by another process. Their ideal is what the same conversations take in a process that does nothing
 else (`bare`): the same driver, cryptography and thread of datagrams, and as many at a time, without requests, records
-and answers. What the wire alone would take, with processors that cost nothing, is told beside it: 256 at a time wait
+and answers. What the wire alone would take, with processors that cost nothing, is told beside it: 512 at a time wait
 for 5 answers of 20 ms for a status, and for 7 to switch. powerman, which has ipmipower speak with them, has 2,000 of
 the same; so have we, beside it.
 

@@ -132,7 +132,7 @@ def test_without_a_folder_there_is_no_lock(tmp_path: Path) -> None:
 def test_those_of_a_pool_share_it(lab: Lab) -> None:
     one, two = ("x", 2), ("x", 3)
     fleet = lab.begin(pdu("a", pool=one), pdu("b", pool=one), pdu("c", pool=two), pdu("d"))
-    pools = [fleet.runners[name]._jobs.pool for name in "abcd"]
+    pools = [fleet.runners[name]._pool for name in "abcd"]
     assert pools[0] is pools[1] and pools[0] is not pools[2] is not None and pools[3] is None
     assert pools[0] is not None and pools[2] is not None and (pools[0]._places, pools[2]._places) == (2, 3)
 

@@ -361,7 +361,7 @@ def test_a_fault_of_our_own_ends_the_job_and_the_next_one_begins(
     lab: Make, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     one = lab(2, retrydelay=0)
-    jobs: Any = one.dispatcher._fleet.runners["node0"]._jobs
+    jobs: Any = one.dispatcher._fleet.runners["node0"]
     original = getattr(jobs, where)
 
     def fault(*_: object) -> Any:

@@ -127,7 +127,7 @@ def test_what_failed_keeps_no_driver_once_the_pdu_is_another(
         else:
             with pytest.raises(DeviceError) as kept:
                 one.look(target)
-        former = weakref.ref(one._fleet.runners["pdu"]._jobs._driving._driver)
+        former = weakref.ref(one._fleet.runners["pdu"]._driving._driver)
         assert former() is not None
         pdu = replace(one.config.pdus["pdu"], settings={"driver": "dummy", "outlets": 4})
         one.reload(replace(one.config, pdus={"pdu": pdu}))
@@ -144,7 +144,7 @@ def test_a_fault_of_our_own_ends_the_action_as_well(
     one, raised = switching
     target = one.config.target("pdu", "1")
     assert awaited(one, submitted(one, Action.ON, target), 30)
-    room: Any = one._fleet.runners["pdu"]._jobs
+    room: Any = one._fleet.runners["pdu"]
     if "." in where:
         inner, where = where.split(".")
         room = getattr(room, inner)
@@ -295,7 +295,7 @@ def test_the_device_rests_for_what_is_left_of_its_interval(tmp_path: Path) -> No
         assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target(name)), 60)
         runners[name].device.last_action = float("-inf")
     for each in runners.values():
-        each._jobs.stopping = Rest()
+        each._stopping = Rest()
     device = runners["left"].device
 
     def rested(name: str, ago: float) -> float:
@@ -508,7 +508,7 @@ def test_the_kind_of_an_error_says_whether_it_may_pass(tmp_path: Path, error: Ex
         raise error
 
     lone = Lone(tmp_path, acts)
-    lone.runner._jobs._end = lambda *words: told.put(words[2])
+    lone.runner._end = lambda *words: told.put(words[3])
     lone.runner.put(Query(Outlet("pdu", "1")))
     found = told.get(timeout=30)
     assert type(found) is kind and found.__cause__ is None and found.__traceback__ is None
@@ -618,7 +618,7 @@ def test_a_fault_of_ours_is_logged_with_whose_worker_it_was(
     switching: tuple[Dispatcher, list[BaseException]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, _ = switching
-    monkeypatch.setattr(one._fleet.runners["pdu"]._jobs, "_act", lambda *_: 1 / 0)
+    monkeypatch.setattr(one._fleet.runners["pdu"], "_act", lambda *_: 1 / 0)
     with pytest.raises(DeviceError, match="pdu: ZeroDivisionError"):
         awaited(one, submitted(one, Action.ON, one.config.target("pdu", "1")), 30)
     eventually(lambda: "the worker of pdu: internal error" in caplog.text)
@@ -641,7 +641,7 @@ def test_a_rest_of_a_moment_is_kept_as_well(tmp_path: Path) -> None:
 
     lone = Lone(tmp_path, on)
     lone.ask()
-    lone.runner._jobs.stopping = Rest()
+    lone.runner._stopping = Rest()
     lone.runner.device.last_action = Soon()
     assert lone.ask() == (State.ON, "")
     assert len(rests) == 1 and 0 < rests[0] <= 0.05
