@@ -210,3 +210,84 @@ def test_rows_are_read_one_by_one_where_they_cannot_be_in_order(table: sqlite3.C
     assert [*storesalvage._rows(table, "w")] == [("a", 1), ("b", 2)] and [*storesalvage._rows(table, "none")] == []
     table.execute("DELETE FROM t")
     assert storesalvage._readable(table, "t") is None and [*storesalvage._rows(table, "t")] == []
+
+
+def spoiled(whole: bytes, *places: int) -> bytes:
+    found = bytearray(whole)
+    for place in places:
+        found[place : place + 4096] = b"\xa5" * 4096
+    storesalvage.mend_header(found, FRESH)
+    return bytes(found)
+
+
+@pytest.mark.parametrize("which", [[0], [3], [-1], [0, -1], [0, 3], [3, -1], [2, 4], [0, 1, -2, -1]])
+def test_each_row_that_can_be_read_is_read_once(which: list[int]) -> None:
+    whole = image(many=120)
+    every = leaves(whole)
+    damaged = spoiled(whole, *(every[each] for each in which))
+    lost = {*storesalvage.mentioned(whole)} - {*storesalvage.mentioned(damaged)}
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.deserialize(damaged)
+        found = [row[0] for row in storesalvage._rows(one, "request")]
+        assert one.execute("SELECT 1").fetchone() == (1,)
+    assert len(found) == len({*found}) and {f"a port {number}" for number in {*range(1, 121)} - {*found}} == lost
+
+
+def test_rows_whose_numbers_begin_late_are_found() -> None:
+    whole = image(*range(1000, 1120))
+    every = leaves(whole)
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.deserialize(spoiled(whole, every[0], every[-1]))
+        found = [row[0] for row in storesalvage._rows(one, "request")]
+    assert len(found) == len({*found}) > 80
+
+
+def test_what_is_saved_is_a_store_of_its_version_and_text_is_text() -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as one:
+        one.deserialize(image(many=120))
+        one.execute("UPDATE request SET client = CAST(x'41FF' AS TEXT) WHERE id = 60")
+        whole = one.serialize()
+    saved, _ = storesalvage.best(spoiled(whole, leaves(whole)[0]), EMPTY)
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.deserialize(saved)
+        assert one.execute("PRAGMA user_version").fetchone() == (storeschema.VERSION,)
+        assert one.execute("SELECT client FROM request WHERE id = 60").fetchone() == ("A\ufffd",)
+        assert one.execute("SELECT count(*) FROM sqlite_master WHERE type = 'index'").fetchone()[0] > 3
+
+
+def test_a_damaged_frame_may_be_all_that_there_is_of_a_page() -> None:
+    whole = image(many=30)
+    place = leaves(whole)[1]
+    frames = log(frame(1, whole, place, False, pages=0), frame(2, whole, 0, True))
+    saved, _ = storesalvage.best(spoiled(whole, place), frames)
+    assert rows(saved) == [*range(1, 31)]
+
+
+@pytest.mark.parametrize("size", [512, 1024, 2048, 8192, 16384, 32768])
+def test_a_page_may_have_another_size(size: int) -> None:
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.execute(f"PRAGMA page_size={size}")
+        one.executescript("CREATE TABLE t (n); INSERT INTO t VALUES (7);")
+        whole = bytearray(one.serialize())
+    storesalvage.mend_header(whole, FRESH)
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.deserialize(bytes(whole))
+        assert one.execute("SELECT n FROM t").fetchone() == (7,)
+        assert one.execute("PRAGMA page_size").fetchone() == (size,)
+
+
+def test_tables_that_make_no_sense_are_told() -> None:
+    damaged = bytearray(image(many=3))
+    damaged[200:3000] = b"\xa5" * 2800
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.deserialize(bytes(damaged))
+        assert storesalvage.quick_check(one)
+
+
+def test_after_a_look_that_took_too_long_others_take_as_long_as_they_take() -> None:
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.deserialize(image(many=2000))
+        with pytest.raises(TimeoutError):
+            storesalvage.quick_check(one, -1.0)
+        count = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100000) SELECT count(*) FROM n"
+        assert one.execute(count).fetchone() == (100_000,)
