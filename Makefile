@@ -36,7 +36,7 @@ run: .venv/ready  ## start the daemon on loopback with demonstration PDUs; Ctrl-
 # Tests wait more than they work, hence more workers than processors.
 test: .venv/test  ## run every test; or some, at once and in one process: make test TESTS=tests/engine/test_order.py
 	env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/bytecode \
-		$(VENV)/python -m pytest -q $(or $(TESTS),--workers 8)
+		$(VENV)/python -m pytest -q $(or $(TESTS),--workers 16)
 
 test-newest: .venv/test  ## test a part on the newest release of everything, and say which one broke what
 	$(VENV)/python -m tests.support.newest

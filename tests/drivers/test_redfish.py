@@ -232,6 +232,7 @@ def test_settings_of_trust() -> None:
     assert "PASSWORD" not in json.dumps(hooks.faults(Redfish, {**base, "restart": "x"}))
 
 
+@pytest.mark.long
 def test_recognised_without_a_login() -> None:
     with BMC() as bmc:
         found = recognised(Redfish, bmc.port)

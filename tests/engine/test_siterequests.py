@@ -125,6 +125,7 @@ def test_it_is_done_once_wherever_the_connection_is_cut(lab: Front, way: str) ->
     assert link.cuts - begun >= len(every) - 8  # an answer may be some bytes shorter than another
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", WAYS)
 def test_what_became_of_it_is_not_made_up_when_the_site_is_away_then(lab: Front, way: str) -> None:
     """Who asks again by his key hears of the same order, which is done once."""

@@ -240,6 +240,7 @@ def test_a_real_bmc_passes_it_on_to_its_machine(daemon: Callable[..., Daemon], t
         assert [each for each in asked if each.startswith("set")][2:] == ["set shutdown 1", "set power 1"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("heeds", [True, False])
 def test_machines_with_redfish_and_all_who_are_told(daemon: Callable[..., Daemon], heeds: bool) -> None:
     """Events, records, answers in OpenFlight's way and in ours, the client and its history tell which of both it was."""
@@ -269,6 +270,7 @@ def test_machines_with_redfish_and_all_who_are_told(daemon: Callable[..., Daemon
         assert (ran.code, bmc.outlets["1"]) == (0, "on") and f"n1: {told}" in ran.err
 
 
+@pytest.mark.long
 def test_a_machine_that_is_asked_by_ssh(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     (tmp_path / "sshd").mkdir()
     power, told = tmp_path / "power", tmp_path / "told"

@@ -337,6 +337,7 @@ def test_a_device_with_a_protocol_of_its_own(make: Any, driver: str, count: int 
     checked({"127.0.0.1": dict(found.settings)}, tmp_path)
 
 
+@pytest.mark.long
 def test_instruments_that_are_no_supplies_are_not_taken_for_one() -> None:
     with scpi.Supply("scpi-rigol") as device:
         for name in ("RIGOL TECHNOLOGIES,DS1054Z", "KEYSIGHT TECHNOLOGIES,34465A", "Maker,DP832"):
@@ -344,6 +345,7 @@ def test_instruments_that_are_no_supplies_are_not_taken_for_one() -> None:
             assert not ask(f"127.0.0.1:{device.port}", []).found
 
 
+@pytest.mark.long
 def test_a_real_owserver_is_recognised(tmp_path: Path) -> None:
     with real_owserver("29.AABBCCDDEEFF", "10.112233445566") as port:
         (found,) = ask(f"127.0.0.1:{port}", []).found

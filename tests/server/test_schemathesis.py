@@ -14,8 +14,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.process import ROOT, Daemon
+from tests.support.sampling import some
 
 PROGRAM = os.environ.get("SCHEMATHESIS") or shutil.which("schemathesis")
+EXAMPLES = len(some(range(20), 7))
 CHECKS = ("status_code", "content_type", "response_schema", "response_headers")
 
 
@@ -29,7 +31,7 @@ def test_whatever_is_asked_the_answer_is_as_described(daemon: Callable[..., Daem
     started = daemon(pdus, nodes=nodes, groups={"all": ["x", "y"]}, listener="http", **limits)
     command = [
         str(PROGRAM), "run", str(ROOT / "share" / "openapi.json"), f"--url=http://127.0.0.1:{started.port}",
-        "--exclude-path=/api/v1/events", "--phases=coverage,fuzzing,stateful", "--max-examples=20", "--max-time=60",
+        "--exclude-path=/api/v1/events", "--phases=coverage,fuzzing,stateful", f"--max-examples={EXAMPLES}", "--max-time=60",
         "--request-timeout=60", "--seed=1", "--generation-database=none",
         f"--checks={','.join(f'{each}_conformance' for each in CHECKS)}",
     ]  # fmt: skip

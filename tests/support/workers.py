@@ -4,7 +4,8 @@
 The tests are collected once, which takes longer than most files of them; the workers are forks of that process, and take
 tests one by one. A worker stays with a file as long as there is any of it left, so that what is started for a whole file
 is started once; where no file is left that nobody is at, it helps with the one that has most left for each worker.
-First come tests with the mark ``long``, then those with ``one_at_a_time(name)``: of these, one runs at any time.
+First come tests with the mark ``long``, each for itself, then those with ``one_at_a_time(name)``: of these, one runs at
+any time.
 
 A worker that dies is a failed test, and another takes its place. When the first process ends, they all do.
 """
@@ -156,7 +157,7 @@ def _schedule(items: list[pytest.Item]) -> Schedule:
         together = item.get_closest_marker("one_at_a_time")
         name = f"one at a time: {together.args[0]}" if together else item.nodeid.partition("::")[0]
         if item.get_closest_marker("long"):
-            long.append((number, name if together else f"long: {name}"))
+            long.append((number, name if together else f"long: {item.nodeid}"))
         else:
             (alone if together else files).append((number, name))
     order = [*long, *alone, *files]
