@@ -186,14 +186,20 @@ def _death(item: pytest.Item, code: int) -> Any:
 
 
 class _Notes:
-    """What pytest says of a test, in a worker."""
+    """What pytest says of a test, in a worker: of what goes well only that it does, unless more is to be shown."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        options = config.option
+        self._all = bool(options.durations or options.xmlpath or {*"PA"} & {*options.reportchars})
         self.reports: list[Any] = []
         self.warned: list[tuple[Any, ...]] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.passed and not self._all:
+            if report.when != "call":
+                return
+            report.sections = []
         self.reports.append(self._config.hook.pytest_report_to_serializable(config=self._config, report=report))
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
