@@ -13,6 +13,7 @@ may have attributes of its own by these names; of these only class methods count
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -143,10 +144,23 @@ def lacks(driver: type[PDUDriver], settings: Mapping[str, Any]) -> str | None:
     return None if legacy(driver) else _asked("lacks", asked)
 
 
+def in_one_process(call: Callable[[], T]) -> T:
+    """Return what a call of a driver's code returns. A child that it forks, and that comes back, ends here.
+
+    It would go on as a second daemon, with our sockets and our store: so does one that has failed to run its program.
+    """
+    process = os.getpid()
+    try:
+        return call()
+    finally:
+        if os.getpid() != process:
+            os._exit(1)
+
+
 def carried_out(method: Callable[[], T]) -> T:
     """Return what a method of a driver returns, outside the engine. Raises: DeviceError, whatever it raises."""
     try:
-        return method()
+        return in_one_process(method)
     except DeviceError:
         raise
     except BaseException as error:  # as `_asked`
@@ -179,7 +193,7 @@ def recognised(driver: type[PDUDriver], address: str, deadline: Deadline, pages:
 def _asked(name: str, hook: Callable[[], T], meant: tuple[type[Exception], ...] = ()) -> T:
     """Return what a hook returns. Raises: ValueError, whatever it raises; what is ``meant``, in its own words."""
     try:
-        return hook()
+        return in_one_process(hook)
     except meant as error:
         raise ValueError(_asked(name, partial(str, error))) from None
     except BaseException as error:  # a plugin's own code: SystemExit and worse must not end the daemon either

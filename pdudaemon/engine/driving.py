@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from pdudaemon.config.model import PDUConfig
 from pdudaemon.drivers.driver import PDUDriver, as_state
+from pdudaemon.drivers.hooks import in_one_process
 from pdudaemon.engine.survey import Survey
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
@@ -79,7 +80,7 @@ class Driving:
 
     def _told(self, call: Callable[[], T]) -> T:
         try:
-            return call()
+            return in_one_process(call)
         except BaseException as error:  # what drivers raise must not take the thread along
             self._bombout()
             raise self.as_device_error(error) from error

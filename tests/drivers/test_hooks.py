@@ -6,6 +6,7 @@ from __future__ import annotations
 import signal
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -202,6 +203,43 @@ def test_whatever_a_driver_raises_its_worker_lives(daemon: Callable[..., Daemon]
     for _ in range(2):
         assert started.power("off", "pdu", 1).status == 502
     assert started.power("on", "pdu", 1).status == 200
+
+
+@pytest.mark.parametrize(
+    "then", ["return", "raise FileNotFoundError('telnet')", "raise SystemExit(0)", "os.execvp('/no', [''])"]
+)
+def test_a_child_that_a_driver_has_forked_does_not_come_back(
+    daemon: Callable[..., Daemon], tmp_path: Path, then: str
+) -> None:
+    """As where the program that it was to run is not there: it would be a second daemon."""
+    out = tmp_path / "children"
+    body = f"""
+def port_interaction(self, command, port_number):
+    import os
+    child = os.fork()
+    if not child:
+        {then}
+    with open({str(out)!r}, "a") as file:
+        print(child, file=file)
+"""
+    started = installed(daemon, body, retries=1)
+    started.start()
+    for _ in range(2):
+        assert started.power("on", "pdu", 1).status == 200
+    assert len(started.http("/api/v1/requests").json) == 2
+    for child in map(int, out.read_text().split()):
+        eventually(lambda child=child: not lives(child))
+    started.kill()
+    started.start()
+    assert started.power("off", "other", 1).status == 200
+
+
+def lives(number: int) -> bool:
+    """Whether a process has not ended, if only its parent does not know yet."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except FileNotFoundError:
+        return False
 
 
 def test_a_plugin_may_do_with_its_settings_what_it_likes(daemon: Callable[..., Daemon]) -> None:
