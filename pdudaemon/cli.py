@@ -59,6 +59,10 @@ def main(words: list[str] | None = None) -> int:
         parser.error("--output and --keep-powerman need --import")
     if options.online and not options.check:
         parser.error("--online needs --check")
+    if options.conf and not (options.check or options.check_start):  # a reload finds it wherever a driver has gone
+        options.conf = os.path.abspath(options.conf)
+    if options.topology:
+        options.topology = os.path.abspath(options.topology)
     try:
         if options.list_drivers is not None:
             return _printed(listing.list_drivers(options.list_drivers))
@@ -116,7 +120,7 @@ def _config(options: argparse.Namespace) -> Config:
     overrides = {"logging_level": options.loglevel, "listener": options.listener}
     path = options.conf or arguments.DEFAULT_CONF
     if options.topology:
-        overrides["topology"] = os.path.abspath(options.topology)
+        overrides["topology"] = options.topology
     elif not options.conf and not os.path.exists(path) and topology.OPENFLIGHT.exists():
         overrides["topology"] = str(topology.OPENFLIGHT)
     given: dict[str, object] = {key: value for key, value in overrides.items() if value}

@@ -188,6 +188,34 @@ def test_what_was_accepted_is_finished_by_a_pdu_that_goes(daemon: Callable[..., 
     assert started.http("/api/v1/requests/2").json["state"] == "done"
 
 
+WALKER = """
+import os
+from pdudaemon.drivers.driver import PDUDriver
+
+class Walker(PDUDriver):
+    def __init__(self, hostname, settings):
+        self.hostname = hostname
+
+    @classmethod
+    def accepts(cls, drivername):
+        return drivername == "walker"
+
+    def port_interaction(self, command, port_number):
+        os.chdir("/")
+"""
+
+
+def test_wherever_a_driver_goes_a_reload_finds_the_file(daemon: Callable[..., Daemon]) -> None:
+    started = daemon({"walker": {"driver": "walker"}}, start=False)
+    install_plugin(started.plugins, "walkermodule", WALKER, {"walker": "Walker"})
+    whole, started.conf = started.conf, Path(started.conf.name)  # relative to where it is started
+    started.start()
+    started.conf = whole
+    assert started.power("on", "walker", 1).status == 200
+    assert RELOADED in reload(started, pdus={"new": {"driver": "dummy"}})
+    assert started.power("on", "new", 1).status == 200
+
+
 def test_a_change_comes_between_two_actions(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     log = tmp_path / "log"
     commands = {"driver": "localcmdline", "cmd_on": f"sleep 1; echo old >> {log}", "cmd_off": "true"}
