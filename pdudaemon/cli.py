@@ -63,6 +63,8 @@ def main(words: list[str] | None = None) -> int:
         options.conf = os.path.abspath(options.conf)
     if options.topology:
         options.topology = os.path.abspath(options.topology)
+    _open_standard_files()
+    serving = False
     try:
         if options.list_drivers is not None:
             return _printed(listing.list_drivers(options.list_drivers))
@@ -93,6 +95,7 @@ def main(words: list[str] | None = None) -> int:
             _log_to(options.loglevel or "WARNING", options)
             return drive.carry_out(conf, options, _lock_folder(_store_path(conf, options.dbfile)))
         _log_to(conf.daemon.logging_level, options)
+        serving = True
         return _serve(conf, _store_path(conf, options.dbfile), options)
     except (ConfigError, StoreError) as error:
         for line in (*str(error).splitlines(), *getattr(error, "warnings", ())):
@@ -100,9 +103,23 @@ def main(words: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:  # of what is not a daemon, which minds its signals itself
         return 128 + signal.SIGINT
-    except BrokenPipeError:  # who reads what we print, such as head, has seen enough
+    except OSError as error:  # in printing: whatever else fails is told where it does
+        if serving:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if isinstance(error, BrokenPipeError):  # who reads it, such as head, has seen enough
+            return 0
+        print(f"pdudaemon: the answer cannot be written: {error.strerror or error}", file=sys.stderr)
+        return os.EX_TEMPFAIL
+
+
+def _open_standard_files() -> None:
+    """Open those of standard input, output and error that are closed: a store in their place would be printed to."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _check(conf: Config, options: argparse.Namespace) -> int:

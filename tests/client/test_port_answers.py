@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from tests.devices.flood import Flood
 from tests.devices.olddaemon import OldDaemon
-from tests.support.client import CLIENT, SENT, UNSURE, client, outlet, run
+from tests.support.client import CLIENT, PROGRAM, SENT, UNSURE, client, outlet, run
 from tests.support.process import eventually
 
 
@@ -187,3 +188,26 @@ def test_interrupt() -> None:
                 assert process.stdout is not None and process.stdout.read() == b""
             finally:
                 process.kill()
+
+
+@pytest.mark.parametrize(
+    ("command", "reply", "code"), [("on", b"ack\n", 0), ("status", b"off\n", 127), ("on", b"nack: dead\n", 127)]
+)
+def test_what_cannot_be_printed_is_said_and_changes_nothing_that_is_done(command: str, reply: bytes, code: int) -> None:
+    with OldDaemon(reply) as daemon, open("/dev/full", "w") as full:
+        words = [*PROGRAM, *outlet(daemon.port, command)]
+        told = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert (told.returncode, told.stderr) == (
+        code,
+        "pduclient: the results cannot be written: No space left on device\n",
+    )
+
+
+def test_whoever_has_read_enough_is_no_failure() -> None:
+    with OldDaemon(b"off\n") as daemon:
+        reader, writer = os.pipe()
+        os.close(reader)
+        words = [*PROGRAM, *outlet(daemon.port, "status")]
+        told = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+        os.close(writer)
+    assert (told.returncode, told.stderr) == (0, "")

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.process import Daemon
+from tests.support.ports import free_ports
+from tests.support.process import ROOT, Daemon, eventually
 
 
 def test_the_daemon_refuses_to_start_in_words(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
@@ -85,3 +88,39 @@ def test_several_listeners(daemon: Callable[..., Daemon]) -> None:
     assert started.power("off", "pdu", 1).status == 200
     started.port = ports["both"]
     assert started.tcp("pdu 1 status") == started.power("status", "pdu", 1).text == "off\n"
+
+
+@pytest.mark.parametrize("words", ["--schema", "--list-drivers", "--print-file", "--check"])
+def test_an_answer_that_cannot_be_written_is_told(daemon: Callable[..., Daemon], words: str) -> None:
+    asked = daemon({"a": {"driver": "dummy"}}, start=False)
+    asked.real = True
+    with open("/dev/full", "w") as full:
+        process = asked.spawn(words, stdout=full, stderr=subprocess.PIPE)
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == 75
+    assert told == b"pdudaemon: the answer cannot be written: No space left on device\n"
+
+
+def test_nothing_takes_the_place_of_standard_files_that_are_closed(daemon: Callable[..., Daemon]) -> None:
+    """What anybody prints would go into the store."""
+    started = daemon({"a": {"driver": "localcmdline", "cmd_on": "cat", "cmd_off": "true"}}, start=False)
+    port = started.settings["daemon"]["port"] = free_ports(1)[0]
+    started.configure(started.settings)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(started.folder)}
+    words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *started.command()]
+    process = subprocess.Popen(words, env=environment, cwd=started.folder)
+    try:
+        started.port = port
+        eventually(lambda: answers(port))
+        assert started.power("on", "a", 1).status == 200
+        held = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)]
+        assert held == ["/dev/null"] * 3
+    finally:
+        process.terminate()
+    assert process.wait(60) == 0
+
+
+def answers(port: int) -> bool:
+    """Whether something listens on a port."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
