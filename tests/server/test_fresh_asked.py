@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""``fresh=1`` over a pair of sockets: who is asked, how long that is waited for, and what is told if some say nothing.
+
+With devices it is tried in `test_fresh`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pdudaemon.engine.sitemirror import Translation
+from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, TransientError
+from pdudaemon.power import Outlet, Reading, State
+from pdudaemon.server.fresh import GRACE, _Fresh
+from pdudaemon.server.http import HTTPExchange, HTTPSpeech, plain
+from pdudaemon.server.siteviews import FRESH
+from tests.support.pair import Pair, connected
+
+Told = Callable[[PDUDaemonError | None], None]
+
+
+class Devices:
+    """What is asked of PDUs, and answered when a test says so: ``whole`` by name, ``single`` by port, ``there`` at sites."""
+
+    def __init__(self) -> None:
+        self.whole: dict[str, Told] = {}
+        self.single: list[Any] = []
+        self.there: list[tuple[Any, ...]] = []
+        self.refusing: dict[str, PDUDaemonError] = {}
+        self.name = "berlin"
+        self.translation = Translation("berlin", prefix=True)
+
+    def ask(self, *asked: Any) -> None:
+        if len(asked) == 4:
+            self.there.append(asked)
+        elif asked[0] in self.refusing:
+            raise self.refusing[asked[0]]
+        else:
+            self.whole[asked[0]] = asked[1]
+
+
+class Lab:
+    def __init__(self, pair: Pair, exchange: HTTPExchange, devices: Devices) -> None:
+        self.pair, self.exchange, self.devices = pair, exchange, devices
+        self.made = 0
+
+    def ask(self, whole: set[str] = frozenset(), single: tuple[Outlet, ...] = (), there: tuple[str, ...] = ()) -> None:  # type: ignore[assignment]
+        sites: Any = dict.fromkeys(there, self.devices)
+        _Fresh(self.exchange, self._make).ask(whole, [*single], sites)
+
+    def _make(self) -> Any:
+        self.made += 1
+        return plain(200, '{"made": true}')
+
+    def seconds(self) -> float:
+        return self.pair.connection.deadline - time.monotonic()
+
+    def pending(self) -> bool:
+        return not self.pair.thread.done_later
+
+    def hears(self) -> dict[str, Any]:
+        """Have the pool do what it has to do, and return what the client is told."""
+        self.pair.thread.done_later.pop()()
+        told: dict[str, Any] = json.loads(self.pair.client.recv(10_000).partition(b"\r\n\r\n")[2])
+        return told
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    found: list[HTTPExchange] = []
+    devices = Devices()
+    options = {
+        name: SimpleNamespace(options=SimpleNamespace(timeout=seconds)) for name, seconds in (("a", 5), ("b", 9))
+    }
+    dispatcher = SimpleNamespace(config=SimpleNamespace(pdus=options), surveys=devices, ask=devices.single.extend)
+    orders: Any = SimpleNamespace(dispatcher=dispatcher)
+    with connected(lambda c: HTTPSpeech(c, orders, lambda exchange, _: found.append(exchange))) as pair:
+        pair.connection.received += b"GET /api/v1/x HTTP/1.1\r\n\r\n"
+        pair.connection.speech.take()
+        yield Lab(pair, found[0], devices)
+
+
+def test_the_answer_is_made_when_all_have_told(lab: Lab) -> None:
+    lab.ask({"a", "b"}, (Outlet("a", "1"), Outlet("b", "2")), ("berlin/p1",))
+    devices = lab.devices
+    assert [[*look.outlets] for look in devices.single] == [[Outlet("a", "1")], [Outlet("b", "2")]]
+    assert [asked[:3] for asked in devices.there] == [("GET", "/api/v1/pdus/p1?fresh=1", FRESH)]
+    for told in devices.whole.values():
+        told(None)
+    lab.devices.there[0][3]({"name": "p1"}, Busy("the site is stopping"))
+    devices.single[0].heard(Outlet("a", "1"), Reading(State.ON, "device", 5.0))
+    assert lab.pending()
+    devices.single[1].heard(Outlet("b", "2"), Reading(State.ON, "device", 5.0))
+    assert lab.hears()["detail"] == "the site is stopping" and not lab.made
+
+
+def test_nothing_to_ask_is_answered_at_once(lab: Lab) -> None:
+    lab.ask()
+    assert 0 < lab.seconds() <= GRACE
+    assert lab.hears() == {"made": True} and lab.made == 1
+
+
+@pytest.mark.parametrize(
+    ("whole", "single", "there", "seconds", "names"),
+    [
+        ({"a"}, (), (), 5.0, "a"),
+        ({"a", "b"}, (), (), 9.0, "a, b"),
+        (set(), (Outlet("b", "1"),), (), 9.0, "b"),
+        ({"a"}, (), ("berlin/p1",), FRESH, "a, berlin/p1"),
+    ],
+)
+def test_they_have_as_long_as_the_slowest_may_take(
+    lab: Lab, whole: set[str], single: tuple[Outlet, ...], there: tuple[str, ...], seconds: float, names: str
+) -> None:
+    lab.ask(whole, single, there)
+    assert seconds + GRACE - 5 < lab.seconds() <= seconds + GRACE and lab.pending()
+    assert lab.exchange.late is not None
+    lab.exchange.late()
+    told = lab.hears()
+    assert (told["status"], told["type"]) == (504, "urn:pdudaemon:device-timeout")
+    assert told["detail"] == f"{names}: not read within {seconds:g} s: busy, or it does not answer"
+    assert not lab.exchange.claim() and not lab.made
+
+
+def test_what_cannot_be_asked_is_told_when_the_others_have(lab: Lab) -> None:
+    lab.devices.refusing["b"] = Busy("b is stuck")
+    lab.ask({"a", "b"})
+    assert lab.pending()
+    lab.devices.whole["a"](None)
+    told = lab.hears()
+    assert (told["status"], told["detail"]) == (503, "b is stuck") and not lab.made
+
+
+def test_every_reason_is_told(lab: Lab) -> None:
+    lab.ask({"a", "b"}, (Outlet("a", "1"),))
+    lab.devices.whole["a"](TransientError("a: the line is cut"))
+    lab.devices.whole["b"](None)
+    lab.devices.single[0].heard(Outlet("a", "1"), DeviceTimeout("a: no answer"))
+    told = lab.hears()
+    assert "a: the line is cut" in told["detail"] and "a: no answer" in told["detail"]
