@@ -159,3 +159,23 @@ def test_a_role_by_name_is_good_for_the_outlet_that_has_it(daemon: Callable[...,
     for port, status in (("name:router", 200), ("1", 200), ("2", 403), ("name:board%207", 403)):
         assert one.http(f"/power/control/off?hostname=pdu&port={port}").status == status, port
     assert {each["target"] for each in one.http("/api/v1/requests").json} == {"pdu port name:router", "pdu port 1"}
+
+
+def test_why_a_name_means_nothing_is_for_who_may_see_the_others(daemon: Callable[..., Daemon]) -> None:
+    nodes = {name: {"hostname": "pdu", "port": f"name:{name}"} for name in ("twin", "ruoter", "router")}
+    one = daemon({"pdu": {"driver": "dummy", "names": NAMES}}, nodes=nodes, secret=SECRET, start=False)
+    one.settings["roles"] = {
+        "nodes": {"nodes": "twin,ruoter,router", "may": ["on"]},
+        "whole": {"pdus": "pdu", "nodes": "twin,ruoter,router", "may": ["on"]},
+    }
+    one.configure(one.settings)
+    one.start()
+    why = {"twin": "2 outlets are called 'twin'", "ruoter": "there is no outlet called 'ruoter'; did you mean 'router'"}
+    for roles, told in (((), why), (("whole",), why), (("nodes",), dict.fromkeys(why, "there is no such outlet"))):
+        one.token = Access(SECRET).token(access.claims(1, "", roles))
+        for method in ("GET", "PATCH"):
+            reply = one.http("/?nodes=twin,ruoter,router", method).json["data"]
+            found = {each["id"]: each["attributes"]["error"] for each in reply}
+            assert found.pop("router") is None or method == "GET"
+            assert all(told[name] in found[name] for name in why), (roles, found)
+            assert roles != ("nodes",) or "router" not in str(found)
