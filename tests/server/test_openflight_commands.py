@@ -178,4 +178,8 @@ def test_what_came_of_a_machine_that_was_asked_to_shut_down(config: Config) -> N
     assert _how(request, twin) == "shut down"
     request.soft.became = {outlets[0]: "shut down", outlets[1]: "did not", Outlet("a", "1"): "another's"}
     assert _how(request, twin) == "a port 4 shut down; b port 4 did not"
+    request.number, request.ended = 7, 5.0
+    done = _entry(config, Action.OFF, "twin", None, request)["attributes"]
+    assert done["reason"] == "a port 4 shut down; b port 4 did not" and "pending" not in done
+    assert "reason" not in _entry(config, Action.OFF, "twin", TransientError("no"), request)["attributes"]
     assert _how(request, None) == _how(None, twin) == _how(SimpleNamespace(soft=None), twin) == ""  # type: ignore[arg-type]
