@@ -15,6 +15,7 @@ import gc
 import importlib
 import json
 import os
+import re
 import select
 import signal
 import sys
@@ -195,15 +196,14 @@ class Trials:
         return False
 
     def _chosen(self, reach: set[str], took: dict[str, float], killers: dict[str, int], file: str) -> list[str]:
-        """Return the tests for a mutant: those first that killed most others, and its own; then the quickest."""
-        own = f"test_{Path(file).name}::"
+        """Return the tests for a mutant, of which all of its own are: those first that killed most others, then the quick."""
+        own = re.compile(rf"\btest_{Path(file).stem}(_\w+)?\.py::")
         left = self._job.seconds
         found = []
-        for name in sorted(reach, key=lambda name: took[name] / (1 + killers[name]) / (2 if own in name else 1)):
+        for name in sorted(reach, key=lambda name: took[name] / (1 + killers[name]) / (2 if own.search(name) else 1)):
             left -= took[name]
-            if left < 0 and own not in name:
-                break
-            found.append(name)
+            if left >= 0 or own.search(name):
+                found.append(name)
         return found
 
     def _mutate(self, functions: list[FunctionType], code: CodeType) -> None:

@@ -94,7 +94,7 @@ def test_what_no_test_notices_survives(tree: Path, capfd: pytest.CaptureFixture[
     tests = own_tests(tree, "module/part.py")
     assert tests == ["tests/test_part.py"] and own_tests(tree, "module/other.py") == ["tests"]
     big, waits = (f"tests/test_part.py::test_{name}" for name in ("big", "waits"))
-    found = {each.mutant.name: each.killer for each in tried(tree, ["module/part.py"], tests)}
+    found = {each.mutant.name: each.killer for each in tried(tree, ["module/part.py"], tests, seconds=0.0)}
     assert found == {
         "(module): MOST = 7: 7 -> 8": "tests/test_part.py",
         "big: return number > MOST -> return None": big,
