@@ -87,7 +87,7 @@ def test_a_relay_that_does_not_move() -> None:
         device = case.device.folder / "device"
         device.write_text(device.read_text().replace("eval ", "case $1 in sh*) exit 0 ;; esac\neval ", 1))
         with pytest.raises(TransientError, match=r"^port 1 is still off after on$"):
-            driver(case, 0.8).port_on(1)
+            driver(case, 2.5).port_on(1)
 
 
 @pytest.mark.parametrize("verify", [True, False])

@@ -65,6 +65,7 @@ class Threads(Rack):
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is busy with other things must not look like a device that is slow."""
     monkeypatch.setattr(carrier, "PROMPT", 60.0)
+    monkeypatch.setattr(carrier, "PATIENCE", 0.2)
 
 
 @pytest.fixture

@@ -197,13 +197,16 @@ def test_two_that_are_one_device_are_never_at_it_at_a_time(lab: Make) -> None:
     assert one.many.most == 1 and one.controls(0) == one.controls(1) == [ON, OFF] * 5
 
 
+@pytest.mark.long
 def test_one_that_never_answers_holds_up_none_of_a_thousand(lab: Make) -> None:
-    one = lab(1000, timeout=8)
+    one = lab(1000, timeout=20)
     one.many.deaf = {500}
     *requests, last = sorted(one.submit(Action.ON), key=lambda request: request.target.outlets[0].pdu == "node500")
     one.done(requests)
     assert last.ended is None
-    with pytest.raises(DeviceError, match=r"^node500: no answer from 127.18.2.1:\d+ at opening a session within 8 s$"):
+    with pytest.raises(
+        DeviceError, match=r"^node500: no answer from 127.18.2.1:\d+ at opening a session within \d+ s$"
+    ):
         awaited(one.dispatcher, last, 60)
     assert one.states.count("on") == 999
     one.many.deaf.clear()

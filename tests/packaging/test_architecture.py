@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,10 +38,21 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
 
 
-def imports(path: Path, top_level: bool = False) -> Iterator[str]:
-    """Yield the modules that a file imports."""
+def imports(path: Path, top_level: bool = False) -> tuple[str, ...]:
+    """Return the modules that a file imports."""
+    return read(path)[top_level]
+
+
+@functools.cache
+def read(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what a file imports anywhere, and what at its top level."""
     tree = ast.parse(path.read_text())
-    for node in ast.iter_child_nodes(tree) if top_level else ast.walk(tree):
+    return tuple(imported(ast.walk(tree))), tuple(imported(ast.iter_child_nodes(tree)))
+
+
+def imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Yield the modules that some statements import."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -328,7 +328,7 @@ def test_nobody_pays_for_the_engines_of_others() -> None:
 
 def test_a_deaf_agent_delays_nobody_else() -> None:
     with fake.Agent(Mood.DEAF) as deaf, fake.Agent() as well, ThreadPoolExecutor(9) as workers:
-        waiting = workers.submit(switch, at(deaf.port, patience=1.5), 1)
+        waiting = workers.submit(switch, at(deaf.port, patience=6.0), 1)
         agent = at(well.port, Community(fake.COMMUNITY))
         list(workers.map(lambda number: switch(agent, 1 + number % 8, 1 + number // 8 % 2), range(80)))
         assert not waiting.done()
