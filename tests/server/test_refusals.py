@@ -74,6 +74,26 @@ def test_many_addresses_cost_no_more_than_the_table(clock: Clock, caplog: pytest
     assert len(table._table) == MOST and len(clock.calls) == 1
     told = lines(caplog)
     assert told.count("no") == MOST + 50 and len(told) == MOST + 100  # those that made room were told of
+    others = [each for each in told if each != "no"]
+    assert others == [f"address {number}: refused 1 times more, the last: no" for number in range(50)], "the oldest"
+
+
+def test_each_minute_begins_anew(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    table = Refusals(clock.at)
+    for _ in range(3):
+        assert [table.note("192.0.2.1", "no") for _ in range(FREE + 1)] == [0.0] * FREE + [PAUSE]
+        clock.pass_by(MINUTE)
+        assert lines(caplog) == ["no", f"192.0.2.1: refused {FREE} times more, the last: no"]
+    table.note("192.0.2.2", "first")
+    clock.pass_by(MINUTE - 1)
+    table.note("192.0.2.2", "second")
+    clock.pass_by(1)
+    table.note("192.0.2.2", "third")  # though nobody has looked meanwhile
+    assert lines(caplog) == ["first", "192.0.2.2: refused 1 times more, the last: second", "third"]
+    clock.pass_by(MINUTE)
+    assert lines(caplog) == []
+    assert table.note("192.0.2.2", "again") == 0.0 and lines(caplog) == ["again"]
 
 
 def test_bad_tokens_are_answered_slower_and_good_ones_are_not(daemon: Callable[..., Daemon]) -> None:
