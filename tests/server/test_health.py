@@ -5,8 +5,15 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from pdudaemon.engine.pulse import Pulse
+from pdudaemon.server.health import PULSE, Health
 from tests.support.process import Daemon, eventually
 from tests.support.tokens import SECRET, good, later, made
 
@@ -66,3 +73,81 @@ def test_metrics_are_open_to_networks(daemon: Callable[..., Daemon]) -> None:
     for path in ("/nodes", "/api/v1/pdus", "/metrics/"):
         assert started.http(path).status in (401, 403)
     assert started.http("/metrics", "POST").status == 401
+
+
+class Dispatcher:
+    """How a daemon is, and how often it was felt."""
+
+    stopping = False
+
+    def __init__(self, pulse: Pulse) -> None:
+        self._pulse = pulse
+        self.felt = 0
+
+    def pulse(self, seconds: float, thoroughly: bool = False) -> Pulse:
+        assert seconds == PULSE and thoroughly
+        self.felt += 1
+        return self._pulse
+
+
+def exchange(dispatcher: Dispatcher, stranger: bool = False) -> Any:
+    return SimpleNamespace(dispatcher=dispatcher, stranger=stranger)
+
+
+@pytest.mark.parametrize(
+    ("pulse", "alive", "healthy"),
+    [
+        (Pulse(), "ok", "ok"),
+        (Pulse(hangs="it hangs"), "it hangs", "it hangs"),
+        (Pulse(store="the disk fails"), "the disk fails", "the disk fails"),
+        (Pulse(store="the disk is full", full=True), "ok", "the disk is full"),
+        (Pulse(hangs="it hangs", store="the disk is full", full=True), "it hangs", "it hangs; the disk is full"),
+    ],
+)
+def test_what_is_told_of_how_a_daemon_is(pulse: Pulse, alive: str, healthy: str) -> None:
+    for stranger in (False, True):
+        for ask, text in ((Health().alive, alive), (Health().healthy, healthy), (Health().ready, healthy)):
+            answer = ask(exchange(Dispatcher(pulse), stranger), "")
+            assert answer.status == (200 if text == "ok" else 503)
+            assert answer.body == ("not well" if stranger and text != "ok" else text)
+    stopping = Dispatcher(pulse)
+    stopping.stopping = True
+    assert Health().ready(exchange(stopping), "").body == "the daemon is stopping"
+
+
+def test_strangers_are_told_the_same_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    health, one = Health(), Dispatcher(Pulse())
+    now = [1000.0]
+    monkeypatch.setattr("pdudaemon.server.health.time.monotonic", lambda: now[0])
+    for stranger, felt in ((True, 1), (True, 1), (False, 2), (True, 2)):
+        health.healthy(exchange(one, stranger), "")
+        assert one.felt == felt
+    other = Dispatcher(Pulse(store="the disk fails"))
+    assert health.healthy(exchange(other, True), "").status == 503 and other.felt == 1
+    health.healthy(exchange(one, True), "")
+    assert one.felt == 3
+    now[0] += 0.9
+    health.healthy(exchange(one, True), "")
+    assert one.felt == 3
+    now[0] += 0.1
+    health.healthy(exchange(one, True), "")
+    assert one.felt == 4
+
+
+def test_a_daemon_that_hangs_keeps_no_stranger_from_being_told() -> None:
+    """What was felt last is told while somebody else feels anew."""
+    health, one, go_on = Health(), Dispatcher(Pulse()), threading.Event()
+    assert health.alive(exchange(one, True), "").status == 200
+    felt = threading.Event()
+
+    def pulse(*_: object, **__: object) -> Pulse:
+        felt.set()
+        go_on.wait(60)
+        return Pulse()
+
+    one.pulse = pulse  # type: ignore[method-assign]
+    asking = threading.Thread(target=health.alive, args=(exchange(one), ""))
+    asking.start()
+    assert felt.wait(60) and health.alive(exchange(one, True), "").status == 200
+    go_on.set()
+    asking.join(60)

@@ -64,6 +64,34 @@ def test_tokens_are_listed_until_they_expire(tmp_path: Path, capsys: pytest.Capt
     assert out.count(".") == 2 and err == f"pdudaemon: --tokens will not list it: {listed}: Is a directory\n"
 
 
+def test_a_line_that_is_none_of_ours_is_passed_over(tmp_path: Path) -> None:
+    secret, soon = tmp_path / "secret", int(time.time()) + 1000
+    well = {"jti": "x", "sub": "ann", "roles": ["a", "b"], "exp": soon}
+    written = [
+        {**well, "jti": "a\tb"},
+        {**well, "sub": "a\nb"},
+        {**well, "sub": 7},
+        {**well, "roles": ["a", None]},
+        {**well, "roles": 7},
+        {**well, "exp": float(soon)},
+        {**well, "exp": str(soon)},
+        {**well, "exp": 1 << 36},
+        {**well, "exp": 1 << 80},
+        {**well, "exp": None},
+        {word: said for word, said in well.items() if word != "exp"},
+        7,
+        None,
+        well,
+        {**well, "jti": "last", "exp": (1 << 36) - 1, "roles": None},
+    ]
+    issued.beside(secret).write_text("".join(f"{json.dumps(each)}\n" for each in written))
+    found = [*issued.lines(secret, ())]
+    assert [each.split()[0] for each in found] == ["x", "last"]
+    assert found[0].endswith("  a,b  ann") and found[1].endswith("  everything  ann")
+    assert [each.endswith(" (revoked)") for each in issued.lines(secret, ["last", "bob"])] == [False, True]
+    assert [each.endswith(" (revoked)") for each in issued.lines(secret, ["ann"])] == [True, True]
+
+
 def status(connection: http.client.HTTPConnection, token: str) -> int:
     connection.request("GET", "/api/v1/pdus", headers={"Authorization": f"Bearer {token}"})
     response = connection.getresponse()
