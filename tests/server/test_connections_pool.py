@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The threads that make long answers, and the end of the one that serves the clients: nothing of it is waited for in vain."""
+"""What the thread that serves the clients does besides: calls, others that make long answers, and how it parts from all."""
 
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +13,13 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.config.options import ListenerOptions
 from pdudaemon.server import connections as module
+from pdudaemon.server.access import Access
+from pdudaemon.server.connection import Connection
 from pdudaemon.server.connections import Connections
+from pdudaemon.server.listener import Listener
+from pdudaemon.server.refusals import Refusals
 from tests.support.process import eventually
 
 Make = Callable[..., Connections]
@@ -23,9 +29,10 @@ Make = Callable[..., Connections]
 def make() -> Iterator[Make]:
     made: list[Connections] = []
 
-    def connections(round_ended: Callable[[], bool] = lambda: False) -> Connections:
-        speech: Any = None
-        options: Any = SimpleNamespace(client_timeout=60.0, max_connections=10)
+    def connections(round_ended: Callable[[], bool] = lambda: False, speech: Any = None) -> Connections:
+        options: Any = SimpleNamespace(
+            client_timeout=60.0, max_connections=10, max_connections_per_address=10, trusted_proxies=()
+        )
         made.append(Connections(options, speech, round_ended, lambda: None))
         return made[-1]
 
@@ -108,3 +115,61 @@ def test_an_answer_waits_for_a_thread(
     assert one.close(0)
     one.later(lambda: None)  # when all is over it is not even told
     assert len(caplog.messages) == 1
+
+
+class Goodbye:
+    """Answers the first that is said, and closes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def take(self) -> bool:
+        if not self._connection.received:
+            return False
+        self._connection.received.clear()
+        self._connection.finish(b"bye", close=True)
+        return True
+
+    def expired(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    options = ListenerOptions({"protocol": "tcp", "port": 0})
+    one = Listener(options, Access(), Refusals(lambda when, call: None))
+    yield one
+    one.server_close()
+
+
+def test_who_is_said_goodbye_to_closes_first(make: Make, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what he was still sending would have his machine throw away the answer."""
+    monkeypatch.setattr(module, "LINGER", 60.0)
+    one = make(speech=Goodbye)
+    one.start()
+    one.add(listener)
+    with socket.create_connection(listener.server_address, 60) as client:
+        client.sendall(b"x")
+        assert client.recv(10) == b"bye" and client.recv(10) == b""
+        for _ in range(3):
+            client.sendall(b"and more")
+        done = threading.Event()
+        one.call(done.set)
+        assert done.wait(60) and len(one._open) == 1
+    eventually(lambda: not one._open)
+
+
+def test_who_does_not_close_is_waited_for_no_longer_than_a_moment(
+    make: Make, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LINGER", 0.1)
+    one = make(speech=Goodbye)
+    one.start()
+    one.add(listener)
+    with socket.create_connection(listener.server_address, 60) as client:
+        client.sendall(b"x")
+        assert client.recv(10) == b"bye" and client.recv(10) == b""
+        eventually(lambda: not one._open, 40)  # and not when the time for a request is over
+    one.remove(listener)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(listener.server_address, 60)
