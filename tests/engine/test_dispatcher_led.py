@@ -75,17 +75,20 @@ def test_what_came_of_many_is_told_by_who_serves(served: tuple[Rack, Serving]) -
     def tell(_: Request, trouble: PDUDaemonError | None) -> None:
         told.put((threading.current_thread().name, trouble))
 
-    for name in "abcdef":
+    rack.hold("f")
+    submitted(rack.dispatcher, Action.ON, rack.target("f"))  # so that there are several all the while
+    for name in "abcde":
         rack.held[name] = threading.Event()
     for _ in range(20):
-        for name in "abcdef":
+        for name in "abcde":
             rack.dispatcher.join(submitted(rack.dispatcher, Action.ON, rack.target(name)), tell)
-    for name in "abcdef":
+    for name in "abcde":
         rack.held.pop(name).set()
-    found = [told.get(timeout=60) for _ in range(120)]
-    assert [trouble for _, trouble in found] == [None] * 120 and serving.woken
-    assert any(name == "serving" for name, _ in found)
-    assert [record["state"] for record in rack.dispatcher.records(200)] == ["done"] * 120
+    found = [told.get(timeout=60) for _ in range(100)]
+    assert [trouble for _, trouble in found] == [None] * 100 and serving.woken
+    assert any(name == "serving" for name, _ in found), "or by the timetable, which may have the lock for something"
+    assert [record["state"] for record in rack.dispatcher.records(100)] == ["done"] * 100
+    rack.let_go("f")
 
 
 def test_what_is_asked_when_the_daemon_stops_is_not_asked_of_the_device(tmp_path: Path) -> None:
