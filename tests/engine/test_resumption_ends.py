@@ -156,3 +156,40 @@ def test_all_that_a_request_is_for_may_be_gone_by_a_reload(rack: Callable[..., R
         awaited(one.dispatcher, request, 30)
     one.let_go("a")
     assert awaited(one.dispatcher, later, 30) and one.seen["a"] == "oo" and one.state(request.id) == "failed"
+
+
+def test_a_port_that_a_pdu_spells_otherwise_now_is_none_of_it(rack: Callable[..., Rack]) -> None:
+    commands = {"driver": "localcmdline", "cmd_on": "true", "cmd_off": "true"}
+    one = rack("a", settings=commands)
+    one.hold("a")
+    request = submitted(one.dispatcher, Action.OFF, one.dispatcher.config.target("a", "01"))
+    assert request.target.outlets == (Outlet("a", "01"),)
+    one.pdus["a"] = {"driver": "dummy"}
+    one.dispatcher.reload(one.config())
+    with pytest.raises(RequestError, match="there is no a port 01 any more"):
+        awaited(one.dispatcher, request, 30)
+    one.let_go("a")
+
+
+def test_what_is_kept_is_said_loudly(rack: Callable[..., Rack], caplog: pytest.LogCaptureFixture) -> None:
+    one = rack("a")
+    number = left_over(one, Action.OFF, "a")
+    one.pdus["a"]["retries"] = "many"
+    one.start()
+    (said,) = [each for each in caplog.messages if "kept until this can be" in each]
+    assert said.startswith(f"request {number}: off a kept until this can be: a is disabled: ") and "retries" in said
+
+
+@pytest.mark.parametrize(("passed", "state"), [(HOUR, "done"), (60.0, "waiting")])
+def test_a_delay_goes_on_after_another_start_of_the_machine(
+    rack: Callable[..., Rack], passed: float, state: str
+) -> None:
+    one = rack("a")
+    request = submitted(one.dispatcher, Action.REBOOT, one.target("a"), HOUR - 60)
+    eventually(lambda: one.seen["a"] == "f" and one.dispatcher.record(request.id)["state"] == "waiting")
+    one.stop()
+    one.clock.boot, one.clock.uptime_off = "second", 100.0 - one.clock.uptime()
+    one.clock.wall_off += passed
+    one.start()
+    eventually(lambda: one.state(request.id) == state)
+    assert one.seen["a"] == ("fo" if state == "done" else "f")

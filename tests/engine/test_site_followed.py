@@ -171,6 +171,7 @@ def test_many_reloads_are_apart(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> No
         ({"kind": "end"}, "it has ended the connection"),
         (b"data: {}\n\n", "what it says is not understood"),
         (b"data: []\n\n", "what it says is not understood"),
+        (b'data: {"kind": 5}\n\n', "what it says is not understood"),
         (b'data: {"kind": "outlet", "outlet": 5}\n\n', "what it says is not understood"),
         (b"data: {\n\n", "the answer (200) is not JSON"),
     ],
