@@ -119,6 +119,36 @@ def test_what_another_process_has_is_waited_for_until_the_deadline_or_the_end(pa
     one.close()
 
 
+def test_whether_it_has_to_be_waited_for(path: Path) -> None:
+    one = Device(path)
+    other = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with one.lock:
+        assert not one.is_free()
+        with pytest.raises(TransientError, match="busy: "):
+            one.take(0.1, NEVER)
+        one.release(keep=False)
+    os.close(other)
+    with one.lock:
+        assert one.is_free() and not free(path)
+        one.forget()  # which waits until what acts has ended
+        assert path.exists() and one.take(30, NEVER) is not None
+        one.release(keep=True)
+    assert not path.exists()
+    one.remember()
+    use(one)
+    with one.lock:
+        assert one.is_free() and one.take(30, NEVER) is not None
+        one.release(keep=False)
+    one.close()
+    path.unlink()
+    path.mkdir()
+    with one.lock:
+        assert not one.is_free()
+        one.release(keep=False)
+    assert Device(None).is_free()
+
+
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[tuple[Dispatcher, Rack, Path]]:
     """A dispatcher whose two PDUs are one device, with a folder for the lock files."""

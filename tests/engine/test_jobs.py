@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import queue
 import threading
 import time
@@ -28,6 +27,7 @@ from pdudaemon.errors import DeviceError, PDUDaemonError
 from pdudaemon.power import Action, Reading, Request, State, Submission
 from pdudaemon.transports import datagrams
 from tests.devices.ipmi import PASSWORD, USER, ManyBMCs
+from tests.support.locks import free
 from tests.support.process import Daemon, eventually, nothing_left_behind
 from tests.support.rack import awaited
 
@@ -160,18 +160,6 @@ def test_the_device_and_its_file_are_ours_meanwhile_and_given_back_at_once(lab: 
     one.many.answering.set()
     one.done([request])
     eventually(lambda: not device.lock.locked() and free(one.locks / "node0"))
-
-
-def free(path: Path) -> bool:
-    """Whether another process could have a device by its file."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def test_what_another_process_has_is_waited_for_by_a_thread(lab: Make, workers: list[str]) -> None:

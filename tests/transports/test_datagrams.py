@@ -14,7 +14,7 @@ import pytest
 
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports import datagrams
-from pdudaemon.transports.datagrams import Conversation, Question, Steps, connected
+from pdudaemon.transports.datagrams import Conversation, Question, Steps, connected, soon
 from pdudaemon.transports.deadline import Deadline
 from tests.support.process import nothing_left_behind
 
@@ -161,7 +161,7 @@ def test_nobody_listens() -> None:
         carry(port, steps())
 
 
-def test_a_pause_is_that_of_the_caller_and_ends_when_the_daemon_stops() -> None:
+def test_a_pause_ends_when_the_daemon_stops() -> None:
     told: list[str] = []
 
     def steps() -> Steps[str]:
@@ -238,3 +238,133 @@ def test_a_question_with_less_time_than_the_one_before_is_not_waited_for_longer(
     with echo(lambda packet: [packet]) as port:
         assert carry(port, steps(), 60) == "no answer from device at asking b'2' within 0.01 s"
     assert time.monotonic() - begun < 40
+
+
+def test_a_pause_lasts_no_longer_than_the_deadline_and_there_is_none_past_it() -> None:
+    def steps() -> Steps[str]:
+        yield 60.0
+        try:
+            yield 60.0
+        except DeviceTimeout as error:
+            return str(error)
+        raise AssertionError
+
+    begun = time.monotonic()
+    with echo(lambda packet: [packet]) as port:
+        assert carry(port, steps(), 0.3) == "no answer within 0.3 s"
+    assert 0.3 <= time.monotonic() - begun < 40
+
+
+def test_what_comes_during_a_pause_answers_nothing() -> None:
+    """Nor is it an error that nobody listens then."""
+    heard: list[bytes] = []
+
+    def twice(packet: bytes) -> list[bytes]:
+        heard.append(packet)
+        return [packet, b"late", b"late"]
+
+    def steps() -> Steps[list[bytes]]:
+        got = [(yield question(b"1", b"1", Deadline(10)))]
+        yield 0.3
+        got.append((yield Question(lambda: b"2", lambda said: said, "anything", Deadline(10))))
+        return got
+
+    with echo(twice) as port:
+        assert carry(port, steps()) == [b"1", b"2"]
+    assert heard == [b"1", b"2"]
+
+
+def test_calls_are_made_by_the_thread_in_order_and_once_if_they_wait_already() -> None:
+    made: list[tuple[str, str]] = []
+    ended = threading.Event()
+
+    def note(what: str) -> None:
+        made.append((what, threading.current_thread().name))
+
+    def later() -> None:
+        note("later")
+
+    def first() -> None:
+        for _ in range(3):
+            assert soon(later)
+        assert soon(ended.set)
+        note("first")
+
+    assert soon(first) and ended.wait(30)
+    assert made == [("first", "datagrams"), ("later", "datagrams")]
+
+
+def test_one_conversation_after_another_is_begun_by_the_thread() -> None:
+    left = 50
+    done = threading.Event()
+    said: list[bytes] = []
+
+    def steps() -> Steps[bytes]:
+        return (yield question(b"?", b"?", Deadline(20)))
+
+    def begin() -> None:
+        line = connected("127.0.0.1", port, "device")
+        one: Conversation[bytes] = Conversation(steps(), line, "device", Deadline(20))
+        one.begin(lambda: follow(one))
+
+    def follow(one: Conversation[bytes]) -> None:
+        nonlocal left
+        said.append(one.outcome())
+        left -= 1
+        if left:
+            begin()
+        else:
+            done.set()
+
+    with echo(lambda packet: [packet]) as port:
+        begin()
+        assert done.wait(60)
+    assert said == [b"?"] * 50
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_ours_ends_what_is_under_way_and_another_thread_goes_on() -> None:
+    def steps() -> Steps[None]:
+        asked.release()
+        yield question(b"?", b"never", Deadline(60))
+
+    def fault() -> None:
+        assert soon(after.set)
+        raise ZeroDivisionError
+
+    raised: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            carry(port, steps(), 60)
+        except ZeroDivisionError as error:
+            raised.append(error)
+
+    asked, after = threading.Semaphore(0), threading.Event()
+    with echo(lambda packet: [packet]) as port:
+        waits = [threading.Thread(target=wait) for _ in range(3)]
+        for each in waits:
+            each.start()
+        assert all(asked.acquire(timeout=30) for _ in waits)
+        assert soon(fault) and after.wait(30)
+        for each in waits:
+            each.join(60)
+        assert len(raised) == 3
+        assert carry(port, iter_once()) == b"again"
+
+
+def iter_once() -> Steps[bytes]:
+    return (yield question(b"again", b"again", Deadline(20)))
+
+
+def test_without_a_thread_it_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with echo(lambda packet: [packet]) as port:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            assert soon(lambda: None) is False
+            with pytest.raises(TransientError, match=r"^no thread for it$"):
+                carry(port, iter_once())
+        assert carry(port, iter_once()) == b"again"
