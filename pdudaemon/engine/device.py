@@ -68,9 +68,9 @@ class Device:
                 self.kept = False
 
     def is_free(self) -> bool:
-        """Lock the file unless another process has it; return whether it is ours, and `take` need not wait for it.
+        """Lock the file, as `take` does, unless another process has it; return whether it is ours.
 
-        ``lock`` is held, as for `take`, which comes next in any case.
+        ``lock`` is held, as for `take`, which comes next in any case, and knows what cannot be done here.
         """
         if self._path is None or self.kept:
             return True
@@ -79,8 +79,10 @@ class Device:
         with suppress(OSError):
             if self._descriptor is None:
                 self._descriptor = lockfile.opened(self._path)
-            return lockfile.is_free(self._descriptor)
-        return False
+            if lockfile.is_free(self._descriptor) and lockfile.is_current(self._descriptor, self._path):
+                lockfile.sign(self._descriptor)
+                self.kept, self._looked = True, time.monotonic()
+        return self.kept
 
     def take(self, seconds: float, stopping: threading.Event) -> int | None:
         """Lock the file within some seconds, unless it still is; return its descriptor.

@@ -9,7 +9,6 @@ its end, or is called by that thread then. What the thread is given to do beside
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import math
@@ -53,14 +52,15 @@ Steps = Generator[Question[Any] | float, Any, T]
 def connected(host: str, port: int, peer: str) -> socket.socket:
     """Return a socket for a device. Raises: TransientError."""
     family, address = _resolved(host, port)
-    with contextlib.ExitStack() as on_failure:
-        try:
-            made = on_failure.enter_context(socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK))
-            made.connect(address)
-        except OSError as error:
-            raise TransientError(f"no way to {peer}: {error.strerror or error}") from None
-        on_failure.pop_all()
-        return made
+    made = None
+    try:
+        made = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        made.connect(address)
+    except OSError as error:
+        if made is not None:
+            made.close()
+        raise TransientError(f"no way to {peer}: {error.strerror or error}") from None
+    return made
 
 
 def is_numeric(host: str) -> bool:
