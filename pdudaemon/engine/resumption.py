@@ -34,9 +34,12 @@ class Resumption:
         self._fleet = fleet
         self._store = store
         self._clock = clock
+        self._in_line: set[Outlet] = set()  # for which there is a request of an earlier run
 
     def resume(self, request: Request) -> None:
         """Take up a request of an earlier run, or say why not."""
+        first = [outlet for outlet in request.remaining if outlet not in self._in_line]
+        self._in_line.update(first)
         lost = self._lost(request)
         disabled = [outlet for outlet in lost if self._fleet.disabled(outlet.pdu)]
         if disabled and len(lost) == len(request.remaining):
@@ -52,12 +55,11 @@ class Resumption:
         if lost:
             self._store.note(request)
         behind = self._date(request)
+        self._doubt(request, [outlet for outlet in first if outlet in request.remaining])
         postponed = 0.0 if request.action is Action.REBOOT else request.delay
         postponed += 0.0 if request.soft is None else request.soft.seconds
         late = self._clock.uptime() - request.accepted_uptime - postponed
         if request.started is not None and request.phase is Phase.RESTART:
-            for outlet in request.remaining:
-                self._store.switched(request, outlet, State.UNKNOWN, self._clock.wall())
             cut = RequestEnded("interrupted by the end of the daemon, not done again")
             self._lanes.finish(request, Outcome.INTERRUPTED, cut, logging.ERROR)
             return
@@ -106,6 +108,25 @@ class Resumption:
                 note(request, expired)
             only_pay(request)
             self._store.note(request)
+
+    def _doubt(self, request: Request, first: list[Outlet]) -> None:
+        """Note that nobody knows what outlets are, for which a request is ``first`` in line, and may have begun.
+
+        That is not on record of an on or off, and it may never be done again: it expires. What an outlet was told
+        before would then be said of it for ever.
+        """
+        began: float | None = request.accepted_uptime
+        if request.phase is Phase.ON and request.action is Action.REBOOT:
+            began = request.off_ended_uptime
+        elif request.action is Action.REBOOT and request.started is None:
+            return
+        wait = 0.0 if request.phase in (Phase.OFF, Phase.RESTART) and request.action is Action.REBOOT else request.delay
+        if began is not None and self._clock.uptime() < began + wait:
+            return
+        aim = {Phase.ON: State.ON, Phase.OFF: State.OFF}.get(request.phase)
+        for outlet in first:
+            if (told := self._store.last_told(outlet)) is not None and told[0] is not aim:
+                self._store.switched(request, outlet, State.UNKNOWN, self._clock.wall())
 
     def _date(self, request: Request) -> bool:
         """Have the times of a request count from this start of the machine; return whether it is known to be wrong.

@@ -12,7 +12,7 @@ from contextlib import closing
 import pytest
 
 from pdudaemon.errors import RequestError
-from pdudaemon.power import Action, Outlet, Phase, Target
+from pdudaemon.power import Action, Outlet, Phase, State, Target
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
 
@@ -156,3 +156,47 @@ def test_a_request_that_is_kept_waits_for_its_turn_when_it_can_be(rack: Callable
     one.dispatcher.reload(one.config())
     eventually(lambda: [one.state(request.id) for request in requests] == ["done"] * 3)
     assert one.seen["a"] == "oofof", "the first had not ended when the daemon did"
+
+
+@pytest.mark.parametrize("expires", [True, False])
+def test_what_was_under_way_leaves_nobody_sure_of_the_outlet(rack: Callable[..., Rack], expires: bool) -> None:
+    """An off may have been done when the daemon was killed, and is not done again if it is late."""
+    one = rack("a", "b", "c", "d")
+    for name in ("a", "b", "c", "d"):
+        assert awaited(one.dispatcher, submitted(one.dispatcher, Action.ON, one.target(name)), 30)
+    one.held["a"] = threading.Event()
+    one.begun["a"].clear()
+    offs = [submitted(one.dispatcher, Action.OFF, one.target("a")) for _ in range(2)]
+    submitted(one.dispatcher, Action.OFF, one.target("b"), 10 * HOUR)  # which has not begun for sure
+    submitted(one.dispatcher, Action.ON, one.target("c"), 0.5)  # and which changes nothing
+    assert one.begun["a"].wait(30)
+    one.stop()
+    one.clock.pass_by(HOUR if expires else 1)
+    one.let_go("a")
+    one.refusing = {("a", "off"), ("c", "on")}
+    one.start()
+    eventually(lambda: [one.state(each.id) for each in offs] == ["expired" if expires else "failed"] * 2)
+    found = {name: one.dispatcher.inventory.outlet(Outlet(name, "1")).state for name in ("a", "b", "d")}
+    assert found == {"a": State.UNKNOWN, "b": State.ON, "d": State.ON}
+    assert expires is bool("switched before that: a port 1 unknown" in one.dispatcher.record(offs[0].id)["reason"])
+    assert "switched" not in one.dispatcher.record(offs[1].id)["reason"]
+    one.refusing.clear()
+    one.restart()  # and it is on record
+    assert one.dispatcher.inventory.outlet(Outlet("a", "1")).state is State.UNKNOWN
+    assert awaited(one.dispatcher, submitted(one.dispatcher, Action.OFF, one.target("a")), 30)
+    assert one.dispatcher.inventory.outlet(Outlet("a", "1")).state is State.OFF
+
+
+@pytest.mark.parametrize(("passed", "state"), [(0, State.OFF), (HOUR, State.UNKNOWN)])
+def test_a_board_whose_on_may_have_been_done_is_not_said_to_be_off(
+    rack: Callable[..., Rack], passed: float, state: State
+) -> None:
+    one = rack("a")
+    reboot = submitted(one.dispatcher, Action.REBOOT, one.target("a"), 60)
+    eventually(lambda: one.seen["a"] == "f" and one.dispatcher.record(reboot.id)["switched"])
+    one.stop()
+    one.clock.pass_by(passed)
+    one.refusing.add(("a", "on"))
+    one.start()
+    assert one.dispatcher.inventory.outlet(Outlet("a", "1")).state is state
+    one.refusing.clear()
