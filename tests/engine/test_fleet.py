@@ -30,9 +30,11 @@ class Lamp(PDUDriver):
     """A device that says when it is asked."""
 
     asked: list[str] = []
+    goes_on = threading.Event()
 
     def port_status(self, port_number: Any) -> State:
         self.asked.append(self.hostname)
+        assert self.goes_on.wait(60)
         return State.ON
 
 
@@ -80,6 +82,7 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
     Lamp.asked = []
+    Lamp.goes_on.set()
     made = Lab(tmp_path)
     yield made
     made.close()
@@ -233,6 +236,20 @@ def test_one_that_has_changed_is_another_from_its_next_action_on(
     assert (tmp_path / "y").exists()
     fleet.let_go("b", 0)
     assert not (tmp_path / "y").exists()
+
+
+def test_one_that_is_the_same_device_again_before_it_has_ended_keeps_its_lock(lab: Lab, tmp_path: Path) -> None:
+    fleet = lab.begin(pdu("a", lock="x"))
+    Lamp.goes_on.clear()
+    with lab.lock:
+        fleet.send(Query(Outlet("a", "1")))
+    eventually(lambda: Lamp.asked == ["a"])
+    for lock in ("y", "x"):
+        fleet.change(named(pdu("a", lock=lock)))
+    Lamp.goes_on.set()
+    eventually(lambda: lab.ended)
+    lab.ask("a")
+    assert (tmp_path / "x").exists() and not (tmp_path / "y").exists()
 
 
 def test_who_switches_has_a_reading_come_to_an_end(lab: Lab) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon.drivers.readings import OutletReading
+from pdudaemon.drivers.readings import InletReading, OutletReading
 from pdudaemon.engine import inventory as engine_inventory
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.inventory import Inventory, NamesUnknown
@@ -98,6 +98,16 @@ def test_what_a_device_answers_says_that_it_is_there(inventory: Inventory, caplo
     inventory.heard(Outlet("gone", "1"), state_of, State.ON, None)
     inventory.heard(Outlet("gone", "1"), state_of, None, DeviceTimeout("gone: no answer"))
     assert events.last == begun
+
+
+def test_there_is_a_bound_to_inlets_as_well(inventory: Inventory, caplog: pytest.LogCaptureFixture) -> None:
+    many = [InletReading(str(number), kind="bank") for number in range(engine_inventory.MOST_INLETS + 1)]
+    for _ in range(2):
+        inventory.surveyed("a", inventory.pdu("a"), Found([OutletReading("1")], many))
+    assert len(known(inventory).inlets) == engine_inventory.MOST_INLETS and known(inventory).cut
+    assert caplog.messages == ["a tells of 1 outlets and 201 inlets: 2000 and 200 of them are kept"]
+    inventory.surveyed("b", inventory.pdu("b"), Found([OutletReading("1")], many[:-1]))
+    assert not known(inventory, "b").cut
 
 
 def test_what_is_elsewhere_is_shown_and_not_told(inventory: Inventory) -> None:
