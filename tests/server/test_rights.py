@@ -414,6 +414,13 @@ def config(tmp_path: Path) -> Config:
     return reader.load(str(tmp_path / "conf"))
 
 
+def test_a_node_that_nothing_feeds_is_seen_by_whom_it_is_named_to(config: Config) -> None:
+    lost = replace(config, nodes={**config.nodes, "lost": replace(config.nodes["server"], feeds=())})
+    assert not RoleRights(lost, ("ports",)).sees_node("lost") and not RoleRights(lost, ("whole",)).sees_node("lost")
+    role = replace(lost.roles["ci"], nodes=frozenset({"lost"}))
+    assert RoleRights(replace(lost, roles={"ci": role}), ("ci",)).sees_node("lost")
+
+
 def outlet(text: str) -> Outlet:
     return Outlet(*text.split(":"))
 

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""How a route is run, over a pair of sockets: its answer is given once, its errors are told, and its faults are logged."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pdudaemon.errors import Conflict
+from pdudaemon.server.http import HTTPExchange, HTTPSpeech, plain
+from pdudaemon.server.messages import Answer
+from pdudaemon.server.routes import Route, _run, _words
+from tests.support.pair import Pair, connected
+
+
+class Lab:
+    def __init__(self, pair: Pair, exchange: HTTPExchange) -> None:
+        self.pair, self.exchange = pair, exchange
+
+    def run(self, serve: Callable[[HTTPExchange, str], Answer | None], body: bytes = b"", **more: Any) -> None:
+        _run(self.exchange, Route(serve, **more), "word", body)
+
+    def hears(self) -> tuple[int, str]:
+        response = http.client.HTTPResponse(self.pair.client)
+        response.begin()
+        return response.status, response.read().decode()
+
+    def hears_nothing(self) -> bool:
+        self.pair.client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            self.pair.client.recv(1)
+        return True
+
+
+@pytest.fixture(params=["POST /api/v1/x?a=b HTTP/1.1"])
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    found: list[HTTPExchange] = []
+    orders: Any = SimpleNamespace(dispatcher=None)
+    with connected(lambda c: HTTPSpeech(c, orders, lambda exchange, _: found.append(exchange))) as pair:
+        pair.connection.received += f"{request.param}\r\n\r\n".encode()
+        pair.connection.speech.take()
+        yield Lab(pair, found[0])
+
+
+def test_a_route_gets_its_words_and_its_body(lab: Lab) -> None:
+    seen: list[Any] = []
+
+    def serve(exchange: HTTPExchange, word: str) -> Answer:
+        seen.append((word, {**exchange.words}, exchange.body))
+        return plain(201, "well")
+
+    lab.run(serve, b'{"c": 1}', json=True)
+    assert lab.hears() == (201, "well\n") and seen == [("word", {"a": "b"}, b'{"c": 1}')]
+
+
+def test_an_answer_is_given_once(lab: Lab) -> None:
+    assert lab.exchange.claim()
+    lab.run(lambda *_: plain(200, "late"))
+    assert lab.hears_nothing()
+
+
+def test_who_sees_to_the_answer_itself_is_left_to_it(lab: Lab) -> None:
+    lab.run(lambda *_: None)
+    assert lab.hears_nothing() and lab.exchange.claim()
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_errors_are_told_and_faults_are_logged(lab: Lab, claimed: bool, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(*_: object) -> Answer:
+        raise KeyError("x")
+
+    def refuse(*_: object) -> Answer:
+        raise Conflict("it has ended")
+
+    if claimed:
+        lab.exchange.claim()
+        lab.run(fail)
+        lab.run(refuse)
+        assert lab.hears_nothing()
+    else:
+        lab.run(fail)
+        status, text = lab.hears()
+        assert (status, json.loads(text)["detail"]) == (500, "internal error: see the log of the daemon")
+        lab.run(refuse)
+        assert lab.hears_nothing()
+    assert [each.message for each in caplog.records if each.exc_info] == ["POST /api/v1/x from a:1"]
+
+
+def test_an_error_is_told(lab: Lab) -> None:
+    def refuse(*_: object) -> Answer:
+        raise Conflict("it has ended")
+
+    lab.run(refuse)
+    status, text = lab.hears()
+    assert (status, json.loads(text)["detail"]) == (409, "it has ended")
+
+
+def test_the_words_of_a_query_are_taken_apart_once(lab: Lab) -> None:
+    head = lab.exchange.head
+    words = _words(head, b"", ("a",))
+    assert words == {"a": "b"} and head.words is words
+    seen: list[Any] = []
+    lab.run(lambda exchange, _: seen.append(exchange.words))
+    assert seen[0] is words
