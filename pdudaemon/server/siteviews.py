@@ -131,7 +131,7 @@ class Several:
         self._made = made
         self._found: dict[str, Any] = {}
         self._errors: dict[str, PDUDaemonError] = {}
-        self._left = 0
+        self._left: int  # of those that have been asked, and of who asks them
         self._lock = threading.Lock()
 
     def ask(self, questions: Mapping[str, tuple[Site, str, str]], seconds: float = ANSWER) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from pdudaemon.server.api import MOST_RECORDS, limit, linked
-from pdudaemon.server.client import Client
 from pdudaemon.server.messages import Misdirected
 from pdudaemon.server.pace import Pace
 
@@ -45,17 +44,3 @@ def test_the_next_page_is_told_if_there_may_be_one() -> None:
     page = linked(exchange(limit="2", after="x", group="g"), "/api/v1/pdus", records, 3)
     assert page.headers == {"Link": '</api/v1/pdus?limit=2&after=b%2F%C3%BC%20%26&group=g>; rel="next"'}
     assert linked(exchange(), "/", [], 1).body == "[]"
-
-
-@pytest.mark.parametrize(
-    ("client", "text"),
-    [
-        (Client("192.0.2.1", 7), "192.0.2.1:7"),
-        (Client("2001:db8::1", 7), "[2001:db8::1]:7"),
-        (Client("unix", 0), "unix"),
-        (Client("192.0.2.1", 7, "ci"), "192.0.2.1:7 (ci)"),
-        (Client("2001:db8::1", 0, "ci", ("a",)), "[2001:db8::1] (ci)"),
-    ],
-)
-def test_who_asks_is_told_in_words(client: Client, text: str) -> None:
-    assert str(client) == client.text == text

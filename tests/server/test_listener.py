@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +233,17 @@ def test_what_nobody_listens_at_is_taken_over(make: Make, tmp_path: Path) -> Non
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         accepted(listener)[0].close()
+
+
+def test_who_is_too_busy_to_answer_listens_all_the_same(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as busy, ExitStack() as clients:
+        busy.bind(path)
+        busy.listen(0)
+        with suppress(BlockingIOError):
+            for _ in range(100):
+                client = clients.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(path)
+        with pytest.raises(OSError):
+            unixsocket.check(path)
