@@ -284,7 +284,7 @@ class Bridge:
         rights = self._rights_to_switch()
         config = rights.view(self._dispatcher.config)
         target = config.node(words[1]) if words[0] == "node" else config.target(words[1], words[2])
-        found = resolved(self._dispatcher, target, rights)
+        found = resolved(self._dispatcher, target, rights, switching=True)
         if found is not target and not all(map(rights.sees, found.outlets)):  # not even that there is such a name
             raise RequestError(f"{target.name}: there is no such outlet")
         return found

@@ -24,7 +24,7 @@ log = logging.getLogger("pdud.listener")
 GRACE = 1.0  # seconds beyond a PDU's ``timeout``
 
 
-def resolved(dispatcher: Dispatcher, target: Target, rights: Rights, *, switching: bool = True) -> Target:
+def resolved(dispatcher: Dispatcher, target: Target, rights: Rights, *, switching: bool) -> Target:
     """Return a target by its ports, and not by names on the device. Raises: RequestError.
 
     Why there is none, which may name the other outlets, is for who may see all of the PDU.
