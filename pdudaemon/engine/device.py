@@ -29,14 +29,16 @@ class Device:
     ``lock`` keeps our own threads apart. The lock on the file is for other processes: another daemon, ``--drive``, and
     above all a command that outlived a killed daemon, which inherited the descriptor.
 
-    The dispatcher's are: ``stuck``, in words, which PDUs do not answer because of an action that does not come back;
-    ``due``, when the action under way counts as such, infinite without one; and ``looked_at``, when that is looked at
-    next (both in monotonic seconds). ``survey`` is set to have who reads all of the device come to an end.
+    The dispatcher's are: ``request``, the number of the one that it was switched for last; ``stuck``, in words, which
+    PDUs do not answer because of an action that does not come back; ``due``, when the action under way counts as such,
+    infinite without one; and ``looked_at``, when that is looked at next (both in monotonic seconds). ``survey`` is set
+    to have who reads all of the device come to an end.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.lock = threading.Lock()
         self.last_action = float("-inf")
+        self.request = 0
         self.stuck = ""
         self.survey: threading.Event | None = None
         self.due = self.looked_at = float("inf")

@@ -239,7 +239,10 @@ class Dispatcher:
     # Called by the workers, without the lock.
 
     def _begin(self, runner: PDURunner, job: Step | Query | Survey) -> bool:
-        """Say whether a job is still wanted; from then on it acts."""
+        """Say whether a job is still wanted; from then on it acts.
+
+        What its device did before is on record by then: after a crash it must not be done once more behind this.
+        """
         with self._lock.bare:
             if isinstance(job, Step):
                 wanted = job.stage is Stage.QUEUED and not (self._closed or (self._fleet.closing and not job.owed))
@@ -250,6 +253,9 @@ class Dispatcher:
             if wanted:
                 self._acting.begin(runner.device, runner.pdu.options.timeout)
             to_promise = wanted and isinstance(job, Step) and self._lanes.begin(job)
+            behind = wanted and isinstance(job, Step) and self._store.lacks(job.request.id, runner.device.request)
+        if behind:
+            self._lock.write()
         self._hand_in_for(runner)
         return self._promise(runner, job) if to_promise and isinstance(job, Step) else wanted
 
@@ -318,6 +324,7 @@ class Dispatcher:
             if isinstance(job, Query):
                 self._queries.answer(job, error or Reading(state or State.UNKNOWN, "device", self._clock.wall()))
             elif isinstance(job, Step) and not self._closed:
+                runner.device.request = job.request.id
                 if job.order == job.action:
                     self._lanes.attempt_ended(job, error)
                     self.inventory.told(job.outlet, *job.request.switched[job.outlet])

@@ -72,12 +72,7 @@ class Waiting:
             rounds += 1
             try:
                 due = len(self._calls)  # of what is written now
-                if self._store.noted and not self._refused:
-                    try:
-                        self._store.flush()
-                    except StoreError as error:
-                        self._refused = True
-                        self._unwritten(error)
+                self.write()
                 for _ in range(due):
                     call, words = self._calls.popleft()
                     try:
@@ -88,6 +83,15 @@ class Waiting:
                 self._leading.release()
 
     __exit__ = release
+
+    def write(self) -> None:
+        """Write what is to be written, and return when it is; unless the store takes nothing. The lock is not held."""
+        if self._store.noted and not self._refused:
+            try:
+                self._store.flush()
+            except StoreError as error:
+                self._refused = True
+                self._unwritten(error)
 
     def _leads(self, rounds: int) -> bool:
         """Return whether it is on the caller, who has led for so many rounds, to lead for another."""

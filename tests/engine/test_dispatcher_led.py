@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.engine.queries import Answer, Look
 from pdudaemon.errors import Busy, PDUDaemonError
 from pdudaemon.power import Action, Outlet, Request
@@ -120,3 +124,48 @@ def test_commands_that_still_run_at_the_end_are_killed_and_told(
     other = Rack(tmp_path, {"a": {}})
     other.stop()
     assert not [each for each in caplog.messages if "killed" in each]
+
+
+class Idle:
+    """A leader that has no time."""
+
+    def wake(self) -> None: ...
+
+    def succeed(self) -> threading.Thread | None:
+        return None
+
+    def at(self, when: float, call: Callable[[], None]) -> None: ...
+
+
+class Recorded(Rack):
+    """``open`` is what of the record had not ended when a device was switched, by the action and the phase: in order."""
+
+    def start(self) -> None:
+        self.open: list[list[tuple[str, str]]] = []
+        super().start()
+
+    def _driver(rack) -> type[PDUDriver]:
+        class Switch(super()._driver()):  # type: ignore[misc]
+            def port_interaction(self, command: str, port_number: Any) -> None:
+                super().port_interaction(command, port_number)
+                with closing(sqlite3.connect(rack.store)) as store:
+                    query = "SELECT action, phase FROM request WHERE ended IS NULL AND target = ? ORDER BY id"
+                    rack.open.append(store.execute(query, (self.hostname,)).fetchall())
+
+        return Switch
+
+
+def test_what_a_device_did_before_is_on_record_when_it_acts_again(tmp_path: Path) -> None:
+    """Else a crash has it done once more behind what came later: off, on, off, on is no reboot."""
+    rack = Recorded(tmp_path, {"a": {}, "other": {}})
+    rack.hold("other")  # so that there is more than one to be written and told
+    rack.dispatcher.led_by(Idle())
+    for action in (Action.ON, Action.REBOOT, Action.OFF):
+        submitted(rack.dispatcher, action, rack.target("a"), 0.0)
+    eventually(lambda: len(rack.open) == 4)
+    on, reboot, back, off = rack.open
+    assert on[0] == ("on", "on")
+    assert (reboot[0], back[0], off[0]) == (("reboot", "off"), ("reboot", "on"), ("off", "off"))
+    rack.dispatcher.led_by(None)
+    rack.let_go("other")
+    assert rack.stop() == []
