@@ -6,13 +6,15 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pdudaemon.config.nodes import Node
 from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, TransientError
-from pdudaemon.power import Action
+from pdudaemon.power import Action, Outlet
 from tests.support.meters import Meters, until
 from tests.support.rack import awaited, submitted
 
@@ -131,3 +133,20 @@ def test_who_switches_by_a_name_has_it_read_though_nobody_may_look(racks: Callab
     until(lambda: rack.known("a").read)
     found = rack.dispatcher.surveys.resolved(called, rack.dispatcher.config)
     assert [outlet.port for outlet in found.outlets] == ["1"]
+
+
+def test_names_that_a_configuration_spells_are_read_when_it_is_taken_over(racks: Callable[..., Meters]) -> None:
+    """And for each outlet of a PDU that has a lock by a name it is asked whether they are known."""
+    rack = racks(a={"refresh": 0}, b={"refresh": 0})
+    named = Outlet("a", "name:router")
+    config = replace(rack.dispatcher.config, nodes={"n": Node("n", (named,))}, locked={named: "mine"}, device_names={})
+    assert config.named_pdus == config.named_locks == {"a"}
+    rack.dispatcher.reload(config)
+    config = rack.dispatcher.config
+    surveys, plain = rack.dispatcher.surveys, [config.target(name, "2") for name in ("a", "b")]
+    if not rack.dispatcher.inventory.knows_names("a"):
+        assert surveys.unread(plain) <= {"a"}
+    until(lambda: rack.known("a").read and not rack.reads["b"])
+    assert surveys.unread([*plain, config.node("n")]) == set()
+    rack.clock.pass_by(7200)
+    assert surveys.unread(plain) == {"a"}
