@@ -268,9 +268,10 @@ class _Run:
 
     def hand_back(self) -> None:
         """Tell those whose conversations have ended; all at once, so that they do not cut in at each packet."""
-        ended, self._ended = self._ended, []
-        for talk in ended:
-            talk.ended()
+        while self._ended:  # also those that a call has begun, and that ended at once
+            ended, self._ended = self._ended, []
+            for talk in ended:
+                talk.ended()
 
     def _look_later(self, talk: Conversation[Any], when: float) -> None:
         """See to it that somebody looks when a question is late: once for all those that are answered by then."""

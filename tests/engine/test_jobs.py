@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import queue
 import threading
@@ -422,3 +423,46 @@ def test_readings_say_what_the_device_said(lab: Make) -> None:
     said = one.look()
     assert all(isinstance(each, Reading) for each in said.values())
     assert (said["node0"].state, said["node1"].state) == (State.OFF, State.ON)
+
+
+def test_clients_looks_reloads_and_orders_of_all_kinds_at_once(lab: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request is done once, in order, whichever threads its job comes by; places are few, and lost at once."""
+    monkeypatch.setattr(pool, "PATIENCE", 0.02)
+    monkeypatch.setattr(IPMI, "pool", type(vars(IPMI)["pool"])(lambda self: ("few", 3)))
+    one = lab(8)
+    words = {Action.ON: [ON], Action.OFF: [OFF], Action.REBOOT: [CYCLE]}
+    told: list[list[bytes]] = [[] for _ in one.names]
+    every: list[Request] = []
+    ended = threading.Event()
+
+    def switch(number: int) -> None:
+        for turn in range(25):
+            action = (Action.ON, Action.OFF, Action.ON, Action.REBOOT)[turn % 4]
+            told[number] += words[action]
+            every.extend(one.submit(action, one.names[number]))
+            if turn % 6 == number % 6:
+                awaited(one.dispatcher, every[-1], 60)
+
+    def look() -> None:
+        while not ended.wait(0.01):
+            one.look()
+
+    def reload() -> None:
+        for turn in itertools.count():
+            if ended.wait(0.05):
+                return
+            one.pdus[one.names[turn % 8]] |= {"timeout": 40 + turn % 7, "min_interval": 0.001 * (turn % 3)}
+            one.dispatcher.reload(one.config())
+
+    others = [threading.Thread(target=look), threading.Thread(target=reload)]
+    clients = [threading.Thread(target=switch, args=(number,)) for number in range(8)]
+    for each in (*others, *clients):
+        each.start()
+    for each in clients:
+        each.join(120)
+    one.done(every)
+    ended.set()
+    for each in others:
+        each.join(60)
+    assert [one.controls(number) for number in range(8)] == told
+    assert not any(bmc.talks for bmc in one.many.bmcs)

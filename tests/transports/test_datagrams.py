@@ -322,6 +322,29 @@ def test_one_conversation_after_another_is_begun_by_the_thread() -> None:
     assert said == [b"?"] * 50
 
 
+def test_one_that_follows_another_and_ends_at_once_is_told_as_well() -> None:
+    def broken() -> Steps[None]:
+        yield Question(lambda: b"%d" % (1 // 0), lambda got: got, "a fault", Deadline(20))
+
+    def begin(left: int) -> None:
+        line = connected("127.0.0.1", port, "device")
+        one = Conversation(broken(), line, "device", Deadline(20))
+        one.begin(lambda: follow(one, left))
+
+    def follow(one: Conversation[None], left: int) -> None:
+        with pytest.raises(ZeroDivisionError):
+            one.outcome()
+        if left:
+            begin(left - 1)
+        else:
+            done.set()
+
+    done = threading.Event()
+    with echo(lambda packet: []) as port:
+        begin(3)
+        assert done.wait(30)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_fault_of_ours_ends_what_is_under_way_and_another_thread_goes_on() -> None:
     def steps() -> Steps[None]:
