@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pdudaemon.errors import Conflict
+from pdudaemon.errors import Conflict, Denied
 from pdudaemon.server.http import HTTPExchange, HTTPSpeech, plain
 from pdudaemon.server.messages import Answer
-from pdudaemon.server.routes import Route, _run, _words
+from pdudaemon.server.refusals import FREE, PAUSE, Refusals
+from pdudaemon.server.routes import Route, _deny, _run, _words
 from tests.support.pair import Pair, connected
 
 
@@ -107,3 +109,26 @@ def test_the_words_of_a_query_are_taken_apart_once(lab: Lab) -> None:
     seen: list[Any] = []
     lab.run(lambda exchange, _: seen.append(exchange.words))
     assert seen[0] is words
+
+
+@pytest.mark.parametrize("lab", ["GET /api/v1/pdus HTTP/1.1", "GET /nodes HTTP/1.1"], indirect=True)
+def test_who_tries_again_and_again_is_told_later(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """And at once, who only has not heard yet that a token is needed."""
+    listener: Any = SimpleNamespace(refusals=Refusals(lambda when, call: None))
+    lab.pair.connection.listener = listener
+    error = Denied(401, "the token is not valid here")
+    openflight = lab.exchange.path == "/nodes"
+    for tried in (True,) * FREE + (False,):
+        _deny(lab.exchange, error, tried)
+        status, text = lab.hears()
+        assert status == (403 if openflight else 401) and not lab.pair.thread.planned
+        assert text == "Forbidden" if openflight else json.loads(text)["detail"] == str(error)
+    assert caplog.messages == [f"GET {lab.exchange.path} from a:1: the token is not valid here"]
+    before = time.monotonic()
+    _deny(lab.exchange, error, True)
+    assert lab.hears_nothing()
+    ((when, tell),) = lab.pair.thread.planned
+    assert before + PAUSE <= when <= time.monotonic() + PAUSE
+    lab.pair.client.settimeout(30)
+    tell()
+    assert lab.hears()[0] == (403 if openflight else 401)
