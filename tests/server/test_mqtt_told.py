@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: MIT
+"""`Bridge` with a rack of PDUs and a session in place of a broker's: what is published, when, and what is obeyed.
+
+By a broker it is tried in `test_mqtt`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdudaemon.config.broker import BrokerOptions
+from pdudaemon.engine.outlets import Known
+from pdudaemon.errors import DeviceTimeout, TransientError
+from pdudaemon.power import Outlet, State
+from pdudaemon.server import mqtt
+from pdudaemon.server.mqtt import Bridge
+from pdudaemon.transports.mqtt import Message
+from tests.support.process import eventually
+from tests.support.rack import Rack
+
+
+class Line:
+    """A session: ``said`` is all that was published, in order; ``heard`` is what is received next."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, str, bool]] = []
+        self.heard: deque[Message] = deque()
+        self.topics: list[str] = []
+        self.deadline: Any = None
+        self.cut = False
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def subscribe(self, topics: list[str]) -> None:
+        self.topics += topics
+
+    def publish(self, topic: str, payload: str, retain: bool = False) -> None:
+        if self.cut:
+            raise TransientError("the line is cut")
+        self.said.append((topic, payload, retain))
+
+    def receive(self, _: str) -> Message:
+        if not self.heard:
+            threading.Event().wait(0.01)
+            raise DeviceTimeout("nothing")
+        return self.heard.popleft()
+
+    def told(self, topic: str) -> list[str]:
+        return [payload for each, payload, _ in self.said if each == topic]
+
+    def results(self, topic: str) -> list[dict[str, Any]]:
+        assert not [each for each in self.said if each[0] == topic and each[2]], "a result is not kept"
+        return [json.loads(payload) for payload in self.told(topic)]
+
+
+class Lab:
+    def __init__(self, rack: Rack, **options: Any) -> None:
+        self.rack = rack
+        by_token = options.pop("by_token", False)
+        self.bridge = Bridge(BrokerOptions({"host": "broker", **options}), rack.dispatcher, by_token)
+        self.line = Line()
+        self.bridge._session = lambda: self.line  # type: ignore[method-assign, assignment, return-value]
+
+    def start(self) -> Lab:
+        self.bridge.start()
+        eventually(lambda: self.line.told(f"{self.bridge.options.topic}/status"))
+        return self
+
+    def say(self, topic: str, text: str, retained: bool = False) -> None:
+        self.line.heard.append(Message(topic, text.encode(), retained))
+
+
+Make = Callable[..., Lab]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    monkeypatch.setattr(mqtt, "FIRST_PAUSE", 0.05)
+    rack = Rack(tmp_path, {"a": {"names": {"1": "router"}}, "b/+": {}})
+    made: list[Lab] = []
+
+    def lab(**options: Any) -> Lab:
+        made.append(Lab(rack, **options))
+        return made[-1]
+
+    yield lab
+    for each in made:
+        each.bridge.close()
+    rack.stop()
+
+
+def result(lab: Lab, topic: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = eventually(lambda: lab.line.results(topic))
+    return found[0]
+
+
+def test_what_is_there_is_told_and_kept_and_its_end_as_well(make: Make) -> None:
+    lab = make(discovery="").start()
+    assert lab.line.topics == ["pdudaemon/outlet/+/+/set", "pdudaemon/node/+/set"]
+    eventually(lambda: lab.line.told("pdudaemon/pdu/b%2F%2B/status"))
+    assert lab.line.said[0] == ("pdudaemon/status", "online", True)
+    assert lab.line.told("pdudaemon/pdu/a/status")[0] == "online"
+    assert str(lab.bridge) == "the thread that speaks MQTT" and lab.bridge._thread.daemon
+    assert lab.bridge.close() is True and not lab.bridge._thread.is_alive()
+    assert lab.line.said[-1] == ("pdudaemon/status", "offline", True)
+    assert not [topic for topic, _, _ in lab.line.said if topic.startswith("homeassistant")]
+
+
+def test_what_happens_is_told_once(make: Make) -> None:
+    lab = make(topic="lab/x").start()
+    events = lab.rack.dispatcher.events
+    for known in (Known(State.ON, "device", 5.0, watts=3.5), Known(State.ON, "device", 6.0, watts=3.5)):
+        events.outlet(Outlet("a", "1"), known)
+    events.outlet(Outlet("a", "name:router"), Known(State.OFF, "device", 5.0))
+    events.pdu("a", "ready", "", False)
+    events.pdu("gone", "ready", "", False)
+    eventually(lambda: lab.line.told("lab/x/pdu/a/status")[-1:] == ["offline"])
+    assert [each for each in lab.line.told("lab/x/outlet/a/1/state") if each != "unknown"] == ["on"]
+    readings = {"watts": 3.5, "volts": None, "amps": None, "watt_hours": None}
+    assert [json.loads(each) for each in lab.line.told("lab/x/outlet/a/1/readings")] == [readings]
+    assert not [topic for topic, _, _ in lab.line.said if "name" in topic or "gone" in topic]
+    events.outlet(Outlet("a", "1"), Known(State.OFF, "device", 7.0))
+    eventually(lambda: lab.line.told("lab/x/outlet/a/1/state")[-2:] == ["on", "off"])
+    configs = [topic for topic, _, _ in lab.line.said if topic.endswith("/config")]
+    assert configs.count("homeassistant/switch/lab-2f-x_outlet_a_1/config") == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "word", "state"), [("ON", "o", "done"), (" off\n", "f", "done"), ("restart", "f", None)]
+)
+def test_a_command_is_obeyed_and_answered(make: Make, action: str, word: str, state: str | None) -> None:
+    lab = make().start()
+    lab.say("pdudaemon/outlet/b%2F%2B/2/set", action)
+    if state is not None:
+        told = result(lab, "pdudaemon/outlet/b%2F%2B/2/result")
+        assert told == {"request": 1, "state": state, "reason": None}
+    eventually(lambda: lab.rack.seen["b/+"] == word)
+    record = lab.rack.dispatcher.record(1)
+    assert record["client"] == "mqtt broker:1883" and record["target"] == "b/+ port 2"
+    if state is None:  # a restart has its usual delay
+        assert eventually(lambda: lab.rack.state(1) == "waiting")
+
+
+def test_a_device_that_fails_is_told_of(make: Make) -> None:
+    lab = make().start()
+    lab.rack.refusing.add(("a", "on"))
+    lab.say("pdudaemon/outlet/a/1/set", "on")
+    assert result(lab, "pdudaemon/outlet/a/1/result") == {"request": 1, "state": "failed", "reason": "a: refused"}
+
+
+@pytest.mark.parametrize(
+    ("topic", "text", "why"),
+    [
+        ("outlet/a/1", "status", "'status' is none of on, off, reboot"),
+        ("outlet/a/1", "x" * 50, f"'{'x' * 20}' is none of on, off, reboot"),
+        ("outlet/a/1", "", "'' is none of on, off, reboot"),
+        ("outlet/c/1", "on", "there is no PDU 'c'"),
+        ("node/n1", "on", "there is no alias or node 'n1'"),
+        ("outlet/a/99", "on", "a: '99' is not a port"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    make: Make, topic: str, text: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab = make().start()
+    lab.say(f"pdudaemon/{topic}/set", text)
+    told = result(lab, f"pdudaemon/{topic}/result")
+    assert (told["request"], told["state"]) == (None, "refused") and told["reason"].startswith(why)
+    place = topic.partition("/")[2]
+    assert f"{text[:20]} {place} from mqtt broker:1883: {told['reason']}" in caplog.messages
+    assert lab.rack.dispatcher.records(9) == []
+
+
+def test_what_the_broker_has_kept_is_not_obeyed(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    lab = make().start()
+    lab.say("pdudaemon/outlet/a/1/set", "on", retained=True)
+    lab.say("pdudaemon/outlet/a/2/set", "x")
+    assert result(lab, "pdudaemon/outlet/a/2/result")["state"] == "refused"
+    assert not lab.line.told("pdudaemon/outlet/a/1/result") and lab.rack.dispatcher.records(9) == []
+    assert "MQTT: pdudaemon/outlet/a/1/set: a command that the broker had kept was not obeyed" in caplog.messages
+
+
+def test_where_tokens_are_needed_nothing_is_switched_without_a_role(make: Make) -> None:
+    lab = make(by_token=True).start()
+    lab.say("pdudaemon/outlet/a/1/set", "on")
+    assert result(lab, "pdudaemon/outlet/a/1/result")["state"] == "refused" and lab.rack.dispatcher.records(9) == []
+
+
+def test_trouble_is_told_once_and_all_is_told_anew(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    lab = make(discovery="").start()
+    events = lab.rack.dispatcher.events
+    lab.line.cut = True
+    events.pdu("a", "ready", "", False)
+    eventually(lambda: "MQTT: the line is cut; it is tried again" in caplog.messages)
+    before = len(lab.line.said)
+    eventually(lambda: caplog.messages.count("connected with the broker broker port 1883") > 2)
+    lab.line.cut = False
+    eventually(lambda: ("pdudaemon/status", "online", True) in lab.line.said[before:])
+    assert caplog.messages.count("MQTT: the line is cut; it is tried again") >= 1
+
+
+def test_a_fault_of_ours_is_logged_and_it_goes_on(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab = make(discovery="").start()
+
+    def fail(*_: object) -> None:
+        raise KeyError("x")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lab.line, "receive", fail)
+        eventually(lambda: "speaking with the broker broker failed" in caplog.messages)
+    lab.say("pdudaemon/outlet/a/1/set", "on")
+    assert result(lab, "pdudaemon/outlet/a/1/result")["state"] == "done"
