@@ -648,7 +648,7 @@ def test_alone_it_is_served_as_openflight_does(
     (tmp_path / "pdudaemon.conf").write_text('{"pdus": {}}')
     assert cli._config(parsed([])).path == str(tmp_path / "pdudaemon.conf")
     # beside a file it changes nothing else
-    conf = cli._config(parsed([f"--conf={tmp_path}/pdudaemon.conf", "--topology=topology.yaml"]))
+    conf = cli._config(parsed([f"--conf={tmp_path}/pdudaemon.conf", f"--topology={path}"]))
     assert (conf.listeners[0].port, conf.daemon.jwt_secret_file) == (16421, "")
     assert conf.daemon.topology == str(path)
 
