@@ -141,7 +141,7 @@ def _read_conf(found: GroupsFile, path: str, faults: Faults) -> list[str]:
     folders = parser.get(main, "autodir", fallback="$CFGDIR/groups.d") if main else ""
     files: dict[str, None] = {}
     for folder in folders.replace("$CFGDIR", str(Path(path).parent)).split():
-        files.update(dict.fromkeys(sorted(map(str, Path(folder).glob("*.yaml")))))
+        files.update(dict.fromkeys(textfile.named(Path(folder), "*.yaml")))
     if not files:
         faults.warn(Location(path), "autodir", f"there is no file *.yaml in {folders or 'any folder: none is named'}")
     return [*files]

@@ -58,7 +58,7 @@ def read_all(path: str, faults: Faults) -> tuple[Object, dict[tuple[str, str], s
     """
     whole = read(path, faults)
     files: dict[tuple[str, str], str] = {}
-    for file in sorted(map(str, Path(path).parent.glob("conf.d/*.json"))):
+    for file in textfile.named(Path(path).parent / "conf.d", "*.json"):
         part = read(file, faults)
         for name in part:
             if name not in SECTIONS:

@@ -32,3 +32,8 @@ def content(path: Path, most: int) -> str:
     if len(data) > most:
         raise OSError(errno.EFBIG, f"is larger than {most} bytes", str(path))
     return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()
+
+
+def named(folder: Path, pattern: str) -> list[str]:
+    """Return the files of a folder that have such a name, in order; those that are hidden are of editors at work."""
+    return sorted(str(file) for file in folder.glob(pattern) if not file.name.startswith("."))

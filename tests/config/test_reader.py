@@ -361,6 +361,15 @@ def test_files_of_the_folder_beside_add_to_the_sections(tmp_path: Path) -> None:
     assert fault.startswith(f"{tmp_path}/conf.d/rack3.json:1: pdus.p3.driver: there is no driver 'dumy'")
 
 
+def test_what_an_editor_has_in_the_folder_while_it_is_at_work_is_no_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / ".#lab.json").symlink_to("me@host.1234:1764500000")  # as Emacs does
+    (tmp_path / "conf.d" / ".lab.json").write_text("{")
+    (tmp_path / "conf.d" / "lab.json").write_text('{"pdus": {"b": {"driver": "dummy"}}}')
+    conf = load(tmp_path, '{"pdus": {"a": {"driver": "dummy"}}}')
+    assert not conf.faults and [*conf.pdus] == ["a", "b"]
+
+
 def test_what_two_files_have_is_disabled_and_both_are_named(tmp_path: Path) -> None:
     (tmp_path / "conf.d").mkdir()
     for name in ("a", "b"):
