@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A rack for each test that wants one, ended after it."""
+"""A rack for each test that wants one, or several, ended after it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.meters import Meters
 from tests.support.rack import Rack
 
 
@@ -26,3 +27,19 @@ def rack(tmp_path: Path) -> Iterator[Callable[..., Rack]]:
         for event in each.held.values():
             event.set()
         each.stop()
+
+
+@pytest.fixture
+def racks(tmp_path: Path) -> Iterator[Callable[..., Meters]]:
+    """Return a function that makes a rack of PDUs that are read, by their settings: ``racks(a={}, b={})``."""
+    made: list[Meters] = []
+
+    def make(**pdus: dict[str, Any]) -> Meters:
+        made.append(Meters(tmp_path, pdus))
+        return made[-1]
+
+    yield make
+    for rack in made:
+        for event in (*rack.gates.values(), *rack.held.values()):
+            event.set()
+        rack.stop()

@@ -10,7 +10,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,21 +27,6 @@ from pdudaemon.errors import Busy, DeviceError, DeviceTimeout, PDUDaemonError, P
 from pdudaemon.power import Action, Outlet, State
 from tests.support.meters import Meters, until
 from tests.support.rack import awaited, submitted
-
-
-@pytest.fixture
-def racks(tmp_path: Path) -> Iterator[Callable[..., Meters]]:
-    made: list[Meters] = []
-
-    def make(**pdus: dict[str, Any]) -> Meters:
-        made.append(Meters(tmp_path, pdus))
-        return made[-1]
-
-    yield make
-    for rack in made:
-        for gate in rack.gates.values():
-            gate.set()
-        rack.stop()
 
 
 @pytest.fixture

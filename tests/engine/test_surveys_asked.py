@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,23 +15,6 @@ from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, TransientError
 from pdudaemon.power import Action, Outlet
 from tests.support.meters import Meters, until
 from tests.support.rack import awaited, submitted
-
-
-@pytest.fixture
-def racks(tmp_path: Path) -> Iterator[Callable[..., Meters]]:
-    made: list[Meters] = []
-
-    def make(**pdus: dict[str, Any]) -> Meters:
-        made.append(Meters(tmp_path, pdus))
-        return made[-1]
-
-    yield make
-    for rack in made:
-        for gate in rack.gates.values():
-            gate.set()
-        for held in rack.held.values():
-            held.set()
-        rack.stop()
 
 
 @pytest.fixture
