@@ -256,7 +256,8 @@ class Dispatcher:
             behind = wanted and isinstance(job, Step) and self._store.lacks(job.request.id, runner.device.request)
         if behind:
             self._lock.write()
-        self._hand_in_for(runner)
+        if self._lock.calls or self._store.noted:
+            self._hand_in_for(runner)
         return self._promise(runner, job) if to_promise and isinstance(job, Step) else wanted
 
     def _promise(self, runner: PDURunner, step: Step) -> bool:
@@ -292,16 +293,12 @@ class Dispatcher:
         return True
 
     def _hand_in_for(self, runner: PDURunner) -> None:
-        """Have what came of a job written and told; where a thread does many, of all that it is at."""
+        """Have what came of a job written and told: where it is one of many, by who serves the clients, for all."""
         if runner.unaided:
             if not datagrams.soon(self._hand_in_many):
                 self._hand_in_many()
         elif not runner.carried:
-            self._hand_in()
-
-    def _hand_in(self) -> None:
-        """Have what came of jobs written and told: where it is one of many, by who serves the clients, for all."""
-        self._lock.hand_in(len(self._lanes.live) > 1)
+            self._lock.hand_in(len(self._lanes.live) > 1)
 
     def _hand_in_many(self) -> None:
         self._lock.hand_in(True)

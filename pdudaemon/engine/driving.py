@@ -47,7 +47,7 @@ class Driving:
         """Return the conversation that does what `act` does, of a driver that has one. Raises: DeviceError."""
         port = _as_drivers_take_it(outlet.port)
         deadline = Deadline(self._pdu.options.timeout, stopping)
-        return self._with_driver(lambda driver: driver.conversation(order, port), deadline, lock)
+        return self._told(lambda: self._ready(deadline, lock).conversation(order, port))
 
     def outcome(self, conversation: Conversation[T]) -> T:
         """Return what a conversation has ended with. Raises: DeviceError."""
@@ -62,21 +62,19 @@ class Driving:
         given = outlet.given if self._pdu.traits.legacy else None
         port = _as_drivers_take_it(outlet.port) if given is None else given
 
-        def act(driver: PDUDriver) -> State | None:
+        def act() -> State | None:
+            driver = self._ready(Deadline(options.timeout, stopping), lock)
             said = driver.handle(order, port)
             if options.verify and order in (Action.ON, Action.OFF):
                 driver.confirm(port, State(order))
             return as_state(said) if order == Action.STATUS else None
 
-        return self._with_driver(act, Deadline(options.timeout, stopping), lock)
+        return self._told(act)
 
     def read(self, survey: Survey, lock: int | None) -> None:
         """Have all outlets read. Raises: DeviceError."""
-        self._with_driver(survey.read, survey.deadline(self._pdu.options.timeout), lock)
-
-    def _with_driver(self, call: Callable[[PDUDriver], T], deadline: Deadline, lock: int | None) -> T:
-        begin(deadline)
-        return self._told(lambda: call(self._ready(deadline, lock)))
+        deadline = survey.deadline(self._pdu.options.timeout)
+        self._told(lambda: survey.read(self._ready(deadline, lock)))
 
     def _told(self, call: Callable[[], T]) -> T:
         try:
@@ -86,6 +84,7 @@ class Driving:
             raise self.as_device_error(error) from error
 
     def _ready(self, deadline: Deadline, lock: int | None) -> PDUDriver:
+        begin(deadline)
         driver = self._driver
         if driver is None:
             kind = self._pdu.driver

@@ -78,9 +78,8 @@ class Jobs:
 
     def _converses(self, job: Job | None) -> bool:
         """Whether a job is, as far as can be seen, nothing but a conversation of one that has a place in a pool."""
-        pdu = self.pdu
-        alone = pdu.traits.converses and not (pdu.options.verify or pdu.options.min_interval)
-        return alone and self._pool is not None and job is not None and not job.lengthy
+        options, converses = self.pdu.options, self.pdu.traits.converses
+        return converses and not (options.verify or options.min_interval or job is None or job.lengthy)
 
     def _give_place_back(self) -> None:
         """Have no place any more."""
@@ -90,7 +89,7 @@ class Jobs:
 
     def _doing(self, job: Job) -> Doing[None]:
         """Do a job."""
-        if job.lengthy:
+        if self._pool is not None and job.lengthy:
             yield None
         while self._changes:
             yield None
@@ -126,7 +125,7 @@ class Jobs:
         try:
             # A command that outlived a killed daemon is waited for before the time of this action begins.
             try:
-                if not self.device.is_free():
+                if self._pool is not None and not self.device.is_free():
                     yield None
                 lock = self.device.take(self.pdu.options.timeout, self._stopping)
             except (DeviceError, OSError, ValueError) as busy:
@@ -151,11 +150,12 @@ class Jobs:
         if isinstance(job, Survey):
             self._driving.read(job, lock)
             return None
-        if self._converses(job):
+        if self._pool is not None and self._converses(job):
             conversation = self._driving.conversation(job.order, job.outlet, lock, self._stopping)
             yield conversation
             return self._driving.outcome(conversation)
-        yield None
+        if self._pool is not None:
+            yield None
         begun = time.monotonic()
         state = self._driving.act(job.order, job.outlet, lock, self._stopping)
         self._promptness.add(time.monotonic() - begun)
