@@ -209,6 +209,8 @@ def _lock_folder(store_path: str) -> Path:
 def _store(path: str, history: int = 10000, history_days: int = 0) -> Store:
     """Return the store; root, beside a service that has a user of its own, goes into its folder as that user."""
     try:
+        if os.path.exists(path) and not os.path.isfile(path):  # to open a FIFO would take for ever
+            raise StoreError(f"the store cannot be opened: it is not a plain file: {path}")
         with sharedfiles.as_owner(Path(path), "-wal", "-shm", "-journal"):
             return Store(path, history, history_days)
     except OSError as error:

@@ -31,7 +31,7 @@ def test_the_daemon_refuses_to_start_in_words(daemon: Callable[..., Daemon], tmp
             ),
             ({"daemon": {"hostname": "no.such.host.invalid"}, "pdus": {}}, (), "cannot listen on no.such.host.invalid"),
             ({"pdus": {}}, ("--dbfile=/proc/no/store",), "the store cannot be opened: No such file or directory"),
-            ({"pdus": {}}, (f"--dbfile={tmp_path}",), "the store cannot be opened: Is a directory"),
+            ({"pdus": {}}, (f"--dbfile={tmp_path}",), "the store cannot be opened: it is not a plain file"),
             ({"pdus": {}}, (f"--dbfile={broken.conf}",), "file is not a database"),
             ({"pdus": {}}, ("--conf=/no/such/file",), "/no/such/file: cannot be read: No such file or directory"),
             ({"pdus": {}}, ("--logfile=/no/such/file",), "cannot log to /no/such/file: No such file"),
@@ -124,3 +124,16 @@ def answers(port: int) -> bool:
     """Whether something listens on a port."""
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "device"])
+def test_a_store_is_a_plain_file(daemon: Callable[..., Daemon], kind: str) -> None:
+    asked = daemon({"a": {"driver": "dummy"}}, start=False)
+    asked.db = Path("/dev/null") if kind == "device" else asked.folder / kind
+    if kind == "fifo":
+        os.mkfifo(asked.db)
+    elif kind == "folder":
+        asked.db.mkdir()
+    told = asked.run()
+    assert told.returncode == 75
+    assert told.stderr == f"pdudaemon: the store cannot be opened: it is not a plain file: {asked.db}\n"
