@@ -205,3 +205,16 @@ def test_one_that_is_had_again_stays(path: Path) -> None:
     assert path.exists() and not free(path)
     one.forget()
     assert not path.exists() and not one.kept
+
+
+def test_who_may_have_it_at_once_signs_it(path: Path) -> None:
+    one = Device(path)
+    with one.lock:
+        assert one.is_free()
+        descriptor = os.open(path, os.O_RDONLY)
+        found = lockfile.signed(descriptor)
+        os.close(descriptor)
+        one.take(0.0, NEVER)
+        one.release(keep=False)
+    assert found is not None and found.pid == os.getpid()
+    one.close()

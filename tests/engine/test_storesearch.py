@@ -118,7 +118,6 @@ def test_what_is_forgotten_is_found_no_more_and_leaves_nothing(database: sqlite3
     there = {row[0] for row in database.execute("SELECT id FROM request")}
     assert mentioned == there and len([number for number in there if number >= 1400]) == 101
     assert database.execute("SELECT max(last) FROM span").fetchone()[0] == 1500
-    assert database.execute("SELECT min(last) FROM span").fetchone()[0] >= min(there)
 
 
 @pytest.mark.parametrize(
@@ -219,3 +218,21 @@ def test_whether_words_are_behind(tmp_path: Path) -> None:
         db.execute(*storerows.upsert([storerows.values(one, one, 1, None)]))
         assert storesearch.behind(db) and storesearch.enter(db) == 1
         assert not storesearch.behind(db) and storesearch.enter(db) == 0
+
+
+def test_of_when_what_is_forgotten_was_accepted_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storesearch, "LONGEST_SPAN", 10)
+    monkeypatch.setattr(storesearch, "BATCH", 10)
+    with closing(storefiles.connected(str(tmp_path / "store"))) as db:
+        storeschema.prepare(db, "store")
+        for number in range(1, 101):
+            one = end(asked("on"))
+            db.execute(*storerows.upsert([storerows.values(one, one, number, None)]))
+        while storesearch.enter(db):
+            pass
+        assert db.execute("SELECT count(*) FROM span").fetchone()[0] == 10
+        while storehistory.History().forget(db, 25, 0.0, 64):
+            pass
+        assert [*db.execute("SELECT min(first), max(last), count(*) FROM span").fetchone()] == [71, 100, 3]
