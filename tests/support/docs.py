@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 import sys
@@ -119,12 +120,19 @@ def transports(driver: type[PDUDriver]) -> set[str]:
     modules = {base.__module__ for base in driver.__mro__} - {PDUDriver.__module__, NetworkDevice.__module__}
     found = {"pdudaemon.transports.http"} if issubclass(driver, SecureWebDevice) else set[str]()
     for module in modules:
-        for node in ast.walk(ast.parse(source(module) if module.startswith("pdudaemon.drivers.") else "")):
-            if isinstance(node, ast.Import):
-                found.update(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        found |= _imports(module) if module.startswith("pdudaemon.drivers.") else set()
     return {each.split(".")[2] for each in found if each.startswith("pdudaemon.transports.")} - {"deadline", "pages"}
+
+
+@functools.cache
+def _imports(module: str) -> frozenset[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source(module))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(found)
 
 
 def _transports(module: str) -> str:
