@@ -112,6 +112,7 @@ def test_who_would_have_json(asking: Asking, first: str, accept: str, as_json: b
     assert exchange.json is as_json and exchange.connection is asking.connection
     assert (exchange.prefix, exchange.words, exchange.body, exchange.stranger) == ("", {}, b"", False)
     assert exchange.client is asking.connection.client and exchange.dispatcher is ORDERS.dispatcher
+    assert exchange.orders is ORDERS
 
 
 @pytest.mark.parametrize(
