@@ -11,11 +11,13 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pdudaemon.config import reader
 from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.engine.outlets import Known
 from pdudaemon.errors import DeviceTimeout, TransientError
@@ -225,3 +227,39 @@ def test_a_fault_of_ours_is_logged_and_it_goes_on(
         eventually(lambda: "speaking with the broker broker failed" in caplog.messages)
     lab.say("pdudaemon/outlet/a/1/set", "on")
     assert result(lab, "pdudaemon/outlet/a/1/result")["state"] == "done"
+
+
+def test_a_broker_that_stays_away_is_told_of_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mqtt, "LONGEST_PAUSE", 0.05)
+    lab, tries = make(), list[int]()
+
+    def fail() -> Line:
+        tries.append(1)
+        raise TransientError("no route" if len(tries) < 4 else "refused")
+
+    lab.bridge._session = fail  # type: ignore[method-assign, assignment]
+    lab.bridge.start()
+    eventually(lambda: len(tries) > 6)
+    assert [each for each in caplog.messages if each.startswith("MQTT: ")] == [
+        "MQTT: no route; it is tried again",
+        "MQTT: refused; it is tried again",
+    ]
+
+
+def test_what_is_known_before_is_told_at_once(make: Make, tmp_path: Path) -> None:
+    lab = make(discovery="")
+    dispatcher = lab.rack.dispatcher
+    nodes = {"lost": {"hostname": "nowhere", "port": 1}, "n1": {"hostname": "a", "port": 1}}
+    (tmp_path / "nodes").write_text(json.dumps({"pdus": lab.rack.pdus, "nodes": nodes}))
+    dispatcher.config = replace(dispatcher.config, nodes=reader.load(str(tmp_path / "nodes")).nodes)  # type: ignore[misc]
+    assert dispatcher.config.nodes["lost"].feeds == ()
+    known = dispatcher.inventory.pdu("a")
+    assert known is not None
+    known.reachable = False
+    lab.start()
+    assert eventually(lambda: lab.line.told("pdudaemon/node/n1/state")) == ["unknown"]
+    assert lab.line.told("pdudaemon/pdu/a/status")[0] == "offline"
+    assert lab.line.told("pdudaemon/pdu/b%2F%2B/status")[0] == "online"
+    assert not lab.line.told("pdudaemon/node/lost/state") and lab.line.told("pdudaemon/status") == ["online"]
