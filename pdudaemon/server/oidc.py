@@ -65,7 +65,7 @@ class Issuer:
         """Return the claims of a token. Raises: Denied, and what the library raises."""
         kid = header.get("kid")
         found = self._keys.get(kid) if isinstance(kid, str) else None
-        if found is None and kid is None and len(self._keys) == 1:
+        if kid is None and len(self._keys) == 1:
             (found,) = self._keys.values()
         if found is None:
             self._wanted.set()
