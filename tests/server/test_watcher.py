@@ -77,8 +77,14 @@ def test_who_is_told_that_it_is_over_is_told_where_to_go_on() -> None:
         (Form(sse=False, chunked=False), b""),
     ):
         with connected(lambda _: speech) as (connection, client, _):
-            watcher = Watcher(connection, Client("a", 1), form, ALL, 7, lambda: None)
-            assert watcher.stuck is None and abs(watcher.heard - time.monotonic()) < 60 and not watcher.gone
+            watcher = Watcher(connection, Client("a", 1), form, ALL, 7, list)
+            assert (
+                watcher.wanted is ALL
+                and watcher.permitted is list
+                and watcher.stuck is None
+                and abs(watcher.heard - time.monotonic()) < 60
+                and not watcher.gone
+            )
             watcher.end("enough")
             assert watcher.gone and connection.closing
             connection.close()
