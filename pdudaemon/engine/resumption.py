@@ -125,7 +125,8 @@ class Resumption:
             return
         aim = {Phase.ON: State.ON, Phase.OFF: State.OFF}.get(request.phase)
         for outlet in first:
-            if (told := self._store.last_told(outlet)) is not None and told[0] is not aim:
+            told = self._store.last_told(outlet)
+            if aim is None or (told is not None and told[0] is not aim):
                 self._store.switched(request, outlet, State.UNKNOWN, self._clock.wall())
 
     def _date(self, request: Request) -> bool:

@@ -65,7 +65,7 @@ def test_a_restart_of_its_own_that_was_cut_off_is_not_done_again(rack: Callable[
     one.start()
     assert one.state(number) == "interrupted"
     assert reason(one, number) == "interrupted by the end of the daemon, not done again"
-    assert one.dispatcher.record(number)["switched"] == []  # the outlet was not known before either
+    assert one.dispatcher.record(number)["switched"] == [{"pdu": "a", "port": "1", "state": "unknown"}]
     assert awaited(one.dispatcher, submitted(one.dispatcher, Action.ON, one.target("a")), 30) and one.seen["a"] == "o"
 
 
