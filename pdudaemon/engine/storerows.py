@@ -186,8 +186,9 @@ def outlets_of(text: str) -> list[Outlet]:
 
 
 def request_of(row: sqlite3.Row, latest: float = 0.0) -> Request:
-    """Return the request that a row holds. Raises: one of `SENSELESS`."""
+    """Return the request that a row holds: a debt is never done with. Raises: one of `SENSELESS`."""
     found: Mapping[str, Any] = {**_DEFAULTS, **dict(row)}
+    debts = outlets_of(found["debts"])
     return Request(
         action=Action(found["action"]),
         target=Target(found["target"], tuple(outlets_of(found["all_outlets"]))),
@@ -202,8 +203,8 @@ def request_of(row: sqlite3.Row, latest: float = 0.0) -> Request:
         command=found["command"],
         names=names_of(found),
         key=found["key"] or "",
-        debts=set(outlets_of(found["debts"])),
-        remaining=outlets_of(found["outlets"]),
+        debts=set(debts),
+        remaining=[*dict.fromkeys((*outlets_of(found["outlets"]), *debts))],
         started=found["started"],
         off_ended=found["off_ended"],
         off_ended_uptime=found["off_ended_uptime"],

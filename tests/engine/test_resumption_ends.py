@@ -35,13 +35,15 @@ def rewrite(rack: Rack, number: int, **columns: Any) -> None:
 
 def left_over(one: Rack, action: Action, *pdus: str) -> int:
     """Leave a request on record that has not begun; return its number."""
-    one.hold(pdus[0], "2")
+    for pdu in pdus:
+        one.hold(pdu, "2")
     request = submitted(one.dispatcher, action, one.target(*pdus))
     one.stop()
-    one.let_go(pdus[0])
-    eventually(lambda: one.seen[pdus[0]] == "o")  # of which nobody hears any more
+    for number, pdu in enumerate(pdus, 1):
+        one.let_go(pdu)
+        eventually(lambda: one.seen[pdu] == "o")  # noqa: B023, of which nobody hears any more
+        rewrite(one, number, ended=1.0, outcome="done", outlets="[]")
     one.seen.clear()
-    rewrite(one, 1, ended=1.0, outcome="done", outlets="[]")
     return request.id
 
 
@@ -56,6 +58,16 @@ def test_what_is_not_configured_any_more_has_failed(rack: Callable[..., Rack]) -
     one.start()
     assert one.state(number) == "failed" and reason(one, number) == "a is not configured any more"
     assert awaited(one.dispatcher, submitted(one.dispatcher, Action.ON, one.target("b")), 30) and one.seen == {"b": "o"}
+
+
+def test_a_debt_is_paid_though_it_is_said_to_be_done_with(rack: Callable[..., Rack]) -> None:
+    one = rack("a", "b")
+    number = left_over(one, Action.OFF, "a", "b")
+    rewrite(one, number, debts=BOTH, outlets='[["a", "1"]]')
+    one.clock.pass_by(HOUR)
+    one.start()
+    eventually(lambda: one.state(number) == "expired")
+    assert one.seen == {"a": "o", "b": "o"}
 
 
 def test_a_restart_of_its_own_that_was_cut_off_is_not_done_again(rack: Callable[..., Rack]) -> None:
