@@ -14,9 +14,11 @@ Where tokens are asked for, a first line ``token TOKEN``, over TLS, counts for t
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import time
+from collections.abc import Mapping
 
 from pdudaemon.engine.queries import Answer
 from pdudaemon.errors import Denied, PDUDaemonError, RequestError
@@ -162,7 +164,8 @@ def _serve(orders: Orders, exchange: TextExchange, text: str, token: str | None)
             exchange.refuse(error)
 
 
-def _words(text: str) -> tuple[str, dict[str, str]]:
+@functools.lru_cache(1024)  # clients ask for the same again and again
+def _words(text: str) -> tuple[str, Mapping[str, str]]:
     """Return the action and the other words of a text. Raises: RequestError if it is not of the form."""
     given = text.split()
     if not _readable(text, given):
