@@ -24,7 +24,7 @@ from pdudaemon.power import Action, Request, Submission
 from pdudaemon.server.connection import SILENCE
 from pdudaemon.server.connections import Connections
 from pdudaemon.transports import lockfile
-from tests.support.process import eventually
+from tests.support.process import eventually, no_threads
 from tests.support.rack import Rack, awaited, submitted
 
 NAMES = [f"prompt{number}" for number in range(6)]  # other tests leave threads of PDUs of other names
@@ -235,14 +235,7 @@ def test_without_a_thread_for_the_rest_they_wait_until_there_is_one(
 ) -> None:
     monkeypatch.setattr(threads, "PAUSE", 0.05)
     trusted(rack, *NAMES)
-    with monkeypatch.context() as patch:
-        refused = threading.Event()
-
-        def refuse(_: threading.Thread) -> None:
-            refused.set()
-            raise RuntimeError("can't start new thread")
-
-        patch.setattr(threading.Thread, "start", refuse)
+    with no_threads() as refused:
         rack.hold(NAMES[0])
         requests = switch(rack, *NAMES[1:])
         assert refused.wait(30)

@@ -29,7 +29,7 @@ from pdudaemon.power import Action, Reading, Request, State, Submission
 from pdudaemon.transports import datagrams
 from tests.devices.ipmi import PASSWORD, USER, ManyBMCs
 from tests.support.locks import free
-from tests.support.process import Daemon, eventually, nothing_left_behind
+from tests.support.process import Daemon, eventually, no_threads, nothing_left_behind
 from tests.support.rack import awaited
 
 CHASSIS_CONTROL = (0, 2)
@@ -311,14 +311,7 @@ def test_who_still_waits_for_a_device_at_the_end_is_named(lab: Make) -> None:
 def test_without_a_thread_they_wait_until_there_is_one(lab: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "PAUSE", 0.05)
     one = lab(6)
-    with monkeypatch.context() as patch:
-        refused = threading.Event()
-
-        def refuse(_: threading.Thread) -> None:
-            refused.set()
-            raise RuntimeError("can't start new thread")
-
-        patch.setattr(threading.Thread, "start", refuse)
+    with no_threads() as refused:
         requests = one.submit(Action.ON, *one.names[:5])
         assert refused.wait(30) and all(request.ended is None for request in requests)
     time.sleep(threads.PAUSE)

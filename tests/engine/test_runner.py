@@ -32,7 +32,7 @@ from pdudaemon.errors import DeviceError, DeviceTimeout, PDUDaemonError, Permane
 from pdudaemon.power import Action, Outlet, State
 from pdudaemon.transports import deadline
 from tests.support.locks import free
-from tests.support.process import eventually
+from tests.support.process import eventually, no_threads
 from tests.support.rack import Rack, awaited, submitted
 
 
@@ -222,14 +222,7 @@ def test_without_threads_one_pdu_waits_and_the_others_go_on(tmp_path: Path, monk
     monkeypatch.setattr(threads, "PAUSE", 0.05)
     rack = Rack(tmp_path, {"left": {}, "right": {}})
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("right")), 30)
-    with monkeypatch.context() as patch:
-        refused = threading.Event()
-
-        def refuse(_: threading.Thread) -> None:
-            refused.set()
-            raise RuntimeError("can't start new thread")
-
-        patch.setattr(threading.Thread, "start", refuse)
+    with no_threads() as refused:
         late = [submitted(rack.dispatcher, action, rack.target("left")) for action in (Action.ON, Action.OFF)]
         assert refused.wait(30)
         for _ in range(20):

@@ -229,6 +229,23 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@contextmanager
+def no_threads() -> Iterator[threading.Event]:
+    """Let no thread be started meanwhile, as if the machine had none; yield what says that one was refused."""
+    refused = threading.Event()
+
+    def refuse(_: threading.Thread) -> None:
+        refused.set()
+        raise RuntimeError("can't start new thread")
+
+    start = threading.Thread.start
+    threading.Thread.start = refuse  # type: ignore[method-assign]
+    try:
+        yield refused
+    finally:
+        threading.Thread.start = start  # type: ignore[method-assign]
+
+
 def _held() -> tuple[int, int]:
     return len(os.listdir("/proc/self/fd")), threading.active_count()
 
