@@ -302,7 +302,7 @@ def test_a_daemon_that_is_killed_in_the_wait_switches_on_what_has_gone_off(daemo
         )
         assert asked_by_http(lab, action="reboot", soft=600, delay=0.1, wait=0)["soft"] == 600
         eventually(lambda: [data for *which, data in bmc.asked if which == [0, 2]] == [b"\x05"])
-        eventually(lambda: lab.http("/api/v1/requests/1").json["reason"].startswith("asked to shut down: "))
+        eventually(lambda: str(lab.http("/api/v1/requests/1").json["reason"]).startswith("asked to shut down: "))
         lab.kill()
         looks = len([which for *which, _ in bmc.asked if which == [0, 1]])
         lab.start()
