@@ -261,6 +261,7 @@ def test_what_is_more_than_a_conversation_has_a_thread(lab: Make, workers: list[
     assert "pdu node0" in workers
 
 
+@pytest.mark.usefixtures("words")
 def test_a_class_that_changes_what_the_driver_does_has_a_thread() -> None:
     class Other(IPMI):
         models = {"other-ipmi": None}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,9 +26,10 @@ WAYS = {
     "hooks for exceptions": "sys.excepthook = print",
     "the time-out of new sockets": "socket.setdefaulttimeout(5)",
     "the locale": "locale.setlocale(locale.LC_ALL, 'C.UTF-8' if locale.setlocale(locale.LC_ALL) == 'C' else 'C')",
+    "the words of drivers": "declarations.registered['left'] = None",
     "whether garbage is collected": "gc.disable()",
 }  # fmt: skip
-IMPORTS = "import gc, locale, logging, os, pytest, resource, signal, socket, sys\n"
+IMPORTS = "import gc, locale, logging, os, pytest, resource, signal, socket, sys\nfrom pdudaemon.drivers import declarations\n"
 FOR_A_FILE = """
 @pytest.fixture(scope="module")
 def wanted():
@@ -50,6 +52,6 @@ def test_each_kind_is_told_of_the_test_that_left_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-p", "tests.support.leftovers", "-p", "no:cacheprovider", "-q", "-rE"]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    assert f"{3 * len(WAYS) + 3} passed, {len(WAYS)} errors" in done.stdout, done.stdout
+    assert re.search(rf"\b{3 * len(WAYS) + 3} passed, (\d+ warnings, )?{len(WAYS)} errors", done.stdout), done.stdout
     for name in WAYS:
         assert f"test_leaves leaves {name} changed: " in done.stdout, name

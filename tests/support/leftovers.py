@@ -18,10 +18,12 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
+
+from pdudaemon.drivers import declarations
 
 _MANAGER = logging.root.manager
 _SIGNALS = [*map(int, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2))]  # fmt: skip
@@ -96,6 +98,11 @@ def _put_hooks(before: tuple[Any, Any]) -> None:
     sys.excepthook, threading.excepthook = before
 
 
+def _put_words(before: list[str]) -> None:
+    for word in {*declarations.registered} - {*before}:
+        del declarations.registered[word]
+
+
 KEPT = (
     Kept("the level from which logging is disabled", lambda: _MANAGER.disable, logging.disable),
     Kept("the level of the root logger", lambda: logging.root.level, logging.root.setLevel),
@@ -111,6 +118,7 @@ KEPT = (
     Kept("hooks for exceptions", lambda: (sys.excepthook, threading.excepthook), _put_hooks),
     Kept("the time-out of new sockets", socket.getdefaulttimeout, socket.setdefaulttimeout),
     Kept("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda was: locale.setlocale(locale.LC_ALL, was)),
+    Kept("the words of drivers", lambda: [*declarations.registered], _put_words),
     Kept("whether garbage is collected", gc.isenabled, lambda was: gc.enable() if was else gc.disable()),
 )  # fmt: skip
 
@@ -122,18 +130,18 @@ class Leftovers:
         self._before: list[Any] | None = None
         self._since: dict[str, str] = {}
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_setup(self) -> Generator[None, Any, Any]:
+    # Wrappers of the old kind: the pluggy of Debian 12 has no other.
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self) -> Iterator[None]:
         if self._before is None:
             self._before = [each.look() for each in KEPT]
-        return (yield)
+        yield
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, Any, Any]:
-        try:
-            return (yield)
-        finally:
-            self._judge(item, nextitem is None or nextitem.path != item.path)
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+        yield
+        self._judge(item, nextitem is None or nextitem.path != item.path)
 
     def _judge(self, item: pytest.Item, last: bool) -> None:
         """Compare; at the end of a file, put things right and fail."""
