@@ -2,7 +2,8 @@
 """What the daemon's memory does over many requests: from a tenth of them on it is to stay as it is.
 
 `BENCH=long` has 1,000,000, else it is 200,000; a hundredth of them is remembered. 16 keep-alive clients wait for each
-result. The environment is that of the unit: glibc keeps, for each thread, what that has freed, which grows for hours.
+result. The environment is that of the unit: glibc keeps, for each thread, what that has freed, and a heap, which grows
+for hours.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from tests.bench import load, peers
 from tests.bench.report import Bench
 
 CLIENTS = 16
-ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
+ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1"}
 
 
 def measure(bench: Bench) -> None:
