@@ -42,7 +42,7 @@ def tool(*words: str, check: bool = True) -> str:
 
 
 @pytest.fixture(scope="module")
-def image() -> str:
+def image() -> Iterator[str]:
     """Build the image, by the format that has a health check."""
     STORE.mkdir(parents=True, exist_ok=True)
     storage = STORE / "storage.conf"
@@ -55,7 +55,8 @@ def image() -> str:
         (STORE / "slim.tar").unlink()
     tool(*"buildah bud --isolation chroot --network host --pull-never --format docker".split(),
          "--ignorefile", "share/Dockerfile.dockerignore", "-f", "share/Dockerfile.dockerhub", "-t", "pdudaemon", ".")  # fmt: skip
-    return "localhost/pdudaemon"
+    yield "localhost/pdudaemon"
+    del os.environ["CONTAINERS_STORAGE_CONF"]
 
 
 @pytest.fixture(scope="module")
