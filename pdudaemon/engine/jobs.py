@@ -79,7 +79,8 @@ class Jobs:
     def _converses(self, job: Job | None) -> bool:
         """Whether a job is, as far as can be seen, nothing but a conversation of one that has a place in a pool."""
         options, converses = self.pdu.options, self.pdu.traits.converses
-        return converses and not (options.verify or options.min_interval or job is None or job.lengthy)
+        alone = converses and self._pool is not None and not (options.verify or options.min_interval)
+        return alone and job is not None and not job.lengthy
 
     def _give_place_back(self) -> None:
         """Have no place any more."""
@@ -89,7 +90,7 @@ class Jobs:
 
     def _doing(self, job: Job) -> Doing[None]:
         """Do a job."""
-        if self._pool is not None and job.lengthy:
+        if job.lengthy:
             yield None
         while self._changes:
             yield None
@@ -125,7 +126,7 @@ class Jobs:
         try:
             # A command that outlived a killed daemon is waited for before the time of this action begins.
             try:
-                if self._pool is not None and not self.device.is_free():
+                if not self.device.is_free():
                     yield None
                 lock = self.device.take(self.pdu.options.timeout, self._stopping)
             except (DeviceError, OSError, ValueError) as busy:
@@ -150,12 +151,11 @@ class Jobs:
         if isinstance(job, Survey):
             self._driving.read(job, lock)
             return None
-        if self._pool is not None and self._converses(job):
+        if self._converses(job):
             conversation = self._driving.conversation(job.order, job.outlet, lock, self._stopping)
             yield conversation
             return self._driving.outcome(conversation)
-        if self._pool is not None:
-            yield None
+        yield None
         begun = time.monotonic()
         state = self._driving.act(job.order, job.outlet, lock, self._stopping)
         self._promptness.add(time.monotonic() - begun)
