@@ -256,7 +256,7 @@ class Dispatcher:
             behind = wanted and isinstance(job, Step) and self._store.lacks(job.request.id, runner.device.request)
         if behind:
             self._lock.write()
-        if self._lock.calls or self._store.noted:
+        if self._lock.pending:
             self._hand_in_for(runner)
         return self._promise(runner, job) if to_promise and isinstance(job, Step) else wanted
 

@@ -30,7 +30,7 @@ class Waiting:
     """A lock, as `threading.Condition` takes one. ``unwritten`` is called, without it, when the store took nothing.
 
     ``bare`` is the lock alone: who takes that must call `lead` or `hand_in` afterwards, when he holds no other lock.
-    ``wake`` wakes a thread that calls `lead` then, if there is one. ``calls`` are those that are due then.
+    ``wake`` wakes a thread that calls `lead` then, if there is one.
     """
 
     def __init__(self, store: Store, unwritten: Callable[[StoreError], None]) -> None:
@@ -38,7 +38,7 @@ class Waiting:
         self.wake: Callable[[], None] | None = None
         self._store = store
         self._unwritten = unwritten
-        self.calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._leading = threading.Lock()
         self._leader = 0  # the thread that has it, or had it last
         self._next = threading.Lock()  # whoever waits to lead
@@ -52,8 +52,13 @@ class Waiting:
     def release(self, *how: object) -> None:
         """Give the lock back, write what is to be written, and tell those who wait, unless another thread does."""
         self.bare.release()
-        if self.calls or self._store.noted:
+        if self.pending:
             self.lead()
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is anything to be written or told."""
+        return bool(self._calls or self._store.noted)
 
     def hand_in(self, many: bool) -> None:
         """Have what is to be written and told be so; where ``many`` have something, by who is woken for all of them.
@@ -62,19 +67,19 @@ class Waiting:
         """
         if not many or self.wake is None:
             self.lead()
-        elif self.calls or (self._store.noted and not self._refused):
+        elif self._calls or (self._store.noted and not self._refused):
             self.wake()
 
     def lead(self) -> None:
         """Write what is to be written, and tell those who wait, unless another thread does. The lock is not held."""
         rounds = 0
-        while (self.calls or (self._store.noted and not self._refused)) and self._leads(rounds):
+        while (self._calls or (self._store.noted and not self._refused)) and self._leads(rounds):
             rounds += 1
             try:
-                due = len(self.calls)  # of what is written now
+                due = len(self._calls)  # of what is written now
                 self.write()
                 for _ in range(due):
-                    call, words = self.calls.popleft()
+                    call, words = self._calls.popleft()
                     try:
                         call(*words)
                     except Exception:  # a fault of ours with one client must reach neither the worker nor the others
@@ -122,7 +127,7 @@ class Waiting:
 
     def tell(self, waiter: Callable[..., None], *words: Any) -> None:
         """Have a call made once the lock has been given back."""
-        self.calls.append((waiter, words))
+        self._calls.append((waiter, words))
 
     def write_again(self) -> None:
         """Try again to write what the store did not take."""
@@ -135,7 +140,7 @@ class Waiting:
         if request.waiters:
             words = request, became(request)
             for waiter in request.waiters:
-                self.calls.append((waiter, words))
+                self._calls.append((waiter, words))
             request.waiters.clear()
 
     def join(self, request: Request, waiter: Waiter) -> None:
