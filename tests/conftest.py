@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.drivers import declarations
+from pdudaemon.drivers import declarations, strategies
 from tests.peers.chromium import Chromium, chromium
 from tests.peers.snmp import Snmpd, snmpd
 from tests.support.client import NOWHERE
 from tests.support.process import BASE, PDUCLIENT, PDUDAEMON, Daemon
+
+strategies.load()  # so that what registers words later is a driver of a test's own
 
 pytest_plugins = ["tests.support.workers", "tests.support.leftovers"]
 

@@ -7,10 +7,12 @@ A class written for the existing daemon declares nothing of ours, and its attrib
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from pdudaemon.drivers import index
 from pdudaemon.drivers.options import PDUOptions
 from pdudaemon.drivers.ports import Ports
 from pdudaemon.settings import Setting, declared, read
@@ -19,7 +21,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 registered: dict[str, type[Any]] = {}
-"""Configuration word -> built-in class, filled as the classes are defined."""
+"""Configuration word -> class, filled as classes are defined: those of modules that were not imported are not in it."""
 
 _legacy: set[type] = set()
 _HOOKS = (
@@ -79,6 +81,9 @@ def define(driver: type[Any]) -> None:
     if mistake := _mistake(driver):
         raise TypeError(f"{driver.__name__}: {mistake}")
     for word in _words(driver):
+        module = f"{__package__}.{index.DRIVERS.get(word, '')}"
+        if word in index.DRIVERS and driver.__module__ != module:
+            importlib.import_module(module)
         if word in registered:
             raise TypeError(f"driver {word!r} is defined by both {registered[word].__name__} and {driver.__name__}")
         registered[word] = driver

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Importing this module registers every driver; `find` tells which class drives what a configuration names.
+"""`find` tells which class drives what a configuration names, and `names` what it may name.
 
-Built-in drivers are the modules beside this one, and those in the packages beside it. Others come in from installed
-packages through the entry-point group ``pdudaemon.driver``, the entry's name being the value of ``driver``; such an
-entry is preferred to a built-in driver. Whatever such a package does is a fault of the PDUs that it should drive.
+Built-in drivers are the modules beside this one, and those in the packages beside it. A module registers its words when
+it is imported, which takes all of them longer than the rest of a start: `pdudaemon.drivers.index` says which module has
+a word, so that one is imported when it is named. A file that is put here is not in that table, and is imported at once.
+
+Others come in from installed packages through the entry-point group ``pdudaemon.driver``, the entry's name being the
+value of ``driver``; such an entry is preferred to a built-in driver. Whatever such a package does is a fault of the
+PDUs that it should drive.
 """
 
 from __future__ import annotations
@@ -12,11 +16,12 @@ import functools
 import importlib
 import importlib.metadata
 import logging
+import os
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pdudaemon import drivers
-from pdudaemon.drivers import hooks
+from pdudaemon.drivers import hooks, index
 from pdudaemon.drivers.driver import PDUDriver, registered
 from pdudaemon.errors import described
 from pdudaemon.settings import near
@@ -25,14 +30,35 @@ log = logging.getLogger("pdud.drivers")
 
 _GROUP = "pdudaemon.driver"
 
-for _module in pkgutil.walk_packages(drivers.__path__, f"{drivers.__name__}."):
-    if _module.name != __name__:
-        importlib.import_module(_module.name)
+
+def modules() -> list[str]:
+    """Return the names of the modules that may have a driver, all that there are."""
+    found = _below(drivers.__path__, f"{drivers.__name__}.")
+    return [each for each in found if each != __name__]
+
+
+def _below(folders: Iterable[str], prefix: str) -> Iterator[str]:
+    for module in pkgutil.iter_modules(folders, prefix):
+        yield module.name
+        if module.ispkg:
+            name = module.name.removeprefix(prefix)
+            yield from _below([os.path.join(folder, name) for folder in folders], f"{module.name}.")
+
+
+for _module in {*modules()} - {f"{drivers.__name__}.{each}" for each in (*index.DRIVERS.values(), *index.OTHERS)}:
+    importlib.import_module(_module)
+
+
+@functools.cache
+def load() -> None:
+    """Have every built-in driver registered."""
+    for module in modules():
+        importlib.import_module(module)
 
 
 def names() -> list[str]:
     """Return every driver name that a configuration can use here, sorted."""
-    return sorted({*registered, *_plugins()})
+    return sorted({*registered, *index.DRIVERS, *_plugins()})
 
 
 @functools.cache
@@ -47,6 +73,8 @@ def find(name: str) -> type[PDUDriver]:
         raise ValueError(f"driver {name!r} is offered by more than one installed package: {packages}")
     for entry in entries:
         return _loaded(entry)
+    if name not in registered:
+        _import(name)
     if name in registered:
         return registered[name]
     failed = ""
@@ -57,6 +85,17 @@ def find(name: str) -> type[PDUDriver]:
         except ValueError as error:
             failed = f"; {taker.__module__}.{taker.__name__}: {error}"
     raise ValueError(f"there is no driver {name!r}{near(name, names())}{failed}")
+
+
+def _import(name: str) -> None:
+    """Import the module that has a driver; all of them for a name that none has, which a class may yet accept."""
+    try:
+        if name in index.DRIVERS:
+            importlib.import_module(f"{drivers.__name__}.{index.DRIVERS[name]}")
+        else:
+            load()
+    except Exception as error:  # the files are not those of this program any more, or not all of them
+        raise ValueError(f"driver {name!r} cannot be loaded: {described(error)}") from error
 
 
 @functools.cache

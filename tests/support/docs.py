@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The tables of the documentation, written from the declarations: ``python -m tests.support.docs`` (``make docs``)."""
+"""The tables of the documentation, written from the declarations: ``python -m tests.support.docs`` (``make docs``).
+
+One is for the program itself: which module has which driver.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from pdudaemon import catalogue
+from pdudaemon import catalogue, drivers
 from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.config.options import DaemonOptions, ListenerOptions
 from pdudaemon.config.sites import SiteOptions
@@ -24,7 +27,8 @@ from pdudaemon.settings import Setting, declared
 
 SNMP_SETTINGS = "Settings of SNMP PDUs"
 ROOT = Path(__file__).parent.parent.parent
-assert strategies.names()  # importing that module is what registers the drivers
+INDEX = "pdudaemon/drivers/index.py"
+strategies.load()
 
 
 def settings_table(owner: type) -> str:
@@ -292,7 +296,24 @@ def _begun(line: str) -> str:
 _UNBROKEN = r"\%"  # a word that begins so is not hyphenated
 ROFF = {"\\": r"\e", "-": r"\-", '"': r"\(dq", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti"}
 
+
+def places() -> str:
+    """Return the module of each driver, as members of a dict."""
+    return "\n".join(f'    "{name}": "{_beside(registered[name].__module__)}",' for name in sorted(registered))
+
+
+def others() -> str:
+    """Return the modules that have no driver, as members of a tuple."""
+    found = {*strategies.modules(), strategies.__name__} - {each.__module__ for each in registered.values()}
+    return "\n".join(f'    "{_beside(name)}",' for name in sorted(found))
+
+
+def _beside(module: str) -> str:
+    return module.removeprefix(f"{drivers.__name__}.")
+
+
 TABLES = {
+    INDEX: {"drivers": places, "others": others},
     "share/drivers.md": {"index": index, "drivers": families},
     "share/man/pdudaemon.conf.5": {
         "daemon": lambda: roff_settings(DaemonOptions),
@@ -308,7 +329,7 @@ TABLES = {
 def rewritten(page: str) -> str:
     """Return a page with its tables, each between a comment ``table NAME`` and a comment ``end``, as they should be."""
     text = (ROOT / page).read_text()
-    mark = "<!-- {} -->" if page.endswith(".md") else '.\\" {}'
+    mark = {".md": "<!-- {} -->", ".py": "    # {}"}.get(Path(page).suffix, '.\\" {}')
     for name, table in TABLES[page].items():
         begin, end = (re.escape(mark.format(word)) for word in (f"table {name}", "end"))
         text, count = re.subn(

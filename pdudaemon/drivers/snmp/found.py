@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import registered
 from pdudaemon.drivers.readings import Identity
 from pdudaemon.drivers.recognition import Recognised
@@ -40,7 +41,9 @@ class FoundOut(SNMPDriver):
 
 def known() -> list[tuple[str, OutletRow]]:
     """Return each row by which a device can be found, with its word."""
-    families = {driver: driver.models for driver in registered.values() if issubclass(driver, SNMPDriver)}
+    strategies.load()
+    by_file = sorted(registered.values(), key=lambda driver: str(driver.__module__))  # not as they were imported
+    families = {driver: driver.models for driver in by_file if issubclass(driver, SNMPDriver)}
     rows = [pair for driver, models in families.items() if driver is not FoundOut for pair in models.items()]
     return [(word, row) for word, row in rows if any(each.systems for each in row.variants or (row,))]
 
