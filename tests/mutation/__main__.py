@@ -22,11 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.mutation.mutants import Mutant, mutants
+from tests.mutation.trials import CHOSEN
 
 ROOT = Path(__file__).parent.parent.parent
 EXPLAINED = Path(__file__).parent / "explained.txt"
@@ -71,7 +72,7 @@ class Copy:
 
     def failure(self, tests: list[str], seconds: float) -> str:
         """Run tests until one fails; return what they print then, or that they took longer than so many seconds."""
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", CHOSEN, *tests]
         process = subprocess.Popen(
             command,
             cwd=self.folder,
@@ -100,17 +101,27 @@ def own_tests(tree: Path, file: str) -> list[str]:
 
 
 def tried(
-    tree: Path, files: Sequence[str], tests: list[str], sample: int = 0, seed: int = 0, seconds: float = 20.0
+    tree: Path,
+    files: Sequence[str],
+    tests: list[str],
+    sample: int = 0,
+    seed: int = 0,
+    seconds: float = 20.0,
+    only: Collection[str] = (),
 ) -> Iterator[Tried]:
-    """Try all mutants of some files, or a sample of so many of each; each by the tests that take so many seconds.
+    """Try all mutants of some files, or those of some names, or a sample of so many of each.
+
+    Each is tried by tests that take so many seconds.
 
     Raises: SystemExit if tests fail as it is.
     """
     every = {file: [*mutants((tree / file).read_text())] for file in files}
     numbers = {file: [*range(len(every[file]))] for file in files}
-    if sample:
-        for file in files:
-            chosen = random.Random(f"{seed} {file}").sample(numbers[file], min(sample, len(every[file])))
+    for file in files:
+        if only:
+            numbers[file] = [number for number in numbers[file] if f"{file}: {every[file][number].name}" in only]
+        if sample:
+            chosen = random.Random(f"{seed} {file}").sample(numbers[file], min(sample, len(numbers[file])))
             numbers[file] = sorted(chosen)
     read, write = os.pipe()
     job = {"files": numbers, "tests": tests, "seconds": seconds, "results": write, "pause": os.environ.get(PAUSE, "")}
@@ -151,7 +162,7 @@ def _imported(tree: Path, left: list[tuple[str, Mutant]]) -> Iterator[Tried]:
                     sys.exit(f"{printed}{' '.join(tests)}: fails as it is")
                 bounds[file] = 3 * (time.monotonic() - begun) + 30
             copy.put(file, mutant.source)
-            killer = tests[0] if copy.failure(tests, bounds[file]) else ""
+            killer = f"{tests[0]} (in a copy)" if copy.failure(tests, bounds[file]) else ""
             copy.put(file, source)
             yield Tried(file, mutant, killer)
 
@@ -207,15 +218,17 @@ def main() -> int:
     parser.add_argument("--tests", nargs="+", default=[], help="what is to notice (default: the tests of each file)")
     parser.add_argument("--sample", type=int, default=0, help="try so many of each file, by chance (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="which chance (default: 0)")
+    parser.add_argument("--only", metavar="PATH", help="try those that a file names, one a line")
     parser.add_argument("--seconds", type=float, default=20.0, help="how much of the tests for each (default: 20)")
     parser.add_argument("--least", type=float, default=100.0, help="per cent that are to be noticed (default: 100)")
     given = parser.parse_args()
     tests = given.tests or [*dict.fromkeys(test for file in given.files for test in own_tests(ROOT, file))]
     results: list[Tried] = []
-    for each in tried(ROOT, given.files, tests, given.sample, given.seed, given.seconds):
+    only = Path(given.only).read_text().splitlines() if given.only else []
+    for each in tried(ROOT, given.files, tests, given.sample, given.seed, given.seconds, only):
         results.append(each)
-        print(f"{'survives' if each.survived else 'killed'}: {each.name}", file=sys.stderr, flush=True)
-    return report(results, explanations(EXPLAINED), not given.sample, given.least)
+        print(f"{each.name}: {f'killed by {each.killer}' if each.killer else 'survives'}", file=sys.stderr, flush=True)
+    return report(results, explanations(EXPLAINED), not (given.sample or only), given.least)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,10 @@ from collections.abc import Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
 
 Place = tuple[str, int]
-"""A function that is no part of another: its qualified name, and its first line in the source as it is."""
+"""A function: its qualified name, and its first line in the source as it is."""
+
+Codes = dict[Place, CodeType | None]
+"""What a function and those within it are to have; None: one of those is not there any more, or not alone in its place."""
 
 
 def outer_functions(code: CodeType) -> dict[CodeType, Place]:
@@ -28,19 +31,24 @@ def outer_functions(code: CodeType) -> dict[CodeType, Place]:
 
     for each in _parts(code):
         if _is_function(each):
-            note(each, (each.co_qualname, each.co_firstlineno))
+            note(each, _place(each))
         else:
             found |= outer_functions(each)
     return found
 
 
-def changed(before: CodeType, after: CodeType) -> tuple[Place, CodeType] | None:
-    """Return the one function that is another, and its code; None if it is not just one function that is."""
+def changed(before: CodeType, after: CodeType) -> tuple[Place, Codes] | None:
+    """Return the one function, no part of another, that is another, and its codes; None if it is not just one."""
     found = [*_changed(before, after)]
-    return found[0] if len(found) == 1 else None
+    if len(found) != 1 or found[0] is None:
+        return None
+    one, other = found[0]
+    codes: Codes = {}
+    _note_codes(one, other, codes)
+    return _place(one), codes
 
 
-def _changed(before: CodeType, after: CodeType) -> Iterator[tuple[Place, CodeType] | None]:
+def _changed(before: CodeType, after: CodeType) -> Iterator[tuple[CodeType, CodeType] | None]:
     parts = [*zip(_parts(before), _parts(after), strict=False)]
     if _own(before) != _own(after):
         yield None
@@ -48,7 +56,19 @@ def _changed(before: CodeType, after: CodeType) -> Iterator[tuple[Place, CodeTyp
         if not _is_function(one):
             yield from _changed(one, other)
         elif _whole(one) != _whole(other):
-            yield (one.co_qualname, one.co_firstlineno), other
+            yield one, other
+
+
+def _note_codes(one: CodeType, other: CodeType | None, codes: Codes) -> None:
+    codes[_place(one)] = None if _place(one) in codes else other
+    parts, others = _parts(one), _parts(other) if other is not None else []
+    alike = [each.co_name for each in parts] == [each.co_name for each in others]
+    for number, each in enumerate(parts):
+        _note_codes(each, others[number] if alike else None, codes)
+
+
+def _place(code: CodeType) -> Place:
+    return code.co_qualname, code.co_firstlineno
 
 
 def _parts(code: CodeType) -> list[CodeType]:
@@ -77,14 +97,16 @@ def functions(modules: Iterable[ModuleType]) -> dict[tuple[str, Place], list[Fun
     found: dict[tuple[str, Place], list[FunctionType]] = defaultdict(list)
     for each in gc.get_objects():
         if type(each) is FunctionType and each.__module__ in names:
-            found[each.__module__, (each.__code__.co_qualname, each.__code__.co_firstlineno)].append(each)
+            found[each.__module__, _place(each.__code__)].append(each)
     return found
 
 
-def put(functions: list[FunctionType], code: CodeType) -> bool:
-    """Give functions other code; return whether there are any, and all of them can have it."""
-    if not functions or any(each.__code__.co_freevars != code.co_freevars for each in functions):
+def put(found: dict[tuple[str, Place], list[FunctionType]], module: str, codes: Codes) -> bool:
+    """Give functions of a module other code, closures that are made too; return whether there are any, and all can have it."""
+    pairs = [(each, code) for place, code in codes.items() for each in found.get((module, place), [])]
+    if any(code is None or each.__code__.co_freevars != code.co_freevars for each, code in pairs):
         return False
-    for each in functions:
-        each.__code__ = code
-    return True
+    for each, code in pairs:
+        if code is not None:
+            each.__code__ = code
+    return bool(pairs)

@@ -3,7 +3,8 @@
 
 It is a pytest that forks in place of running its tests. The first fork runs them all as they are, and notes how long
 each takes and which functions it reaches, in this process and in daemons that it starts; then there is a fork for each
-mutant, which runs the tests that reach it, the quickest first, until one fails.
+mutant, which runs the tests that reach it, the quickest first, until one fails. What such tests let pass of a function
+that has been called before them, as modules are imported and tests are collected, is tried by importing it as well.
 
 The job comes as JSON on the standard input, see `Job`; what becomes of each mutant goes to a descriptor, as a line.
 """
@@ -32,9 +33,11 @@ from typing import IO, NamedTuple
 import pytest
 
 from tests.mutation.mutants import mutants
-from tests.mutation.patch import Place, changed, functions, outer_functions, put
+from tests.mutation.patch import Codes, Place, changed, functions, outer_functions, put
 
-LONG = 4.0  # seconds that a test may take longer than five times what it takes
+LONG = 3.0  # seconds that a test may take longer than five times what it takes
+PATIENCE = (1, 3)  # times that, at first and if it takes longer, since that may be others' load
+TOO_LONG = "(takes too long)"
 WHOLE_RUN = 3600.0
 NOT_PUT = "not put"
 CHOSEN = "not long and not real_program"  # which has no mutant
@@ -76,12 +79,19 @@ class Reached:
         self._seen: set[tuple[str, str, Place]] = set()
         self._tester = 0
         self.by_daemons: set[str] = set()  # the tests that reach something so
+        self.early: set[tuple[str, Place]] = set()  # what is called before the tests are run
 
     def begin(self) -> None:
         """Note what is called from now on, here and in forks."""
         self._tester = os.getpid()
         threading.setprofile(self._called)
         sys.setprofile(self._called)
+
+    def end(self) -> None:
+        """Note no more; what has been called by now is early."""
+        threading.setprofile(None)
+        sys.setprofile(None)
+        self.early = {(file, place) for _, file, place in self._seen}
 
     def _called(self, frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
@@ -123,11 +133,13 @@ class Trials:
         self._job = job
         self._folder = folder
         self._codes = {file: compile(Path(file).read_text(), file, "exec") for file in job.files}
+        self.reached = Reached(folder, {file: outer_functions(code) for file, code in self._codes.items()})
         self._report: IO[str] | None = None  # of a fork
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
         """Fork, outside of what other plugins do around the tests."""
+        self.reached.end()
         if session.testsfailed or not session.items:
             sys.exit("some tests cannot be collected")
         if not self._is_trial(session):
@@ -153,7 +165,7 @@ class Trials:
     def _is_trial(self, session: pytest.Session) -> bool:
         """Make all forks; return True in those."""
         items = {item.nodeid: item for item in session.items}
-        reached = Reached(self._folder, {file: outer_functions(code) for file, code in self._codes.items()})
+        reached = self.reached
         modules = {file: sys.modules[file.removesuffix(".py").replace("/", ".")] for file in self._job.files}
         found = functions(modules.values())
         gc.freeze()  # so that forks share it
@@ -180,18 +192,23 @@ class Trials:
                 while self._job.pause and os.path.exists(self._job.pause):
                     time.sleep(1)
                 one = changed(self._codes[file], compile(every[number].source, file, "exec"))
-                ended = None
+                killer = None
                 if one is not None:
-                    place, code = one
+                    place, codes = one
                     names = self._chosen(tests[file, place] & items.keys(), as_it_is.took, killers, file)
                     session.items[:] = [items[name] for name in names]
-                    mutate = partial(self._mutate, found[modules[file].__name__, place], code)
+                    mutate = partial(self._mutate, found, modules[file].__name__, codes)
                     by_daemon = not reached.by_daemons.isdisjoint(names)
-                    ended = self._forked(mutate, lambda test: 5 * as_it_is.took.get(test, 0.0) + LONG, by_daemon)
-                    if ended is None:
-                        return True
+                    for times in PATIENCE:
+                        ended = self._forked(mutate, partial(_bound, as_it_is.took, times), by_daemon)
+                        if ended is None:
+                            return True
+                        if not ended.killer.endswith(TOO_LONG):
+                            break
                     killers[ended.killer] += 1
-                killer = None if ended is None or ended.killer == NOT_PUT else ended.killer
+                    killer = ended.killer
+                    if killer == NOT_PUT or (not killer and (file, place) in reached.early):
+                        killer = None
                 os.write(self._job.results, json.dumps([file, number, killer]).encode() + b"\n")
         return False
 
@@ -206,8 +223,8 @@ class Trials:
                 found.append(name)
         return found
 
-    def _mutate(self, functions: list[FunctionType], code: CodeType) -> None:
-        if not put(functions, code):
+    def _mutate(self, found: dict[tuple[str, Place], list[FunctionType]], module: str, codes: Codes) -> None:
+        if not put(found, module, codes):
             self._tell(test=NOT_PUT, took=0, failed=True, last=True)
             os._exit(1)
 
@@ -244,6 +261,10 @@ class Trials:
         return Ended(failed, took, printed.read_text(errors="replace") if failed else "")
 
 
+def _bound(took: dict[str, float], times: int, test: str) -> float:
+    return times * (5 * took.get(test, 0.0) + LONG)
+
+
 def _follow(
     report: IO[str], took: dict[str, float], failed: list[str], bound: Callable[[str], float], all_of_it: bool
 ) -> None:
@@ -252,7 +273,7 @@ def _follow(
     data = b""
     while True:
         if not select.select([report], [], [], max(0.0, until - time.monotonic()))[0]:
-            failed.append(f"{test} (takes too long)")
+            failed.append(f"{test} {TOO_LONG}")
             return
         more = os.read(report.fileno(), 1 << 16)
         if not more:
@@ -285,13 +306,15 @@ def main() -> None:
     job = Job(**json.load(sys.stdin))
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # as daemons have it
     sys.path.insert(0, os.getcwd())
-    for file in job.files:
-        importlib.import_module(file.removesuffix(".py").replace("/", "."))
-    with contextlib.suppress(ModuleNotFoundError):
-        importlib.import_module("pdudaemon.cli")
     with tempfile.TemporaryDirectory() as folder:
+        trials = Trials(job, Path(folder))
+        trials.reached.begin()
+        for file in job.files:
+            importlib.import_module(file.removesuffix(".py").replace("/", "."))
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module("pdudaemon.cli")
         options = ["-q", "-x", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler", f"--basetemp={folder}/tests"]
-        sys.exit(pytest.main([*options, "-m", CHOSEN, *job.tests], plugins=[Trials(job, Path(folder))]))
+        sys.exit(pytest.main([*options, "-m", CHOSEN, *job.tests], plugins=[trials]))
 
 
 if __name__ == "__main__":

@@ -18,25 +18,39 @@ def big(number, most=7):
     return number > most and "ü" != number
 """
 PART = """\
+from threading import Lock
+
 MOST = 7
 
 def big(number):
     return number > MOST
 
 def waits():
-    count = 0
-    while count < 3:
-        count += 1
-    return count
+    lock = Lock()
+    lock.acquire()
+    lock.release()
+    lock.acquire()
+    return lock.locked()
+
+def above(limit):
+    most = limit + 1
+    def is_above(number):
+        return number > most
+    return is_above
+
+BIG = above(MOST)
 """
 TEST = """\
-from module.part import big, waits
+from module.part import BIG, big, waits
 
 def test_big():
     assert big(8) is True and big(0) is False
 
 def test_waits():
-    assert waits() == 3
+    assert waits()
+
+def test_above():
+    assert [BIG(number) for number in (8, 9)] == [False, True]
 """
 
 
@@ -93,21 +107,24 @@ def test_the_tests_of_a_module_are_those_of_its_name_and_of_its_aspects(tree: Pa
 def test_what_no_test_notices_survives(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
     tests = own_tests(tree, "module/part.py")
     assert tests == ["tests/test_part.py"] and own_tests(tree, "module/other.py") == ["tests"]
-    big, waits = (f"tests/test_part.py::test_{name}" for name in ("big", "waits"))
+    big, waits, above = (f"tests/test_part.py::test_{name}" for name in ("big", "waits", "above"))
     found = {each.mutant.name: each.killer for each in tried(tree, ["module/part.py"], tests, seconds=0.0)}
     assert found == {
-        "(module): MOST = 7: 7 -> 8": "tests/test_part.py",
+        "(module): MOST = 7: 7 -> 8": "tests/test_part.py (in a copy)",
         "big: return number > MOST -> return None": big,
         "big: return number > MOST: number > MOST -> number >= MOST": "",
-        "waits: count = 0: 0 -> 1": "",
-        "waits: count < 3 -> not count < 3": waits,
-        "waits: while count < 3: count < 3 -> count <= 3": waits,
-        "waits: while count < 3: 3 -> 4": waits,
-        "waits: count += 1 -> pass": f"{waits} (takes too long)",
-        "waits: count += 1 -> count -= 1": f"{waits} (takes too long)",
-        "waits: count += 1: 1 -> 2": waits,
-        "waits: return count -> return None": waits,
+        "waits: lock.acquire() -> pass": waits,
+        "waits: lock.release() -> pass": f"{waits} (takes too long)",
+        "waits: lock.acquire() -> pass #2": waits,
+        "waits: return lock.locked() -> return None": waits,
+        "above: most = limit + 1: limit + 1 -> limit - 1": "tests/test_part.py (in a copy)",
+        "above: most = limit + 1: 1 -> 2": "tests/test_part.py (in a copy)",
+        "above.is_above: return number > most -> return None": "tests/test_part.py (in a copy)",
+        "above.is_above: return number > most: number > most -> number >= most": above,
+        "above: return is_above -> return None": "tests/test_part.py (in a copy)",
     }
+    one = ["module/part.py: waits: return lock.locked() -> return None"]
+    assert [each.name for each in tried(tree, ["module/part.py"], tests, only=one)] == one
     assert (tree / "module" / "part.py").read_text() == PART
     with pytest.raises(SystemExit):
         [*tried(tree, ["module/part.py"], ["tests/test_wrong.py"])]
