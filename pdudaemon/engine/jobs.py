@@ -2,32 +2,44 @@
 """`Jobs`: how a worker does the jobs of its PDU: take the device, ask whether the job is still wanted, have the driver
 act, tell what came of it. Nothing is tried again, put off or remembered here.
 
-A job is done in steps, so that it needs no thread where there is nothing to do but wait for a device: see `Doing`.
+A job is done in steps, so that it needs no thread where there is nothing to do but wait for a device: see `Doing`. The
+driver is made and called by `Driving`.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
+import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator, Hashable, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from pdudaemon.config.model import PDUConfig
+from pdudaemon.drivers.driver import PDUDriver, as_state
+from pdudaemon.drivers.hooks import in_one_process
 from pdudaemon.engine.carrier import Promptness
 from pdudaemon.engine.device import Device
-from pdudaemon.engine.driving import Driving
 from pdudaemon.engine.pool import Place, Pool
 from pdudaemon.engine.survey import Survey
-from pdudaemon.errors import DeviceError
-from pdudaemon.power import Outlet, State
+from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, TransientError
+from pdudaemon.power import Action, Outlet, State
+from pdudaemon.settings import without
 from pdudaemon.transports.datagrams import Conversation
+from pdudaemon.transports.deadline import Deadline, begin
+
+log = logging.getLogger("pdud.runner")
 
 T = TypeVar("T")
 
 NEVER = threading.Event()  # in place of that of a worker without work
 
 Doing = Generator[Conversation[Any] | None, None, T]
-"""What is being done. It yields a conversation, to go on when that has ended, or None before it may wait by itself."""
+"""What is being done. It yields a conversation, to go on when that has ended; or None, where who is at it is `unaided`,
+before it waits by itself."""
 
 
 class Job(Protocol):
@@ -65,6 +77,7 @@ class Jobs:
         self._pool = pool
         self._place: Place | None = None  # that the thread has, or that it waits for to begin
         self._stopping = NEVER  # ends what a driver waits for by itself
+        self.unaided = False  # who is at the job, for many others too, may not wait for anything
         self._promptness = Promptness()
         self._begin = begin
         self._end = end
@@ -90,10 +103,11 @@ class Jobs:
 
     def _doing(self, job: Job) -> Doing[None]:
         """Do a job."""
-        if job.lengthy:
+        if self.unaided and job.lengthy:
             yield None
         while self._changes:
-            yield None
+            if self.unaided:
+                yield None
             pdu, device, pool = self._changes.pop(0)
             self._promptness.forget()
             if pool is not self._pool:
@@ -102,18 +116,21 @@ class Jobs:
             self._driving = Driving(pdu, self._last_told)
         if not self.device.lock.acquire(blocking=False):
             self._give_place_back()  # who waits for the device makes no use of it
-            yield None
+            if self.unaided:
+                yield None
             self.device.lock.acquire()
         try:
             rest = self.device.last_action + self.pdu.options.min_interval - time.monotonic()
             if rest > 0:
                 self._give_place_back()
-                yield None
+                if self.unaided:
+                    yield None
                 self._stopping.wait(rest)
             if self._pool is None or self._place is not None:
                 yield from self._carry_out(job)
             else:
-                yield None
+                if self.unaided:
+                    yield None
                 with self._pool.place(job.crowd):
                     yield from self._carry_out(job)
         finally:
@@ -126,17 +143,18 @@ class Jobs:
         try:
             # A command that outlived a killed daemon is waited for before the time of this action begins.
             try:
-                if not self.device.is_free():
+                if self.unaided and not self.device.is_free():
                     yield None
                 lock = self.device.take(self.pdu.options.timeout, self._stopping)
             except (DeviceError, OSError, ValueError) as busy:
                 lock, error = None, self._driving.as_device_error(busy)
             begun = self._begin(self, job)
             if begun and error is None:
-                state = yield from self._act(job, lock)
-        except DeviceError as told:
-            error = _without_frames(told)
-            self._promptness.forget()
+                try:
+                    state = yield from self._act(job, lock)
+                except BaseException as raised:  # what drivers raise must not take the thread along
+                    error = self._driving.failed(raised)
+                    self._promptness.forget()
         except BaseException as fault:  # of ours: the job must end all the same
             begun, error = True, self._driving.as_device_error(fault)
             raise
@@ -147,22 +165,117 @@ class Jobs:
                 self._end(self, job, state, error)
 
     def _act(self, job: Job, lock: int | None) -> Doing[State | None]:
-        """Have the driver act, and note whether the device came back at once. Raises: DeviceError."""
+        """Have the driver act, and note whether the device came back at once. Raises: whatever the driver does."""
         if isinstance(job, Survey):
-            self._driving.read(job, lock)
+            in_one_process(partial(self._driving.read, job, lock))
             return None
         if self._converses(job):
-            conversation = self._driving.conversation(job.order, job.outlet, lock, self._stopping)
+            what = job.order, job.outlet, lock, self._stopping
+            conversation = in_one_process(partial(self._driving.conversation, *what))
             yield conversation
-            return self._driving.outcome(conversation)
-        yield None
+            return in_one_process(conversation.outcome)
+        if self.unaided:
+            yield None
         begun = time.monotonic()
-        state = self._driving.act(job.order, job.outlet, lock, self._stopping)
+        state = in_one_process(partial(self._driving.act, job.order, job.outlet, lock, self._stopping))
         self._promptness.add(time.monotonic() - begun)
         return state
 
 
-def _without_frames(error: DeviceError) -> DeviceError:
-    """Return an error that may be kept on record: with its frames it would keep the driver, and what that holds."""
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
+class Driving:
+    """The driver of a PDU, made when it is first needed, and told what to do, one action at a time.
+
+    A driver may raise anything, and so does what calls it here; `failed` tells it as one of our errors, by its type, in
+    one line that names the PDU and shows no secret. ``last_told`` is for drivers that cannot ask: see `PDURunner`.
+    """
+
+    def __init__(
+        self, pdu: PDUConfig, last_told: Callable[[str], Mapping[str, tuple[State, float]]] | None = None
+    ) -> None:
+        self._pdu = pdu
+        self._last_told = last_told
+        self._driver: PDUDriver | None = None
+
+    def conversation(
+        self, order: str, outlet: Outlet, lock: int | None, stopping: threading.Event
+    ) -> Conversation[State | None]:
+        """Return the conversation that does what `act` does, of a driver that has one."""
+        deadline = Deadline(self._pdu.options.timeout, stopping)
+        return self._ready(deadline, lock).conversation(order, _as_drivers_take_it(outlet.port))
+
+    def act(self, order: str, outlet: Outlet, lock: int | None, stopping: threading.Event) -> State | None:
+        """Have something done, or a state read, which is returned; ``lock`` is the descriptor of the device's file."""
+        options = self._pdu.options
+        given = outlet.given if self._pdu.traits.legacy else None
+        port = _as_drivers_take_it(outlet.port) if given is None else given
+        driver = self._ready(Deadline(options.timeout, stopping), lock)
+        said = driver.handle(order, port)
+        if options.verify and order in (Action.ON, Action.OFF):
+            driver.confirm(port, State(order))
+        return as_state(said) if order == Action.STATUS else None
+
+    def read(self, survey: Survey, lock: int | None) -> None:
+        """Have all outlets read."""
+        deadline = survey.deadline(self._pdu.options.timeout)
+        survey.read(self._ready(deadline, lock))
+
+    def failed(self, error: BaseException) -> DeviceError:
+        """Return what the driver has raised as one of our errors. It may put things right before it is used again."""
+        if self._driver is not None:
+            try:
+                self._driver._bombout()
+            except BaseException as another:  # an old driver's clean-up may fail as well; the first error counts
+                log.debug("%s: _bombout raised %s", self._pdu.name, type(another).__name__)
+        return self.as_device_error(error)
+
+    def _ready(self, deadline: Deadline, lock: int | None) -> PDUDriver:
+        begin(deadline)
+        driver = self._driver
+        if driver is None:
+            kind = self._pdu.driver
+            assert kind is not None, "a disabled PDU is never given a job"
+            settings = copy.deepcopy(dict(self._pdu.settings))  # of its own: it may do with them what it likes
+            driver = self._driver = kind(self._pdu.name, settings)
+            if self._last_told is not None and not self._pdu.traits.legacy:
+                driver.last_told = partial(self._last_told, self._pdu.name)
+        driver.deadline = deadline
+        driver.lock_fd = lock
+        return driver
+
+    def as_device_error(self, error: BaseException) -> DeviceError:
+        """Return the error as one of ours, by its type: what a driver did not mean to raise may pass by itself."""
+        kind: type[DeviceError] = TransientError
+        if isinstance(error, PermanentError):
+            kind = PermanentError
+        elif isinstance(error, DeviceTimeout | TimeoutError):
+            kind = DeviceTimeout
+        try:
+            text, private = self._words(error)
+        except BaseException:  # what it says of itself is a driver's code as well
+            text, private = type(error).__name__, ""
+        return kind(f"{self._pdu.name}: {text}", private=private)
+
+    def _words(self, error: BaseException) -> tuple[str, str]:
+        """Return what an error says, in one line without secrets, and what is for who asked alone."""
+        private = ""
+        if isinstance(error, DeviceError):
+            text, private = str(error), without(self._pdu.secrets, error.private)
+        elif isinstance(error, OSError) and error.strerror:
+            text = error.strerror
+        else:
+            trace = without(self._pdu.secrets, "".join(traceback.format_exception(error)))
+            log.debug("%s: the driver raised what is no device error\n%s", self._pdu.name, trace.rstrip())
+            text = f"{type(error).__name__}: {error}"
+        text = " ".join(without(self._pdu.secrets, text).split()) or type(error).__name__
+        return _clean(text), _clean(private)
+
+
+def _clean(text: str) -> str:
+    """Return a text without halves of characters, which a device's JSON may hold and no store or socket takes."""
+    return text.encode("utf-8", "replace").decode()
+
+
+@functools.lru_cache(4096)
+def _as_drivers_take_it(port: str) -> int | str:
+    """Canonical digits as an int, since old drivers do arithmetic on the port; anything else as text."""
+    return int(port) if port.isdecimal() and str(int(port)) == port else port

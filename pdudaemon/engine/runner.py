@@ -136,11 +136,6 @@ class PDURunner(Jobs):
         return datagrams.soon(self._converse) if self._under_way is None else self.start()
 
     @property
-    def unaided(self) -> bool:
-        """Whether the thread of datagrams is at the job, which others wait for as well."""
-        return self._under_way is not None and self._thread is None
-
-    @property
     def waiting(self) -> int:
         """How many jobs wait in the queue, those that are not wanted any more among them."""
         return len(self._held) if self._queue is None else self._queue.qsize()
@@ -227,6 +222,7 @@ class PDURunner(Jobs):
         with self._starting:
             self._may_be_stopped()
             job = self._held.pop(0) if self._queue is None else self._queue.get_nowait()
+            self.unaided = True
             doing = self._under_way = None if job is None else self._doing(job)
         if doing is None:
             self._end_unaided()
@@ -266,6 +262,7 @@ class PDURunner(Jobs):
             if thread is not self._thread:  # it comes from another PDU
                 self._thread, thread.name = thread, self._thread_name
             doing, self._under_way = self._under_way, None
+            self.unaided = False
         if doing is not None:
             self._finish(doing)
             if self._pool is not None:
@@ -310,7 +307,7 @@ class PDURunner(Jobs):
         """Have no thread any more, and ask for a place for the next job; return who has this one now."""
         with self._starting:
             place, self._place = self._place, None
-            self._thread, self._under_way = None, None
+            self._thread, self._under_way, self.unaided = None, None, False
             if self._queue is not None and self._queue.empty():
                 self._queue = None
             line = self._held if self._queue is None else self._queue.queue

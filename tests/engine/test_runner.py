@@ -611,9 +611,14 @@ def test_a_fault_of_ours_is_logged_with_whose_worker_it_was(
     switching: tuple[Dispatcher, list[BaseException]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, _ = switching
-    monkeypatch.setattr(one._fleet.runners["pdu"], "_act", lambda *_: 1 / 0)
-    with pytest.raises(DeviceError, match="pdu: ZeroDivisionError"):
-        awaited(one, submitted(one, Action.ON, one.config.target("pdu", "1")), 30)
+    runner, begin = one._fleet.runners["pdu"], one._fleet.runners["pdu"]._begin
+
+    def fault(*_: object) -> bool:
+        monkeypatch.setattr(runner, "_begin", begin)
+        raise AssertionError("of ours")
+
+    monkeypatch.setattr(runner, "_begin", fault)
+    awaited(one, submitted(one, Action.ON, one.config.target("pdu", "1")), 30)
     eventually(lambda: "the worker of pdu: internal error" in caplog.text)
 
 
