@@ -3,6 +3,7 @@
 
 Whoever publishes, mostly with the dispatcher's lock held, pays for an append and a wake-up; an `Event` holds what does
 not change any more, and becomes JSON (`record`) where it is read. Who reads too slowly misses some, and is told so.
+What becomes of requests is counted as well (`Figures`).
 
 Numbers go up by one, and begin with the time of the start, so that those of one run of the daemon are above those of
 the runs before: who comes with a number of an earlier run is told that it missed something.
@@ -11,13 +12,14 @@ the runs before: who comes with a number of an earlier run is told that it misse
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 from pdudaemon.config.model import Config
 from pdudaemon.engine import outlets
 from pdudaemon.engine.clock import Clock
-from pdudaemon.engine.figures import Figures
 from pdudaemon.engine.outlets import Known
 from pdudaemon.errors import PDUDaemonError
 from pdudaemon.power import Action, Outlet, Request, Step
@@ -25,6 +27,9 @@ from pdudaemon.power import Action, Outlet, Request, Step
 ROOM = 10_000  # events that are kept
 
 QUEUED, WAITING, RUNNING = "queued", "waiting", "running"
+
+BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 3600.0)
+"""Of the buckets in which durations are counted, in seconds; a last one takes what is longer."""
 
 
 class Event(NamedTuple):
@@ -56,6 +61,51 @@ class Event(NamedTuple):
     reason: str = ""
     reachable: bool | None = None
     due: float | None = None
+
+
+class Durations:
+    """How often something took so long, by bucket, and how long all of it took, in seconds."""
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.sum = 0.0
+
+
+class Figures:
+    """How many requests and tries there were, of which PDU and with what result, and how long requests took.
+
+    Counted since the start, with the dispatcher's lock held; read without, by whoever shows metrics.
+    """
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, str, str]] = Counter()  # by PDU, action, result
+        self.tries: Counter[tuple[str, str, str]] = Counter()
+        self.durations = {action: Durations() for action in (Action.ON, Action.OFF, Action.REBOOT)}
+
+    def ended(self, request: Request, seconds: float) -> None:
+        """Count a request, which ended so long after it was accepted: once for each of its PDUs."""
+        result = "" if request.outcome is None else request.outcome.value.replace(" ", "_")
+        for pdu in request.target.pdus:
+            self.requests[pdu, request.action.value, result] += 1
+        took, seconds = self.durations[request.action], max(0.0, seconds)
+        took.buckets[bisect_left(BOUNDS, seconds)] += 1
+        took.sum += seconds
+
+    def at_site(
+        self, kind: str, outlets: Iterable[Outlet], action: str, state: str, error: object, **_: object
+    ) -> None:
+        """Count what is heard to have happened at a site, as far as that is a request that ended, or a try."""
+        for pdu in {outlet.pdu for outlet in outlets}:
+            if kind == "ended":
+                self.requests[pdu, action, state.replace(" ", "_")] += 1
+            elif kind == "tried":
+                self.tries[pdu, action, "done" if error is None else "failed"] += 1
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget what is of other PDUs than these."""
+        for counted in (self.requests, self.tries):
+            for key in [key for key in counted if key[0] not in names]:
+                del counted[key]
 
 
 class Events:
@@ -105,7 +155,9 @@ class Events:
         if step is not None:
             action, outlets = step.action.value, (step.outlet,)
             if due is None:
-                self.figures.tried(step, error)
+                self.figures.tries[step.outlet.pdu, action, "done" if error is None else "failed"] += 1
+        elif kind == "ended":
+            self.figures.ended(request, self._clock.uptime() - request.accepted_uptime)
         with self._lock:
             self.last = number = self.last + 1
             self._ring[number % len(self._ring)] = Event(

@@ -272,7 +272,6 @@ class Lanes:
         request.steps, request.repairs = [], []  # which know the request: so that it need not be looked for as garbage
         self._store.note(request)
         took = self._clock.uptime() - request.accepted_uptime
-        self._events.figures.ended(request, took)
         self._events.of_request(request, "ended", outcome.value, error)
         if level is None:
             level = logging.INFO if outcome is Outcome.DONE else logging.WARNING

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pdudaemon import __version__
 from pdudaemon.config.front import SitePDU
 from pdudaemon.config.model import Config
-from pdudaemon.engine.figures import BOUNDS
+from pdudaemon.engine.events import BOUNDS
 from pdudaemon.engine.outlets import KnownPDU, age
 from pdudaemon.power import Outlet, State
 from pdudaemon.server.http import HTTPExchange

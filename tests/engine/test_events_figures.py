@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from pdudaemon.engine.figures import BOUNDS, Durations, Figures
+from pdudaemon.engine.clock import Clock
+from pdudaemon.engine.events import BOUNDS, RUNNING, Durations, Events, Figures
 from pdudaemon.errors import TransientError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, Step, Target
 
@@ -20,8 +21,9 @@ def request(action: Action, *pdus: str, outcome: Outcome = Outcome.DONE) -> Requ
     [(0.0, 0), (0.05, 0), (0.050001, 1), (1.0, BOUNDS.index(1.0)), (3600.0, len(BOUNDS) - 1), (3600.1, len(BOUNDS))],
 )
 def test_a_bucket_holds_what_takes_no_longer_than_its_bound(seconds: float, bucket: int) -> None:
-    durations = Durations()
-    durations.add(seconds)
+    figures = Figures()
+    figures.ended(request(Action.ON, "a"), seconds)
+    durations = figures.durations[Action.ON]
     assert [number for number, count in enumerate(durations.buckets) if count] == [bucket] and durations.sum == seconds
 
 
@@ -41,17 +43,20 @@ def test_requests_are_counted_once_for_each_of_their_pdus() -> None:
 
 
 def test_tries_are_those_of_steps() -> None:
-    figures, one = Figures(), request(Action.REBOOT, "a")
-    figures.tried(Step(one, Outlet("a", "1"), Action.OFF), TransientError("no"))
-    figures.tried(Step(one, Outlet("a", "1"), Action.OFF), None)
-    figures.tried(Step(one, Outlet("a", "1"), Action.ON), None)
-    assert figures.tries == {("a", "off", "failed"): 1, ("a", "off", "done"): 1, ("a", "on", "done"): 1}
+    events, one = Events(Clock()), request(Action.REBOOT, "a")
+    off, on = (Step(one, Outlet("a", "1"), action) for action in (Action.OFF, Action.ON))
+    events.of_request(one, "tried", RUNNING, TransientError("no"), off)
+    events.of_request(one, "tried", RUNNING, None, off)
+    events.of_request(one, "waiting", RUNNING, None, on, due=5.0)
+    events.of_request(one, "tried", RUNNING, None, on)
+    assert events.figures.tries == {("a", "off", "failed"): 1, ("a", "off", "done"): 1, ("a", "on", "done"): 1}
 
 
 def test_those_of_pdus_that_have_gone_are_forgotten() -> None:
-    figures = Figures()
-    figures.ended(request(Action.ON, "a", "b"), 1.0)
-    figures.tried(Step(request(Action.ON, "b"), Outlet("b", "1"), Action.ON), None)
+    events, one = Events(Clock()), request(Action.ON, "a", "b")
+    events.of_request(one, "tried", RUNNING, None, Step(one, Outlet("b", "1"), Action.ON))
+    events.of_request(one, "ended", "done")
+    figures = events.figures
     figures.keep(["a"])
     assert [*figures.requests] == [("a", "on", "done")] and not figures.tries
 
