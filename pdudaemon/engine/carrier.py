@@ -31,29 +31,29 @@ MOST_TRUST = 1024
 
 
 class Promptness:
-    """How often in a row a device has come back at once, more or less. Used by whichever thread has the device."""
+    """How often in a row a device has come back at once, more or less. Used by whichever thread has the device.
 
-    __slots__ = ("_seen", "_wanted")
+    ``enough``: the worker can be carried.
+    """
+
+    __slots__ = ("_seen", "_wanted", "enough")
 
     def __init__(self) -> None:
-        self._seen, self._wanted = 0, TRUST
-
-    @property
-    def enough(self) -> bool:
-        """Whether the worker can be carried."""
-        return self._seen >= self._wanted
+        self._seen, self._wanted, self.enough = 0, TRUST, False
 
     def add(self, seconds: float) -> None:
         """Count an action. One that took longer takes away half, since the machine may have been busy."""
         self._seen = min(self._seen + 1, 2 * self._wanted) if seconds < PROMPT else self._seen // 2
+        self.enough = self._seen >= self._wanted
 
     def forget(self) -> None:
         """Begin anew: an action has failed, or the device is another."""
-        self._seen = 0
+        self._seen, self.enough = 0, False
 
     def was_mistaken(self) -> None:
         """Begin anew, and want more of it."""
-        self._seen, self._wanted = 0, min(2 * self._wanted, MOST_TRUST)
+        self._wanted = min(2 * self._wanted, MOST_TRUST)
+        self.forget()
 
 
 class Leader(Protocol):
@@ -86,11 +86,15 @@ class Carried(Protocol):
 
 
 class Carrier:
-    """Any thread, but for what says who else. Without a leader nobody is carried."""
+    """Any thread, but for what says who else. Without a ``leader``, who may be replaced, nobody is carried.
 
-    def __init__(self, timetable: Timetable) -> None:
+    ``lead`` has what is to be written and told be so: see `Waiting`.
+    """
+
+    def __init__(self, timetable: Timetable, lead: Callable[[], None]) -> None:
         self._timetable = timetable
-        self._leader: Leader | None = None
+        self._lead = lead
+        self.leader: Leader | None = None
         self._line: deque[Carried] = deque()
         self._lock = threading.Lock()  # of the end of a job, and of its taking too long; before a worker's own
         self._thread: threading.Thread | None = None  # that calls `work`
@@ -100,28 +104,19 @@ class Carrier:
         self._watched = False
 
     def __str__(self) -> str:
-        return str(self._leader)
+        return str(self.leader)
 
     @property
     def dead(self) -> bool:
         """Whether the thread has ended though nobody told it to."""
-        return self._leader is not None and self._thread is not None and not self._thread.is_alive()
-
-    @property
-    def ready(self) -> bool:
-        """Whether anybody can be carried."""
-        return self._leader is not None
-
-    def led_by(self, leader: Leader | None) -> None:
-        """Carry by the thread of another from now on, or nobody."""
-        self._leader = leader
+        return self.leader is not None and self._thread is not None and not self._thread.is_alive()
 
     def carry(self, worker: Carried) -> bool:
         """Have a job of a worker done when its turn comes; return False if nobody is carried.
 
         Callers hold the dispatcher's lock.
         """
-        leader = self._leader
+        leader = self.leader
         if leader is None:
             return False
         self._line.append(worker)
@@ -133,8 +128,11 @@ class Carrier:
 
     # Called by the leader's thread.
 
-    def work(self) -> Carried | None:
-        """Do what is in line, for a while; return who has the calling thread for good now, if one took its time."""
+    def work(self) -> Callable[[], None] | None:
+        """Do what is in line, for a while, and have what there is written and told.
+
+        Return what the thread is to do instead from now on, if a job took its time: another leads in its place.
+        """
         me = self._thread = threading.current_thread()
         begun = time.monotonic()
         for _ in range(len(self._line)):
@@ -143,7 +141,7 @@ class Carrier:
             more = worker.turn()
             with self._lock:
                 if self._thread is not me:
-                    return worker
+                    return worker.serve
                 self._at = None
             if more:
                 self._line.append(worker)
@@ -152,13 +150,14 @@ class Carrier:
             self._restless[worker] = None
             if self._since - begun >= SLICE:
                 break
-        if self._line and self._leader is not None:
-            self._leader.wake()
+        if self._line and self.leader is not None:
+            self.leader.wake()
+        self._lead()
         return None
 
     def _rest_later(self) -> None:
-        if self._leader is not None:
-            self._leader.at(time.monotonic() + KEPT, self._rest)
+        if self.leader is not None:
+            self.leader.at(time.monotonic() + KEPT, self._rest)
 
     def _rest(self) -> None:
         self._restless = {worker: None for worker in self._restless if not worker.rest()}
@@ -177,9 +176,9 @@ class Carrier:
         now = time.monotonic()
         with self._lock:
             worker, before = self._at, self._thread
-            if worker is not None and before is not None and self._leader is not None and now - self._since >= PATIENCE:
+            if worker is not None and before is not None and self.leader is not None and now - self._since >= PATIENCE:
                 self._at = None  # and only then begin another thread, which may be at a job at once
-                thread = self._leader.succeed()
+                thread = self.leader.succeed()
                 if thread is None:
                     self._at = worker
                     self._watch(threads.PAUSE)

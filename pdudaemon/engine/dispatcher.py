@@ -13,17 +13,19 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from pdudaemon.config.model import Config
+from pdudaemon.config.model import Config, PDUConfig
 from pdudaemon.engine import pulse
 from pdudaemon.engine.acceptance import Acceptance
 from pdudaemon.engine.acting import Acting
 from pdudaemon.engine.carrier import Carrier, Leader
 from pdudaemon.engine.clock import Clock
+from pdudaemon.engine.device import Device
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.interventions import Interventions
 from pdudaemon.engine.inventory import Inventory
 from pdudaemon.engine.lanes import Lanes
+from pdudaemon.engine.pool import Pool
 from pdudaemon.engine.queries import Queries, Query
 from pdudaemon.engine.records import LiveRecords
 from pdudaemon.engine.resumption import Resumption
@@ -61,8 +63,12 @@ class Dispatcher:
         self._lock = lock = Waiting(store, self._not_written)
         self._timetable = Timetable(lock)
         told = None if store.path == MEMORY else self._last_told
-        self._carrier = carrier = Carrier(self._timetable)
-        self._fleet = fleet = Fleet(config.pdus, locks, self._timetable, self._begin, self._end, told, carrier)
+        self._carrier = carrier = Carrier(self._timetable, lock.lead)
+
+        def runner(pdu: PDUConfig, device: Device, pool: Pool | None) -> PDURunner:
+            return PDURunner(pdu, device, pool, self._begin, self._end, self._timetable, told, carrier)
+
+        self._fleet = fleet = Fleet(config.pdus, locks, runner)
         self._stagger = stagger = Stagger(config)
         self._lanes = lanes = Lanes(config.daemon, fleet, store, self._timetable, lock, clock, events, stagger)
         self._softoff = SoftOff(lanes, fleet, store, clock, events)
@@ -79,6 +85,7 @@ class Dispatcher:
         self._closed = False
 
         # What has a room of its own.
+        self.work = carrier.work
         records = LiveRecords(lock, store, lanes, fleet, clock)
         self.submit = acceptance.submit
         self.ask, self.give_up, self.look, self.patience = queries.ask, queries.give_up, queries.look, queries.patience
@@ -156,17 +163,7 @@ class Dispatcher:
         None: there is nobody any more.
         """
         self._lock.wake = None if leader is None else leader.wake
-        self._carrier.led_by(leader)
-
-    def work(self) -> Callable[[], None] | None:
-        """Do the jobs of PDUs that come back at once, and write and tell what there is. Called by the leader's thread.
-
-        Return what the thread is to do instead from now on, if one of them did not: another leads in its place.
-        """
-        kept = self._carrier.work()
-        if kept is None:
-            self._lock.lead()
-        return None if kept is None else kept.serve
+        self._carrier.leader = leader
 
     @property
     def store(self) -> tuple[str, bool]:
@@ -213,7 +210,7 @@ class Dispatcher:
         killed = command.kill_all()
         if killed:
             log.warning("%d commands were still running and have been killed", killed)
-        self._carrier.led_by(None)
+        self._carrier.leader = None
         workers: list[Timetable | PDURunner] = [self._timetable, *self._fleet.runners.values()]
         for runner in self._fleet.runners.values():
             runner.stop()
@@ -256,8 +253,7 @@ class Dispatcher:
             behind = wanted and isinstance(job, Step) and self._store.lacks(job.request.id, runner.device.request)
         if behind:
             self._lock.write()
-        if self._lock.pending:
-            self._hand_in_for(runner)
+        self._hand_in(runner)
         return self._promise(runner, job) if to_promise and isinstance(job, Step) else wanted
 
     def _promise(self, runner: PDURunner, step: Step) -> bool:
@@ -292,16 +288,17 @@ class Dispatcher:
             self._acting.begin(runner.device, runner.pdu.options.timeout)
         return True
 
-    def _hand_in_for(self, runner: PDURunner) -> None:
+    def _hand_in(self, runner: PDURunner) -> None:
         """Have what came of a job written and told: where it is one of many, by who serves the clients, for all."""
+        if runner.carried:  # who acts is that thread, and does so next
+            return
         if runner.unaided:
-            if not datagrams.soon(self._hand_in_many):
-                self._hand_in_many()
-        elif not runner.carried:
-            self._lock.hand_in(len(self._lanes.live) > 1)
-
-    def _hand_in_many(self) -> None:
-        self._lock.hand_in(True)
+            if not datagrams.soon(self._lock.hand_in):
+                self._lock.hand_in()
+        elif len(self._lanes.live) > 1:
+            self._lock.hand_in()
+        else:
+            self._lock.lead()
 
     def _last_told(self, name: str) -> dict[str, tuple[State, float]]:
         return self.inventory.last_told(name)
@@ -329,7 +326,7 @@ class Dispatcher:
                     self._softoff.attempt_ended(job, state, error)
                 if self._fleet.leaving:
                     self._let_go(job.outlet.pdu)
-        self._hand_in_for(runner)
+        self._hand_in(runner)
 
     # Called with the lock held.
 

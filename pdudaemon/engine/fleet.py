@@ -9,24 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from pdudaemon.config.model import PDUConfig
-from pdudaemon.engine import threads
-from pdudaemon.engine.carrier import Carrier
 from pdudaemon.engine.device import Device
-from pdudaemon.engine.jobs import Job
 from pdudaemon.engine.pool import Pool
 from pdudaemon.engine.runner import PDURunner
-from pdudaemon.engine.timetable import Timetable
 from pdudaemon.errors import Busy, PDUDaemonError
-from pdudaemon.power import Action
 
 log = logging.getLogger("pdud.dispatcher")
 
@@ -52,33 +45,24 @@ class Fleet:
     """``pdus`` and ``runners`` by name: those configured, and those not any more that have not ended what they have.
 
     A PDU that is disabled has no runner, and one that a reload disables is as before until it has ended what it has.
-    ``begin``, ``end``, ``last_told`` and ``carrier`` are what each runner calls; ``locks`` is the folder for the lock
-    files of the devices, None for none.
+    ``runner`` makes one; ``locks`` is the folder for the lock files of the devices, None for none.
     """
 
     def __init__(
         self,
         pdus: Mapping[str, PDUConfig],
         locks: Path | None,
-        timetable: Timetable,
-        begin: Callable[..., Any],
-        end: Callable[..., Any],
-        last_told: Callable[[str], Any] | None = None,
-        carrier: Carrier | None = None,
+        runner: Callable[[PDUConfig, Device, Pool | None], PDURunner],
     ) -> None:
         self.pdus: dict[str, PDUConfig] = {}
         self.runners: dict[str, PDURunner] = {}
         self.closing = False  # the daemon stops: nothing new is for any PDU
         self.leaving: set[str] = set()  # those not configured any more, or disabled, but not let go yet
-        self._timetable = timetable
         self.devices: WeakValueDictionary[str, Device] = WeakValueDictionary()  # as long as a worker has to do with one
         self._users: Counter[str] = Counter()  # of the devices, by name
         self._pools: dict[tuple[str, int], Pool] = {}
         self._locks = locks
-        self._begin = begin
-        self._end = end
-        self._last_told = last_told
-        self._carrier = carrier
+        self._runner = runner
         self._configured: Mapping[str, PDUConfig] = pdus
         self.change(pdus)
 
@@ -96,26 +80,10 @@ class Fleet:
             if former is not None:
                 self._part(former)
             if name not in self.runners:
-                shared = self._device(pdu), self._pool(pdu)
-                self.runners[name] = PDURunner(pdu, *shared, self._begin, self._end, self._last_told, self._carrier)
+                self.runners[name] = self._runner(pdu, self._device(pdu), self._pool(pdu))
             elif former != pdu:
                 self.runners[name].change(pdu, self._device(pdu), self._pool(pdu))
                 log.info("%s: its configuration has changed", name)
-
-    def send(self, job: Job) -> None:
-        """Hand a job to the worker of its PDU, whose thread is started as soon as the machine has one for us."""
-        runner = self.runners[job.outlet.pdu]
-        if runner.device.survey is not None and job.order != Action.STATUS:
-            runner.device.survey.set()
-        if not runner.put(job):
-            self._start_later(runner)
-
-    def _start_later(self, runner: PDURunner) -> None:
-        def again() -> None:
-            if not runner.start():
-                self._start_later(runner)
-
-        self._timetable.at(time.monotonic() + threads.PAUSE, again)
 
     def check(self, name: str, stuck: type[PDUDaemonError] = Busy) -> None:
         """Raises: Busy if a PDU takes nothing now; the kind of error named by ``stuck`` if it is that."""

@@ -108,7 +108,7 @@ class Lanes:
         self.advance(request)
 
     def advance(self, request: Request) -> None:
-        """Begin a request if its turn has come in all its lanes; until then see to the debts that it took over."""
+        """Begin a phase of a request if its turn has come in all its lanes; until then see to debts it took over."""
         if request.begun:
             return
         for outlet in request.remaining:
@@ -116,9 +116,6 @@ class Lanes:
                 if request.debts:
                     self._repair(request)
                 return
-        self._begin_phase(request)
-
-    def _begin_phase(self, request: Request) -> None:
         request.begun = True
         uptime, now = self._clock.uptime(), time.monotonic()
         if request.action is not Action.REBOOT:
@@ -174,7 +171,7 @@ class Lanes:
                 return
         if step.request.repairs and not step.repair:
             self.drop_repair(step.request, step.outlet)
-        self._fleet.send(step)
+        self._fleet.runners[step.outlet.pdu].put(step)
 
     def begin(self, step: Step) -> bool:
         """Note that a step is about to act; return whether the disk must have the record of that first."""
@@ -236,7 +233,9 @@ class Lanes:
             request.repairs.remove(step)
             self._store.note(request)
             return
-        note(request, error, step.outlet)
+        request.results[step.outlet] = request.results.get(step.outlet) or error
+        if error is not None:
+            note(request, error)
         last = len(request.steps) == 1 or all(other.ended for other in request.steps)
         off_half = request.action is Action.REBOOT and request.phase is Phase.OFF
         if off_half and error is not None:
@@ -251,7 +250,8 @@ class Lanes:
             self._store.note(request)
             for outlet in untouched:
                 self.leave(request, outlet)
-            self._begin_phase(request)
+            request.begun = False
+            self.advance(request)
         elif off_half:
             self._store.note(request)
         elif step.outlet in request.remaining:

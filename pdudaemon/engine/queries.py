@@ -133,7 +133,7 @@ class Queries:
                 raise Busy(f"{outlet.pdu}: its queue is full: {self.queued[outlet.pdu]} questions for a status")
             self.queued[outlet.pdu] += 1
             query = self._pending[outlet] = Query(outlet, crowd)
-            self._fleet.send(query)
+            self._fleet.runners[query.outlet.pdu].put(query)
         query.askers.append(asker)
         return query
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any
@@ -30,8 +31,9 @@ from pdudaemon.engine.device import KEPT, Device
 from pdudaemon.engine.jobs import NEVER, Doing, Job, Jobs
 from pdudaemon.engine.pool import Place, Pool
 from pdudaemon.engine.survey import Survey
+from pdudaemon.engine.timetable import Timetable
 from pdudaemon.errors import DeviceError
-from pdudaemon.power import State
+from pdudaemon.power import Action, State
 from pdudaemon.transports import datagrams
 
 log = logging.getLogger("pdud.runner")
@@ -58,12 +60,14 @@ class PDURunner(Jobs):
         pool: Pool | None,
         begin: Callable[[PDURunner, Any], bool],
         end: Callable[[PDURunner, Any, State | None, DeviceError | None], None],
+        timetable: Timetable,
         last_told: Callable[[str], Mapping[str, tuple[State, float]]] | None = None,
         carrier: Carrier | None = None,
     ) -> None:
         self.carried = False  # who acts is the carrier, which has told what came of it
         super().__init__(pdu, device, pool, begin, end, last_told)
         self._carrier = carrier
+        self._timetable = timetable
         self._queue: queue.Queue[Job | None] | None = None  # made with the first job, or when a thread serves it,
         self._thread: threading.Thread | None = None
         self._under_way: Doing[None] | None = None  # what the thread of datagrams has begun
@@ -79,37 +83,41 @@ class PDURunner(Jobs):
         """Whether the thread has ended though nobody told it to."""
         return self._thread is not None and not self._thread.is_alive() and not self._stopped
 
-    def put(self, job: Job) -> bool:
-        """Hand over a job; it is carried out after those handed over before.
+    def put(self, job: Job) -> None:
+        """Hand over a job, carried out after those handed over before, as soon as the machine has a thread for it.
 
-        Return whether there is a thread: if not, `start` must be called again for one.
+        The dispatcher's lock is held.
         """
+        if self.device.survey is not None and job.order != Action.STATUS:
+            self.device.survey.set()
         with self._starting:
             pool = self._pool
-            if self._queue is not None or pool is None:
-                self._made_queue().put(job)
-            else:
-                self._held.append(job)
+            if self._queue is None and pool is None:
+                self._make_queue()
+            (self._held.append if self._queue is None else self._queue.put)(job)
             if self._thread is not None or self._place is not None or self.carried or self._under_way is not None:
-                return True
+                return
             if pool is not None:
                 place = self._wish(job, job.crowd)
             else:
                 self.carried = not job.lengthy and self._at_once
         if pool is not None:
             pool.ask(place)
-            return True
-        return (self.carried and self._carrier is not None and self._carrier.carry(self)) or self.start()
+        elif not (self.carried and self._carrier is not None and self._carrier.carry(self)):
+            self._start_soon()
 
-    def _made_queue(self) -> queue.Queue[Job | None]:
-        """Return the queue, which is made if there is none; called with ``_starting``."""
+    def _start_soon(self) -> None:
+        if not self.start():
+            self._timetable.at(time.monotonic() + threads.PAUSE, self._start_soon)
+
+    def _make_queue(self) -> queue.Queue[Job | None]:
+        """Return a queue with what is held; called with ``_starting``."""
         self._may_be_stopped()
-        if self._queue is None:
-            self._queue = queue.Queue()
-            for job in self._held:
-                self._queue.put(job)
-            self._held.clear()
-        return self._queue
+        made = self._queue = queue.Queue()
+        for job in self._held:
+            made.put(job)
+        self._held.clear()
+        return made
 
     def _may_be_stopped(self) -> None:
         """Have what tells a driver that the daemon stops; called with ``_starting``."""
@@ -122,7 +130,8 @@ class PDURunner(Jobs):
     def _at_once(self) -> bool:
         """Whether the worker can do with the carrier's thread."""
         carrier = self._carrier
-        return carrier is not None and carrier.ready and self._promptness.enough and not self.pdu.options.min_interval
+        led = carrier is not None and carrier.leader is not None
+        return led and self._promptness.enough and not self.pdu.options.min_interval
 
     def _wish(self, job: Job | None, crowd: Hashable = None) -> Place:
         """Return the place with which a job begins, to be asked for if there is a pool."""
@@ -155,7 +164,7 @@ class PDURunner(Jobs):
         with self._starting:
             self._stopped = True
             if self._queue is not None or self._held or self._under_way is not None:
-                self._made_queue().put(None)
+                (self._queue or self._make_queue()).put(None)
                 self._stopping.set()
 
     def join(self, seconds: float) -> bool:
@@ -258,7 +267,7 @@ class PDURunner(Jobs):
         """Do what there is to do, with this thread; return what it can do next."""
         thread = threading.current_thread()
         with self._starting:
-            jobs = self._made_queue()
+            jobs = self._queue or self._make_queue()
             if thread is not self._thread:  # it comes from another PDU
                 self._thread, thread.name = thread, self._thread_name
             doing, self._under_way = self._under_way, None

@@ -151,7 +151,7 @@ class Surveys:
             return False
         if waiting:
             if survey.askers and name in self._fleet.runners:
-                self._fleet.send(survey)
+                self._fleet.runners[survey.outlet.pdu].put(survey)
             else:
                 self._ended(survey)
             return False
@@ -178,7 +178,7 @@ class Surveys:
             behind = self._pending.get(name)
             if survey.askers and name in self._fleet.runners and behind is survey:
                 survey.begun = False
-                self._fleet.send(survey)
+                self._fleet.runners[survey.outlet.pdu].put(survey)
                 return
             if behind is not None and behind is not survey:
                 behind.askers += survey.askers
@@ -245,7 +245,7 @@ class Surveys:
         identified = known is not None and known.identity is not None
         survey = self._pending[name] = Survey(name, identified, patience)
         self._places[survey.dead] -= 1
-        self._fleet.send(survey)
+        self._fleet.runners[survey.outlet.pdu].put(survey)
         return survey
 
     def _ended(self, survey: Survey) -> None:

@@ -52,20 +52,12 @@ class Waiting:
     def release(self, *how: object) -> None:
         """Give the lock back, write what is to be written, and tell those who wait, unless another thread does."""
         self.bare.release()
-        if self.pending:
+        if self._calls or self._store.noted:
             self.lead()
 
-    @property
-    def pending(self) -> bool:
-        """Whether there is anything to be written or told."""
-        return bool(self._calls or self._store.noted)
-
-    def hand_in(self, many: bool) -> None:
-        """Have what is to be written and told be so; where ``many`` have something, by who is woken for all of them.
-
-        The lock is not held.
-        """
-        if not many or self.wake is None:
+    def hand_in(self) -> None:
+        """Have what is to be written and told be so, with what others have, by who is woken. The lock is not held."""
+        if self.wake is None:
             self.lead()
         elif self._calls or (self._store.noted and not self._refused):
             self.wake()
@@ -73,7 +65,16 @@ class Waiting:
     def lead(self) -> None:
         """Write what is to be written, and tell those who wait, unless another thread does. The lock is not held."""
         rounds = 0
-        while (self._calls or (self._store.noted and not self._refused)) and self._leads(rounds):
+        while self._calls or (self._store.noted and not self._refused):
+            if rounds >= ROUNDS and self._next.locked():
+                return
+            me = threading.get_ident()
+            if not self._leading.acquire(blocking=False):
+                if self._leader == me or not self._tired or not self._next.acquire(blocking=False):
+                    return
+                self._leading.acquire()  # until the present round of who leads has ended
+                self._next.release()
+            self._leader, self._tired = me, rounds >= ROUNDS
             rounds += 1
             try:
                 due = len(self._calls)  # of what is written now
@@ -97,19 +98,6 @@ class Waiting:
             except StoreError as error:
                 self._refused = True
                 self._unwritten(error)
-
-    def _leads(self, rounds: int) -> bool:
-        """Return whether it is on the caller, who has led for so many rounds, to lead for another."""
-        if rounds >= ROUNDS and self._next.locked():
-            return False
-        me = threading.get_ident()
-        if not self._leading.acquire(blocking=False):
-            if self._leader == me or not self._tired or not self._next.acquire(blocking=False):
-                return False
-            self._leading.acquire()  # until the present round has ended
-            self._next.release()
-        self._leader, self._tired = me, rounds >= ROUNDS
-        return True
 
     @property
     def refused(self) -> bool:

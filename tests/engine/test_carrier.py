@@ -330,8 +330,8 @@ class Lead:
         monkeypatch.setattr(carrier, "SLICE", 0.5)
         monkeypatch.setattr(carrier, "PATIENCE", 0.5)
         timetable = type("Entries", (), {"at": lambda _, when, call: self.entries.append((when, call))})()
-        self.carrier = carrier.Carrier(timetable)
-        self.carrier.led_by(self)
+        self.carrier = carrier.Carrier(timetable, lambda: None)
+        self.carrier.leader = self
 
     def monotonic(self) -> float:
         return self.now
@@ -418,9 +418,9 @@ def test_the_thread_is_woken_by_others_alone(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_without_a_leader_nobody_is_taken_on(monkeypatch: pytest.MonkeyPatch) -> None:
     lead = Lead(monkeypatch)
-    assert lead.carrier.ready and not lead.carrier.dead
-    lead.carrier.led_by(None)
-    assert not lead.carrier.ready and not lead.carrier.carry(Worker(lead, "nobody")) and not lead.entries
+    assert not lead.carrier.dead
+    lead.carrier.leader = None
+    assert not lead.carrier.carry(Worker(lead, "nobody")) and not lead.entries
 
 
 def test_a_job_that_takes_its_time_has_the_thread_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,7 +439,7 @@ def test_a_job_that_takes_its_time_has_the_thread_for_good(monkeypatch: pytest.M
         assert lead.carrier.carry(worker)
     assert [when for when, _ in lead.entries] == [100.0 + carrier.PATIENCE]
     monkeypatch.setattr(carrier, "PATIENCE", 0.6)
-    assert lead.carrier.work() is slow and slow.kept is threading.current_thread()
+    assert lead.carrier.work() == slow.serve and slow.kept is threading.current_thread()
     assert lead.seen == ["woken", "woken", "slow", "succeeded"]
     lead.seen.clear()
     assert lead.carrier.work() is None and lead.seen == ["other"]  # by the thread that has succeeded

@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Look, Query
 from pdudaemon.engine.runner import PDURunner
 from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.engine.timetable import Timetable
 from pdudaemon.errors import Busy, DeviceError, PermanentError, RequestEnded, StoreError, TransientError
 from pdudaemon.power import Action, Outlet, State, Target
 from tests.support.plugins import read_record, recorded
@@ -330,7 +332,7 @@ class Worker:
         (folder / "conf").write_text(json.dumps({"pdus": {"pdu": {"driver": "dummy", "timeout": timeout}}}))
         pdu = replace(reader.load(str(folder / "conf")).pdus["pdu"], driver=Noting)
         self.seen = seen
-        self.runner = PDURunner(pdu, Device(folder / "lock"), None, self.begin, self.end)
+        self.runner = PDURunner(pdu, Device(folder / "lock"), None, self.begin, self.end, Timetable(threading.Lock()))
         self.runner.put(Query(Outlet("pdu", "1")))
         self.runner.start()
 

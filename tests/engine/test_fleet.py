@@ -16,8 +16,11 @@ from pdudaemon.config.model import PDUConfig
 from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.drivers.options import PDUOptions
 from pdudaemon.engine import threads
+from pdudaemon.engine.device import Device
 from pdudaemon.engine.fleet import Fleet, device_path
+from pdudaemon.engine.pool import Pool
 from pdudaemon.engine.queries import Query
+from pdudaemon.engine.runner import PDURunner
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.errors import Busy, DeviceTimeout
 from pdudaemon.power import Outlet, State
@@ -62,13 +65,16 @@ class Lab:
         def ended(runner: Any, job: Query, state: State | None, _: object) -> None:
             self.ended.append((runner.pdu.name, state))
 
-        self.fleet = Fleet(named(*pdus), self._locks, self.timetable, lambda *_: True, ended)
+        def runner(pdu: PDUConfig, device: Device, pool: Pool | None) -> PDURunner:
+            return PDURunner(pdu, device, pool, lambda *_: True, ended, self.timetable)
+
+        self.fleet = Fleet(named(*pdus), self._locks, runner)
         return self.fleet
 
     def ask(self, name: str) -> None:
         before = len(self.ended)
         with self.lock:
-            self.fleet.send(Query(Outlet(name, "1")))
+            self.fleet.runners[name].put(Query(Outlet(name, "1")))
         eventually(lambda: len(self.ended) > before)
 
     def close(self) -> None:
@@ -242,7 +248,7 @@ def test_one_that_is_the_same_device_again_before_it_has_ended_keeps_its_lock(la
     fleet = lab.begin(pdu("a", lock="x"))
     Lamp.goes_on.clear()
     with lab.lock:
-        fleet.send(Query(Outlet("a", "1")))
+        fleet.runners["a"].put(Query(Outlet("a", "1")))
     eventually(lambda: Lamp.asked == ["a"])
     for lock in ("y", "x"):
         fleet.change(named(pdu("a", lock=lock)))
@@ -262,11 +268,11 @@ def test_who_switches_has_a_reading_come_to_an_end(lab: Lab) -> None:
         order = "on"  # type: ignore[assignment]
 
     with lab.lock:
-        fleet.send(Order(Outlet("a", "1")))
+        fleet.runners["a"].put(Order(Outlet("a", "1")))
     assert hurry.is_set()
     fleet.runners["a"].device.survey = None
     with lab.lock:
-        fleet.send(Order(Outlet("a", "1")))
+        fleet.runners["a"].put(Order(Outlet("a", "1")))
     eventually(lambda: len(lab.ended) == 3)
 
 
@@ -286,7 +292,7 @@ def test_a_thread_that_is_refused_is_asked_for_again(
     monkeypatch.setattr(threads, "PAUSE", 0.1)
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with lab.lock:
-        fleet.send(Query(Outlet("a", "1")))
+        fleet.runners["a"].put(Query(Outlet("a", "1")))
     eventually(lambda: lab.ended == [("a", State.ON)])
     assert caplog.text.count("the worker of a: can't start new thread") == 2
     assert refused[1] - refused[0] > 0.09

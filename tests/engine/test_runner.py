@@ -28,6 +28,7 @@ from pdudaemon.engine.queries import Look, Query
 from pdudaemon.engine.runner import PDURunner
 from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.engine.survey import Survey
+from pdudaemon.engine.timetable import Timetable
 from pdudaemon.errors import DeviceError, DeviceTimeout, PDUDaemonError, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
 from pdudaemon.transports import deadline
@@ -332,7 +333,7 @@ class Lone:
         self.ended: queue.SimpleQueue[tuple[State | None, str]] = queue.SimpleQueue()
         self.wanted = True
         self._path = folder / "lock"
-        self.runner = PDURunner(found, Device(self._path), pool, self._begin, self._end)
+        self.runner = PDURunner(found, Device(self._path), pool, self._begin, self._end, Timetable(threading.Lock()))
 
     def _begin(self, *_: Any) -> bool:
         return self.wanted
@@ -431,7 +432,7 @@ def test_what_waits_for_a_place_costs_no_queue_and_keeps_its_order(tmp_path: Pat
     lone = Lone(tmp_path, lambda _, request: done.append(request) or State.ON, pool)
     with pool.place():
         for job in (Query(Outlet("pdu", "1")), Order(Outlet("pdu", "1")), Query(Outlet("pdu", "1"))):
-            assert lone.runner.put(job)
+            lone.runner.put(job)
         assert lone.runner.waiting == 3 and lone.runner._queue is None
         if stopped:
             lone.runner.stop()

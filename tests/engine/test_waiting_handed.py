@@ -68,15 +68,15 @@ def test_what_is_noted_is_written_before_anybody_is_told(lab: Lab) -> None:
 
 def test_who_is_woken_for_many_is_woken_once_there_is_something(lab: Lab) -> None:
     lab.lock.wake = lambda: lab.done.append("woken")
-    lab.lock.hand_in(True)
+    lab.lock.hand_in()
     assert lab.done == []
     lab.tell("one")
-    lab.lock.hand_in(True)
+    lab.lock.hand_in()
     assert lab.done == ["woken"]
-    lab.lock.hand_in(False)
+    lab.lock.lead()
     assert lab.done == ["woken", "one"]
     lab.note()
-    lab.lock.hand_in(True)
+    lab.lock.hand_in()
     assert lab.done[2:] == ["woken"] and lab.store.noted
     lab.lock.lead()
     assert lab.done[3:] == ["written"]
@@ -84,7 +84,7 @@ def test_who_is_woken_for_many_is_woken_once_there_is_something(lab: Lab) -> Non
 
 def test_without_anybody_to_wake_it_is_done_at_once(lab: Lab) -> None:
     lab.tell("one")
-    lab.lock.hand_in(True)
+    lab.lock.hand_in()
     assert lab.done == ["one"]
 
 
@@ -95,10 +95,10 @@ def test_while_the_store_takes_nothing_it_is_not_tried_and_who_waits_is_told(lab
     lab.lock.lead()
     assert lab.done == ["refused", "told: full"] and lab.lock.refused
     lab.lock.lead()
-    lab.lock.hand_in(True)
+    lab.lock.hand_in()
     assert lab.done == ["refused", "told: full"], "there is nothing to be done"
     lab.tell("one")
-    lab.lock.hand_in(True)
+    lab.lock.hand_in()
     assert lab.done[2:] == ["woken"]
     lab.lock.lead()
     assert lab.done[3:] == ["one"]
