@@ -67,11 +67,15 @@ def mend_header(image: bytearray, fresh: bytes) -> None:
         image[56:60] = (1).to_bytes(4)
     if int.from_bytes(image[60:64]) > MOST_VERSIONS:
         image[60:64] = fresh[60:64]
-    size = int.from_bytes(image[16:18]) if image[16] else PAGE_SIZE
+    size = _page_size(image)
     missing = int.from_bytes(image[28:32]) * size - len(image)
     image.extend(bytes(missing if 0 < missing < MOST_MISSING else 0))  # was cut off
     image[28:32] = (len(image) // size).to_bytes(4)
     image[92:96] = image[24:28]  # so that this number is believed
+
+
+def _page_size(image: bytes | bytearray) -> int:
+    return image[16] << 8 | image[17] << 16
 
 
 def quick_check(database: sqlite3.Connection, seconds: float = float("inf")) -> str:
@@ -140,9 +144,8 @@ def _schema(database: sqlite3.Connection) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     with suppress(*_UNREADABLE):
         order = "ORDER BY type = 'table' DESC, type"
-        for name, text in database.execute(f"SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL {order}"):
-            if isinstance(name, str) and isinstance(text, str):
-                found.append((name, text))
+        for each in database.execute(f"SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL {order}"):
+            found.append(each)
     return found
 
 
@@ -158,8 +161,6 @@ def _rows(damaged: sqlite3.Connection, table: str) -> Iterator[tuple[object, ...
     for order in ("ASC", "DESC"):
         with suppress(*_UNREADABLE):
             for number, *row in damaged.execute(f"SELECT rowid, * FROM {table} ORDER BY rowid {order}"):
-                if order == "DESC" and number <= low:
-                    return
                 low, high = (number, high) if order == "ASC" else (low, number)
                 yield tuple(row)
             return
@@ -190,16 +191,17 @@ def _strays(damaged: sqlite3.Connection, image: bytes) -> Iterator[tuple[object,
 
     Each page is read as if it were all of the table, which takes the place of that one's first.
     """
-    size = int.from_bytes(image[16:18]) if image[16] else PAGE_SIZE
+    size = _page_size(image)
     first = image[:size]
     (root,) = damaged.execute("SELECT rootpage FROM sqlite_master WHERE name='request'").fetchone()
     (last,) = damaged.execute("SELECT max(rootpage) FROM sqlite_master").fetchone()
     for start in range(size, len(image) - size + 1, size):
         if image[start] != _LEAF:
             continue
-        small = bytearray(first + bytes(size * (last - 1)))
-        small[(root - 1) * size : root * size] = image[start : start + size]
+        small = bytearray(first)
+        small[28:32] = last.to_bytes(4)  # no more than there has to be, since this is done for each page
         mend_header(small, image)
+        small[(root - 1) * size : root * size] = image[start : start + size]
         with closing(_opened(small)) as one, suppress(*_UNREADABLE):
             one.row_factory = sqlite3.Row
             for row in one.execute("SELECT * FROM request"):

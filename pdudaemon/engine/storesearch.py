@@ -220,11 +220,9 @@ class Searches(Reader):
         """Return the lowest and the highest number between which all are that were accepted in the time given."""
         since = float("-inf") if search.since is None else search.since
         until = float("inf") if search.until is None else search.until
-        statement = "SELECT min(first), max(last) FROM span WHERE newest >= ? AND oldest < ?"
-        for low, high in self._read(statement, since, until):
-            if low is not None:
-                return low, high
-        return 0, -1
+        statement = "SELECT ifnull(min(first), 0), ifnull(max(last), -1) FROM span WHERE newest >= ? AND oldest < ?"
+        ((low, high),) = self._read(statement, since, until)
+        return low, high
 
     def _entered(self, search: Search, live: Collection[int], low: int, high: int) -> Iterator[sqlite3.Row]:
         """Yield those that have been entered, from ``low`` to below ``high``."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -56,8 +57,11 @@ def words(change: dict[int, bytes], whole: bytes = FRESH) -> bytearray:
         {28: b"\0\0\0\x01"},
         {28: b"\xff\xff\xff\xff"},
         {44: b"\0\0\0\x05"},
+        {44: b"\x01\0\0\0"},
         {56: b"\0\0\0\x04"},
+        {56: b"\x01\0\0\0"},
         {60: b"\0\0\x03\xe9"},
+        {60: b"\x01\0\0\0"},
         {92: b"\x12\x34\x56\x78"},
     ],
 )
@@ -93,9 +97,13 @@ def test_a_size_that_cannot_be_is_not_believed() -> None:
     found = words({28: b"\x7f\xff\xff\xff"})
     storesalvage.mend_header(found, FRESH)
     assert len(found) == len(FRESH) and int.from_bytes(found[28:32]) == len(FRESH) // 4096
+    for missing in (storesalvage.MOST_MISSING, storesalvage.MOST_MISSING + 4096):
+        found = words({28: ((len(FRESH) + missing) // 4096).to_bytes(4)})
+        storesalvage.mend_header(found, FRESH)
+        assert len(found) == len(FRESH)
     large = words({16: b"\0\x01"}, bytes(3 * 65536))
     storesalvage.mend_header(large, FRESH)
-    assert int.from_bytes(large[28:32]) in (3, 3 * 65536 // 4096)
+    assert int.from_bytes(large[28:32]) == 3
 
 
 def test_outlets_are_found_in_whatever_it_is() -> None:
@@ -141,14 +149,44 @@ def test_rows_of_the_other_pages_are_saved(which: str) -> None:
     assert named == set(), "of what is not there any more nobody knows"
 
 
+def without_a_way(whole: bytes, size: int = 4096) -> bytes:
+    """Return a database whose rows are all there, but not the page that says where the requests are."""
+    found = bytearray(whole)
+    root = next(page for page in range(size, len(found), size) if found[page] == 5)
+    found[root : root + size] = b"\xa5" * size
+    return bytes(found)
+
+
 def test_rows_to_which_there_is_no_way_are_saved() -> None:
-    whole = bytearray(image(many=120))
-    root = next(page for page in range(4096, len(whole), 4096) if whole[page] == 5)
-    whole[root : root + 4096] = b"\xa5" * 4096
-    saved, named = storesalvage.best(bytes(whole), EMPTY)
+    saved, named = storesalvage.best(without_a_way(image(many=120)), EMPTY)
     assert len(rows(saved)) >= 110 and {*range(1, 121)} - {*rows(saved)} == {
         int(each.rpartition(" ")[2]) for each in named
     }
+
+
+@pytest.mark.parametrize("size", [8192, 65536])
+def test_rows_to_which_there_is_no_way_are_saved_from_pages_of_any_size(tmp_path: Path, size: int) -> None:
+    many = 120 * max(1, size // 4096)
+    (tmp_path / "store").write_bytes(image(many=many))
+    with closing(sqlite3.connect(tmp_path / "store", isolation_level=None)) as one:
+        one.executescript(f"PRAGMA journal_mode=DELETE; PRAGMA page_size={size}; VACUUM")
+    saved, named = storesalvage.best(without_a_way((tmp_path / "store").read_bytes(), size), EMPTY)
+    assert len(rows(saved)) > many * 0.9 and len(rows(saved)) + len(named) == many
+
+
+def test_a_row_to_which_there_is_no_way_and_that_makes_no_sense_is_named() -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as one:
+        one.deserialize(image(many=120))
+        one.execute("UPDATE request SET all_outlets = '[[' WHERE id = 60")
+        saved, named = storesalvage.best(without_a_way(one.serialize()), EMPTY)
+    assert 60 not in rows(saved) and "a port 60" in named
+
+
+def test_a_database_of_another_kind_is_no_store_though_it_is_whole() -> None:
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.executescript('CREATE TABLE t (n); INSERT INTO t VALUES (\'[["a", "1"]]\')')
+        saved, named = storesalvage.best(one.serialize(), EMPTY)
+    assert (rows(saved), named) == ([], {"a port 1"})
 
 
 def test_where_nothing_can_be_saved_all_is_named() -> None:
@@ -240,6 +278,30 @@ def test_rows_whose_numbers_begin_late_are_found() -> None:
         one.deserialize(spoiled(whole, every[0], every[-1]))
         found = [row[0] for row in storesalvage._rows(one, "request")]
     assert len(found) == len({*found}) > 80
+
+
+def test_of_a_table_neither_end_of_which_can_be_read_those_around_one_that_can_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(storesalvage, "MOST_GAPS", 160)  # 80 before it, 80 behind it
+    whole = image(*range(2049, 2169))
+    every = leaves(whole)
+    damaged = spoiled(whole, every[0], every[-1])
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.deserialize(damaged)
+        found = [row[0] for row in storesalvage._rows(one, "request")]
+    assert {f"a port {number}" for number in found} == {*storesalvage.mentioned(damaged)} and len(found) > 80
+
+
+@pytest.mark.parametrize("column, value", [("name", "x'41'"), ("name", "NULL"), ("sql", "x'41'")])
+def test_a_table_whose_name_or_definition_is_no_text_hinders_no_other(column: str, value: str) -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as one:
+        one.deserialize(image(many=120))
+        one.execute("PRAGMA writable_schema=ON")
+        one.execute(f"UPDATE sqlite_master SET {column} = {value} WHERE name = 'span'")
+        whole = one.serialize()
+    saved, _ = storesalvage.best(spoiled(whole, leaves(whole)[3]), EMPTY)
+    assert len(rows(saved)) > 100
 
 
 def test_what_is_saved_is_a_store_of_its_version_and_text_is_text() -> None:

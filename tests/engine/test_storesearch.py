@@ -90,6 +90,9 @@ SEARCHES = {
     "between": Search(((storesearch.pdu("pdu2"),),), since=ACCEPTED + 3000, until=ACCEPTED + 9000),
     "before": Search(before=700),
     "before, of a PDU": Search(((storesearch.pdu("pdu5"),),), before=200),
+    "running, before one that is": Search(states=frozenset({"running"}), before=700),
+    "no such client": Search(((storesearch.client("eve"),),)),
+    "client, a state that there is not": Search(((storesearch.client("ann"),),), frozenset({"cancelled"})),
     "never": Search(since=ACCEPTED * 1e6),
 }
 WANTED: dict[str, list[int]] = {}
@@ -102,7 +105,7 @@ def test_a_search_finds_what_a_look_at_every_row_finds(database: sqlite3.Connect
         rows = database.execute("SELECT * FROM request ORDER BY id DESC").fetchall()
         WANTED[name] = [row["id"] for row in rows if row["id"] < (search.before or 10_000) and search.matches(row)]
     wanted = WANTED[name]
-    assert wanted or name in ("nobody", "never")
+    assert wanted or name in ("nobody", "never", "no such client", "client, a state that there is not")
     searches = Searches("store")
     searches.share(database, threading.Lock())
     live = [row["id"] for row in database.execute("SELECT id FROM request WHERE ended IS NULL ORDER BY id DESC")]
@@ -133,6 +136,57 @@ def test_a_row_that_makes_no_sense_hinders_nobody(database: sqlite3.Connection, 
     assert len([*searches.found(Search(), ())]) == 1500
     dated = [row["id"] for row in searches.found(Search(since=ACCEPTED + 14975), ())]
     assert dated == ([1498] if column == "accepted" else [1499, 1498])
+
+
+@pytest.mark.parametrize("filled", ["entered"], indirect=True)
+@pytest.mark.parametrize(
+    "name, most",
+    [
+        ("nobody", 200),
+        ("no such client", 200),
+        ("client, a state that there is not", 200),
+        ("running of a PDU", 200),
+        ("until", 7000),
+        ("since", 3000),
+        ("never", 200),
+        ("before", 3000),
+        ("outlet", 2000),
+        ("failed", 3000),
+        ("failed of a PDU", 5000),
+        ("PDU and action", 6000),
+    ],
+)
+def test_only_some_rows_are_looked_at(database: sqlite3.Connection, name: str, most: int) -> None:
+    """The newest that is found, and that there is none, is known after so many steps of SQLite."""
+    searches = Searches("store")
+    searches.share(database, threading.Lock())
+    steps = itertools.count()
+    database.set_progress_handler(lambda: next(steps) < 0, 10)
+    next(iter(searches.found(SEARCHES[name], ())), None)
+    assert next(steps) * 10 < most
+
+
+@pytest.mark.parametrize(
+    "target, names, nodes",
+    [
+        ("board7", (), ["board7"]),
+        ("board7 (a port 1 and b port 2)", (), ["board7"]),
+        ("a port 1", (), []),
+        ("a port 1", ("board1", "board2"), ["board1", "board2"]),
+    ],
+)
+def test_which_nodes_a_request_named(target: str, names: tuple[str, ...], nodes: list[str]) -> None:
+    assert [*storesearch.nodes_of(names, target)] == nodes
+
+
+def test_what_cannot_be_entered_leaves_no_transaction_open(database: sqlite3.Connection) -> None:
+    row = asked("on")
+    database.execute(*storerows.upsert([storerows.values(row, row, 1501, None)]))
+    database.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON mention BEGIN SELECT raise(ABORT, 'full'); END")
+    with pytest.raises(sqlite3.Error, match="full"):
+        storesearch.enter(database)
+    database.execute("DROP TRIGGER full")
+    assert not database.in_transaction and storesearch.enter(database)
 
 
 @pytest.fixture
