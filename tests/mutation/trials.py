@@ -42,6 +42,8 @@ WHOLE_RUN = 3600.0
 NOT_PUT = "not put"
 CHOSEN = "not long and not real_program"  # which has no mutant
 
+_OPEN, _WRITE, _CLOSE = os.open, os.write, os.close  # in the place of which a test may put others
+
 
 class Job(NamedTuple):
     """The numbers of the mutants of each file, the tests, and for how many seconds' worth of them each mutant is tried.
@@ -103,10 +105,10 @@ class Reached:
         if place is None or (test, file, place) in self._seen:
             return
         self._seen.add((test, file, place))
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = _OPEN(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         line = [test, file, place, os.getpid() != self._tester]
-        os.write(descriptor, json.dumps(line).encode() + b"\n")
-        os.close(descriptor)
+        _WRITE(descriptor, json.dumps(line).encode() + b"\n")
+        _CLOSE(descriptor)
 
     def found(self, tests: list[str]) -> dict[tuple[str, Place], set[str]]:
         """Return which tests reach each function. What is reached before a test's call may serve those after it."""
