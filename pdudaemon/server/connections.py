@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""`Connections`: the one thread that serves the clients of all listeners.
+"""`Connections`: the one thread that serves the clients of all listeners; `Connection`: one of these clients.
 
-It accepts, reads, takes requests apart and hands all that came in one round to the dispatcher in one go. The answer is
-sent by whoever has it, in any thread, straight to the socket. What the socket does not take, and what a client had sent
-ahead, is left to this thread, which an eventfd wakes. Between two rounds it does what costs less here than in a thread
-of its own.
+The thread accepts, reads, has requests taken apart and hands all that came in one round to the dispatcher in one go.
+The answer is sent by whoever has it, in any thread, straight to the socket. What the socket does not take, and what a
+client had sent ahead, is left to the thread, which an eventfd wakes. Between two rounds it does what costs less here
+than in a thread of its own.
+
+A connection costs a socket and an object, whether its client waits for an hour, dribbles, or is deaf. It has one
+request under way at the most, an `Exchange`. While it has, only who answers that writes to it, in whatever thread;
+everything else belongs to the selector's thread.
 """
 
 from __future__ import annotations
@@ -17,18 +21,22 @@ import select
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, Protocol
 
 from pdudaemon.config.options import DaemonOptions
 from pdudaemon.engine import threads
+from pdudaemon.errors import PDUDaemonError
 from pdudaemon.server.acceptor import Acceptor
 from pdudaemon.server.client import Client
-from pdudaemon.server.connection import Connection, Speech
 from pdudaemon.server.listener import Listener
+from pdudaemon.server.rights import EVERYTHING, Rights
 
 log = logging.getLogger("pdud.listener")
 
@@ -38,6 +46,132 @@ THREAD_PAUSE = 1.0  # seconds before asking again for a thread that the machine 
 LINGER = 2.0  # seconds for a client to close what we have closed
 POOL = 2  # threads for answers that take long to make
 _LOST = select.EPOLLHUP | select.EPOLLERR
+
+
+class Speech(Protocol):
+    """A protocol as it is spoken on one connection. Called by the selector's thread only."""
+
+    def take(self) -> bool:
+        """Begin the next request that has come whole; return whether there was one."""
+        ...
+
+    def expired(self) -> bool:
+        """The time for the rest of a request is over; return whether there is something to answer all the same."""
+        ...
+
+
+class _Silence:
+    """What is spoken on a connection that is closed."""
+
+    def take(self) -> bool:
+        return False
+
+    def expired(self) -> bool:
+        return False
+
+
+SILENCE = _Silence()
+
+
+@dataclass(slots=True, eq=False)
+class Exchange(ABC):
+    """One request, and the one answer to it. ``rights`` are those of who asks.
+
+    ``late`` is called by the selector's thread if there is no answer when the time of the connection is over.
+    """
+
+    connection: Connection
+    rights: Rights = field(default=EVERYTHING, init=False)
+    late: Callable[[], None] | None = field(default=None, init=False)
+    _unanswered: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    @abstractmethod
+    def refuse(self, error: PDUDaemonError) -> None:
+        """Answer by an error. Called by `settle`."""
+
+    def settle(self, answer: Callable[..., None], *told: Any) -> None:
+        """Have the answer given by a call, unless there has been one: who comes first gives it. Any thread."""
+        if self._unanswered.acquire(blocking=False):
+            answer(*told)
+
+    def within(self, seconds: float, late: Callable[[], None]) -> None:
+        """Have ``late`` called, by a thread of the pool, if the request is still under way in some seconds.
+
+        Any thread. The selector's own sets `late` itself, and gives the connection some seconds.
+        """
+        connections = self.connection.connections
+        self.late = partial(connections.later, late)
+        self.connection.deadline = time.monotonic() + seconds
+        connections.attend(self.connection)
+
+
+class Connection:
+    """One client's connection. Fields belong to the selector's thread, but for the last four."""
+
+    __slots__ = (
+        "client", "closing", "connections", "deadline", "ended", "entry", "exchange", "listener", "received", "socket",
+        "speech", "unsent", "watched",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        connections: Connections,
+        listener: Listener,
+        sock: socket.socket,
+        client: Client,
+        speech: Callable[[Connection], Speech],
+    ) -> None:
+        self.connections = connections
+        self.listener = listener
+        self.socket = sock
+        self.client = client
+        self.received = bytearray()
+        self.ended = False  # the client has said that it sends nothing more
+        self.watched = select.EPOLLIN
+        self.entry = float("inf")  # when the selector's thread looks at the deadline next
+        self.deadline = 0.0  # monotonic time by which the client must have sent a request, or is told what is known
+        self.unsent: deque[bytes] = deque()
+        self.exchange: Exchange | None = None  # the request under way
+        self.closing = False  # the connection ends when everything is sent
+        self.speech = speech(self)
+
+    def close(self) -> None:
+        """Let go of the socket, and of what knows the connection.
+
+        It is kept until its deadline is looked at. What would have to be looked for as garbage then stays for good if
+        there is a reload before: see `gc.freeze`.
+        """
+        self.socket.close()
+        self.speech = SILENCE
+
+    def write(self, data: bytes, last: bool = False, close: bool = False) -> None:
+        """Send a part of the answer to the request under way. Called by whoever answers it.
+
+        The ``last`` part ends the request, and with ``close`` the connection as well.
+        """
+        sent = 0
+        if not self.unsent:
+            try:
+                sent = self.socket.send(data)
+            except BlockingIOError:
+                pass
+            except OSError:  # the client has gone
+                sent = len(data)
+                self.closing = True
+        if sent < len(data):
+            self.unsent.append(data[sent:])
+            self.connections.attend(self)
+        if not last:
+            return
+        self.closing = self.closing or close
+        self.deadline = time.monotonic() + self.connections.options.client_timeout
+        if self.exchange is not None:
+            self.exchange.late = None  # which knows the exchange: so that it need not be looked for as garbage
+        self.exchange = None  # only now look at what has come: the selector's thread does it the other way round
+        if self.closing or self.received or self.ended:
+            self.connections.attend(self)
+        elif self.deadline < self.entry:
+            self.connections.attend(self, at_once=False)
 
 
 class Connections:
@@ -206,39 +340,44 @@ class Connections:
                 self._serve(connection)
 
     def _serve(self, connection: Connection, event: int = 0) -> None:
-        """Take in what a client has sent, if anything has happened, and look after it."""
+        """Read what a client has sent, begin what has come whole, and see what to wait for."""
         try:
-            if not event & (select.EPOLLIN | _LOST) or self._receive(connection, event):
-                self._look_after(connection)
+            if event & (select.EPOLLIN | _LOST):
+                try:
+                    data = connection.socket.recv(CHUNK)
+                except BlockingIOError:
+                    return
+                except OSError:
+                    self._drop(connection)
+                    return
+                connection.received += data
+                if not data:
+                    connection.ended = True
+                    if event & _LOST:
+                        self._drop(connection)
+                        return
+            if connection.unsent and not self._send(connection):
+                return
+            # Who does not read what he has asked for gets no more of it made.
+            while not (connection.exchange or connection.closing or connection.unsent) and connection.speech.take():
+                pass
+            if (connection.ended or connection.closing) and not self._linger(connection):
+                return
+            watched = select.EPOLLOUT if connection.unsent else 0
+            ahead = connection.exchange is not None and len(connection.received) >= READ_AHEAD
+            if not (connection.ended or connection.unsent or ahead):
+                watched |= select.EPOLLIN
+            if watched != connection.watched:
+                connection.watched = watched
+                self._epoll.modify(connection.socket, watched)
+            if connection.deadline < connection.entry:
+                self._time(connection)
         except Exception:  # a fault of ours is the end of this connection alone
             log.exception("serving %s failed", connection.client)
             self._drop(connection)
 
-    def _begin(self, listener: Listener, sock: socket.socket, client: Client) -> None:
-        connection = Connection(self, listener, sock, client, self._speech)
-        self._open[sock.fileno()] = connection
-        self._epoll.register(sock, connection.watched)
-        self.give(connection, self.options.client_timeout)
-
-    def _receive(self, connection: Connection, event: int) -> bool:
-        """Read what has come; return whether the connection goes on."""
-        try:
-            data = connection.socket.recv(CHUNK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            self._drop(connection)
-            return False
-        connection.received += data
-        if not data:
-            connection.ended = True
-            if event & _LOST:
-                self._drop(connection)
-                return False
-        return True
-
-    def _look_after(self, connection: Connection) -> None:
-        """Send what is unsent, begin what has come, and derive from how it stands what to wait for."""
+    def _send(self, connection: Connection) -> bool:
+        """Send what is unsent, as far as the socket takes it; return whether the client is still there."""
         while connection.unsent:
             data = connection.unsent[0]
             try:
@@ -247,38 +386,34 @@ class Connections:
                 break
             except OSError:
                 self._drop(connection)
-                return
+                return False
             if sent == len(data):
                 connection.unsent.popleft()
             else:
                 connection.unsent[0] = data[sent:]
-        # Who does not read what he has asked for gets no more of it made.
-        while not (connection.exchange or connection.closing or connection.unsent) and connection.speech.take():
-            pass
-        if not connection.exchange and not connection.unsent:
-            if connection.ended or (connection.closing and not self._shut(connection)):
-                self._drop(connection)
-                return
-            if connection.closing:
+        return True
+
+    def _linger(self, connection: Connection) -> bool:
+        """End a connection of which one side has closed, once all is answered and sent; return whether it goes on.
+
+        One that we close goes on until its client has heard of that, and closes it, too.
+        """
+        if connection.exchange or connection.unsent:
+            return True
+        if not connection.ended:
+            with suppress(OSError):  # unless it has gone: say that nothing more comes
+                connection.socket.shutdown(socket.SHUT_WR)
                 connection.received.clear()
                 connection.deadline = min(connection.deadline, time.monotonic() + LINGER)
-        watched = select.EPOLLOUT if connection.unsent else 0
-        ahead = connection.exchange is not None and len(connection.received) >= READ_AHEAD
-        if not (connection.ended or connection.unsent or ahead):
-            watched |= select.EPOLLIN
-        if watched != connection.watched:
-            connection.watched = watched
-            self._epoll.modify(connection.socket, watched)
-        if connection.deadline < connection.entry:
-            self._time(connection)
+                return True
+        self._drop(connection)
+        return False
 
-    def _shut(self, connection: Connection) -> bool:
-        """Say that nothing more comes, so that the client closes; return whether it is still there."""
-        try:
-            connection.socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            return False
-        return True
+    def _begin(self, listener: Listener, sock: socket.socket, client: Client) -> None:
+        connection = Connection(self, listener, sock, client, self._speech)
+        self._open[sock.fileno()] = connection
+        self._epoll.register(sock, connection.watched)
+        self.give(connection, self.options.client_timeout)
 
     def _time(self, connection: Connection) -> None:
         """See that the deadline of a connection is looked at when it has come."""

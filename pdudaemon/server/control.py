@@ -27,7 +27,7 @@ def control(exchange: HTTPExchange, action: str) -> None:
         headers = {"X-Request-Id": str(number), "Location": f"/api/v1/requests/{number}"}
         if trouble is not None:
             exchange.refuse(trouble, headers, {"request": number, **feeds(request)})
-        elif exchange.json:
+        elif exchange.head.wants_json:
             exchange.answer(Answer(200, {**became(exchange, request), **feeds(request)}, headers))
         else:
             exchange.answer(plain(200, "OK - accepted request", headers))
@@ -71,7 +71,7 @@ def status(exchange: HTTPExchange, _: str) -> None:
     def told(answer: Reading | PDUDaemonError) -> None:
         if isinstance(answer, PDUDaemonError):
             exchange.refuse(answer)
-        elif not exchange.json:
+        elif not exchange.head.wants_json:
             exchange.answer(plain(200, answer.state.value))
         elif not answer.feeds:
             exchange.answer(Answer(200, _described(asked.target.outlets[0], answer)))

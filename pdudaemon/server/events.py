@@ -46,16 +46,18 @@ def stream(exchange: HTTPExchange, _: str) -> Answer | None:
     if head.method == "HEAD":
         return begin
     connection, client = exchange.connection, exchange.client
-    if not exchange.claim():
-        return None
     shown = tls.certified(connection.socket)
     permitted = partial(connection.listener.permit, client, head.headers.get("authorization", ""), shown)
     watcher = Watcher(connection, client, form, wanted, position, permitted)
     first = form.piece(b"retry: 3000\nid: %d\n\n" % position) if sse and position >= 0 else b""
-    connection.deadline = float("inf")
-    connection.write(rendered(begin, "GET", head.keeps_alive) + first)
-    try:
-        exchange.orders.watchers.add(watcher)
-    except Busy as error:
-        watcher.end(error.told)
+
+    def go_on() -> None:
+        connection.deadline = float("inf")
+        connection.write(rendered(begin, "GET", head.keeps_alive) + first)
+        try:
+            exchange.orders.watchers.add(watcher)
+        except Busy as error:
+            watcher.end(error.told)
+
+    exchange.settle(go_on)
     return None

@@ -101,6 +101,6 @@ class _Fresh:
         return self._made()
 
     def _late(self, names: Iterable[str], seconds: float) -> None:
-        if self._exchange.claim():
-            busy = ", ".join(sorted(names))
-            self._exchange.refuse(DeviceTimeout(f"{busy}: not read within {seconds:g} s: busy, or it does not answer"))
+        busy = ", ".join(sorted(names))
+        error = DeviceTimeout(f"{busy}: not read within {seconds:g} s: busy, or it does not answer")
+        self._exchange.settle(self._exchange.refuse, error)

@@ -11,6 +11,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -18,7 +19,7 @@ from pdudaemon.config.model import Config
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.errors import Busy, Denied, PDUDaemonError
 from pdudaemon.server.client import Client
-from pdudaemon.server.connection import Connection, Exchange
+from pdudaemon.server.connections import Connection, Exchange
 from pdudaemon.server.messages import LAST_CHUNK, Answer, Head, Misdirected, Reader, Unreadable, chunk, rendered
 from pdudaemon.server.orders import Orders
 
@@ -27,32 +28,29 @@ log = logging.getLogger("pdud.http")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+@dataclass(slots=True, eq=False)
 class HTTPExchange(Exchange):
     """A request as a route sees it.
 
     ``client`` is who asks, with the name in the token; a ``stranger`` has no good one where one is asked for, and asks
     for what is open to him; ``prefix`` is the path below which a proxy has us. ``words`` are those of its query (and
-    form), ``body`` what else there is; ``json`` says whether the client would have JSON. Whoever has claimed the answer
-    gives it, in any thread: by `answer`, or by `begin_lines`, any number of `line`, and `end_lines`.
+    form), ``body`` what else there is. The answer is given by `settle`, in any thread: by `answer`, or by
+    `begin_lines`, any number of `line`, and `end_lines`.
     """
 
-    __slots__ = (
-        "_sending", "body", "client", "dispatcher", "head", "json", "orders", "path", "prefix", "stranger", "words",
-    )  # fmt: skip
+    head: Head
+    orders: Orders
+    dispatcher: Dispatcher
+    client: Client
+    stranger: bool = field(default=False, init=False)
+    prefix: str = field(default="", init=False)
+    words: Mapping[str, str] = field(default_factory=dict, init=False)
+    body: bytes = field(default=b"", init=False)
+    _sending: threading.Lock = field(default_factory=threading.Lock, init=False)  # keeps the lines of a stream whole
 
-    def __init__(self, connection: Connection, head: Head, orders: Orders) -> None:
-        super().__init__(connection)
-        self.orders = orders
-        self.dispatcher: Dispatcher = orders.dispatcher
-        self.head = head
-        self.path = head.path
-        self.json = self.path.startswith("/api/") or "json" in head.headers.get("accept", "")
-        self.client: Client = connection.client
-        self.stranger = False
-        self.prefix = ""
-        self.words: Mapping[str, str] = {}
-        self.body = b""
-        self._sending = threading.Lock()  # keeps the lines of a stream whole
+    @property
+    def path(self) -> str:
+        return self.head.path
 
     @property
     def config(self) -> Config:
@@ -70,23 +68,21 @@ class HTTPExchange(Exchange):
         if self.prefix:
             self._add_prefix(answer.headers)
         alive = self.head.keeps_alive
-        self.connection.finish(rendered(answer, self.head.method, alive), close=not alive)
+        self.connection.write(rendered(answer, self.head.method, alive), last=True, close=not alive)
 
     def give(self, made: Callable[[], Answer | None]) -> None:
         """Give the answer that a call makes, or why it makes none; None: it sees to it. Any thread."""
         try:
             answer = made()
         except PDUDaemonError as error:
-            if self.claim():
-                self.refuse(error)
+            self.settle(self.refuse, error)
             return
         except Exception:  # a fault of ours with one request: its client must not wait for ever
             log.exception("%s %s from %s", self.head.method, self.path, self.client)
-            if self.claim():
-                self.refuse(PDUDaemonError("internal error: see the log of the daemon"))
+            self.settle(self.refuse, PDUDaemonError("internal error: see the log of the daemon"))
             return
-        if answer is not None and self.claim():
-            self.answer(answer)
+        if answer is not None:
+            self.settle(self.answer, answer)
 
     def refuse(
         self, error: PDUDaemonError, headers: Mapping[str, str] | None = None, more: Mapping[str, Any] | None = None
@@ -94,7 +90,7 @@ class HTTPExchange(Exchange):
         """Answer by an error; ``more`` goes into its document. A refusal for want of a token is one in any case."""
         if more is None:
             log.warning("%s %s from %s: %s", self.head.method, self.path, self.client, error)
-        self.answer(problem(error, self.json or isinstance(error, Denied), headers or {}, more or {}))
+        self.answer(problem(error, self.head.wants_json or isinstance(error, Denied), headers or {}, more or {}))
 
     def begin_lines(self, headers: Mapping[str, str], content_type: str) -> None:
         """Begin an answer of lines."""
@@ -118,7 +114,7 @@ class HTTPExchange(Exchange):
     def end_lines(self) -> None:
         """End an answer of lines."""
         with self._sending:
-            self.connection.finish(LAST_CHUNK, close=not self.head.keeps_alive)
+            self.connection.write(LAST_CHUNK, last=True, close=not self.head.keeps_alive)
 
 
 class HTTPSpeech:
@@ -138,9 +134,8 @@ class HTTPSpeech:
         except Unreadable as error:
             log.warning("from %s: %s", connection.client, error)
             connection.received.clear()
-            exchange = HTTPExchange(connection, error.head, self._orders)
-            answer = problem(error, exchange.json, {}, {})
-            connection.finish(rendered(answer, exchange.head.method, alive=False), close=True)
+            answer = problem(error, error.head.wants_json, {}, {})
+            connection.write(rendered(answer, error.head.method, alive=False), last=True, close=True)
             return True
         if body is None:
             if self._reader.awaits_body and self._reader.head.expects_continue and not self._asked_for_body:
@@ -148,7 +143,11 @@ class HTTPSpeech:
                 connection.write(_CONTINUE)
             return False
         self._asked_for_body = False
-        self._serve(HTTPExchange(connection, self._reader.head, self._orders), body)
+        orders = self._orders
+        connection.exchange = exchange = HTTPExchange(
+            connection, self._reader.head, orders, orders.dispatcher, connection.client
+        )
+        self._serve(exchange, body)
         return True
 
     def expired(self) -> bool:

@@ -74,6 +74,10 @@ class Head:
         return self.target.partition("?")[0]
 
     @functools.cached_property
+    def wants_json(self) -> bool:
+        return self.path.startswith("/api/") or "json" in self.headers.get("accept", "")
+
+    @functools.cached_property
     def keeps_alive(self) -> bool:
         """Whether another request may follow on the connection."""
         return self.version != "HTTP/1.0" and "close" not in self.headers.get("connection", "").lower()

@@ -16,7 +16,7 @@ from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.inventory import NamesUnknown
 from pdudaemon.errors import PDUDaemonError, RequestError
 from pdudaemon.power import Target
-from pdudaemon.server.connection import Exchange
+from pdudaemon.server.connections import Exchange
 from pdudaemon.server.rights import Rights
 
 log = logging.getLogger("pdud.listener")
@@ -84,9 +84,8 @@ class _Reading:
         try:
             self._go_on()
         except PDUDaemonError as error:
-            if self._exchange.claim():
-                self._exchange.refuse(error)
+            self._exchange.settle(self._exchange.refuse, error)
         except Exception:  # a fault of ours with one request: its client must not wait for ever
             log.exception("a request could not be handed over")
-            if self._exchange.claim():
-                self._exchange.refuse(PDUDaemonError("internal error: see the log of the daemon"))
+            fault = PDUDaemonError("internal error: see the log of the daemon")
+            self._exchange.settle(self._exchange.refuse, fault)

@@ -22,7 +22,7 @@ from pdudaemon.errors import Forbidden, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Request, Submission, Target
 from pdudaemon.server import siteorders
 from pdudaemon.server.client import Client
-from pdudaemon.server.connection import Exchange
+from pdudaemon.server.connections import Exchange
 from pdudaemon.server.naming import read_first
 from pdudaemon.server.pace import Pace
 from pdudaemon.server.rights import EVERYTHING, Rights, RightsTable
@@ -73,7 +73,15 @@ def order(config: Config, action: str, words: Mapping[str, str], *, numbers: boo
     delay = duration(words, "delay", config.daemon.max_delay) if "delay" in words else None
     wait = duration(words, "wait", LONGEST_WAIT) if "wait" in words else None
     usual = REBOOT_DELAY if wanted is Action.REBOOT else 0.0
-    target = _target(config, words, numbers)
+    hostname, port, alias = words.get("hostname", ""), words.get("port", ""), words.get("alias", "")
+    if alias.strip():
+        if hostname.strip() or port.strip():
+            raise RequestError("give either alias, or hostname and port")
+        target = config.node(alias)
+    elif not hostname.strip() or not port.strip():
+        raise RequestError(f"{'port' if hostname.strip() else 'hostname'} is missing")
+    else:
+        target = config.target(hostname, int(port) if numbers and _DIGITS.fullmatch(port) else port)
     given = key(words) if "key" in words else ""
     soft, hard = None, True
     if "soft" in words or "hard" in words:
@@ -98,17 +106,6 @@ def check_softly(action: Action, soft: float | None, hard: object) -> None:
         raise RequestError("hard: means nothing without soft")
     if soft is not None and action not in (Action.OFF, Action.REBOOT):
         raise RequestError(f"soft: is for off and reboot, not for {action}")
-
-
-def _target(config: Config, words: Mapping[str, str], numbers: bool) -> Target:
-    hostname, port, alias = words.get("hostname", ""), words.get("port", ""), words.get("alias", "")
-    if alias.strip():
-        if hostname.strip() or port.strip():
-            raise RequestError("give either alias, or hostname and port")
-        return config.node(alias)
-    if not hostname.strip() or not port.strip():
-        raise RequestError(f"{'port' if hostname.strip() else 'hostname'} is missing")
-    return config.target(hostname, int(port) if numbers and _DIGITS.fullmatch(port) else port)
 
 
 def key(words: Mapping[str, str]) -> str:
@@ -151,33 +148,32 @@ class Orders:
         """Return what a client may see and switch, by the configuration as it is now. Any thread."""
         return EVERYTHING if client.roles is None else self._rights.of(self.dispatcher.config, client.roles)
 
-    def carry_out(self, asked: Order, client: Client, exchange: Exchange, told: Told) -> None:
+    def carry_out(self, asked: Order, client: Client, exchange: Exchange, told: Told, *, read: bool = False) -> None:
         """Have an order accepted, and its client told by ``told``; by the exchange itself if it is refused.
 
-        Raises: Forbidden.
+        ``read``: what its target's outlets are called has been read. Raises: Forbidden.
         """
-        check_may(exchange, asked.action, asked.target)
-        if (site := self.dispatcher.sites.of(asked.target, self.dispatcher.config)) is not None:
-            wait = self.dispatcher.config.daemon.wait if asked.wait is None else asked.wait
+        action, target, config = asked.action, asked.target, self.dispatcher.config
+        if not exchange.rights.everything:
+            check_may(exchange, action, target)
+        wait = config.daemon.wait if asked.wait is None else asked.wait
+        if config.sites and (site := self.dispatcher.sites.of(target, config)) is not None:
             siteorders.carry_out(site, asked, wait, client, exchange, told)
             return
-        carry_out = partial(self._carry_out, asked, client, exchange, told)
-        named = asked.target.by_name or self.dispatcher.config.named_pdus
-        if not named or not read_first(self.dispatcher, exchange, [asked.target], carry_out):
-            carry_out()
-
-    def _carry_out(self, asked: Order, client: Client, exchange: Exchange, told: Told) -> None:
-        wait = self.dispatcher.config.daemon.wait if asked.wait is None else asked.wait
+        if not read and (target.by_name or config.named_pdus):
+            again = partial(self.carry_out, asked, client, exchange, told, read=True)
+            if read_first(self.dispatcher, exchange, [target], again):
+                return
         wanted = _Wanted(exchange, told, wait + asked.postponed if wait else 0.0, self.dispatcher)
         waiter = None
         if wait:
-            waiter, exchange.late = wanted.tell, wanted.late
+            waiter, exchange.late = partial(exchange.settle, told), wanted.late
             exchange.connection.connections.give(exchange.connection, wanted.seconds)
         self._orders.append(wanted)
         self._submissions.append(
             Submission(
-                asked.action,
-                asked.target,
+                action,
+                target,
                 asked.delay,
                 client.text,
                 client.address,
@@ -188,24 +184,20 @@ class Orders:
             )
         )
 
-    def look(self, asked: Order, exchange: Exchange, told: Callable[[Answer], None]) -> None:
+    def look(self, asked: Order, exchange: Exchange, told: Callable[[Answer], None], *, read: bool = False) -> None:
         """Have the state of a target asked for, and its client told. Raises: Forbidden."""
-        check_may(exchange, asked.action, asked.target)
-        if (site := self.dispatcher.sites.of(asked.target, self.dispatcher.config)) is not None:
+        target, config = asked.target, self.dispatcher.config
+        if not exchange.rights.everything:
+            check_may(exchange, asked.action, target)
+        if config.sites and (site := self.dispatcher.sites.of(target, config)) is not None:
             siteorders.look(site, asked, exchange, told)
             return
-        look = partial(self._look, asked, exchange, told)
-        named = asked.target.by_name or self.dispatcher.config.named_pdus
-        if not named or not read_first(self.dispatcher, exchange, [asked.target], look):
-            look()
-
-    def _look(self, asked: Order, exchange: Exchange, told: Callable[[Answer], None]) -> None:
-        def tell(answer: Answer) -> None:
-            if exchange.claim():
-                told(answer)
-
-        look = Look(asked.target.outlets, tell)
-        wait = self.dispatcher.patience(asked.target) if asked.wait is None else asked.wait
+        if not read and (target.by_name or config.named_pdus):
+            again = partial(self.look, asked, exchange, told, read=True)
+            if read_first(self.dispatcher, exchange, [target], again):
+                return
+        look = Look(target.outlets, partial(exchange.settle, told))
+        wait = self.dispatcher.patience(target) if asked.wait is None else asked.wait
         self._looks.append(look)
         self._looking.append(exchange)
         exchange.late = lambda: self.dispatcher.give_up([look], wait)
@@ -224,22 +216,21 @@ class Orders:
             if orders:
                 for wanted, request in zip(orders, self.dispatcher.submit(submissions), strict=True):
                     if isinstance(request, PDUDaemonError):
-                        wanted.refused(request)
+                        wanted.exchange.settle(wanted.exchange.refuse, request)
                     elif wanted.seconds:
                         wanted.request = request
                     else:
-                        wanted.tell(request, None)
+                        wanted.exchange.settle(wanted.told, request, None)
         except Exception:  # a fault of ours: who has not been answered must not wait for ever
             log.exception("%d requests and %d questions could not be handed over", len(orders), len(looks))
             for exchange in looking + [wanted.exchange for wanted in orders]:
-                if exchange.claim():
-                    exchange.refuse(PDUDaemonError("internal error: see the log of the daemon"))
+                exchange.settle(exchange.refuse, PDUDaemonError("internal error: see the log of the daemon"))
         return True
 
 
 def check_may(exchange: Exchange, action: Action, target: Target) -> None:
     """Raises: Forbidden if who asks may not do this with a target."""
-    if not exchange.rights.everything and (reason := exchange.rights.may(action, target.outlets)):
+    if reason := exchange.rights.may(action, target.outlets):
         raise Forbidden(reason)
 
 
@@ -253,17 +244,7 @@ class _Wanted:
     dispatcher: Dispatcher
     request: Request | None = None
 
-    def tell(self, request: Request, trouble: PDUDaemonError | None) -> None:
-        """Tell what became of the request. Any thread."""
-        if self.exchange.claim():
-            self.told(request, trouble)
-
-    def refused(self, error: PDUDaemonError) -> None:
-        """Tell that it was not accepted."""
-        if self.exchange.claim():
-            self.exchange.refuse(error)
-
     def late(self) -> None:
         """Tell how the request stands, as the time of whoever asked is over."""
-        if self.request is not None and self.exchange.claim():
-            self.told(self.request, self.dispatcher.so_far(self.request, self.seconds))
+        if self.request is not None:
+            self.exchange.settle(self.told, self.request, self.dispatcher.so_far(self.request, self.seconds))

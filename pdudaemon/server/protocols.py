@@ -7,7 +7,7 @@ import re
 import time
 
 from pdudaemon.server import routes
-from pdudaemon.server.connection import Connection, Speech
+from pdudaemon.server.connections import Connection, Speech
 from pdudaemon.server.http import HTTPSpeech
 from pdudaemon.server.orders import Orders
 from pdudaemon.server.text import FRAGMENT_PATIENCE, TextSpeech

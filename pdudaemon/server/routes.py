@@ -191,8 +191,8 @@ def _run(exchange: HTTPExchange, route: Route, word: str, body: bytes) -> None:
         log.exception("%s %s from %s", exchange.head.method, exchange.path, exchange.client)
         _refuse(exchange, PDUDaemonError("internal error: see the log of the daemon"))
         return
-    if answer is not None and exchange.claim():
-        exchange.answer(answer)
+    if answer is not None:
+        exchange.settle(exchange.answer, answer)
 
 
 def _take_proxys_word(exchange: HTTPExchange, proxies: Proxies) -> None:
@@ -229,8 +229,7 @@ def _deny(exchange: HTTPExchange, error: Denied, tried: bool) -> None:
 
 
 def _refuse(exchange: HTTPExchange, error: PDUDaemonError) -> None:
-    if exchange.claim():
-        exchange.refuse(error)
+    exchange.settle(exchange.refuse, error)
 
 
 def _found(head: Head) -> tuple[Route, str]:

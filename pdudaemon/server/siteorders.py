@@ -21,7 +21,7 @@ from pdudaemon.errors import PDUDaemonError, RequestError, Unanswered, of_kind
 from pdudaemon.power import Action, Outlet, Reading, Request, State, Target
 from pdudaemon.server.access import UNIX
 from pdudaemon.server.client import Client
-from pdudaemon.server.connection import Exchange
+from pdudaemon.server.connections import Exchange
 from pdudaemon.server.jsonbody import BadField
 
 if TYPE_CHECKING:
@@ -82,12 +82,10 @@ def carry_out(site: Site, asked: Any, wait: float, client: Client, exchange: Exc
 
     def tell(request: SiteRequest | None, error: PDUDaemonError | None) -> None:
         note(client.text, action, target.name, request, error)
-        if not exchange.claim():
-            return
         if request is not None:
-            told(request, error)
+            exchange.settle(told, request, error)
         elif error is not None:
-            exchange.refuse(_understood(exchange, target, error))
+            exchange.settle(exchange.refuse, _understood(exchange, target, error))
 
     site.switch(order, action, target, tell)
     _give(exchange, seconds or LOOKING, site)
@@ -137,8 +135,7 @@ def _give(exchange: Exchange, seconds: float, site: Site) -> None:
     """Give a client some time, beyond that which the site's thread sees to."""
 
     def late() -> None:
-        if exchange.claim():
-            exchange.refuse(Unanswered(f"{site.name}: there is no answer from its thread"))
+        exchange.settle(exchange.refuse, Unanswered(f"{site.name}: there is no answer from its thread"))
 
     exchange.late = late
     exchange.connection.connections.give(exchange.connection, seconds + LATE)
@@ -149,9 +146,7 @@ def look(site: Site, asked: Any, exchange: Exchange, told: Callable[[Answer], No
     seconds = LOOKING if asked.wait is None else asked.wait
 
     def heard(said: Any, error: PDUDaemonError | None) -> None:
-        answer = error or _reading(site, said)
-        if exchange.claim():
-            told(answer)
+        exchange.settle(told, error or _reading(site, said))
 
     words = {**place(site, asked.target), **({} if asked.wait is None else {"wait": str(asked.wait)})}
     _give(exchange, seconds, site)

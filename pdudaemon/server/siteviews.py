@@ -71,8 +71,7 @@ def give(
         exchange.connection.connections.later(partial(exchange.give, make))
 
     def late() -> None:
-        if exchange.claim():
-            exchange.refuse(Unanswered(f"{site.name}: there is no answer from its thread"))
+        exchange.settle(exchange.refuse, Unanswered(f"{site.name}: there is no answer from its thread"))
 
     exchange.within(seconds + LATE, late)
     site.ask(method, target, seconds, heard)
@@ -139,8 +138,8 @@ class Several:
         self._left = len(questions) + 1
 
         def late() -> None:
-            if self._exchange.claim():
-                self._exchange.refuse(Unanswered("there is no answer from the threads of some sites"))
+            error = Unanswered("there is no answer from the threads of some sites")
+            self._exchange.settle(self._exchange.refuse, error)
 
         self._exchange.within(seconds + LATE, late)
         for name, (site, method, target) in questions.items():

@@ -19,12 +19,13 @@ import logging
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pdudaemon.engine.queries import Answer
 from pdudaemon.errors import Denied, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Reading, Request
 from pdudaemon.server.access import UNIX
-from pdudaemon.server.connection import Connection, Exchange
+from pdudaemon.server.connections import Connection, Exchange
 from pdudaemon.server.orders import ACTIONS, Orders, order
 from pdudaemon.server.tls import TLSSocket, certified
 from pdudaemon.settings import parse_seconds
@@ -45,21 +46,18 @@ _LAST_WORD = re.compile(
 )
 
 
+@dataclass(slots=True, eq=False)
 class TextExchange(Exchange):
     """A text that has come, and the line that answers it. With ``last``, no further text is taken."""
 
-    __slots__ = ("last",)
-
-    def __init__(self, connection: Connection, last: bool) -> None:
-        super().__init__(connection)
-        self.last = last
+    last: bool
 
     def answer(self, text: str) -> None:
-        """Send the answer. Called by who has claimed it."""
-        self.connection.finish(f"{text}\n".encode(), close=self.last or not self.connection.received.strip())
+        """Send the answer. Called by `settle`."""
+        self.connection.write(f"{text}\n".encode(), last=True, close=self.last or not self.connection.received.strip())
 
     def refuse(self, error: PDUDaemonError) -> None:
-        """Say no. Called by who has claimed it."""
+        """Say no. Called by `settle`."""
         log.warning("nack to %s: %s", self.connection.client, error)
         self.answer(f"nack: {error.told}")
 
@@ -97,7 +95,8 @@ class TextSpeech:
         if given is not None and given[1] not in ACTIONS:
             self._hand_in(given[1])
         else:
-            _serve(self._orders, TextExchange(self._connection, last=not _has_form(text)), text, self._token)
+            self._connection.exchange = exchange = TextExchange(self._connection, last=not _has_form(text))
+            _serve(self._orders, exchange, text, self._token)
         return True
 
     def _hand_in(self, token: str) -> None:
@@ -109,7 +108,8 @@ class TextSpeech:
             self._token = f"Bearer {token}"
             connection.listener.permit(connection.client, self._token)
         except Denied as error:
-            TextExchange(connection, last=True).deny(error, tried=True)
+            connection.exchange = exchange = TextExchange(connection, last=True)
+            exchange.deny(error, tried=True)
 
     def expired(self) -> bool:
         self._over = True
@@ -160,8 +160,7 @@ def _serve(orders: Orders, exchange: TextExchange, text: str, token: str | None)
     except Denied as error:
         exchange.deny(error, tried=token is not None)
     except PDUDaemonError as error:
-        if exchange.claim():
-            exchange.refuse(error)
+        exchange.settle(exchange.refuse, error)
 
 
 @functools.lru_cache(1024)  # clients ask for the same again and again

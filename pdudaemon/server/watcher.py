@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pdudaemon.config.model import Config
 from pdudaemon.engine.events import Event
 from pdudaemon.server.client import Client
-from pdudaemon.server.connection import Connection
+from pdudaemon.server.connections import Connection
 from pdudaemon.server.messages import LAST_CHUNK, chunk
 
 
@@ -113,7 +113,7 @@ class Watcher:
 
     def end(self, reason: str) -> None:
         """Tell him that and why he is told nothing more, and behind which event to go on."""
-        self.connection.finish(self.form.piece(self.told("end", reason)) + self.form.end, close=True)
+        self.connection.write(self.form.piece(self.told("end", reason)) + self.form.end, last=True, close=True)
 
 
 def spelled(content: Mapping[str, Any]) -> bytes:

@@ -204,7 +204,7 @@ class Watchers:
             self._watchers = [each for each in self._watchers if each not in gone]
         for watcher in gone:
             if watcher.connection.exchange is not None:
-                watcher.connection.finish(b"", close=True)
+                watcher.connection.write(b"", last=True, close=True)
 
 
 def _may_see(rights: Rights, event: Event) -> bool:

@@ -21,8 +21,7 @@ from pdudaemon.engine.queries import Look
 from pdudaemon.engine.store import MEMORY, Store
 from pdudaemon.errors import DeviceError
 from pdudaemon.power import Action, Request, Submission
-from pdudaemon.server.connection import SILENCE
-from pdudaemon.server.connections import Connections
+from pdudaemon.server.connections import SILENCE, Connections
 from pdudaemon.transports import lockfile
 from tests.support.process import eventually, no_threads
 from tests.support.rack import Rack, awaited, submitted

@@ -25,8 +25,7 @@ from pdudaemon.engine import carrier
 from pdudaemon.power import Request, Step
 from pdudaemon.server import protocols
 from pdudaemon.server.access import Access
-from pdudaemon.server.connection import Connection, Exchange
-from pdudaemon.server.connections import Connections
+from pdudaemon.server.connections import Connection, Connections, Exchange
 from pdudaemon.server.listener import Listener
 from pdudaemon.server.orders import Orders
 from pdudaemon.server.refusals import Refusals

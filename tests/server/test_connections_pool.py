@@ -16,8 +16,7 @@ import pytest
 from pdudaemon.config.options import ListenerOptions
 from pdudaemon.server import connections as module
 from pdudaemon.server.access import Access
-from pdudaemon.server.connection import Connection
-from pdudaemon.server.connections import Connections
+from pdudaemon.server.connections import Connection, Connections
 from pdudaemon.server.listener import Listener
 from pdudaemon.server.refusals import Refusals
 from tests.support.process import eventually
@@ -127,7 +126,7 @@ class Goodbye:
         if not self._connection.received:
             return False
         self._connection.received.clear()
-        self._connection.finish(b"bye", close=True)
+        self._connection.write(b"bye", last=True, close=True)
         return True
 
     def expired(self) -> bool:

@@ -20,7 +20,7 @@ from pdudaemon.power import Outlet, Reading, State
 from pdudaemon.server.fresh import GRACE, _Fresh
 from pdudaemon.server.http import HTTPExchange, HTTPSpeech, plain
 from pdudaemon.server.siteviews import FRESH
-from tests.support.pair import Pair, connected
+from tests.support.pair import Pair, connected, unanswered
 
 Told = Callable[[PDUDaemonError | None], None]
 
@@ -125,7 +125,7 @@ def test_they_have_as_long_as_the_slowest_may_take(
     told = lab.hears()
     assert (told["status"], told["type"]) == (504, "urn:pdudaemon:device-timeout")
     assert told["detail"] == f"{names}: not read within {seconds:g} s: busy, or it does not answer"
-    assert not lab.exchange.claim() and not lab.made
+    assert not unanswered(lab.exchange) and not lab.made
 
 
 def test_what_cannot_be_asked_is_told_when_the_others_have(lab: Lab) -> None:

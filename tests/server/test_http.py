@@ -18,7 +18,7 @@ import pytest
 from pdudaemon.errors import Busy, Denied, NoSuchRequest, PDUDaemonError
 from pdudaemon.server.http import HTTPExchange, HTTPSpeech, plain, problem
 from pdudaemon.server.messages import Answer, Misdirected
-from tests.support.pair import Pair, connected
+from tests.support.pair import Pair, connected, unanswered
 
 CONFIG: Any = SimpleNamespace()
 ORDERS: Any = SimpleNamespace(dispatcher=SimpleNamespace(config=CONFIG))
@@ -109,7 +109,7 @@ def test_what_is_no_http_is_told_of_in_json_where_that_is_spoken(asking: Asking)
 )
 def test_who_would_have_json(asking: Asking, first: str, accept: str, as_json: bool) -> None:
     exchange = asking.asks(first, f"Accept: {accept}")
-    assert exchange.json is as_json and exchange.connection is asking.connection
+    assert exchange.head.wants_json is as_json and exchange.connection is asking.connection
     assert (exchange.prefix, exchange.words, exchange.body, exchange.stranger) == ("", {}, b"", False)
     assert exchange.client is asking.connection.client and exchange.dispatcher is ORDERS.dispatcher
     assert exchange.orders is ORDERS
@@ -213,12 +213,12 @@ def test_an_answer_that_is_made_by_another_thread_is_given_once(
         response, told = asking.hears()
         assert (response.status, told) == (status, text)
         exchange.give(make)
-        assert asking.hears_nothing() and not exchange.claim()
+        assert asking.hears_nothing() and not unanswered(exchange)
     (fault,) = {record.message for record in caplog.records if record.exc_info}
     assert fault == "GET / from a:1"
     exchange = asking.asks()
     exchange.give(lambda: None)
-    assert asking.hears_nothing() and exchange.claim()
+    assert asking.hears_nothing() and unanswered(exchange)
 
 
 def test_a_refusal_is_logged_unless_it_is_part_of_what_was_asked_for(

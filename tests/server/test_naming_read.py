@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from pdudaemon.errors import Busy, PDUDaemonError, RequestError, TransientError
-from pdudaemon.server.connection import Exchange
+from pdudaemon.server.connections import Exchange
 from pdudaemon.server.naming import GRACE, read_first
-from tests.support.pair import Pair, connected
+from tests.support.pair import Pair, connected, unanswered
 
 Told = Callable[[PDUDaemonError | None], None]
 
@@ -106,7 +106,7 @@ def test_why_it_does_not_go_on_is_told(
     asking.fault = fault
     first(surveys, asking)
     surveys.asked["a"](None)
-    assert asking.told == [told] and not asking.claim()
+    assert asking.told == [told] and not unanswered(asking)
     logged = [each.message for each in caplog.records if each.exc_info]
     assert logged == ([] if isinstance(fault, PDUDaemonError) else ["a request could not be handed over"])
 
@@ -116,6 +116,6 @@ def test_who_has_been_answered_is_not_told_once_more(asking: Asking, fault: Exce
     surveys = Surveys(a=5.0)
     asking.fault = fault
     first(surveys, asking)
-    assert asking.claim()
+    assert unanswered(asking)
     surveys.asked["a"](None)
     assert asking.went_on == 1 and not asking.told

@@ -15,10 +15,10 @@ import pytest
 from pdudaemon.errors import Forbidden, PDUDaemonError
 from pdudaemon.power import Action, Reading, Request, State
 from pdudaemon.server.client import Client
-from pdudaemon.server.connection import Exchange
+from pdudaemon.server.connections import Exchange
 from pdudaemon.server.orders import Orders, check_may, order
 from pdudaemon.server.rights import EVERYTHING, Rights, RoleRights
-from tests.support.pair import Pair, connected
+from tests.support.pair import Pair, connected, unanswered
 from tests.support.rack import Rack
 
 Answer = Reading | PDUDaemonError
@@ -178,7 +178,7 @@ def test_a_fault_of_ours_leaves_nobody_waiting(
         patched.setattr(lab.rack.dispatcher, "ask", fail)
         asked = [lab.ask("on"), lab.ask("status"), lab.ask("status", "b")]
         answered = lab.ask("on", "c")
-        assert answered.claim()
+        assert unanswered(answered)
         assert lab.orders.hand_over() is True
     assert [each.hears() for each in asked] == [("refused", "internal error: see the log of the daemon")] * 3
     assert answered.told.empty()

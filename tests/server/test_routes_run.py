@@ -17,7 +17,7 @@ from pdudaemon.server.http import HTTPExchange, HTTPSpeech, plain
 from pdudaemon.server.messages import Answer
 from pdudaemon.server.refusals import FREE, PAUSE, Refusals
 from pdudaemon.server.routes import Route, _deny, _run, _words
-from tests.support.pair import Pair, connected
+from tests.support.pair import Pair, connected, unanswered
 
 
 class Lab:
@@ -61,14 +61,14 @@ def test_a_route_gets_its_words_and_its_body(lab: Lab) -> None:
 
 
 def test_an_answer_is_given_once(lab: Lab) -> None:
-    assert lab.exchange.claim()
+    assert unanswered(lab.exchange)
     lab.run(lambda *_: plain(200, "late"))
     assert lab.hears_nothing()
 
 
 def test_who_sees_to_the_answer_itself_is_left_to_it(lab: Lab) -> None:
     lab.run(lambda *_: None)
-    assert lab.hears_nothing() and lab.exchange.claim()
+    assert lab.hears_nothing() and unanswered(lab.exchange)
 
 
 @pytest.mark.parametrize("claimed", [False, True])
@@ -80,7 +80,7 @@ def test_errors_are_told_and_faults_are_logged(lab: Lab, claimed: bool, caplog: 
         raise Conflict("it has ended")
 
     if claimed:
-        lab.exchange.claim()
+        unanswered(lab.exchange)
         lab.run(fail)
         lab.run(refuse)
         assert lab.hears_nothing()

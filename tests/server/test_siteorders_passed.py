@@ -21,7 +21,7 @@ from pdudaemon.server.client import Client
 from pdudaemon.server.http import HTTPExchange, HTTPSpeech
 from pdudaemon.server.orders import Order
 from pdudaemon.server.siteorders import LATE, LOOKING, place, wanted
-from tests.support.pair import Pair, connected
+from tests.support.pair import Pair, connected, unanswered
 
 NODE = Target("berlin/n1 (berlin/p1 port 1)", (Outlet("berlin/p1", "1"),), words=("berlin/n1",))
 PORT = Target("berlin/p1 port 1", (Outlet("berlin/p1", "1"),), words=("berlin/p1", 1))
@@ -135,7 +135,7 @@ def test_what_became_of_it_is_told_and_logged(lab: Lab, caplog: pytest.LogCaptur
     _, tell = lab.carry_out(key="k", soft=3.0, hard=False)
     assert lab.site.given[0][0].key == "k" and lab.site.given[0][0].body["hard"] is False
     tell(done, error)
-    assert lab.told == [(done, error)] and not lab.exchange.claim()
+    assert lab.told == [(done, error)] and not unanswered(lab.exchange)
     for became, trouble in ((done, None), (request(outcome=False), None), (None, error)):
         siteorders.note("ann", Action.ON, "berlin/n1", became, trouble)
     assert caplog.messages == [
@@ -229,4 +229,4 @@ def test_what_a_site_says_of_no_source_is_of_none(lab: Lab) -> None:
 def test_why_there_is_no_state_is_told(lab: Lab) -> None:
     error = DeviceTimeout("berlin: no answer")
     lab.look()(None, error)
-    assert lab.told == [error] and not lab.exchange.claim()
+    assert lab.told == [error] and not unanswered(lab.exchange)

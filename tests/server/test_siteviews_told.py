@@ -20,7 +20,7 @@ from pdudaemon.server import siteviews
 from pdudaemon.server.http import HTTPExchange, HTTPSpeech, plain
 from pdudaemon.server.siteviews import ANSWER, LATE, Several, is_elsewhere
 from tests.support.lyingsite import NODE, OUTLET, PDU, LyingSite, problem, reply
-from tests.support.pair import Pair, connected
+from tests.support.pair import Pair, connected, unanswered
 from tests.support.process import Daemon, Reply, eventually
 from tests.support.tokens import SECRET, good
 
@@ -225,7 +225,7 @@ def late(pair: Pair, exchange: HTTPExchange, seconds: float, before: float) -> d
     exchange.late()
     pair.thread.done_later.pop()()
     told: dict[str, Any] = json.loads(pair.client.recv(10_000).partition(b"\r\n\r\n")[2])
-    assert not exchange.claim()
+    assert not unanswered(exchange)
     return told
 
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from pdudaemon.server.client import Client
-from pdudaemon.server.connection import Connection, Speech
+from pdudaemon.server.connections import Connection, Exchange, Speech
 
 TIMEOUT = 70.0
 
@@ -57,3 +57,10 @@ def connected(speech: Callable[[Connection], Speech]) -> Iterator[Pair]:
     yield Pair(Connection(thread, None, ours, Client("a", 1), speech), theirs, thread)  # type: ignore[arg-type]
     ours.close()
     theirs.close()
+
+
+def unanswered(exchange: Exchange) -> bool:
+    """Whether nobody has given the answer; nobody else can from now on."""
+    first: list[bool] = []
+    exchange.settle(first.append, True)
+    return bool(first)

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from pdudaemon.errors import PDUDaemonError
-from pdudaemon.server.connection import SILENCE, Exchange
+from pdudaemon.server.connections import SILENCE, Exchange
 from pdudaemon.server.rights import EVERYTHING
-from tests.support.pair import TIMEOUT, Pair, connected
+from tests.support.pair import TIMEOUT, Pair, connected, unanswered
 
 
 class Asked(Exchange):
     def refuse(self, error: PDUDaemonError) -> None:
-        self.connection.finish(str(error).encode())
+        self.connection.write(str(error).encode(), last=True)
 
 
 @pytest.fixture
@@ -30,13 +30,13 @@ def pair() -> Iterator[Pair]:
 
 def test_an_answer_is_sent_at_once_and_ends_the_request(pair: Pair) -> None:
     connection, client, thread = pair
-    exchange = Asked(connection)
-    assert connection.exchange is exchange and exchange.rights is EVERYTHING and exchange.late is None
+    connection.exchange = exchange = Asked(connection)
+    assert exchange.rights is EVERYTHING and exchange.late is None
     exchange.late = lambda: None
     connection.entry = 0.0
     before = time.monotonic()
     connection.write(b"on")
-    connection.finish(b"e\n")
+    connection.write(b"e\n", last=True)
     assert client.recv(100) == b"one\n" and connection.exchange is None and exchange.late is None
     assert before + TIMEOUT <= connection.deadline <= time.monotonic() + TIMEOUT
     assert not connection.closing and not thread.attended and not connection.unsent
@@ -44,7 +44,7 @@ def test_an_answer_is_sent_at_once_and_ends_the_request(pair: Pair) -> None:
 
 def test_an_answer_is_claimed_once(pair: Pair) -> None:
     exchange = Asked(pair[0])
-    assert exchange.claim() and not exchange.claim() and not exchange.claim()
+    assert unanswered(exchange) and not unanswered(exchange) and not unanswered(exchange)
 
 
 def test_what_the_socket_does_not_take_is_left_to_the_thread_in_order(pair: Pair) -> None:
@@ -74,9 +74,9 @@ def test_a_full_socket_loses_nothing(pair: Pair) -> None:
 def test_who_has_gone_is_let_go(pair: Pair) -> None:
     connection, client, thread = pair
     client.close()
-    Asked(connection)
+    connection.exchange = Asked(connection)
     connection.write(b"a")
-    connection.finish(b"b")
+    connection.write(b"b", last=True)
     assert connection.closing and not connection.unsent and connection.exchange is None
     assert thread.attended[-1] == (connection, True)
 
@@ -95,16 +95,16 @@ def test_the_thread_looks_at_what_there_is_after_an_answer(
     pair: Pair, received: bytes, ended: bool, close: bool, entry: float, attended: list[bool]
 ) -> None:
     connection, _, thread = pair
-    Asked(connection)
+    connection.exchange = Asked(connection)
     connection.received += received
     connection.ended, connection.entry = ended, entry
-    connection.finish(b"x", close=close)
+    connection.write(b"x", last=True, close=close)
     assert [at_once for _, at_once in thread.attended] == attended and connection.closing is close
 
 
 def test_an_answer_without_a_request_is_sent_as_well(pair: Pair) -> None:
     connection, client, _ = pair
-    connection.finish(b"bye", close=True)
+    connection.write(b"bye", last=True, close=True)
     assert client.recv(9) == b"bye" and connection.closing
 
 
