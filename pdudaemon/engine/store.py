@@ -12,39 +12,74 @@ The dispatcher notes, with its lock held, how far its requests have come (`note`
 What each outlet was last told to be is a table of its own, which history has no part in: a trigger keeps it in the
 commit that says so of the request, and it is read once, at the start.
 
-Methods may be called by any thread, but for those that say so, and raise StoreError. Before the file is opened it is
-looked at as a whole: see `storecheck`. Log and history are kept short by a thread: see `storeupkeep`.
+A `Snapshot` is what a request is at one moment. It is taken with the dispatcher's lock held and made a row without it:
+spelling takes longer than copying. What never changes is read from the request itself. How rows are read is in
+`storerows`.
+
+Methods may be called by any thread, but for those that say so, and raise StoreError. The open files are in `storeopen`;
+log and history are kept short by a thread: see `storeupkeep`.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import logging
-import os
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Literal
+from itertools import chain, starmap
+from typing import Any, Literal, NamedTuple
 
-from pdudaemon.engine import storecheck, storefiles, storehistory, storerows, storeschema, storesearch, storestart
-from pdudaemon.engine.storerecords import CommandRecord, Records, read_only
-from pdudaemon.engine.storesync import DiskSync
-from pdudaemon.engine.storeupkeep import Upkeep
-from pdudaemon.errors import StoreError
-from pdudaemon.power import Command, Outlet, Request, State
+from pdudaemon.engine import storefiles, storehistory, storeschema, storesearch, storestart
+from pdudaemon.engine.storeopen import OpenStore
+from pdudaemon.engine.storerecords import CommandRecord
+from pdudaemon.errors import PDUDaemonError
+from pdudaemon.power import Command, Outcome, Outlet, Phase, Request, Soft, State
 
 log = logging.getLogger("pdud.store")
 
 MEMORY = storefiles.MEMORY
-CHUNK = storerows.SIZES[-1]  # rows in one statement
-CACHE = "cache_size=-512"  # in KiB, of each connection
-ANEW_EVERY = 1.0  # seconds between two tries to write them anew
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)  # of statements, in rows
+CHUNK = SIZES[-1]  # rows in one statement
 LOOK_EVERY = 0.25  # seconds between two looks at whether the files are still there
 TIDY_EVERY = 600.0  # seconds after which what has become too old is forgotten on an idle machine
-CLOSE_GRACE = 10.0  # seconds for the thread to end, which may wait for the disk
 _BATCH = 100  # requests that are forgotten at once
+
+_FIXED = ("id", "action", "target", "all_outlets", "delay", "client", "accepted", "command", "names", "key")
+_CHANGING = (
+    "phase", "outlets", "started", "off_ended", "ended", "outcome", "reason", "kind", "boot",
+    "accepted_uptime",
+    "off_ended_uptime", "debts", "switched", "soft",
+)  # fmt: skip
+_COLUMNS = (*_FIXED, *_CHANGING)
+ADD_COMMAND = "INSERT INTO command (id, action, client, accepted, names, key) VALUES (?, ?, ?, ?, ?, ?)"
+
+_quoted = json.encoder.encode_basestring_ascii  # a tenth of what json.dumps takes
+
+Values = list[str | float | int | None]
+
+
+class Snapshot(NamedTuple):
+    """How far a request has come, at one moment, by the names that a request itself has for it."""
+
+    request: Request
+    phase: Phase
+    remaining: tuple[Outlet, ...]
+    started: float | None
+    off_ended: float | None
+    ended: float | None
+    outcome: Outcome | None
+    error: PDUDaemonError | None
+    boot: str
+    accepted_uptime: float
+    off_ended_uptime: float | None
+    debts: tuple[Outlet, ...]
+    switched: dict[Outlet, tuple[State, float]]
+    soft: Soft | None
 
 
 class Store:
@@ -55,134 +90,43 @@ class Store:
         self.history, self.history_days = history, history_days
         self._lock = threading.Lock()  # the connection, and all that follows but for what is noted
         self._noting = threading.Lock()
-        self.noted: dict[int, storerows.Snapshot] = {}  # by number; what is not committed yet
+        self.noted: dict[int, Snapshot] = {}  # by number; what is not committed yet
         self._told: dict[Outlet, tuple[State, float]] = {}
         self._last = 0  # the highest number that was given to a request, and to a command
         self._last_command = 0
-        self._wal: int | None = None
-        self._files: Mapping[str, storefiles.Identity] = {}  # as they were opened
-        self._looked = 0.0  # when it was last seen, in monotonic seconds, that they are there
         self._tidied_upto = 0  # the number of the last request by which there was nothing to tidy
         self._tidied = -TIDY_EVERY  # when what is too old was looked for without a write, in monotonic seconds
-        self._shut = False  # between two files: see `_stay`
-        self._refused_anew = float("-inf")  # when they could not be written anew, in monotonic seconds, and why
-        self._not_anew = StoreError("")
-        self._trouble = ""  # the last that was logged
         self._refused = False  # the last write
-        self._sync = DiskSync()
-        self._records = Records(path)
-        self.searches = storesearch.Searches(path)
         self._forgetting = storehistory.History()
-        self._upkeep = Upkeep(path, self._lock, self._stay, self._tidy)
-        self._file = None if path == MEMORY else storefiles.locked(path)
+        self._open = OpenStore(path, self._lock, self._tidy)
+        self.searches = self._open.searches
+        database = self._open.database
         try:
-            if self._file is not None and storecheck.made_whole(path):
-                os.close(self._file)
-                self._file = storefiles.locked(path)
-            self._open()
-            storecheck.set_aside(self._db, path)
-            self._last, self._last_command = storestart.last_numbers(self._db)
-            self._told = storestart.told(self._db)
-            if storesearch.behind(self._db):  # as in a store of an earlier version
-                self._upkeep.wrote(1)
-        except (sqlite3.Error, OSError, StoreError) as error:
-            if self._file is not None:
-                os.close(self._file)
-            raise error if isinstance(error, StoreError) else storefiles.store_error(path, error) from None
-
-    def _open(self) -> None:
-        self._db = storefiles.connected(self.path)
-        for setting in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0", CACHE):
-            self._db.execute(f"PRAGMA {setting}")
-        storeschema.prepare(self._db, self.path)
-        if self._file is None:
-            self._records.share(self._db, self._lock)
-            self.searches.share(self._db, self._lock)
-            return
-        descriptor = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-        if self._wal is None:
-            self._wal = descriptor
-        else:  # in one step, since somebody may be about to `sync`
-            os.dup2(descriptor, self._wal, inheritable=False)
-            os.close(descriptor)
-        storefiles.sync_folder(self.path)
-        self._files = storefiles.present(self.path)
-        others = [storefiles.connected(self.path) for _ in range(4)]
-        for each in others:
-            each.execute(f"PRAGMA {CACHE}")
-        self._records.use(read_only(others[0]))
-        self.searches.use(read_only(others[1]))
-        self._upkeep.use(*others[2:])
-
-    def _shut_all(self) -> None:
-        """Close the connections, the last of which takes the log over."""
-        if self._file is not None:
-            self._records.use(None)
-            self.searches.use(None)
-            self._upkeep.use()
-        self._db.close()
-
-    def _error(self, error: sqlite3.Error | OSError) -> StoreError:
-        return storefiles.store_error(self.path, error)
-
-    def _stay(self) -> None:
-        """Write the files anew if they were removed or replaced, or if the disk has not taken what it was given.
-
-        To look at them before each write took a fifth of a request. So one is acknowledged that a start would not find
-        if the daemon is killed before the next look: at a write `LOOK_EVERY` later, at a pulse, or at the checkpoint
-        one second after the last write.
-        """
-        self._looked = time.monotonic()
-        if self._file is None:
-            return
-        trouble = storefiles.gone(self._files)
-        if not trouble and (failed := self._sync.failed) is not None:
-            trouble = f"{self.path}-wal was not put on the disk ({failed.strerror})"
-            if self._looked < self._refused_anew + ANEW_EVERY:
-                raise type(self._not_anew)(str(self._not_anew))
-        if not trouble:
-            return
-        if trouble != self._trouble:
-            log.critical("%s under the running daemon: the store is written anew", trouble)
-        self._trouble = trouble
-        try:
-            if not self._shut:
-                new = storefiles.written_anew(self._db, self.path)
-                aside = storefiles.cleared(self.path, self._files)
-                new.replace(self.path)
-                log.critical("%s: nothing is lost%s", self.path, aside and f"; what was there is kept as {aside}")
-                self._shut = True
-                self._shut_all()
-                Path(f"{self.path}-wal").unlink(missing_ok=True)
-            file = storefiles.locked(self.path)
-            os.dup2(file, self._file, inheritable=False)
-            os.close(file)
-            self._open()
-            self._sync.begin_anew()
-            self._shut, self._trouble = False, ""
-        except (sqlite3.Error, OSError) as error:
-            reason = storefiles.store_error(self.path, error)
-            self._refused_anew = self._looked
-            why = str(reason).removeprefix(f"{self.path}: ")
-            self._not_anew = type(reason)(f"{trouble}, and the store cannot be written anew: {why}")
-            raise self._not_anew from None
+            self._last, self._last_command = storestart.last_numbers(database)
+            self._told = storestart.told(database)
+            behind = storesearch.behind(database)
+        except sqlite3.Error as error:
+            self._open.abandon()
+            raise self._open.error(error) from None
+        if behind:  # as in a store of an earlier version
+            self._open.upkeep.wrote(1)
 
     def probe(self, thoroughly: bool) -> None:
         """Find out whether the store is well: by a write where ``thoroughly``, or if the last one was refused."""
         with self._lock:
-            self._stay()
+            self._open.stay()
             self._commit([])
             if self.history_days and time.monotonic() > self._tidied + TIDY_EVERY:
                 self._tidied = time.monotonic()
-                self._upkeep.wrote(1)
+                self._open.upkeep.wrote(1)
             if thoroughly or self._refused:
                 self._refused = True
                 try:
-                    storeschema.touch(self._db)
+                    storeschema.touch(self._open.database)
                 except sqlite3.Error as error:
-                    raise self._error(error) from None
+                    raise self._open.error(error) from None
                 self._refused = False
-                self._upkeep.wrote(1, soon=False)
+                self._open.upkeep.wrote(1, soon=False)
 
     def add_all(self, requests: Sequence[Request], command: Command | None = None) -> None:
         """Commit new requests, and the command that they are, as one transaction; give them their numbers.
@@ -195,8 +139,8 @@ class Store:
             first = self._last + 1
             rows = []
             for each, request in enumerate(requests, first):
-                rows.append(storerows.values(request, request, each, number))
-            self._commit(rows, None if command is None else storerows.command_values(command, self._last_command + 1))
+                rows.append(values(request, request, each, number))
+            self._commit(rows, None if command is None else command_values(command, self._last_command + 1))
             for each, request in enumerate(requests, first):
                 request.id, request.command = each, number
             if command is not None:
@@ -205,7 +149,22 @@ class Store:
 
     def note(self, request: Request) -> None:
         """Note what a request is now, for the next `flush`. The dispatcher's lock is held."""
-        snapshot = storerows.taken(request)
+        snapshot = Snapshot(
+            request,
+            request.phase,
+            tuple(request.remaining),
+            request.started,
+            request.off_ended,
+            request.ended,
+            request.outcome,
+            request.error,
+            request.boot,
+            request.accepted_uptime,
+            request.off_ended_uptime,
+            tuple(request.debts),
+            request.switched.copy(),
+            None if request.soft is None else request.soft.copy(),
+        )
         with self._noting:
             self.noted[request.id] = snapshot
 
@@ -218,58 +177,58 @@ class Store:
         with self._lock:
             self._commit([])
 
-    def _commit(self, rows: list[storerows.Values], command: storerows.Values | None = None) -> None:
+    def _commit(self, rows: list[Values], command: Values | None = None) -> None:
         """Commit what is noted, and then some rows, all or nothing; the lock is held."""
         with self._noting:
             noted = self.noted.copy()
         if not noted and not rows and command is None:
             return
-        if self._trouble or self._sync.failed or time.monotonic() - self._looked > LOOK_EVERY:
-            self._stay()
-        every: list[storerows.Values] = []
+        if self._open.trouble or self._open.disk.failed or time.monotonic() - self._open.looked > LOOK_EVERY:
+            self._open.stay()
+        every: list[Values] = []
         for number, each in noted.items():
-            every.append(storerows.values(each.request, each, number, each.request.command))
+            every.append(values(each.request, each, number, each.request.command))
         rows = every + rows
         self._refused = True
         try:
             self._write(rows, command)
         except UnicodeEncodeError:
-            self._write([storerows.without_halves(row) for row in rows], command and storerows.without_halves(command))
+            self._write([without_halves(row) for row in rows], command and without_halves(command))
         self._refused = False
-        self._upkeep.wrote(2 + len(rows) // 4)
+        self._open.upkeep.wrote(2 + len(rows) // 4)
         with self._noting:
             for number, each in noted.items():
                 if self.noted[number] is each:
                     del self.noted[number]
 
-    def _write(self, rows: list[storerows.Values], command: storerows.Values | None) -> None:
+    def _write(self, rows: list[Values], command: Values | None) -> None:
         """Commit rows: those of a single statement are a transaction by themselves."""
         try:
             if command is None and len(rows) <= CHUNK:
-                self._db.execute(*storerows.upsert(rows))
+                self._open.database.execute(*upsert(rows))
                 return
-            self._db.execute("BEGIN IMMEDIATE")
+            self._open.database.execute("BEGIN IMMEDIATE")
             if command is not None:
-                self._db.execute(storerows.ADD_COMMAND, command)
+                self._open.database.execute(ADD_COMMAND, command)
             for start in range(0, len(rows), CHUNK):
-                self._db.execute(*storerows.upsert(rows[start : start + CHUNK]))
-            self._db.execute("COMMIT")
+                self._open.database.execute(*upsert(rows[start : start + CHUNK]))
+            self._open.database.execute("COMMIT")
         except sqlite3.Error as error:
-            raise self._error(error) from None
+            raise self._open.error(error) from None
         finally:
             with suppress(sqlite3.Error):  # also where it is not open
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                if self._open.database.in_transaction:
+                    self._open.database.execute("ROLLBACK")
 
     def _tidy(self) -> int:
         """Forget a batch of what history has no room for, and have a batch of the rest found by its words.
 
         Return how many requests have come since there was no more to do, 0: there is not. The lock is held.
         """
-        gone = self._forgetting.forget(self._db, self.history, self._forgotten_before(), _BATCH)
-        entered = storesearch.enter(self._db)
+        gone = self._forgetting.forget(self._open.database, self.history, self._forgotten_before(), _BATCH)
+        entered = storesearch.enter(self._open.database)
         if gone or entered:
-            self._upkeep.wrote(2 + (gone + entered) // 4, soon=bool(gone))
+            self._open.upkeep.wrote(2 + (gone + entered) // 4, soon=bool(gone))
         if not (self._forgetting.more or entered == storesearch.BATCH):
             self._tidied_upto = self._last
             return 0
@@ -283,29 +242,29 @@ class Store:
         """Return the requests that have not ended, in the order of acceptance."""
         try:
             with self._lock:
-                return storestart.live(self._db)
+                return storestart.live(self._open.database)
         except sqlite3.Error as error:
-            raise self._error(error) from None
+            raise self._open.error(error) from None
 
     def record(self, number: int) -> dict[str, Any]:
         """Return one request as a record for people. Raises also: NoSuchRequest."""
-        return self._records.record(number)
+        return self._open.records.record(number)
 
     def rows(self, most: int, before: int | None = None) -> list[sqlite3.Row]:
         """Return the newest requests, newest first, for `storerows.record_of`; ``before``: with lower numbers only."""
-        return self._records.rows(most, before)
+        return self._open.records.rows(most, before)
 
     def command(self, number: int) -> CommandRecord:
         """Return one command, with the rows of its requests. Raises also: NoSuchRequest."""
-        return self._records.command(number)
+        return self._open.records.command(number)
 
     def request(self, number: int) -> Request:
         """Return one request as it is on record. Raises also: NoSuchRequest."""
-        return self._records.request(number)
+        return self._open.records.request(number)
 
     def find_key(self, key: str) -> tuple[Literal["request", "command"], int] | None:
         """Return what was accepted with an idempotency key, and its number; None: nothing that is on record."""
-        return self._records.find_key(key)
+        return self._open.records.find_key(key)
 
     def last_told(self, outlet: Outlet) -> tuple[State, float] | None:
         """Return what an outlet was last told to be and when; None if nothing is known of it.
@@ -327,35 +286,97 @@ class Store:
 
     def sync(self) -> None:
         """Return when everything committed before the call would survive a power cut. All who wait share one."""
-        if self._wal is not None:
-            if self._sync.failed:
-                with self._lock:
-                    self._stay()
-            try:
-                self._sync.wait(self._wal)
-            except OSError as error:
-                raise self._error(error) from None
+        self._open.sync()
 
     def close(self) -> None:
         """Close the file and let the next daemon have it, with all that was noted. Called once."""
-        home = self._upkeep.close(CLOSE_GRACE)
-        try:
-            if not home:
-                raise StoreError(f"{self.path}: not closed: the disk does not answer")
-            with self._lock:
-                try:
-                    self._stay()
-                except StoreError:
-                    if not self._sync.failed:
-                        raise
-                    self._sync.begin_anew()  # what is written now outlives this process all the same
-                try:
-                    self._commit([])
-                finally:
-                    self._shut_all()
-        except sqlite3.Error as error:
-            raise self._error(error) from None
-        finally:
-            for descriptor in (self._wal, self._file):
-                if descriptor is not None:
-                    os.close(descriptor)
+        self._open.close(lambda: self._commit([]))
+
+
+def values(request: Request, now: Snapshot | Request, number: int, command: int | None) -> Values:
+    """Return the values of a row, for `upsert`: those of a request that has a number, in a command or in none.
+
+    ``now`` is how far it has come: the request itself while nobody else knows it.
+    """
+    target = request.target
+    if not target.spelled:
+        target.spelled.append(_spelled(target.outlets))
+    every, error = target.spelled[0], now.error
+    return [
+        number,
+        request.action.value,
+        target.name,
+        every,
+        request.delay,
+        request.client,
+        request.accepted,
+        command,
+        json.dumps(request.names) if request.names else "[]",
+        request.key or None,
+        now.phase.value,
+        every if len(now.remaining) == len(target.outlets) else _spelled(now.remaining) if now.remaining else "[]",
+        now.started,
+        now.off_ended,
+        now.ended,
+        None if now.outcome is None else now.outcome.value,
+        None if error is None else error.told,
+        None if error is None else error.kind,
+        now.boot,
+        now.accepted_uptime,
+        now.off_ended_uptime,
+        _spelled(now.debts) if now.debts else "[]",
+        f"[{', '.join(starmap(_spelled_told, now.switched.items()))}]" if now.switched else "[]",
+        None if now.soft is None else _spelled_soft(now.soft),
+    ]
+
+
+def upsert(rows: list[Values]) -> tuple[str, Values]:
+    """Return the statement that adds rows, or writes down how far their requests have come since, and its values.
+
+    There are at most as many as the last of `SIZES`. The last row is repeated, which changes nothing, up to one of
+    these: SQLite keeps each statement that it has compiled, of which one for each number would take 16 MiB.
+    """
+    size = SIZES[bisect_left(SIZES, len(rows))]
+    return _upsert(size), [*chain(*rows, *rows[-1:] * (size - len(rows)))]
+
+
+@functools.cache
+def _upsert(rows: int) -> str:
+    row = f"({', '.join('?' * len(_COLUMNS))})"
+    change = ", ".join(f"{name}=excluded.{name}" for name in _CHANGING)
+    return (
+        f"INSERT INTO request ({', '.join(_COLUMNS)}) VALUES {', '.join([row] * rows)}"
+        f" ON CONFLICT (id) DO UPDATE SET {change}"
+    )
+
+
+def command_values(command: Command, number: int) -> Values:
+    """Return the values of a command's row, for `ADD_COMMAND`."""
+    names = json.dumps(command.names)
+    return [number, command.action.value, command.client, command.accepted, names, command.key or None]
+
+
+def without_halves(row: Values) -> Values:
+    """Return values that can be written: without half a character, in a name that a token has, say."""
+    return [each.encode("utf-8", "replace").decode() if isinstance(each, str) else each for each in row]
+
+
+def _spelled(outlets: Collection[Outlet]) -> str:
+    """Return outlets as they are kept: a PDU and a port, and how that was given where the driver wants to know."""
+    return f"[{', '.join(map(_spelled_one, outlets))}]"
+
+
+def _spelled_one(outlet: Outlet) -> str:
+    given = "" if outlet.given is None else f", {json.dumps(outlet.given)}"
+    return f"[{_quoted(outlet.pdu)}, {_quoted(outlet.port)}{given}]"
+
+
+def _spelled_told(outlet: Outlet, told: tuple[State, float]) -> str:
+    state, when = told
+    return f'[{_quoted(outlet.pdu)}, {_quoted(outlet.port)}, "{state.value}", {when!r}]'
+
+
+def _spelled_soft(soft: Soft) -> str:
+    asked = [[*outlet, *each] for outlet, each in soft.asked.items()]
+    became = [[*outlet, said] for outlet, said in soft.became.items()]
+    return json.dumps({"seconds": soft.seconds, "hard": soft.hard, "asked": asked, "became": became})

@@ -1,173 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""The rows of a store: how a request is spelled in one, read from one, and shown to people.
-
-A `Snapshot` is what a request is at one moment. It is taken with the dispatcher's lock held and made a row without it:
-spelling takes longer than copying. What never changes is read from the request itself.
-"""
+"""The rows of a store, which `pdudaemon.engine.store` writes: how a request is read from one, and shown to people."""
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import sqlite3
-from bisect import bisect_left
-from collections.abc import Collection, Mapping
-from itertools import chain, starmap
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-from pdudaemon.errors import PDUDaemonError, of_kind
+from pdudaemon.errors import of_kind
 from pdudaemon.power import Action, Asked, Command, Outcome, Outlet, Phase, Request, Soft, State, Target
 
-SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)  # of statements, in rows
 SENSELESS = (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError)
 """What a row that makes no sense raises."""
 
-_FIXED = ("id", "action", "target", "all_outlets", "delay", "client", "accepted", "command", "names", "key")
-_CHANGING = (
-    "phase", "outlets", "started", "off_ended", "ended", "outcome", "reason", "kind", "boot",
-    "accepted_uptime",
-    "off_ended_uptime", "debts", "switched", "soft",
-)  # fmt: skip
-_COLUMNS = (*_FIXED, *_CHANGING)
 _DEFAULTS: Mapping[str, Any] = {  # of columns that a row of an earlier version does not have
     "boot": "", "accepted_uptime": 0.0, "off_ended_uptime": None, "debts": "[]", "switched": "[]",
     "command": None, "names": "[]", "key": None, "kind": None, "soft": None,
 }  # fmt: skip
-ADD_COMMAND = "INSERT INTO command (id, action, client, accepted, names, key) VALUES (?, ?, ?, ?, ?, ?)"
 _PHASES = {Action.ON: (Phase.ON,), Action.OFF: (Phase.OFF,), Action.REBOOT: tuple(Phase)}
-
-_quoted = json.encoder.encode_basestring_ascii  # a tenth of what json.dumps takes
-
-Values = list[str | float | int | None]
-
-
-class Snapshot(NamedTuple):
-    """How far a request has come, at one moment, by the names that a request itself has for it."""
-
-    request: Request
-    phase: Phase
-    remaining: tuple[Outlet, ...]
-    started: float | None
-    off_ended: float | None
-    ended: float | None
-    outcome: Outcome | None
-    error: PDUDaemonError | None
-    boot: str
-    accepted_uptime: float
-    off_ended_uptime: float | None
-    debts: tuple[Outlet, ...]
-    switched: dict[Outlet, tuple[State, float]]
-    soft: Soft | None
-
-
-def taken(request: Request) -> Snapshot:
-    """Return what a request is now. The dispatcher's lock is held."""
-    return Snapshot(
-        request,
-        request.phase,
-        tuple(request.remaining),
-        request.started,
-        request.off_ended,
-        request.ended,
-        request.outcome,
-        request.error,
-        request.boot,
-        request.accepted_uptime,
-        request.off_ended_uptime,
-        tuple(request.debts),
-        request.switched.copy(),
-        None if request.soft is None else request.soft.copy(),
-    )
-
-
-def values(request: Request, now: Snapshot | Request, number: int, command: int | None) -> Values:
-    """Return the values of a row, for `upsert`: those of a request that has a number, in a command or in none.
-
-    ``now`` is how far it has come: the request itself while nobody else knows it.
-    """
-    target = request.target
-    if not target.spelled:
-        target.spelled.append(_spelled(target.outlets))
-    every, error = target.spelled[0], now.error
-    return [
-        number,
-        request.action.value,
-        target.name,
-        every,
-        request.delay,
-        request.client,
-        request.accepted,
-        command,
-        json.dumps(request.names) if request.names else "[]",
-        request.key or None,
-        now.phase.value,
-        every if len(now.remaining) == len(target.outlets) else _spelled(now.remaining) if now.remaining else "[]",
-        now.started,
-        now.off_ended,
-        now.ended,
-        None if now.outcome is None else now.outcome.value,
-        None if error is None else error.told,
-        None if error is None else error.kind,
-        now.boot,
-        now.accepted_uptime,
-        now.off_ended_uptime,
-        _spelled(now.debts) if now.debts else "[]",
-        f"[{', '.join(starmap(_spelled_told, now.switched.items()))}]" if now.switched else "[]",
-        None if now.soft is None else _spelled_soft(now.soft),
-    ]
-
-
-def upsert(rows: list[Values]) -> tuple[str, Values]:
-    """Return the statement that adds rows, or writes down how far their requests have come since, and its values.
-
-    There are at most as many as the last of `SIZES`. The last row is repeated, which changes nothing, up to one of
-    these: SQLite keeps each statement that it has compiled, of which one for each number would take 16 MiB.
-    """
-    size = SIZES[bisect_left(SIZES, len(rows))]
-    return _upsert(size), [*chain(*rows, *rows[-1:] * (size - len(rows)))]
-
-
-@functools.cache
-def _upsert(rows: int) -> str:
-    row = f"({', '.join('?' * len(_COLUMNS))})"
-    change = ", ".join(f"{name}=excluded.{name}" for name in _CHANGING)
-    return (
-        f"INSERT INTO request ({', '.join(_COLUMNS)}) VALUES {', '.join([row] * rows)}"
-        f" ON CONFLICT (id) DO UPDATE SET {change}"
-    )
-
-
-def command_values(command: Command, number: int) -> Values:
-    """Return the values of a command's row, for `ADD_COMMAND`."""
-    names = json.dumps(command.names)
-    return [number, command.action.value, command.client, command.accepted, names, command.key or None]
-
-
-def without_halves(row: Values) -> Values:
-    """Return values that can be written: without half a character, in a name that a token has, say."""
-    return [each.encode("utf-8", "replace").decode() if isinstance(each, str) else each for each in row]
-
-
-def _spelled(outlets: Collection[Outlet]) -> str:
-    """Return outlets as they are kept: a PDU and a port, and how that was given where the driver wants to know."""
-    return f"[{', '.join(map(_spelled_one, outlets))}]"
-
-
-def _spelled_one(outlet: Outlet) -> str:
-    given = "" if outlet.given is None else f", {json.dumps(outlet.given)}"
-    return f"[{_quoted(outlet.pdu)}, {_quoted(outlet.port)}{given}]"
-
-
-def _spelled_told(outlet: Outlet, told: tuple[State, float]) -> str:
-    state, when = told
-    return f'[{_quoted(outlet.pdu)}, {_quoted(outlet.port)}, "{state.value}", {when!r}]'
-
-
-def _spelled_soft(soft: Soft) -> str:
-    asked = [[*outlet, *each] for outlet, each in soft.asked.items()]
-    became = [[*outlet, said] for outlet, said in soft.became.items()]
-    return json.dumps({"seconds": soft.seconds, "hard": soft.hard, "asked": asked, "became": became})
 
 
 def _soft_of(text: str | None) -> Soft | None:

@@ -10,7 +10,8 @@ from contextlib import closing
 
 import pytest
 
-from pdudaemon.engine import storehistory, storerows, storeschema, storesearch
+from pdudaemon.engine import storehistory, storeschema, storesearch
+from pdudaemon.engine.store import ADD_COMMAND, command_values, upsert, values
 from pdudaemon.power import Action, Command
 from tests.support.stores import asked, end
 
@@ -32,7 +33,7 @@ def add(
     if ended is not None:
         end(request)
         request.ended = ended
-    database.execute(*storerows.upsert([storerows.values(request, request, number, command)]))
+    database.execute(*upsert([values(request, request, number, command)]))
 
 
 def forget(database: sqlite3.Connection, history: int, before: float, batch: int) -> int:
@@ -99,8 +100,8 @@ def test_what_cannot_be_forgotten_leaves_all_as_it_was(database: sqlite3.Connect
 
 def test_a_command_goes_with_the_last_of_its_requests_unless_it_is_the_newest(database: sqlite3.Connection) -> None:
     for number in (1, 2):
-        values = storerows.command_values(Command(Action.ON, "", 0.0, ("n",)), number)
-        database.execute(storerows.ADD_COMMAND, values)
+        values = command_values(Command(Action.ON, "", 0.0, ("n",)), number)
+        database.execute(ADD_COMMAND, values)
     for number, command in ((1, 1), (2, 1), (3, 2), (4, None)):
         add(database, number, 100.0, command)
     assert forget(database, 2, 0.0, 100) == 1 and left(database, "command") == [1, 2]
@@ -116,7 +117,7 @@ def test_what_may_be_asked_for_again_by_its_key_is_remembered_for_a_while(databa
     now = time.time()
     add(database, 1, now - storehistory.KEYED + 60, key="one")
     add(database, 2, now - storehistory.KEYED - 1, key="two")
-    database.execute(*storerows.upsert([storerows.values(asked("on"), asked("on"), 8, None)]))
+    database.execute(*upsert([values(asked("on"), asked("on"), 8, None)]))
     for number in (3, 4):
         add(database, number, now - 60, command=7)
     for number in (5, 6, 7):

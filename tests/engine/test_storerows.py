@@ -10,6 +10,7 @@ from contextlib import closing
 import pytest
 
 from pdudaemon.engine import storerows, storeschema
+from pdudaemon.engine.store import upsert, values
 from pdudaemon.errors import DeviceTimeout
 from pdudaemon.power import Outcome, Outlet, Phase, Request, State
 from tests.support.stores import ACCEPTED, asked, end
@@ -28,8 +29,8 @@ def written(request: Request, number: int = 7) -> Request:
         database.deserialize(storeschema.fresh())
         database.row_factory = sqlite3.Row
         for _ in range(2):
-            row = storerows.values(request, storerows.taken(request), number, request.command)
-            database.execute(*storerows.upsert([row]))
+            row = values(request, request, number, request.command)
+            database.execute(*upsert([row]))
         (row,) = database.execute("SELECT * FROM request")
         storerows.check(row)
         return storerows.request_of(row, 5.0)
@@ -64,13 +65,13 @@ def test_outlets_are_spelled_as_json_with_blanks(many: int) -> None:
     """The look for outlets in damaged pages needs them to be."""
     outlets = ODD[:many]
     request = asked("on", *outlets)
-    values = storerows.values(request, request, 1, None)
+    row = values(request, request, 1, None)
     spelled = json.dumps([[*each] if each.given is None else [*each, each.given] for each in outlets])
-    assert values[3] == spelled and values.count(spelled) == 2
+    assert row[3] == spelled and row.count(spelled) == 2
 
 
 def test_what_never_changes_is_not_written_again() -> None:
-    statement, _ = storerows.upsert([[1], [2], [3]])
+    statement, _ = upsert([[1], [2], [3]])
     change = statement.partition("DO UPDATE SET ")[2]
     for name in ("action", "target", "all_outlets", "delay", "client", "accepted=", "command", "names", "key"):
         assert f" {name}" not in f" {change}"

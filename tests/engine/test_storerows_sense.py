@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.engine import storerows, storeschema
+from pdudaemon.engine.store import ADD_COMMAND, command_values, upsert, values, without_halves
 from pdudaemon.errors import DeviceTimeout
 from pdudaemon.power import Action, Asked, Command, Outcome, Outlet, Phase, Request, Soft, State
 from tests.support.stores import ACCEPTED, asked, end
@@ -30,7 +31,7 @@ def database() -> Iterator[sqlite3.Connection]:
 
 def row(database: sqlite3.Connection, request: Request, **columns: Any) -> sqlite3.Row:
     """Return the row of a request, some columns of which are something else."""
-    database.execute(*storerows.upsert([storerows.values(request, request, 7, 3)]))
+    database.execute(*upsert([values(request, request, 7, 3)]))
     for name, value in columns.items():
         database.execute(f"UPDATE request SET {name} = ?", (value,))
     (found,) = database.execute("SELECT * FROM request")
@@ -138,7 +139,7 @@ def test_whatever_it_is_it_is_one_of_the_errors_that_say_so(
 
 def test_text_that_is_none(database: sqlite3.Connection) -> None:
     database.text_factory = lambda raw: raw.decode(errors="surrogateescape")
-    database.execute(*storerows.upsert([storerows.values(reboot(), reboot(), 7, 3)]))
+    database.execute(*upsert([values(reboot(), reboot(), 7, 3)]))
     database.execute("UPDATE request SET client = CAST(x'41FF' AS TEXT)")
     (found,) = database.execute("SELECT * FROM request")
     with pytest.raises(ValueError):
@@ -190,13 +191,13 @@ def test_a_row_of_an_earlier_version_is_read(database: sqlite3.Connection) -> No
 
 
 def test_half_a_character_is_written_as_a_question_mark() -> None:
-    assert storerows.without_halves(["a\ud83d", "fine", 5, None, 1.5]) == ["a?", "fine", 5, None, 1.5]
+    assert without_halves(["a\ud83d", "fine", 5, None, 1.5]) == ["a?", "fine", 5, None, 1.5]
 
 
 def test_a_command_is_read_as_it_was(database: sqlite3.Connection) -> None:
     for number, key in ((1, "k"), (2, "")):
         command = Command(Action.OFF, "ann", ACCEPTED, ("n1", "n2"), key)
-        database.execute(storerows.ADD_COMMAND, storerows.command_values(command, number))
+        database.execute(ADD_COMMAND, command_values(command, number))
     one, other = map(storerows.command_of, database.execute("SELECT * FROM command ORDER BY id"))
     assert (one.action, one.client, one.accepted, one.names, one.key, one.id) == (
         Action.OFF,
@@ -214,14 +215,13 @@ def test_statements_have_few_sizes_and_repeat_their_last_row(database: sqlite3.C
     sizes = {}
     for many in (1, 2, 5, 7, 96):
         rows = [
-            storerows.values(asked("on", Outlet("a", str(number))), asked("on"), number, None)
-            for number in range(1, many + 1)
+            values(asked("on", Outlet("a", str(number))), asked("on"), number, None) for number in range(1, many + 1)
         ]
-        statement, values = storerows.upsert(rows)
+        statement, given = upsert(rows)
         sizes[many] = statement.count("(?")
-        assert len(values) == statement.count("?") and values[-len(rows[0]) :] == rows[-1]
+        assert len(given) == statement.count("?") and given[-len(rows[0]) :] == rows[-1]
         database.execute("DELETE FROM request")
-        database.execute(statement, values)
+        database.execute(statement, given)
         assert database.execute("SELECT count(*) FROM request").fetchone()[0] == many
     assert sizes == {1: 1, 2: 2, 5: 6, 7: 8, 96: 96}
 

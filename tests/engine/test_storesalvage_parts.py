@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon.engine import storerows, storesalvage, storeschema
+from pdudaemon.engine import storesalvage, storeschema
+from pdudaemon.engine.store import upsert, values
 from pdudaemon.engine.walfile import Frame, Log
 from pdudaemon.power import Outlet
 from tests.support.stores import asked, end
@@ -27,7 +28,7 @@ def image(*ports: int, many: int = 0, ended: bool = False) -> bytes:
             request = asked("reboot", Outlet("a", str(number)), client="x" * 200)
             if ended:
                 end(request)
-            one.execute(*storerows.upsert([storerows.values(request, request, number, None)]))
+            one.execute(*upsert([values(request, request, number, None)]))
         return one.serialize()
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon.engine import storefiles, storehistory, storerows, storeschema, storesearch, storeupkeep
-from pdudaemon.engine.store import Store
+from pdudaemon.engine import storefiles, storehistory, storeschema, storesearch, storeupkeep
+from pdudaemon.engine.store import Store, upsert, values
 from pdudaemon.engine.storesearch import Search, Searches
 from pdudaemon.errors import StoreError
 from pdudaemon.power import Action, Command, Outcome, Outlet, Request
@@ -49,7 +49,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
         db.execute("BEGIN")
         for number in range(1, 1501):
             each = made(number, rng)
-            db.execute(*storerows.upsert([storerows.values(each, each, number, None)]))
+            db.execute(*upsert([values(each, each, number, None)]))
         db.execute("COMMIT")
         batches = {"entered": 10_000, "not entered": 0, "half of them": 7}[request.param]
         for _ in itertools.takewhile(lambda _: storesearch.enter(db), range(batches)):
@@ -269,7 +269,7 @@ def test_whether_words_are_behind(tmp_path: Path) -> None:
         storeschema.prepare(db, "store")
         assert not storesearch.behind(db)
         one = asked("on")
-        db.execute(*storerows.upsert([storerows.values(one, one, 1, None)]))
+        db.execute(*upsert([values(one, one, 1, None)]))
         assert storesearch.behind(db) and storesearch.enter(db) == 1
         assert not storesearch.behind(db) and storesearch.enter(db) == 0
 
@@ -283,7 +283,7 @@ def test_of_when_what_is_forgotten_was_accepted_nothing_is_left(
         storeschema.prepare(db, "store")
         for number in range(1, 101):
             one = end(asked("on"))
-            db.execute(*storerows.upsert([storerows.values(one, one, number, None)]))
+            db.execute(*upsert([values(one, one, number, None)]))
         while storesearch.enter(db):
             pass
         assert db.execute("SELECT count(*) FROM span").fetchone()[0] == 10

@@ -91,7 +91,7 @@ def test_no_write_begins_the_log_anew_which_would_wait_for_the_disk(
         begun(store, port)
         if port % 8 == 0:
             eventually(lambda: without_log(path))
-            eventually(lambda: store._upkeep._written < storeupkeep.MUCH)
+            eventually(lambda: store._open.upkeep._written < storeupkeep.MUCH)
         assert log_header(path) == header
 
 
@@ -101,12 +101,12 @@ def test_when_nothing_is_written_the_thread_begins_the_log_anew(path: Path, stor
         begun(store, port)
         assert log_header(path) == header, "the write did so"
         header = eventually(lambda: log_header(path) != header and log_header(path))  # noqa: B023
-        eventually(lambda: not store._upkeep._woken)
+        eventually(lambda: not store._open.upkeep._woken)
 
 
 def test_nobody_waits_for_a_checkpoint_that_waits_for_the_disk(path: Path, store: Store) -> None:
     begun(store, 1)
-    with store._upkeep._using:  # as by the thread
+    with store._open.upkeep._using:  # as by the thread
         for port in range(2, 5):
             request = begun(store, port)
             assert store.record(request.id)["id"] == request.id
@@ -184,8 +184,8 @@ def test_a_checkpoint_that_the_disk_does_not_take_is_told_once_and_done_later(
     with full_disk():
         for _ in range(3):
             with store._lock:
-                store._upkeep.wrote(1)
-            eventually(lambda: told() == 1 and not store._upkeep._woken)
+                store._open.upkeep.wrote(1)
+            eventually(lambda: told() == 1 and not store._open.upkeep._woken)
     assert all(record.levelno == logging.ERROR for record in caplog.records)
     begun(store, 1)
     eventually(lambda: without_log(path) == [1])

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""`OpenStore`: the files of a store as the running daemon has them open, and what sees to it that it stays so.
+
+There is a connection for whoever writes, one for each who reads beside that, and those of the upkeep. Before the files
+are opened they are looked at as a whole: see `storecheck`. If they are removed or replaced afterwards, or the disk has
+not taken what it was given, all of it is written anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pdudaemon.engine import storecheck, storefiles, storeschema, storesearch
+from pdudaemon.engine.storerecords import Records, read_only
+from pdudaemon.engine.storesync import DiskSync
+from pdudaemon.engine.storeupkeep import Upkeep
+from pdudaemon.errors import StoreError
+
+log = logging.getLogger("pdud.store")
+
+CACHE = "cache_size=-512"  # in KiB, of each connection
+ANEW_EVERY = 1.0  # seconds between two tries to write them anew
+CLOSE_GRACE = 10.0  # seconds for the thread of the upkeep to end, which may wait for the disk
+
+
+class OpenStore:
+    """``database`` is the connection of whoever writes, ``lock`` is held by who uses it, and for all that follows but
+    `sync`. ``looked`` is when it was last seen that the files are there, in monotonic seconds, and ``trouble`` what was
+    found then that has not been put right. ``forget`` is as in `Upkeep`.
+    """
+
+    database: sqlite3.Connection
+
+    def __init__(self, path: str, lock: threading.Lock, forget: Callable[[], int]) -> None:
+        """Open a store, which is made if there is none. Raises: StoreError."""
+        self.path = path
+        self.looked = 0.0
+        self.trouble = ""
+        self.disk = DiskSync()
+        self.records = Records(path)
+        self.searches = storesearch.Searches(path)
+        self.upkeep = Upkeep(path, lock, self.stay, forget)
+        self._lock = lock
+        self._wal: int | None = None
+        self._files: Mapping[str, storefiles.Identity] = {}  # as they were opened
+        self._shut = False  # between two files: see `stay`
+        self._refused_anew = float("-inf")  # when they could not be written anew, in monotonic seconds, and why
+        self._not_anew = StoreError("")
+        self._file = None if path == storefiles.MEMORY else storefiles.locked(path)
+        try:
+            if self._file is not None and storecheck.made_whole(path):
+                os.close(self._file)
+                self._file = storefiles.locked(path)
+            self._open()
+            storecheck.set_aside(self.database, path)
+        except (sqlite3.Error, OSError, StoreError) as error:
+            self.abandon()
+            raise error if isinstance(error, StoreError) else storefiles.store_error(path, error) from None
+
+    def abandon(self) -> None:
+        """Let another daemon have a store that this one cannot use."""
+        if self._file is not None:
+            os.close(self._file)
+
+    def _open(self) -> None:
+        self.database = storefiles.connected(self.path)
+        for setting in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0", CACHE):
+            self.database.execute(f"PRAGMA {setting}")
+        storeschema.prepare(self.database, self.path)
+        if self._file is None:
+            self.records.share(self.database, self._lock)
+            self.searches.share(self.database, self._lock)
+            return
+        descriptor = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        if self._wal is None:
+            self._wal = descriptor
+        else:  # in one step, since somebody may be about to `sync`
+            os.dup2(descriptor, self._wal, inheritable=False)
+            os.close(descriptor)
+        storefiles.sync_folder(self.path)
+        self._files = storefiles.present(self.path)
+        others = [storefiles.connected(self.path) for _ in range(4)]
+        for each in others:
+            each.execute(f"PRAGMA {CACHE}")
+        self.records.use(read_only(others[0]))
+        self.searches.use(read_only(others[1]))
+        self.upkeep.use(*others[2:])
+
+    def _shut_all(self) -> None:
+        """Close the connections, the last of which takes the log over."""
+        if self._file is not None:
+            self.records.use(None)
+            self.searches.use(None)
+            self.upkeep.use()
+        self.database.close()
+
+    def error(self, error: sqlite3.Error | OSError) -> StoreError:
+        """Return an error of SQLite or of the machine as one of the store."""
+        return storefiles.store_error(self.path, error)
+
+    def stay(self) -> None:
+        """Write the files anew if they were removed or replaced, or if the disk has not taken what it was given.
+
+        To look at them before each write took a fifth of a request. So one is acknowledged that a start would not find
+        if the daemon is killed before the next look: at a write a quarter of a second later, at a pulse, or at the
+        checkpoint one second after the last write.
+        """
+        self.looked = time.monotonic()
+        if self._file is None:
+            return
+        trouble = storefiles.gone(self._files)
+        if not trouble and (failed := self.disk.failed) is not None:
+            trouble = f"{self.path}-wal was not put on the disk ({failed.strerror})"
+            if self.looked < self._refused_anew + ANEW_EVERY:
+                raise type(self._not_anew)(str(self._not_anew))
+        if not trouble:
+            return
+        if trouble != self.trouble:
+            log.critical("%s under the running daemon: the store is written anew", trouble)
+        self.trouble = trouble
+        try:
+            if not self._shut:
+                new = storefiles.written_anew(self.database, self.path)
+                aside = storefiles.cleared(self.path, self._files)
+                new.replace(self.path)
+                log.critical("%s: nothing is lost%s", self.path, aside and f"; what was there is kept as {aside}")
+                self._shut = True
+                self._shut_all()
+                Path(f"{self.path}-wal").unlink(missing_ok=True)
+            file = storefiles.locked(self.path)
+            os.dup2(file, self._file, inheritable=False)
+            os.close(file)
+            self._open()
+            self.disk.begin_anew()
+            self._shut, self.trouble = False, ""
+        except (sqlite3.Error, OSError) as error:
+            reason = storefiles.store_error(self.path, error)
+            self._refused_anew = self.looked
+            why = str(reason).removeprefix(f"{self.path}: ")
+            self._not_anew = type(reason)(f"{trouble}, and the store cannot be written anew: {why}")
+            raise self._not_anew from None
+
+    def sync(self) -> None:
+        """Return when everything committed before the call would survive a power cut. All who wait share one."""
+        if self._wal is not None:
+            if self.disk.failed:
+                with self._lock:
+                    self.stay()
+            try:
+                self.disk.wait(self._wal)
+            except OSError as error:
+                raise self.error(error) from None
+
+    def close(self, write_last: Callable[[], None]) -> None:
+        """Close the files, when the last has been written, and let the next daemon have them. Called once."""
+        home = self.upkeep.close(CLOSE_GRACE)
+        try:
+            if not home:
+                raise StoreError(f"{self.path}: not closed: the disk does not answer")
+            with self._lock:
+                try:
+                    self.stay()
+                except StoreError:
+                    if not self.disk.failed:
+                        raise
+                    self.disk.begin_anew()  # what is written now outlives this process all the same
+                try:
+                    write_last()
+                finally:
+                    self._shut_all()
+        except sqlite3.Error as error:
+            raise self.error(error) from None
+        finally:
+            for descriptor in (self._wal, self._file):
+                if descriptor is not None:
+                    os.close(descriptor)
