@@ -64,6 +64,11 @@ def opened(path: Path, flags: int, mode: int = 0o640) -> int:
         return opened_in(folder, name, flags, mode)
 
 
+def unwaiting(path: str, flags: int) -> int:
+    """Open a file that is read, for ``open``; return its descriptor. A pipe that nobody writes to is an empty file."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def opened_in(folder: int, name: str, flags: int, mode: int = 0o640, *, ours: bool = False) -> int:
     """Open a file in its place; return its descriptor.
 
@@ -72,7 +77,9 @@ def opened_in(folder: int, name: str, flags: int, mode: int = 0o640, *, ours: bo
     """
     around = os.fstat(folder)
     strict = ours or _exposed(around)
-    careful = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY if strict else os.O_NOFOLLOW
+    careful = os.O_NOFOLLOW
+    if strict or flags & os.O_ACCMODE == os.O_RDONLY:  # a pipe must not hold us up
+        careful |= os.O_NONBLOCK | os.O_NOCTTY
     try:
         descriptor = os.open(name, flags | careful | os.O_CLOEXEC, mode, dir_fd=folder)
     except OSError as error:

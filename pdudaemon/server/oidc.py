@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pdudaemon import sharedfiles
 from pdudaemon.config.model import Config
 from pdudaemon.config.oidc import OIDC
 from pdudaemon.errors import ConfigError, Denied
@@ -134,7 +135,8 @@ def issuer_of(conf: Config) -> Issuer | None:
 def _fetched(options: OIDC) -> Iterable[Any]:
     jwt = library()
     if not options.by_url:
-        return list(jwt.PyJWKSet.from_dict(json.loads(Path(options.keys).read_bytes())).keys)
+        with open(options.keys, "rb", opener=sharedfiles.unwaiting) as file:
+            return list(jwt.PyJWKSet.from_dict(json.loads(file.read())).keys)
     try:
         client = jwt.PyJWKClient(options.keys, timeout=PATIENCE)
     except TypeError:  # that of Debian 12 has no such bound: only this thread waits

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from pdudaemon import sharedfiles
 from pdudaemon.config.options import ListenerOptions
 from pdudaemon.errors import ConfigError
 from pdudaemon.server import access
@@ -60,7 +61,7 @@ def context(options: ListenerOptions) -> ssl.SSLContext | None:
 def _look_at(key: str, path: str, label: str) -> None:
     """Say what OpenSSL would not say in words. Raises: ConfigError."""
     try:
-        with open(path, encoding="latin-1") as file:
+        with open(path, encoding="latin-1", opener=sharedfiles.unwaiting) as file:
             text = file.read(1 << 20)
     except OSError as error:
         raise ConfigError(f"{key}: {path}: {error.strerror}") from None

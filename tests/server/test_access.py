@@ -376,6 +376,12 @@ def test_daemons_that_race_for_a_secret_have_the_same(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["secret"]
 
 
+def test_a_pipe_that_nobody_writes_to_holds_no_secret(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "secret", 0o600)
+    with pytest.raises(ConfigError, match="holds no secret"):
+        access.from_file(tmp_path / "secret")
+
+
 @pytest.mark.parametrize("text", ["", "\n", "\0" * 44, "abc\0\0\0"])
 def test_what_a_start_without_room_left_is_told_and_not_replaced(tmp_path: Path, text: str) -> None:
     path = tmp_path / "secret"

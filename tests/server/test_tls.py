@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import random
 import re
 import shutil
@@ -286,11 +287,13 @@ def test_a_renewed_certificate_is_taken_up_by_a_reload(
         ),
         ({"client_ca": "pdudaemon.conf"}, r"client_ca: \S+/pdudaemon\.conf: holds no certificate in the form of PEM"),
         ({"client_ca": "none.pem"}, r"client_ca: \S+/none\.pem: No such file or directory"),
+        ({"key": "pipe"}, r"key: \S+/pipe: holds no private key in the form of PEM"),
         ({"certificate": ""}, "key: has no effect without a certificate"),
     ],
 )
 def test_files_that_cannot_be_used(tls: Callable[..., Daemon], listener: dict[str, str], fault: str) -> None:
     one = tls(listener, start=False)
+    os.mkfifo(one.folder / "pipe")
     command = ["openssl", "ec", "-aes128", "-passout", "pass:x", "-in", "server.key", "-out", "encrypted.key"]
     subprocess.run(command, cwd=one.folder, check=True, capture_output=True)
     ran = one.run("--check")
