@@ -332,5 +332,6 @@ class Dispatcher:
 
     def _let_go(self, name: str) -> None:
         """Part with a PDU if it is leaving, and has ended what it had."""
+        assert self._lock.bare.locked()
         if name in self._fleet.leaving:
             self._fleet.let_go(name, self._lanes.load[name])

@@ -81,6 +81,7 @@ class Lanes:
 
     def enter(self, requests: Sequence[Request], debts: Mapping[Outlet, tuple[Step, Request]]) -> None:
         """Put new requests, which are on record by now, behind all others; ``debts`` is what they took over."""
+        assert self._waiting.bare.locked()
         for step, request in debts.values():
             if not step.backing_off:  # it has been tried again meanwhile, or the debt is no more
                 request.debts.discard(step.outlet)
@@ -94,6 +95,7 @@ class Lanes:
 
     def append(self, request: Request) -> None:
         """Put a request that is on record behind all others."""
+        assert self._waiting.bare.locked()
         self.live[request.id] = request
         for pdu in request.target.pdus:
             self.load[pdu] += 1
@@ -175,6 +177,7 @@ class Lanes:
 
     def begin(self, step: Step) -> bool:
         """Note that a step is about to act; return whether the disk must have the record of that first."""
+        assert self._waiting.bare.locked()
         request = step.request
         step.stage = Stage.RUNNING
         step.attempts += 1
@@ -193,6 +196,7 @@ class Lanes:
 
     def attempt_ended(self, step: Step, error: DeviceError | None) -> None:
         """Decide what follows an attempt: the end of the step, another attempt, or a debt to be kept up."""
+        assert self._waiting.bare.locked()
         step.error = error
         request = step.request
         state = State.UNKNOWN if error is not None else State.OFF if step.action is Action.OFF else State.ON
@@ -263,6 +267,7 @@ class Lanes:
         self, request: Request, outcome: Outcome, error: PDUDaemonError | None, level: int | None = None
     ) -> None:
         """End a request, wherever it stands, and let the next ones move up."""
+        assert self._waiting.bare.locked()
         left, request.remaining = request.remaining, []
         request.ended, request.outcome, request.error = (self._clock.wall(), outcome, error)
         request.debts.clear()

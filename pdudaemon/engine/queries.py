@@ -139,6 +139,7 @@ class Queries:
 
     def begin(self, query: Query) -> bool:
         """Say whether a question is still worth asking; from now on nobody else joins it."""
+        assert self._lock.bare.locked()
         self.queued[query.outlet.pdu] -= 1
         if not self.queued[query.outlet.pdu]:
             del self.queued[query.outlet.pdu]

@@ -115,6 +115,7 @@ class Waiting:
 
     def tell(self, waiter: Callable[..., None], *words: Any) -> None:
         """Have a call made once the lock has been given back."""
+        assert self.bare.locked()
         self._calls.append((waiter, words))
 
     def write_again(self) -> None:
@@ -123,6 +124,7 @@ class Waiting:
 
     def settle(self, request: Request, trouble: PDUDaemonError | None = None) -> None:
         """Tell who waits for a request how it stands; ``trouble`` is what there is to tell before its end."""
+        assert self.bare.locked()
         request.trouble = trouble or request.trouble
         request.settled = True
         if request.waiters:
