@@ -181,7 +181,7 @@ def test_which_nodes_a_request_named(target: str, names: tuple[str, ...], nodes:
 
 def test_what_cannot_be_entered_leaves_no_transaction_open(database: sqlite3.Connection) -> None:
     row = asked("on")
-    database.execute(*storerows.upsert([storerows.values(row, row, 1501, None)]))
+    database.execute(*upsert([values(row, row, 1501, None)]))
     database.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON mention BEGIN SELECT raise(ABORT, 'full'); END")
     with pytest.raises(sqlite3.Error, match="full"):
         storesearch.enter(database)
