@@ -250,10 +250,12 @@ class Dispatcher:
             if wanted:
                 self._acting.begin(runner.device, runner.pdu.options.timeout)
             to_promise = wanted and isinstance(job, Step) and self._lanes.begin(job)
-            behind = wanted and isinstance(job, Step) and self._store.lacks(job.request.id, runner.device.request)
+            before = (job.request.id, runner.device.request) if isinstance(job, Step) else ()
+            behind = wanted and not self._store.noted.keys().isdisjoint(before)
         if behind:
             self._lock.write()
-        self._hand_in(runner)
+        if self._lock.pending:
+            self._hand_in(runner)
         return self._promise(runner, job) if to_promise and isinstance(job, Step) else wanted
 
     def _promise(self, runner: PDURunner, step: Step) -> bool:
@@ -319,7 +321,7 @@ class Dispatcher:
                 self._queries.answer(job, error or Reading(state or State.UNKNOWN, "device", self._clock.wall()))
             elif isinstance(job, Step) and not self._closed:
                 runner.device.request = job.request.id
-                if job.order == job.action:
+                if job.request.soft is None or job.order == job.action:
                     self._lanes.attempt_ended(job, error)
                     self.inventory.told(job.outlet, *job.request.switched[job.outlet])
                 else:

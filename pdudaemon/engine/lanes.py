@@ -148,29 +148,24 @@ class Lanes:
                 self.send_at(step, step.at)
                 return
 
-    def send_at(self, step: Step, when: float) -> None:
-        """Send a step at a point in monotonic time, and not at the one that was planned."""
+    def send_at(self, step: Step, when: float, placed: bool = False) -> None:
+        """Send a step to its PDU's worker at a point in monotonic time, and not at the one that was planned.
+
+        An on that is not ``placed`` among the others yet may have to wait longer: see `Stagger`. What the request does
+        there itself takes the place of a repair.
+        """
         if step.timer is not None:
             step.call_off()
-        step.at, step.stage = when, Stage.QUEUED
-        if when <= time.monotonic():
-            self._hand_over(step)
-        else:
-            step.timer = self._timetable.at(when, partial(self._hand_over, step))
-
-    def _hand_over(self, step: Step, placed: bool = False) -> None:
-        """Hand a step to its PDU's worker, an on that is not ``placed`` yet when it may come: see `Stagger`.
-
-        What the request itself does there takes the place of a repair.
-        """
-        if self._stagger.is_set and step.action is not Action.OFF and not placed:
-            now = time.monotonic()
+        now = time.monotonic()
+        if when <= now and self._stagger.is_set and step.action is not Action.OFF and not placed:
             due = self._stagger.place(step.outlet, now)
             if due > now:
-                step.at, step.staggered = due, True
-                step.timer = self._timetable.at(due, partial(self._hand_over, step, placed=True))
+                when, placed, step.staggered = due, True, True
                 self._events.of_request(step.request, "waiting", WAITING, None, step, self._clock.wall() + due - now)
-                return
+        step.at, step.stage = when, Stage.QUEUED
+        if when > now:
+            step.timer = self._timetable.at(when, partial(self.send_at, step, when, placed))
+            return
         if step.request.repairs and not step.repair:
             self.drop_repair(step.request, step.outlet)
         self._fleet.runners[step.outlet.pdu].put(step)

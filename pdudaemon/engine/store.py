@@ -168,10 +168,6 @@ class Store:
         with self._noting:
             self.noted[request.id] = snapshot
 
-    def lacks(self, *numbers: int) -> bool:
-        """Whether the next `flush` writes down more of one of these requests. The dispatcher's lock is held."""
-        return not self.noted.keys().isdisjoint(numbers)
-
     def flush(self) -> None:
         """Commit all that is noted. What cannot be written stays noted, and comes before anything else is written."""
         with self._lock:

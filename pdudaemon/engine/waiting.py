@@ -52,8 +52,13 @@ class Waiting:
     def release(self, *how: object) -> None:
         """Give the lock back, write what is to be written, and tell those who wait, unless another thread does."""
         self.bare.release()
-        if self._calls or self._store.noted:
+        if self.pending:
             self.lead()
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is anything to be written or told."""
+        return bool(self._calls or self._store.noted)
 
     def hand_in(self) -> None:
         """Have what is to be written and told be so, with what others have, by who is woken. The lock is not held."""
