@@ -44,7 +44,7 @@ class SoftOff:
         self._events = events
 
     def attempt_ended(self, step: Step, state: State | None, error: DeviceError | None) -> None:
-        """Decide what follows an attempt to ask, or a look, which found a ``state``."""
+        """Decide what follows an attempt to ask, or a look, which found a ``state``; None: it failed."""
         soft = step.request.soft
         assert soft is not None, "only such requests have such steps"
         asking = step.order == SHUTDOWN
@@ -52,10 +52,10 @@ class SoftOff:
         if asking and error is not None:
             self._events.of_request(step.request, "tried", RUNNING, error, step)
         if step.ended:  # while it acted
-            self._store.note(step.request)
-        elif asking:
+            return
+        if asking:
             self._asked(step, soft, error)
-        elif step.outlet not in soft.asked and (error is not None or state is not State.OFF):
+        elif step.outlet not in soft.asked and state is not State.OFF:
             step.looked, step.attempts = True, 0
             self._lanes.send_at(step, time.monotonic())
         else:
@@ -76,7 +76,6 @@ class SoftOff:
             log.info("%s: %s was asked to shut down, and has %g s for it", request, step.outlet, soft.seconds)
         else:
             log.warning("%s: %s could not be asked to shut down: %s", request, step.outlet, error)
-        step.attempts = 0
         if time_left:
             self._events.of_request(request, "waiting", WAITING, None, step, soft.asked[step.outlet].until)
         self._look_later(step, soft)
@@ -87,7 +86,7 @@ class SoftOff:
 
     def _looked(self, step: Step, soft: Soft, state: State | None, error: DeviceError | None) -> None:
         asked = soft.asked.get(step.outlet)
-        if error is None and state is State.OFF:
+        if state is State.OFF:
             self._store.switched(step.request, step.outlet, State.OFF, self._clock.wall())
             soft.became[step.outlet] = _how(asked, soft, self._clock.uptime())
             self._events.of_request(step.request, "tried", RUNNING, None, step)
@@ -105,7 +104,6 @@ class SoftOff:
             why = f"could not be asked to shut down ({asked.complaint})"
         if soft.hard:
             soft.became[outlet] = f"{why}: switched off hard"
-            self._store.note(request)
             log.warning("%s: %s %s: it is switched off hard", request, outlet, why)
             step.attempts, step.error = 0, None
             self._lanes.send_at(step, time.monotonic())

@@ -8,6 +8,7 @@ their own. What may have been lost is said as loudly as can be: a board that wai
 
 from __future__ import annotations
 
+import codecs
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ MOST_NAMED = 50
 LONGEST_CHECK = 20.0  # seconds, of a start
 NEWEST = 1000  # requests that are looked at one by one though they have ended
 
+_UTF_8 = codecs.getincrementaldecoder("utf-8")  # to which a character that is cut through at the end is none yet
 _OUTCOMES = ", ".join(f"'{each}'" for each in Outcome)
 _SUSPECTS = f"""
 SELECT * FROM request
@@ -99,9 +101,9 @@ def _shown(row: sqlite3.Row) -> str:
 
 def _is_text(head: bytes) -> bool:
     try:
-        return "\0" not in head[: -4 if len(head) == storesalvage.PAGE_SIZE else None].decode()
-    except UnicodeDecodeError as error:
-        return error.start > len(head) - 8  # cut through a character
+        return "\0" not in _UTF_8().decode(head)
+    except UnicodeDecodeError:
+        return False
 
 
 def _trouble(path: str) -> str:
@@ -138,7 +140,7 @@ def _header_trouble(head: bytes) -> str:
     mended[18:20] = head[18:20] if head[18:20] in (b"\x01\x01", b"\x02\x02") else b""
     fine = all(mended[start:end] == head[start:end] for start, end in ((16, 24), (44, 48), (56, 60)))
     fine = fine and int.from_bytes(head[60:64]) <= storesalvage.MOST_VERSIONS
-    return "" if fine or len(head) < 100 else "its header is damaged"
+    return "" if fine or not head else "its header is damaged"
 
 
 def _put(image: bytes, main: Path) -> None:

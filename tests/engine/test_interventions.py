@@ -101,19 +101,23 @@ def test_what_the_disk_does_not_take_has_failed_and_is_not_switched(
 def test_what_the_disk_does_not_take_pays_the_debt_that_it_has_taken_over_and_does_no_more(
     rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once, though it was to wait for another feed."""
+    """At once, though it was to wait for another feed; the on that it has begun besides is not to hinder it."""
     one = rack("a", "b", fsync="all")
     owing(one, "a")
     one.hold("b")
+    one.held["a"] = threading.Event()
+    one.begun["a"].clear()
+    one.refusing.clear()
 
     def sync(_: object) -> None:
-        one.refusing.clear()
+        assert one.begun["a"].wait(30)
         raise StoreError("no disk")
 
     with monkeypatch.context() as patched, pytest.raises(StoreError, match="no disk"):
         patched.setattr(Store, "sync", sync)
         submitted(one.dispatcher, Action.REBOOT, one.target("b", "a"), 0)
-    eventually(lambda: one.seen["a"] == "fo")
+    one.let_go("a")
+    eventually(lambda: one.seen["a"].startswith("fo"))
     eventually(lambda: one.state(3) == "failed")
     assert "no disk" in one.dispatcher.record(3)["reason"]
     one.let_go("b")

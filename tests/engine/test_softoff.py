@@ -112,11 +112,18 @@ def test_a_reboot_switches_on_what_may_have_gone_off(machines: Machines) -> None
     assert machines.seen["a"] == "oso"
 
 
+@pytest.mark.parametrize("another_boot", [False, True])
 @pytest.mark.parametrize("action", ["off", "reboot"])
-def test_what_is_left_of_the_time_is_waited_for_after_a_crash(machines: Machines, action: str) -> None:
+def test_what_is_left_of_the_time_is_waited_for_after_a_crash(
+    machines: Machines, action: str, another_boot: bool
+) -> None:
     request = machines.ask(action, "a")
     machines.asked("a")
-    machines.restart()
+    machines.stop()
+    if another_boot:
+        machines.clock.boot = "second"
+        machines.clock.uptime_off -= 100_000.0
+    machines.start()
     before = machines.looks["a"]
     eventually(lambda: machines.looks["a"] > before + 1)
     assert machines.seen["a"] == "os" and machines.state(request.id) in ("waiting", "running")

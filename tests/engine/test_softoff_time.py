@@ -159,3 +159,27 @@ def test_that_it_is_switched_off_hard_is_told(machines: Machines, caplog: pytest
     assert (
         f"request {one.id}: off a: a port 1 did not shut down within 0.2 s: it is switched off hard" in caplog.messages
     )
+
+
+def test_it_is_asked_as_often_as_an_action_is_tried(machines: Machines) -> None:
+    machines.pdus["a"] |= {"retries": 2, "retrydelay": 0}
+    machines.dispatcher.reload(machines.config())
+    machines.refusing.add(("a", "hear"))
+    one = machines.ask("off", "a", soft=0.1)
+    assert awaited(machines.dispatcher, one, 30)
+    tried = [str(event.error) for event in machines.dispatcher.events.since(0)[0] if event.kind == "tried"]
+    assert tried == ["a: no answer", "a: no answer", "None"] and machines.seen["a"] == "of"
+
+
+def test_who_is_in_a_hurry_does_not_wait_for_a_machine_to_shut_down(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is switched on, as it may have gone off; also before it has been looked at."""
+    monkeypatch.setattr(softoff, "LOOK_EVERY", 3600.0)
+    one = machines.ask("reboot", "a")
+    machines.asked("a")
+    eventually(lambda: machines.state(one.id) == "waiting")
+    machines.dispatcher.hurry(one)
+    with pytest.raises(PDUDaemonError, match="interrupted between two tries"):
+        awaited(machines.dispatcher, one, 30)
+    assert machines.seen["a"] == "oso"

@@ -78,6 +78,16 @@ def test_rows_of_long_ago_that_make_no_sense_are_shown_as_far_as_they_do(path: P
     store.close()
 
 
+def test_what_sqlite_does_not_read_is_told_as_an_error_of_the_store() -> None:
+    records = storerecords.Records("/a/store")
+    records.use(sqlite3.connect(":memory:"))
+    with pytest.raises(StoreError, match=r"^/a/store: no such table: request$"):
+        records.record(1)
+    records.use(None)
+    with pytest.raises(StoreError, match=r"^/a/store: not open$"):
+        records.record(1)
+
+
 def test_a_request_as_it_is_on_record(path: Path) -> None:
     store = Store(str(path))
     store.add_all([asked("off", key="k")])

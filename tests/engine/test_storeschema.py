@@ -54,6 +54,7 @@ def old(tmp_path: Path) -> Path:
         row("reboot", "6", "off", True, 7200),
         row("on", "7", "on", True, 7200),
         row("off", "8", "off", False, 10),
+        row("off", "9", "off", False, 9000, ended=now - 8999, outcome="expired"),
     ]
     path = tmp_path / "store"
     with sqlite3.connect(path) as db:
@@ -68,9 +69,9 @@ def old(tmp_path: Path) -> Path:
 def test_a_store_of_version_1_loses_nothing(old: Path, tmp_path: Path) -> None:
     store = Store(str(old))
     assert [request.id for request in store.live() if request.must_switch_on] == [5, 6, 8]
-    found = [store.last_told(Outlet("a", port)) for port in "1234567"]
+    found = [store.last_told(Outlet("a", port)) for port in "12345679"]
     assert [each and each[0] for each in found] == [
-        State.OFF, State.OFF, State.UNKNOWN, State.ON, None, None, None,
+        State.OFF, State.OFF, State.UNKNOWN, State.ON, None, None, None, None,
     ]  # fmt: skip
     store.close()
     rack = Rack(tmp_path, {"a": {}})
@@ -80,6 +81,23 @@ def test_a_store_of_version_1_loses_nothing(old: Path, tmp_path: Path) -> None:
     rack.restart()
     assert rack.dispatcher.records(100)[-1]["state"] == "done"
     rack.stop()
+
+
+def test_what_all_hangs_on_is_in_the_database_itself(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        storeschema.prepare(database, str(path))
+        with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as alone:
+            assert alone.execute("SELECT count(*) FROM request").fetchone() == (0,)
+
+
+def test_one_that_cannot_be_written_is_told_before_anything_is_to_be(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "store", isolation_level=None)) as database:
+        storeschema.prepare(database, "store")
+        database.execute("PRAGMA query_only=1")
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            storeschema.prepare(database, "store")
 
 
 def test_a_store_that_cannot_be_made_a_new_one_stays_as_it_is(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
