@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon.engine import storecheck, storerows, storesalvage, storeschema
+from pdudaemon.engine import storecheck, storesalvage, storeschema
+from pdudaemon.engine.store import upsert, values
 from pdudaemon.power import Outlet
 from tests.support.stores import asked, kept, said, spoil
 
@@ -24,7 +25,7 @@ def path(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(path)) as database:
         for number in range(1, 121):
             one = asked("reboot", Outlet("a", str(number)))
-            database.execute(*storerows.upsert([storerows.values(one, one, number, None)]))
+            database.execute(*upsert([values(one, one, number, None)]))
         database.commit()
     return path
 

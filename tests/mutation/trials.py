@@ -104,10 +104,11 @@ class Reached:
         test = os.environ.get("PYTEST_CURRENT_TEST", "")
         if place is None or (test, file, place) in self._seen:
             return
-        self._seen.add((test, file, place))
         descriptor = _OPEN(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         line = [test, file, place, os.getpid() != self._tester]
-        _WRITE(descriptor, json.dumps(line).encode() + b"\n")
+        with contextlib.suppress(OSError):  # while a test has the disk take nothing
+            _WRITE(descriptor, json.dumps(line).encode() + b"\n")
+            self._seen.add((test, file, place))
         _CLOSE(descriptor)
 
     def found(self, tests: list[str]) -> dict[tuple[str, Place], set[str]]:
