@@ -29,4 +29,4 @@ def linked(exchange: HTTPExchange, path: str, records: list[dict[str, Any]], mos
         words = urlencode({**exchange.words, "after": records[-1]["name"]}, quote_via=quote, safe="")
         headers["Link"] = f'<{path}?{words}>; rel="next"'
     lines = [json.dumps(record) for record in exchange.orders.pace.sliced(records)]
-    return Answer(200, f"[{', '.join(lines)}]", headers)
+    return Answer(200, f"[{', '.join(lines)}]\n".encode(), headers)

@@ -13,7 +13,7 @@ from typing import Any
 from pdudaemon.engine.siteorders import SiteRequest
 from pdudaemon.errors import NoSuchRequest, PDUDaemonError, StoreError
 from pdudaemon.power import Outcome, Outlet, Reading, Request, State
-from pdudaemon.server.http import HTTPExchange, plain
+from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer
 from pdudaemon.server.orders import order
 
@@ -30,7 +30,7 @@ def control(exchange: HTTPExchange, action: str) -> None:
         elif exchange.head.wants_json:
             exchange.answer(Answer(200, {**became(exchange, request), **feeds(request)}, headers))
         else:
-            exchange.answer(plain(200, "OK - accepted request", headers))
+            exchange.answer(Answer(200, "OK - accepted request", headers))
 
     exchange.orders.carry_out(asked, exchange.client, exchange, told)
 
@@ -72,7 +72,7 @@ def status(exchange: HTTPExchange, _: str) -> None:
         if isinstance(answer, PDUDaemonError):
             exchange.refuse(answer)
         elif not exchange.head.wants_json:
-            exchange.answer(plain(200, answer.state.value))
+            exchange.answer(Answer(200, answer.state.value))
         elif not answer.feeds:
             exchange.answer(Answer(200, _described(asked.target.outlets[0], answer)))
         else:

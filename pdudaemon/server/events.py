@@ -14,7 +14,7 @@ from functools import partial
 from pdudaemon.errors import Busy
 from pdudaemon.server import tls
 from pdudaemon.server.http import HTTPExchange
-from pdudaemon.server.messages import Answer, Misdirected, rendered
+from pdudaemon.server.messages import Answer, Misdirected
 from pdudaemon.server.requests import listed, named_nodes, named_pdus
 from pdudaemon.server.watcher import Form, Wanted, Watcher
 
@@ -53,7 +53,8 @@ def stream(exchange: HTTPExchange, _: str) -> Answer | None:
 
     def go_on() -> None:
         connection.deadline = float("inf")
-        connection.write(rendered(begin, "GET", head.keeps_alive) + first)
+        exchange.answer(begin)
+        connection.write(first)
         try:
             exchange.orders.watchers.add(watcher)
         except Busy as error:

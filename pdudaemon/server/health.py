@@ -11,7 +11,7 @@ import threading
 import time
 
 from pdudaemon.engine.pulse import Pulse
-from pdudaemon.server.http import HTTPExchange, plain
+from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer
 
 PULSE = 3.0  # seconds within which a daemon that is well says so
@@ -56,5 +56,5 @@ class Health:
 
 def _told(exchange: HTTPExchange, ailing: str) -> Answer:
     if not ailing:
-        return plain(200, "ok")
-    return plain(503, "not well" if exchange.stranger else ailing)
+        return Answer(200, "ok")
+    return Answer(503, "not well" if exchange.stranger else ailing)

@@ -33,10 +33,8 @@ class Listener(socketserver.TCPServer):
         self, options: ListenerOptions, access: Access, refusals: Refusals, handover: Handover | None = None
     ) -> None:
         """Bind and listen, unless that has been done, and is handed over. Raises: ConfigError."""
-        self.options = options
-        self.access = access
+        self._serve_by(options, access, tls.context(options))
         self.refusals = refusals
-        self.context = tls.context(options)
         self._handover = handover or Handover()
         self._handed = self._kept = ""
         self._inode = 0
@@ -131,12 +129,12 @@ class Listener(socketserver.TCPServer):
                 unixsocket.dress(options.socket, options)
             except OSError as error:
                 log.error("%s: %s", options.socket, error.strerror)
-        self.options, self.access, self.context = options, access, context
+        self._serve_by(options, access, context)
 
-    @property
-    def open(self) -> bool:
-        """Whether everybody may ask here, and nobody is called by a name: so that nobody need be looked at."""
-        return not (self.access.by_token or self.options.allow or self.options.client_ca)
+    def _serve_by(self, options: ListenerOptions, access: Access, context: ssl.SSLContext | None) -> None:
+        self.options, self.access, self.context = options, access, context
+        # Whether everybody may ask here, and nobody is called by a name: so that nobody need be looked at.
+        self.open = not (access.by_token or options.allow or options.client_ca)
 
     def permit(self, client: Client, authorization: str | None, shown: Certified | None = None) -> Client:
         """Return a client, with what its token, or the certificate ``shown``, says of it.

@@ -1,24 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""HTTP/1.1 messages: a `Reader` takes requests from the bytes that have come, an `Answer` is rendered.
+"""HTTP/1.1 messages: the `Head` of a request, the words of its query and its form, and an `Answer`.
 
 The parser is our own because the standard library's reads from a file, and makes an e-mail message of each head, which
-takes longer than all the rest of a request. It knows no socket.
+takes longer than all the rest of a request. It knows no socket: see `pdudaemon.server.http`.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from email.utils import formatdate
-from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qsl
 
-from pdudaemon import __version__
 from pdudaemon.errors import RequestError
+from pdudaemon.settings import near
 
 LONGEST_LINE = 65536
 LONGEST_HEAD = 4 * 65536
@@ -26,8 +23,8 @@ LONGEST_BODY = 65536
 MOST_HEADERS = 100
 LONGEST_KNOWN = 1024  # bytes of a head that is kept, and how many are
 MOST_KNOWN = 512
+FORM = "application/x-www-form-urlencoded"
 
-_END_OF_HEAD = re.compile(rb"\n\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,10}")
 _ONCE = frozenset(
     ("authorization", "content-length", "content-type", "host", "idempotency-key", "last-event-id", "origin")
@@ -110,12 +107,13 @@ class Unreadable(Misdirected):
 
     def __init__(self, http_status: int, text: str, head: Head | None = None) -> None:
         super().__init__(http_status, text)
-        self.head = head or Head()
+        self.head = replace(head or Head())  # a copy: other requests may begin in the same way
+        self.head.keeps_alive = False
 
 
 @dataclass
 class Answer:
-    """What goes back: a text, an object that becomes JSON, or just bytes.
+    """What goes back: a text, an object that becomes JSON, or just bytes: of JSON, if no ``content_type`` says what of.
 
     Of a ``stream`` more comes in pieces; they are ``chunked``, or end with the connection, as HTTP/1.0 has it.
     """
@@ -123,62 +121,12 @@ class Answer:
     status: int
     body: str | bytes | dict[str, Any] | list[Any]
     headers: dict[str, str] = field(default_factory=dict)
-    content_type: str = "application/json"
+    content_type: str = ""
     stream: bool = False
     chunked: bool = True
 
 
-class Reader:
-    """Takes one request after the other from what has been received. ``head`` is that of the request under way."""
-
-    def __init__(self) -> None:
-        self.head = Head()
-        self._complete = False  # whether the head is
-        self._length = 0  # of the body
-        self._searched = 0
-
-    def take(self, received: bytearray, ended: bool) -> bytes | None:
-        """Take the next request off the beginning of ``received``; return its body, None if it has not come whole.
-
-        ``ended`` says that nothing more will come. Raises: Unreadable.
-        """
-        if not self._complete and not self._take_head(received):
-            if ended and received:
-                raise Unreadable(400, "the request is not whole")
-            return None
-        length = self._length
-        if len(received) < length:
-            if ended:
-                raise Unreadable(400, "the body is shorter than its Content-Length", self.head)
-            return None
-        body = bytes(received[:length])
-        del received[:length]
-        self._complete = False
-        return body
-
-    @property
-    def awaits_body(self) -> bool:
-        """Whether the head has come, and the body has not."""
-        return self._complete
-
-    def _take_head(self, received: bytearray) -> bool:
-        while received.startswith((b"\r", b"\n")):  # empty lines before a request are passed over: RFC 9112, 2.2
-            del received[:1]
-        end = _END_OF_HEAD.search(received, max(0, self._searched - 3))
-        if end is None:
-            self._searched = len(received)
-            _check_beginning(received)
-            return False
-        text = bytes(received[: end.start()])
-        del received[: end.end()]
-        self._searched = 0
-        self.head = head = _known(text) if len(text) <= LONGEST_KNOWN else _head(text)
-        self._length = head.length
-        self._complete = True
-        return True
-
-
-def _check_beginning(received: bytearray) -> None:
+def check_beginning(received: bytearray) -> None:
     """Refuse what cannot become a head any more. Raises: Unreadable."""
     first, newline, _ = received.partition(b"\n")
     if len(first) > LONGEST_LINE:
@@ -191,7 +139,7 @@ def _check_beginning(received: bytearray) -> None:
             raise Unreadable(431, "the head is too long", head)
 
 
-def _head(text: bytes) -> Head:
+def parsed(text: bytes) -> Head:
     """Return the head that a text is. Raises: Unreadable."""
     first, *lines = text.split(b"\n")
     head = _of_line(first)
@@ -215,8 +163,8 @@ def _head(text: bytes) -> Head:
     return head
 
 
-# Clients ask for the same again and again: so the head that they send is the one that they sent before.
-_known = functools.lru_cache(MOST_KNOWN)(_head)
+known = functools.lru_cache(MOST_KNOWN)(parsed)
+"""Clients ask for the same again and again: the head that they send is the one that they sent before."""
 
 
 def _of_line(line: bytes) -> Head:
@@ -233,19 +181,44 @@ def _of_line(line: bytes) -> Head:
     return Head(method, f"/{target[absolute.end() :]}" if absolute else target, version)
 
 
-def rendered(answer: Answer, method: str, alive: bool) -> bytes:
-    """Return all that is sent for an answer, in one piece; of a stream, the head."""
-    if isinstance(answer.body, bytes):
-        body = answer.body
-    else:
-        body = f"{answer.body if isinstance(answer.body, str) else json.dumps(answer.body)}\n".encode()
-    lines = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
-    if not answer.stream:
-        lines += f"Content-Length: {len(body)}\r\n"
-    elif answer.chunked:
-        lines += "Transfer-Encoding: chunked\r\n"
-    head = _beginning(answer.status, int(time.time())) + lines + _rest(answer.content_type, alive)
-    return head.encode("latin-1", "replace") + (b"" if method == "HEAD" else body)
+def words(head: Head, body: bytes, takes: tuple[str, ...] | None, last_counts: bool) -> Mapping[str, str]:
+    """Return the words of a query and a form.
+
+    Where the ``last_counts``, as for OpenFlight, a form may come with any method. Of the legacy routes, as the existing
+    daemon takes them, the first counts that is not blank. A POST, which that one has not, and the API take no word
+    twice, and what says what it ``takes`` no other word. Raises: RequestError.
+    """
+    pairs = parse_qsl(head.target.partition("?")[2], keep_blank_values=True)
+    if body and (head.method in ("POST", "PATCH", "PUT") or last_counts):
+        if head.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
+            pairs += parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
+        elif not last_counts:
+            raise RequestError(f"a body must be {FORM}")
+    if key := head.headers.get("idempotency-key", "").strip().strip('"'):  # draft-ietf-httpapi-idempotency-key-header
+        if any(word == "key" and value.strip() not in ("", key) for word, value in pairs):
+            differs = "key: differs from the header Idempotency-Key"
+            raise (Misdirected(400, differs) if last_counts or takes is not None else RequestError(differs))
+        pairs = [pair for pair in pairs if pair[0] != "key"]
+        pairs.append(("key", key))
+    if last_counts:
+        return dict(pairs)
+    given = 0
+    found: dict[str, str] = {}
+    for word, value in pairs:
+        if value.strip():
+            given += 1
+            found.setdefault(word, value)
+    if len(found) < given and (head.path.startswith("/api/") or head.method == "POST"):
+        twice = "a parameter is given more than once"
+        raise RequestError(twice) if takes is None else Misdirected(400, twice)
+    if takes is not None:
+        found.pop("key", None)  # it may come with whatever a client asks for
+        for word in found:
+            if word not in takes:
+                raise Misdirected(400, f"unknown parameter {word[:50]!r}{near(word, takes)}")
+    if not body:
+        head.words = found
+    return found
 
 
 def chunk(line: bytes) -> bytes:
@@ -254,15 +227,3 @@ def chunk(line: bytes) -> bytes:
 
 
 LAST_CHUNK = b"0\r\n\r\n"
-
-
-@functools.lru_cache(maxsize=4)
-def _beginning(status: int, second: int) -> str:
-    date = formatdate(second, usegmt=True)
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nServer: pdudaemon/{__version__}\r\nDate: {date}\r\n"
-
-
-@functools.lru_cache
-def _rest(content_type: str, alive: bool) -> str:
-    close = "" if alive else "Connection: close\r\n"
-    return f"Content-Type: {content_type}\r\nCache-Control: no-store\r\n{close}\r\n"

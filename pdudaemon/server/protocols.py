@@ -20,7 +20,7 @@ def speech(orders: Orders, connection: Connection) -> Speech:
     """Return what speaks the protocol of a connection."""
     protocol = connection.listener.options.protocol
     if protocol == "http":
-        return HTTPSpeech(connection, orders, routes.serve)
+        return HTTPSpeech(connection, orders, routes.find)
     return TextSpeech(connection, orders) if protocol == "tcp" else EitherSpeech(connection, orders)
 
 
@@ -45,7 +45,7 @@ class EitherSpeech:
     def _decided(self) -> Speech:
         connection = self._connection
         if _HTTP.match(connection.received):
-            connection.speech = HTTPSpeech(connection, self._orders, routes.serve)
+            connection.speech = HTTPSpeech(connection, self._orders, routes.find)
         else:
             connection.speech = TextSpeech(connection, self._orders)
         return connection.speech

@@ -21,7 +21,6 @@ from pdudaemon.config.options import ListenerOptions
 from pdudaemon.errors import ConfigError
 from pdudaemon.server import access
 from pdudaemon.server.access import Certified
-from pdudaemon.server.messages import Answer, rendered
 
 RECORD = 16384  # bytes that a TLS record holds at most
 
@@ -32,7 +31,11 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: forward secrecy and auth
 _HTTP = re.compile(rb"[A-Z]{1,20} ")
 _PLAIN = "this port speaks TLS"
 _PLAIN_TEXT = f"nack: {_PLAIN}\n".encode()
-_PLAIN_HTTP = rendered(Answer(400, f"{_PLAIN}: ask by https://", {}, "text/plain; charset=utf-8"), "GET", alive=False)
+_PLAIN_BODY = f"{_PLAIN}: ask by https://\n".encode()
+_PLAIN_HTTP = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%b" % (len(_PLAIN_BODY), _PLAIN_BODY)
+)
 
 
 def context(options: ListenerOptions) -> ssl.SSLContext | None:

@@ -18,7 +18,9 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from pdudaemon.config import reader
-from pdudaemon.server.routes import OPEN
+from pdudaemon.server.http import everybody
+from pdudaemon.server.messages import Head
+from pdudaemon.server.routes import find
 from pdudaemon.service import STOP_BOUND
 from tests.support.kubernetes import KINDS, SCHEMA
 from tests.support.process import ROOT, eventually
@@ -124,7 +126,7 @@ def test_the_configuration_is_good_and_the_probes_ask_where_it_listens(tmp_path:
     assert (port["port"], port["targetPort"]) == (listener.port, "http")
     for name in ("startupProbe", "livenessProbe", "readinessProbe"):
         asked = daemon[name]["httpGet"]
-        assert asked["port"] == "http" and asked["path"] in OPEN
+        assert asked["port"] == "http" and find(Head("GET", asked["path"]))[0].open_to is everybody
         assert daemon[name]["timeoutSeconds"] > 3  # the daemon takes as long to say that it is not well
     start = daemon["startupProbe"]
     assert start["periodSeconds"] * start["failureThreshold"] >= 600  # a store that has grown is read as a whole

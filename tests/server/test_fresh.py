@@ -44,7 +44,7 @@ def test_each_reason_is_told_and_nothing_is_made_up(daemon: Callable[..., Daemon
 
 
 def test_it_is_asked_for_by_a_one(daemon: Callable[..., Daemon]) -> None:
-    one = daemon({"pdu": {"driver": "dummy"}}, nodes={"node": {"hostname": "pdu", "port": 1}})
+    one = daemon({"pdu": {"driver": "dummy", "slow": 0.5}}, nodes={"node": {"hostname": "pdu", "port": 1}})
     for path in ("pdus/pdu", "nodes/node", "pdus/pdu/outlets/1"):
         for wrong in ("2", "yes", "01"):
             reply = one.http(f"/api/v1/{path}?fresh={wrong}")

@@ -18,9 +18,10 @@ from pdudaemon.engine.sitemirror import Translation
 from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, TransientError
 from pdudaemon.power import Outlet, Reading, State
 from pdudaemon.server.fresh import GRACE, _Fresh
-from pdudaemon.server.http import HTTPExchange, HTTPSpeech, plain
+from pdudaemon.server.http import HTTPExchange
+from pdudaemon.server.messages import Answer
 from pdudaemon.server.siteviews import FRESH
-from tests.support.pair import Pair, connected, unanswered
+from tests.support.pair import Pair, asked, unanswered
 
 Told = Callable[[PDUDaemonError | None], None]
 
@@ -56,7 +57,7 @@ class Lab:
 
     def _make(self) -> Any:
         self.made += 1
-        return plain(200, '{"made": true}')
+        return Answer(200, '{"made": true}')
 
     def seconds(self) -> float:
         return self.pair.connection.deadline - time.monotonic()
@@ -73,17 +74,14 @@ class Lab:
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
-    found: list[HTTPExchange] = []
     devices = Devices()
     options = {
         name: SimpleNamespace(options=SimpleNamespace(timeout=seconds)) for name, seconds in (("a", 5), ("b", 9))
     }
     dispatcher = SimpleNamespace(config=SimpleNamespace(pdus=options), surveys=devices, ask=devices.single.extend)
     orders: Any = SimpleNamespace(dispatcher=dispatcher)
-    with connected(lambda c: HTTPSpeech(c, orders, lambda exchange, _: found.append(exchange))) as pair:
-        pair.connection.received += b"GET /api/v1/x HTTP/1.1\r\n\r\n"
-        pair.connection.speech.take()
-        yield Lab(pair, found[0], devices)
+    with asked(orders, "GET /api/v1/x HTTP/1.1") as (pair, exchange):
+        yield Lab(pair, exchange, devices)
 
 
 def test_the_answer_is_made_when_all_have_told(lab: Lab) -> None:

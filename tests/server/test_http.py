@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from pdudaemon.errors import Busy, Denied, NoSuchRequest, PDUDaemonError
-from pdudaemon.server.http import HTTPExchange, HTTPSpeech, plain, problem
+from pdudaemon.server.http import HTTPExchange, HTTPSpeech, Route, problem
 from pdudaemon.server.messages import Answer, Misdirected
 from tests.support.pair import Pair, connected, unanswered
 
-CONFIG: Any = SimpleNamespace()
+CONFIG: Any = SimpleNamespace(daemon=SimpleNamespace(trusted_proxies=()))
 ORDERS: Any = SimpleNamespace(dispatcher=SimpleNamespace(config=CONFIG))
 
 
@@ -62,7 +62,8 @@ class Asking:
 @pytest.fixture
 def asking() -> Iterator[Asking]:
     asked: list[tuple[HTTPExchange, bytes]] = []
-    with connected(lambda c: HTTPSpeech(c, ORDERS, lambda exchange, body: asked.append((exchange, body)))) as pair:
+    route = Route(lambda exchange, _: asked.append((exchange, exchange.body)), json=True)
+    with connected(lambda c: HTTPSpeech(c, ORDERS, lambda _: (route, ""))) as pair:
         yield Asking(pair, asked)
 
 
@@ -75,7 +76,7 @@ def test_each_body_that_waits_to_be_asked_for_is_asked_for_once(asking: Asking) 
         assert asking.sends(body=b"c") and asking.hears_nothing()
         exchange, body = asking.asked[-1]
         assert (exchange.path, body, len(asking.asked)) == ("/x", b"abc", number)
-        exchange.answer(plain(200, "ok"))
+        exchange.answer(Answer(200, "ok"))
         assert asking.hears()[1] == "ok\n"
     assert not asking.sends("POST /x HTTP/1.1", "Content-Length: 3", "") and asking.hears_nothing()
 
@@ -149,7 +150,7 @@ def test_what_a_client_may_see_of_the_configuration(asking: Asking) -> None:
 def test_the_connection_stays_as_long_as_the_client_would_have_it(
     asking: Asking, first: str, header: str, stays: bool
 ) -> None:
-    asking.asks(first, header).answer(plain(200, "one"))
+    asking.asks(first, header).answer(Answer(200, "one"))
     response, text = asking.hears()
     assert text == "one\n" and asking.connection.closing is not stays
     assert response.headers["Connection"] == (None if stays else "close")
@@ -204,7 +205,7 @@ def test_an_answer_that_is_made_by_another_thread_is_given_once(
     asking: Asking, caplog: pytest.LogCaptureFixture
 ) -> None:
     for make, status, text in (
-        (lambda: plain(200, "well"), 200, "well\n"),
+        (lambda: Answer(200, "well"), 200, "well\n"),
         (made(NoSuchRequest("there is no request 7")), 404, "there is no request 7\n"),
         (made(KeyError("x")), 500, "internal error: see the log of the daemon\n"),
     ):
@@ -255,3 +256,46 @@ def test_what_goes_with_an_error_depends_on_its_type() -> None:
     }
     whole = problem(Misdirected(404, "no"), True, {}, {}).body
     assert isinstance(whole, dict) and {*whole} == {"type", "title", "status", "detail"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "method", "alive", "there", "not_there", "body"),
+    [
+        (Answer(200, "on", {"X": "y"}, "text/x"), "GET", True, b"Content-Length: 3\r\n", b"Connection", b"on\n"),
+        (Answer(200, "on"), "GET", True, b"Content-Type: text/plain; charset=utf-8\r\n", b"Connection", b"on\n"),
+        (Answer(200, [1]), "GET", True, b"Content-Type: application/json\r\n", b"Connection", b"[1]\n"),
+        (Answer(200, b"[]"), "GET", True, b"Content-Type: application/json\r\n", b"Connection", b"[]"),
+        (Answer(404, {"a": 1}), "GET", False, b"Connection: close\r\n", b"chunked", b'{"a": 1}\n'),
+        (Answer(200, b"\xff"), "HEAD", True, b"Content-Length: 1\r\n", b"chunked", b""),
+        (Answer(200, b"", stream=True), "GET", True, b"Transfer-Encoding: chunked\r\n", b"Content-Length", b""),
+        (Answer(200, b"", stream=True), "HEAD", True, b"Transfer-Encoding: chunked\r\n", b"Content-Length", b""),
+        (Answer(200, b"", stream=True, chunked=False), "GET", False, b"Connection: close", b"chunked", b""),
+    ],
+)
+def test_what_is_sent(
+    asking: Asking, answer: Answer, method: str, alive: bool, there: bytes, not_there: bytes, body: bytes
+) -> None:
+    exchange = asking.asks(f"{method} / HTTP/1.1", "X: y" if alive else "Connection: close")
+    exchange.answer(answer)
+    head, _, sent = asking.socket.recv(10_000).partition(b"\r\n\r\n")
+    head += b"\r\n"
+    assert head.startswith(b"HTTP/1.1 %d " % answer.status) and sent == body
+    assert there in head and not_there not in head
+    assert b"Cache-Control: no-store\r\n" in head and b"Content-Type: %b" % answer.content_type.encode() in head
+    for name, value in answer.headers.items():
+        assert f"{name}: {value}\r\n".encode() in head
+    goes_on = answer.stream and method == "GET"
+    assert (asking.connection.exchange is exchange) is goes_on
+    assert asking.connection.closing is not (alive or goes_on)
+
+
+def test_who_ends_a_body_too_early_does_not_concern_the_next(asking: Asking) -> None:
+    """Although the next one begins with the same bytes."""
+    head = ("POST /x HTTP/1.1", "Content-Length: 3", "")
+    asking.connection.ended = True
+    assert asking.sends(*head, body=b"a")
+    assert asking.hears()[0].headers["Connection"] == "close" and asking.connection.closing
+    asking.connection.ended = asking.connection.closing = False
+    assert asking.sends(*head, body=b"abc")
+    asking.asked[-1][0].answer(Answer(200, "ok"))
+    assert asking.hears()[0].headers["Connection"] is None and not asking.connection.closing

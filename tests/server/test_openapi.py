@@ -11,7 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from pdudaemon.server.routes import ALSO, ROUTES, Route
+from pdudaemon.server.http import Route
+from pdudaemon.server.routes import ALSO, ROUTES
 from tests.support.process import ROOT, Daemon, Reply
 from tests.support.watching import Watching
 

@@ -24,12 +24,12 @@ from pdudaemon.errors import NotDone, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Outlet, Phase, Reading, Request, Target
 from pdudaemon.ranges import folded
 from pdudaemon.server import sitecommands
-from pdudaemon.server.http import HTTPExchange, HTTPSpeech
+from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.sitecommands import BEGINNING, LONGEST, LONGEST_QUERY, _pieces
 from pdudaemon.server.siteorders import LATE, LOOKING
 from pdudaemon.server.switching import Entry, Telling
 from tests.support.lyingsite import NODE, OUTLET, PDU, LyingSite, lines, problem, reply
-from tests.support.pair import Pair, connected
+from tests.support.pair import Pair, asked
 from tests.support.process import Daemon, Reply, eventually
 
 FEEDS = [{**OUTLET, "port": str(port), "nodes": [f"board{port}"]} for port in range(1, 5)]
@@ -247,13 +247,10 @@ class Sites:
 @pytest.fixture
 def asking() -> Iterator[Any]:
     """A function that makes a command over names at silent sites."""
-    exchanges: list[HTTPExchange] = []
     orders: Any = SimpleNamespace(dispatcher=SimpleNamespace(config=SimpleNamespace(), sites=Sites()))
-    with connected(lambda c: HTTPSpeech(c, orders, lambda exchange, _: exchanges.append(exchange))) as pair:
-        pair.connection.received += b"PATCH / HTTP/1.1\r\n\r\n"
-        pair.connection.speech.take()
+    with asked(orders, "PATCH / HTTP/1.1") as (pair, exchange):
         yield lambda **sites: Asked(
-            pair, exchanges[0], {Silent(name): [f"{name}/{each}" for each in names] for name, names in sites.items()}
+            pair, exchange, {Silent(name): [f"{name}/{each}" for each in names] for name, names in sites.items()}
         )
 
 

@@ -18,10 +18,10 @@ from pdudaemon.errors import DeviceError, DeviceTimeout, Locked, PDUDaemonError,
 from pdudaemon.power import Action, Outlet, Phase, Reading, State, Target
 from pdudaemon.server import siteorders
 from pdudaemon.server.client import Client
-from pdudaemon.server.http import HTTPExchange, HTTPSpeech
+from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.orders import Order
 from pdudaemon.server.siteorders import LATE, LOOKING, place, wanted
-from tests.support.pair import Pair, connected, unanswered
+from tests.support.pair import Pair, asked, unanswered
 
 NODE = Target("berlin/n1 (berlin/p1 port 1)", (Outlet("berlin/p1", "1"),), words=("berlin/n1",))
 PORT = Target("berlin/p1 port 1", (Outlet("berlin/p1", "1"),), words=("berlin/p1", 1))
@@ -75,12 +75,9 @@ class Lab:
 
 @pytest.fixture(params=["/api/v1/requests"])
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    found: list[HTTPExchange] = []
     orders: Any = SimpleNamespace(dispatcher=SimpleNamespace(config=None))
-    with connected(lambda c: HTTPSpeech(c, orders, lambda exchange, _: found.append(exchange))) as pair:
-        pair.connection.received += f"GET {request.param} HTTP/1.1\r\nAccept: application/json\r\n\r\n".encode()
-        pair.connection.speech.take()
-        yield Lab(pair, found[0])
+    with asked(orders, f"GET {request.param} HTTP/1.1", "Accept: application/json") as (pair, exchange):
+        yield Lab(pair, exchange)
 
 
 def request(outcome: bool = True) -> SiteRequest:

@@ -17,10 +17,11 @@ import pytest
 
 from pdudaemon.engine.sitemirror import Translation
 from pdudaemon.server import siteviews
-from pdudaemon.server.http import HTTPExchange, HTTPSpeech, plain
+from pdudaemon.server.http import HTTPExchange
+from pdudaemon.server.messages import Answer
 from pdudaemon.server.siteviews import ANSWER, LATE, Several, is_elsewhere
 from tests.support.lyingsite import NODE, OUTLET, PDU, LyingSite, problem, reply
-from tests.support.pair import Pair, connected, unanswered
+from tests.support.pair import Pair, asked, unanswered
 from tests.support.process import Daemon, Reply, eventually
 from tests.support.tokens import SECRET, good
 
@@ -210,12 +211,9 @@ class Silent:
 @pytest.fixture
 def asking() -> Iterator[tuple[Pair, HTTPExchange]]:
     """A client, and what it asks for."""
-    found: list[HTTPExchange] = []
     orders: Any = SimpleNamespace(dispatcher=SimpleNamespace(config=None))
-    with connected(lambda c: HTTPSpeech(c, orders, lambda exchange, _: found.append(exchange))) as pair:
-        pair.connection.received += b"GET /api/v1/x HTTP/1.1\r\n\r\n"
-        pair.connection.speech.take()
-        yield pair, found[0]
+    with asked(orders, "GET /api/v1/x HTTP/1.1") as found:
+        yield found
 
 
 def late(pair: Pair, exchange: HTTPExchange, seconds: float, before: float) -> dict[str, Any]:
@@ -235,7 +233,7 @@ def test_a_site_whose_thread_says_nothing_is_waited_for_no_longer_than_some_seco
     pair, exchange = asking
     site: Any = Silent()
     before = time.monotonic()
-    siteviews.give(exchange, site, "GET", "/x", 9.0, lambda _: plain(200, "x"))
+    siteviews.give(exchange, site, "GET", "/x", 9.0, lambda _: Answer(200, "x"))
     told = late(pair, exchange, 9.0 + LATE, before)
     assert (told["status"], told["detail"]) == (504, "berlin: there is no answer from its thread")
     assert site.asked[0][:3] == ("GET", "/x", 9.0)
@@ -245,7 +243,7 @@ def test_what_is_known_is_shown_if_a_sites_thread_says_nothing(asking: tuple[Pai
     pair, exchange = asking
     site: Any = Silent()
     before = time.monotonic()
-    siteviews.behind(exchange, site, "berlin/p1", lambda: plain(200, '{"known": 1}'))
+    siteviews.behind(exchange, site, "berlin/p1", lambda: Answer(200, '{"known": 1}'))
     assert late(pair, exchange, ANSWER + LATE, before) == {"known": 1}
     assert site.asked[0][:3] == ("GET", "/api/v1/pdus/p1", ANSWER)
 
@@ -254,7 +252,7 @@ def test_several_sites_of_which_one_says_nothing(asking: tuple[Pair, HTTPExchang
     pair, exchange = asking
     site: Any = Silent()
     before = time.monotonic()
-    Several(exchange, lambda _, found: found, lambda *_: plain(200, "x")).ask({"a": (site, "GET", "/x")}, 9.0)
+    Several(exchange, lambda _, found: found, lambda *_: Answer(200, "x")).ask({"a": (site, "GET", "/x")}, 9.0)
     assert not pair.thread.done_later
     told = late(pair, exchange, 9.0 + LATE, before)
     assert (told["status"], told["detail"]) == (504, "there is no answer from the threads of some sites")
@@ -271,7 +269,7 @@ def test_several_answers_are_one_when_all_are_there(asking: tuple[Pair, HTTPExch
 
     def answer(found: dict[str, Any], errors: dict[str, Any]) -> Any:
         made.append((found, errors))
-        return plain(200, "x")
+        return Answer(200, "x")
 
     Several(exchange, understood, answer).ask(questions)
     heard = [asked[3] for asked in site.asked]

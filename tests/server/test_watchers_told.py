@@ -121,8 +121,9 @@ def test_its_thread_ends_when_all_is_over_though_nobody_watches_any_more(lab: Ca
     one = lab()
     speech: Any = SimpleNamespace()
     with connected(lambda _: speech) as pair:
+        others = threading.enumerate()
         one.watchers.add(Watcher(pair.connection, Client("a", 1), LINES, ALL, one.events.last, lambda: None))
-        (thread,) = (each for each in threading.enumerate() if each.name == "watchers")
+        (thread,) = (each for each in threading.enumerate() if each.name == "watchers" and each not in others)
         pair.connection.ended = True
         eventually(lambda: not one.watchers._watchers)
     assert thread.daemon and thread.is_alive() and str(one.watchers) == "the thread that serves the watchers"

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from pdudaemon.server.client import Client
 from pdudaemon.server.connections import Connection, Exchange, Speech
+from pdudaemon.server.http import HTTPExchange
+from pdudaemon.server.messages import parsed
 
 TIMEOUT = 70.0
 
@@ -54,9 +56,22 @@ def connected(speech: Callable[[Connection], Speech]) -> Iterator[Pair]:
     ours.setblocking(False)
     theirs.settimeout(30)
     thread = Thread()
-    yield Pair(Connection(thread, None, ours, Client("a", 1), speech), theirs, thread)  # type: ignore[arg-type]
+    listener: Any = SimpleNamespace(open=True)
+    yield Pair(Connection(thread, listener, ours, Client("a", 1), speech), theirs, thread)  # type: ignore[arg-type]
     ours.close()
     theirs.close()
+
+
+@contextmanager
+def asked(orders: Any, *head: str) -> Iterator[tuple[Pair, HTTPExchange]]:
+    """Have a request that begins with the lines of a head, as a route sees it."""
+    speech: Any = SimpleNamespace()
+    with connected(lambda _: speech) as pair:
+        connection = pair.connection
+        request = parsed("\r\n".join(head).encode())
+        exchange = HTTPExchange(connection, request, orders, orders.dispatcher, connection.client)
+        connection.exchange = exchange
+        yield pair, exchange
 
 
 def unanswered(exchange: Exchange) -> bool:

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The words of a query and a form, as each kind of route takes them; and which route serves what."""
+"""The words of a query and a form, as each kind of route takes them."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 
 from pdudaemon.errors import RequestError
-from pdudaemon.server.messages import Head, Misdirected
-from pdudaemon.server.routes import FORM, _found, _words
+from pdudaemon.server import messages
+from pdudaemon.server.messages import FORM, Head, Misdirected
 
 LEGACY, API, OPENFLIGHT = "/power/control/on", "/api/v1/requests", ("/", "/nodes", "/groups")
 
@@ -18,8 +16,9 @@ def words(
     target: str, method: str = "GET", body: bytes = b"", takes: tuple[str, ...] | None = None, **headers: str
 ) -> dict[str, str]:
     head = Head(method, target, headers={name.replace("_", "-"): value for name, value in headers.items()})
-    found = dict(_words(head, body, takes))
-    if target.partition("?")[0] not in OPENFLIGHT:
+    last_counts = head.path in OPENFLIGHT
+    found = dict(messages.words(head, body, takes, last_counts))
+    if not last_counts:
         assert (head.words is None) is bool(body) and (head.words is None or dict(head.words) == found)
     return found
 
@@ -97,56 +96,3 @@ def test_an_idempotency_key_is_a_header_as_well() -> None:
         with pytest.raises(RequestError, match="key: differs from the header Idempotency-Key") as refused:
             words(f"{target}?key=k2", takes=takes, idempotency_key="k1")
         assert refused.value.http_status == status
-
-
-def served(target: str, method: str = "GET", **headers: str) -> Any:
-    head = Head(method, target, headers=headers)
-    route, word = _found(head)
-    return route.serve.__module__.rpartition(".")[2], word, route
-
-
-@pytest.mark.parametrize(
-    ("method", "target", "module", "word"),
-    [
-        ("GET", "/power/control/on?x=y", "control", "on"),
-        ("POST", "/power/control/restart", "control", "reboot"),
-        ("GET", "/power/control/get-status", "control", "status"),
-        ("GET", "/api/v1/pdus/a%2Fb", "devices", "a%2Fb"),
-        ("GET", "/api/v1/pdus/a/outlets/1", "devices", "a/outlets/1"),
-        ("DELETE", "/api/v1/requests/berlin/7", "requests", "berlin/7"),
-        ("GET", "/api/v1/commands/1,berlin/7", "commands", "1,berlin/7"),
-        ("PATCH", "/?nodes=a", "openflight", ""),
-        ("GET", "/ui/page.js", "pages", "page.js"),
-        ("POST", "/nodes", "openflight", ""),
-        ("BREW", "/", "openflight", ""),
-    ],
-)
-def test_which_route_serves_it(method: str, target: str, module: str, word: str) -> None:
-    assert served(target, method)[:2] == (module, word)
-    assert served(target, method)[2].switches is (method in ("POST", "DELETE", "PATCH") or "/on" in target) & (
-        target != "/nodes"
-    )
-
-
-def test_a_browser_gets_the_page_and_a_client_the_states() -> None:
-    assert served("/", accept="text/html")[:2] == ("pages", "") and served("/", accept="*/*")[0] == "openflight"
-    assert served("/?nodes=a", accept="text/html")[0] == "openflight"
-    assert served("/", "PATCH", accept="text/html")[0] == "openflight"
-
-
-def test_what_there_is_not() -> None:
-    for target in ("/x", "/power/control/", "/power/control/on/", "/api/v1/requests/x", "/api/v1/pdus/a/b", "/ui"):
-        with pytest.raises(Misdirected) as missing:
-            served(target)
-        assert (missing.value.http_status, str(missing.value)) == (404, f"there is nothing at {target!r}")
-    with pytest.raises(Misdirected) as refused:
-        served("/power/control/on", "PUT")
-    assert (refused.value.http_status, refused.value.headers) == (405, {"Allow": "GET, POST"})
-    assert str(refused.value) == "PUT is not for this path: nothing was done"
-
-
-def test_a_route_is_looked_for_once() -> None:
-    head = Head("GET", "/api/v1/pdus")
-    assert head.found is None
-    found = _found(head)
-    assert head.found is found or head.found == found

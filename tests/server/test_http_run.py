@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from pdudaemon.errors import Conflict, Denied
-from pdudaemon.server.http import HTTPExchange, HTTPSpeech, plain
+from pdudaemon.server.client import Client
+from pdudaemon.server.http import HTTPExchange, HTTPSpeech, Route, _run
 from pdudaemon.server.messages import Answer
 from pdudaemon.server.refusals import FREE, PAUSE, Refusals
-from pdudaemon.server.routes import Route, _deny, _run, _words
-from tests.support.pair import Pair, connected, unanswered
+from pdudaemon.server.routes import find
+from tests.support.pair import Pair, asked, connected, unanswered
 
 
 class Lab:
@@ -25,7 +26,7 @@ class Lab:
         self.pair, self.exchange = pair, exchange
 
     def run(self, serve: Callable[[HTTPExchange, str], Answer | None], body: bytes = b"", **more: Any) -> None:
-        _run(self.exchange, Route(serve, **more), "word", body)
+        self.exchange.give(lambda: _run(self.exchange, Route(serve, **more), "word", body))
 
     def hears(self) -> tuple[int, str]:
         response = http.client.HTTPResponse(self.pair.client)
@@ -41,12 +42,9 @@ class Lab:
 
 @pytest.fixture(params=["POST /api/v1/x?a=b HTTP/1.1"])
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    found: list[HTTPExchange] = []
     orders: Any = SimpleNamespace(dispatcher=None)
-    with connected(lambda c: HTTPSpeech(c, orders, lambda exchange, _: found.append(exchange))) as pair:
-        pair.connection.received += f"{request.param}\r\n\r\n".encode()
-        pair.connection.speech.take()
-        yield Lab(pair, found[0])
+    with asked(orders, request.param) as (pair, exchange):
+        yield Lab(pair, exchange)
 
 
 def test_a_route_gets_its_words_and_its_body(lab: Lab) -> None:
@@ -54,7 +52,7 @@ def test_a_route_gets_its_words_and_its_body(lab: Lab) -> None:
 
     def serve(exchange: HTTPExchange, word: str) -> Answer:
         seen.append((word, {**exchange.words}, exchange.body))
-        return plain(201, "well")
+        return Answer(201, "well")
 
     lab.run(serve, b'{"c": 1}', json=True)
     assert lab.hears() == (201, "well\n") and seen == [("word", {"a": "b"}, b'{"c": 1}')]
@@ -62,7 +60,7 @@ def test_a_route_gets_its_words_and_its_body(lab: Lab) -> None:
 
 def test_an_answer_is_given_once(lab: Lab) -> None:
     assert unanswered(lab.exchange)
-    lab.run(lambda *_: plain(200, "late"))
+    lab.run(lambda *_: Answer(200, "late"))
     assert lab.hears_nothing()
 
 
@@ -103,32 +101,45 @@ def test_an_error_is_told(lab: Lab) -> None:
 
 
 def test_the_words_of_a_query_are_taken_apart_once(lab: Lab) -> None:
-    head = lab.exchange.head
-    words = _words(head, b"", ("a",))
-    assert words == {"a": "b"} and head.words is words
     seen: list[Any] = []
-    lab.run(lambda exchange, _: seen.append(exchange.words))
-    assert seen[0] is words
+    for _ in range(2):
+        lab.run(lambda exchange, _: seen.append(exchange.words), takes=("a",))
+    assert seen[0] == {"a": "b"} and lab.exchange.head.words is seen[0] is seen[1]
 
 
-@pytest.mark.parametrize("lab", ["GET /api/v1/pdus HTTP/1.1", "GET /nodes HTTP/1.1"], indirect=True)
-def test_who_tries_again_and_again_is_told_later(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("first", ["GET /api/v1/pdus HTTP/1.1", "GET /nodes HTTP/1.1", "GET /x HTTP/1.1"])
+def test_who_tries_again_and_again_is_told_later(first: str, caplog: pytest.LogCaptureFixture) -> None:
     """And at once, who only has not heard yet that a token is needed."""
-    listener: Any = SimpleNamespace(refusals=Refusals(lambda when, call: None))
-    lab.pair.connection.listener = listener
-    error = Denied(401, "the token is not valid here")
-    openflight = lab.exchange.path == "/nodes"
-    for tried in (True,) * FREE + (False,):
-        _deny(lab.exchange, error, tried)
-        status, text = lab.hears()
-        assert status == (403 if openflight else 401) and not lab.pair.thread.planned
-        assert text == "Forbidden" if openflight else json.loads(text)["detail"] == str(error)
-    assert caplog.messages == [f"GET {lab.exchange.path} from a:1: the token is not valid here"]
-    before = time.monotonic()
-    _deny(lab.exchange, error, True)
-    assert lab.hears_nothing()
-    ((when, tell),) = lab.pair.thread.planned
-    assert before + PAUSE <= when <= time.monotonic() + PAUSE
-    lab.pair.client.settimeout(30)
-    tell()
-    assert lab.hears()[0] == (403 if openflight else 401)
+    path, config = first.split()[1], SimpleNamespace(daemon=SimpleNamespace(trusted_proxies=()))
+    orders: Any = SimpleNamespace(dispatcher=SimpleNamespace(config=config))
+
+    def permit(*_: object) -> Client:
+        raise Denied(401, "the token is not valid here")
+
+    with connected(lambda c: HTTPSpeech(c, orders, find)) as pair:
+        listener = SimpleNamespace(
+            open=False, permit=permit, refusals=Refusals(lambda when, call: None), options=None, access=None
+        )
+        pair.connection.listener = listener  # type: ignore[assignment]
+        lab: Any = Lab(pair, None)  # type: ignore[arg-type]
+
+        def asks(*headers: str) -> None:
+            pair.connection.received += "".join(f"{line}\r\n" for line in (first, *headers, "")).encode()
+            assert pair.connection.speech.take()
+
+        for headers in (("Authorization: Bearer x",),) * FREE + ((),):
+            asks(*headers)
+            status, text = lab.hears()
+            assert status == (403 if path == "/nodes" else 401) and not pair.thread.planned
+            assert (
+                text == "Forbidden" if path == "/nodes" else json.loads(text)["detail"] == "the token is not valid here"
+            )
+        assert caplog.messages == [f"GET {path} from a:1: the token is not valid here"]
+        before = time.monotonic()
+        asks("Authorization: Bearer x")
+        assert lab.hears_nothing()
+        ((when, tell),) = pair.thread.planned
+        assert before + PAUSE <= when <= time.monotonic() + PAUSE
+        pair.client.settimeout(30)
+        tell()
+        assert lab.hears()[0] == (403 if path == "/nodes" else 401)
