@@ -128,7 +128,7 @@ class Inventory:
         """
         if not (config.named_pdus or target.by_name):
             return target
-        if switching and not config.named_locks.isdisjoint(target.pdus):
+        if switching:
             for name in config.named_locks.intersection(target.pdus):
                 self._check_names(name)
         outlets = tuple(self._resolved(outlet, config) for outlet in target.outlets)
@@ -148,7 +148,7 @@ class Inventory:
     def _check_names(self, name: str) -> KnownPDU:
         """Return what is known of a PDU, with the names of its outlets. Raises: NamesUnknown."""
         pdu = self._pdus.get(name)
-        if pdu is None or not self.knows_names(name):
+        if pdu is None or not self._is_named(pdu):
             why = f": {pdu.trouble}" if pdu is not None and pdu.trouble else ""
             lately = "lately" if pdu is not None and pdu.read else "yet"
             unknown = f"{name}: the names of its outlets have not been read {lately}{why}"
@@ -158,7 +158,10 @@ class Inventory:
     def knows_names(self, name: str) -> bool:
         """Whether it is known what a PDU calls its outlets, as of lately."""
         pdu = self._pdus.get(name)
-        return pdu is not None and pdu.read is not None and abs(self._clock.wall() - pdu.read) <= NAMES_LAST
+        return pdu is not None and self._is_named(pdu)
+
+    def _is_named(self, pdu: KnownPDU) -> bool:
+        return pdu.read is not None and abs(self._clock.wall() - pdu.read) <= NAMES_LAST
 
     def _resolved(self, outlet: Outlet, config: Config) -> Outlet:
         name = config.called(outlet)
@@ -182,12 +185,10 @@ class Inventory:
 
         ``pdu_state`` says how a PDU is now.
         """
-        pdu = self._pdus.get(outlet.pdu)
         if error is not None:
             self.failed(outlet.pdu, pdu_state(outlet.pdu), error)
             return
-        if pdu is not None and (pdu.gone or not pdu.reachable):
-            self.answered(outlet.pdu, pdu_state(outlet.pdu))
+        self.answered(outlet.pdu, pdu_state(outlet.pdu))
         if state is not None:
             self.told(outlet, state, self._clock.wall(), "device")
 

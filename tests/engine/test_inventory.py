@@ -233,8 +233,10 @@ def test_another_pdu_by_the_same_name_has_nothing_of_the_former_but_what_it_was_
     now = inventory.pdu("a")
     assert now is not None and now.identity is None and now.read is None
     assert now.outlets == {"1": Known(State.ON, "commanded", 1000.0), "2": NOTHING, "3": NOTHING}
-    inventory.surveyed("a", before, Found([OutletReading("2", "late")], []))
-    assert now.read is None
+    last = inventory._events.last
+    inventory.surveyed("a", before, Found([OutletReading("2", "late", State.OFF)], []))
+    assert now.read is None and told(inventory, last) == []
+    inventory.surveyed("nobody", None, Found([OutletReading("2")], []))
     del rack.pdus["a"]
     rack.dispatcher.reload(rack.config())
     assert inventory.pdu("a") is None and inventory.outlet(Outlet("a", "1")) == NOTHING
@@ -286,9 +288,12 @@ def test_a_name_that_means_no_outlet_or_several(rack: Rack, named: Inventory, na
 
 
 def test_a_name_that_is_not_known_yet(rack: Rack, inventory: Inventory) -> None:
+    rack.pdus["new"] = {"driver": "dummy"}  # to the configuration, not to the inventory yet
     config = rack.config()
-    with pytest.raises(NamesUnknown, match="a: the names of its outlets have not been read yet"):
-        inventory.resolved(config.target("a", "name:router"), config)
+    for name in ("a", "new"):
+        text = f"^{name}: the names of its outlets have not been read yet; ask again in some seconds$"
+        with pytest.raises(NamesUnknown, match=text):
+            inventory.resolved(config.target(name, "name:router"), config)
     inventory.failed("a", "ready", DeviceTimeout("a: no answer within 5 s"))
     with pytest.raises(NamesUnknown, match="not been read yet: no answer within 5 s"):
         inventory.resolved(config.target("a", "name:router"), config)

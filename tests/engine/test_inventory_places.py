@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pdudaemon.config.nodes import Node
 from pdudaemon.drivers.readings import InletReading, OutletReading
 from pdudaemon.engine import inventory as engine_inventory
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.inventory import Inventory, NamesUnknown
 from pdudaemon.engine.outlets import NOTHING, Found, Known, KnownPDU
 from pdudaemon.errors import DeviceTimeout, PermanentError, RequestError
-from pdudaemon.power import Outlet, State
-from tests.support.rack import Rack
+from pdudaemon.power import Action, Outlet, State
+from tests.support.rack import Rack, awaited, submitted
 
 A1 = Outlet("a", "1")
 
@@ -98,6 +100,29 @@ def test_what_a_device_answers_says_that_it_is_there(inventory: Inventory, caplo
     inventory.heard(Outlet("gone", "1"), state_of, State.ON, None)
     inventory.heard(Outlet("gone", "1"), state_of, None, DeviceTimeout("gone: no answer"))
     assert events.last == begun
+
+
+def test_an_outlet_that_feeds_a_node_is_shown_by_its_port_though_no_device_has_told_it(rack: Rack) -> None:
+    rack.pdus["a"]["outlets"] = 2
+    feeds = (Outlet("a", "7"), Outlet("a", "name:router"))
+    config = replace(rack.config(), nodes={"x": Node("x", feeds)})
+    assert [*known(Inventory(config, Events(rack.clock), rack.clock)).outlets] == ["1", "2", "7"]
+
+
+def test_of_a_pdu_that_there_is_no_more_nothing_is_counted(rack: Rack) -> None:
+    for name in ("a", "b"):
+        assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target(name)), 60)
+    del rack.pdus["a"]
+    rack.dispatcher.reload(rack.config())
+    assert {name for name, *_ in rack.dispatcher.events.figures.tries} == {"b"}
+
+
+def test_only_what_was_switched_is_to_be_read_again_soon(inventory: Inventory) -> None:
+    """Not what has been read."""
+    inventory.told(A1, State.ON, 5.0, "device")
+    assert known(inventory).switched == float("-inf")
+    inventory.told(A1, State.ON, 5.0)
+    assert known(inventory).switched > 0
 
 
 def test_there_is_a_bound_to_inlets_as_well(inventory: Inventory, caplog: pytest.LogCaptureFixture) -> None:

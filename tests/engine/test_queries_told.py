@@ -130,6 +130,13 @@ def test_a_name_that_is_not_known_is_refused(mute: Mute) -> None:
     assert isinstance(found, PDUDaemonError) and "the names of its outlets have not been read yet" in str(found)
 
 
+def test_what_is_locked_by_a_name_that_nobody_knows_may_be_looked_at(mute: Mute) -> None:
+    config = replace(mute.dispatcher.config, locked={Outlet("a", "name:router"): ""}, device_names={})
+    mute.dispatcher.reload(config)
+    mute.seen["a"] = "o"
+    assert mute.dispatcher.look(mute.target("a"), 30).state is State.ON
+
+
 def test_those_who_look_at_many_are_a_crowd(mute: Mute) -> None:
     mute.hold("a")
     first, second, third = Told(), Told(), Told()

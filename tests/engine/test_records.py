@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,17 @@ def test_one_that_waits_says_why(rack: Callable[..., Rack]) -> None:
     assert (record["state"], record["reason"]) == ("waiting", None)
     with pytest.raises(NoSuchRequest):
         one.dispatcher.record(delayed.id + 1)
+
+
+def test_one_that_goes_on_tells_what_has_failed_of_it_so_far(rack: Callable[..., Rack]) -> None:
+    one = rack("a", "b")
+    one.refusing.add(("a", "on"))
+    one.held["b"] = threading.Event()
+    node = submitted(one.dispatcher, Action.ON, one.target("a", "b"))
+    assert one.begun["b"].wait(30)
+    record = one.dispatcher.record(node.id)
+    assert (record["state"], record["reason"]) == ("running", "a: refused")
+    one.let_go("b")
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 50])

@@ -46,6 +46,7 @@ def test_all_is_asked_for_and_who_it_is_once() -> None:
         survey = Survey("a", identified, None)
         driver = Talker(survey, outlets, tuple(inlets))
         survey.read(driver)
+        assert survey.outlet == ("a", "") and not survey.dead
         assert survey.found == (outlets, inlets, None if identified else Identity("maker"))
         assert driver.asked == ["outlets", "inlets", *["identity"] * (not identified)]
 
