@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The files of a store: how they are opened, copied and written anew, whether they are still there, what is full.
-
-SQLite does not notice that a file of its own was removed or replaced: it goes on with what it has open, which nobody
-finds at the next start.
-"""
+"""The files of a store: how they are opened, locked and copied, and what is full if they cannot be written."""
 
 from __future__ import annotations
 
@@ -14,10 +10,8 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 from pdudaemon.engine import storelock
@@ -35,14 +29,6 @@ _LOG_HEADER = 32  # bytes, with a salt: https://sqlite.org/fileformat2.html#walf
 _COPIES = 20
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class Identity(NamedTuple):
-    """What a file is, whatever it is called, and how long it is at least."""
-
-    device: int
-    inode: int
-    size: int
 
 
 def connected(path: str) -> sqlite3.Connection:
@@ -130,65 +116,6 @@ def sync_folder(path: str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def present(path: str) -> dict[str, Identity]:
-    """Return the files of a store, by name. Raises: OSError."""
-    found = {}
-    for name in (path, f"{path}-wal"):
-        seen = os.stat(name)
-        # The log is written over, and may be cut; the database only grows.
-        found[name] = Identity(seen.st_dev, seen.st_ino, seen.st_size if name == path else 0)
-    return found
-
-
-def gone(files: Mapping[str, Identity]) -> str:
-    """Return what has become of the files, empty if they are where they were."""
-    for name, identity in files.items():
-        try:
-            seen = os.stat(name)
-        except OSError as error:
-            return f"{name} was removed ({error.strerror})"
-        if (seen.st_dev, seen.st_ino) != identity[:2]:
-            return f"{name} was replaced"
-        if seen.st_size < identity.size:
-            return f"{name} was cut short"
-    return ""
-
-
-def written_anew(database: sqlite3.Connection, path: str) -> Path:
-    """Write all that a connection has into a new file beside a store. Raises: OSError, sqlite3.Error."""
-    new = Path(f"{path}.anew")
-    new.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-    new.unlink(missing_ok=True)
-    os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
-    with closing(sqlite3.connect(new)) as target:
-        database.backup(target)
-        found = str(target.execute("PRAGMA quick_check(1)").fetchone()[0])
-        if found != "ok":
-            raise sqlite3.DatabaseError(" ".join(found.split()))
-    with new.open("rb+") as file:
-        os.fsync(file.fileno())
-    return new
-
-
-def cleared(path: str, files: Mapping[str, Identity]) -> str:
-    """Give what has come to the place of a store another name; return that. Raises: OSError."""
-    aside = ""
-    for name in (path, f"{path}-wal", f"{path}-shm"):
-        try:
-            seen = os.stat(name)
-        except FileNotFoundError:
-            continue
-        if (seen.st_dev, seen.st_ino) == files.get(name, Identity(0, 0, 0))[:2]:
-            continue
-        if name == path:
-            with open(name, "rb") as file:
-                if not storelock.taken(file.fileno(), shared=True):
-                    raise OSError(errno.EBUSY, "another daemon has opened what is there now", name)
-        aside = aside or unused(f"{path}.replaced")
-        os.rename(name, aside + name.removeprefix(path))
-    return aside
 
 
 def unused(name: str) -> str:

@@ -2,21 +2,25 @@
 """`OpenStore`: the files of a store as the running daemon has them open, and what sees to it that it stays so.
 
 There is a connection for whoever writes, one for each who reads beside that, and those of the upkeep. Before the files
-are opened they are looked at as a whole: see `storecheck`. If they are removed or replaced afterwards, or the disk has
-not taken what it was given, all of it is written anew.
+are opened they are looked at as a whole: see `storecheck`. If they are removed or replaced afterwards, which SQLite
+does not notice, or if the disk has not taken what it was given, all of it is written anew: it would go on with what it
+has open, and nobody would find that at the next start.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
-from pdudaemon.engine import storecheck, storefiles, storeschema, storesearch
+from pdudaemon.engine import storecheck, storefiles, storelock, storeschema, storesearch
 from pdudaemon.engine.storerecords import Records, read_only
 from pdudaemon.engine.storesync import DiskSync
 from pdudaemon.engine.storeupkeep import Upkeep
@@ -27,6 +31,14 @@ log = logging.getLogger("pdud.store")
 CACHE = "cache_size=-512"  # in KiB, of each connection
 ANEW_EVERY = 1.0  # seconds between two tries to write them anew
 CLOSE_GRACE = 10.0  # seconds for the thread of the upkeep to end, which may wait for the disk
+
+
+class Identity(NamedTuple):
+    """What a file is, whatever it is called, and how long it is at least."""
+
+    device: int
+    inode: int
+    size: int
 
 
 class OpenStore:
@@ -48,7 +60,7 @@ class OpenStore:
         self.upkeep = Upkeep(path, lock, self.stay, forget)
         self._lock = lock
         self._wal: int | None = None
-        self._files: Mapping[str, storefiles.Identity] = {}  # as they were opened
+        self._files: Mapping[str, Identity] = {}  # as they were opened
         self._shut = False  # between two files: see `stay`
         self._refused_anew = float("-inf")  # when they could not be written anew, in monotonic seconds, and why
         self._not_anew = StoreError("")
@@ -84,7 +96,7 @@ class OpenStore:
             os.dup2(descriptor, self._wal, inheritable=False)
             os.close(descriptor)
         storefiles.sync_folder(self.path)
-        self._files = storefiles.present(self.path)
+        self._files = _present(self.path)
         others = [storefiles.connected(self.path) for _ in range(4)]
         for each in others:
             each.execute(f"PRAGMA {CACHE}")
@@ -114,7 +126,7 @@ class OpenStore:
         self.looked = time.monotonic()
         if self._file is None:
             return
-        trouble = storefiles.gone(self._files)
+        trouble = _gone(self._files)
         if not trouble and (failed := self.disk.failed) is not None:
             trouble = f"{self.path}-wal was not put on the disk ({failed.strerror})"
             if self.looked < self._refused_anew + ANEW_EVERY:
@@ -126,8 +138,8 @@ class OpenStore:
         self.trouble = trouble
         try:
             if not self._shut:
-                new = storefiles.written_anew(self.database, self.path)
-                aside = storefiles.cleared(self.path, self._files)
+                new = _written_anew(self.database, self.path)
+                aside = _cleared(self.path, self._files)
                 new.replace(self.path)
                 log.critical("%s: nothing is lost%s", self.path, aside and f"; what was there is kept as {aside}")
                 self._shut = True
@@ -180,3 +192,62 @@ class OpenStore:
             for descriptor in (self._wal, self._file):
                 if descriptor is not None:
                     os.close(descriptor)
+
+
+def _present(path: str) -> dict[str, Identity]:
+    """Return the files of a store, by name. Raises: OSError."""
+    found = {}
+    for name in (path, f"{path}-wal"):
+        seen = os.stat(name)
+        # The log is written over, and may be cut; the database only grows.
+        found[name] = Identity(seen.st_dev, seen.st_ino, seen.st_size if name == path else 0)
+    return found
+
+
+def _gone(files: Mapping[str, Identity]) -> str:
+    """Return what has become of the files, empty if they are where they were."""
+    for name, identity in files.items():
+        try:
+            seen = os.stat(name)
+        except OSError as error:
+            return f"{name} was removed ({error.strerror})"
+        if (seen.st_dev, seen.st_ino) != identity[:2]:
+            return f"{name} was replaced"
+        if seen.st_size < identity.size:
+            return f"{name} was cut short"
+    return ""
+
+
+def _written_anew(database: sqlite3.Connection, path: str) -> Path:
+    """Write all that a connection has into a new file beside a store. Raises: OSError, sqlite3.Error."""
+    new = Path(f"{path}.anew")
+    new.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    new.unlink(missing_ok=True)
+    os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+    with closing(sqlite3.connect(new)) as target:
+        database.backup(target)
+        found = str(target.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if found != "ok":
+            raise sqlite3.DatabaseError(" ".join(found.split()))
+    with new.open("rb+") as file:
+        os.fsync(file.fileno())
+    return new
+
+
+def _cleared(path: str, files: Mapping[str, Identity]) -> str:
+    """Give what has come to the place of a store another name; return that. Raises: OSError."""
+    aside = ""
+    for name in (path, f"{path}-wal", f"{path}-shm"):
+        try:
+            seen = os.stat(name)
+        except FileNotFoundError:
+            continue
+        if (seen.st_dev, seen.st_ino) == files.get(name, Identity(0, 0, 0))[:2]:
+            continue
+        if name == path:
+            with open(name, "rb") as file:
+                if not storelock.taken(file.fileno(), shared=True):
+                    raise OSError(errno.EBUSY, "another daemon has opened what is there now", name)
+        aside = aside or storefiles.unused(f"{path}.replaced")
+        os.rename(name, aside + name.removeprefix(path))
+    return aside
