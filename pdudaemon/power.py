@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -380,10 +381,7 @@ class Request:
     settled: bool = False
     waiters: list[Waiter] = field(default_factory=list)
 
-    @property
-    def number(self) -> int | str:
-        """The id as clients know it."""
-        return self.id
+    number = property(operator.attrgetter("id"), doc="The id as clients know it.")
 
     @property
     def must_switch_on(self) -> bool:

@@ -116,7 +116,8 @@ class Config:
     mark: object = field(default_factory=object, init=False, repr=False, compare=False)
     """What targets know it by, that it is not kept alive by those that it remembers itself."""
     device_names: dict[Outlet, str] = field(default_factory=dict, repr=False, compare=False)
-    _found: dict[tuple[str, str | int], Target] = field(default_factory=dict, init=False, repr=False, compare=False)
+    found: dict[tuple[str, str | int], Target] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Targets that have been looked up, by a PDU's name and a port."""
 
     def reusing(self, before: Config) -> Config:
         """Return this configuration, with those PDUs of another one that are the same, and with all that is derived.
@@ -139,20 +140,17 @@ class Config:
     def target(self, hostname: str, port: str | int) -> Target:
         """Return the target that a PDU's name and a port name. Raises: RequestError, saying what is wrong.
 
-        What was found is remembered, where a port was spelled as it is kept: there is an end to those.
+        What was found is remembered in `found`, where a port was spelled as it is kept: there is an end to those.
         """
-        found = self._found.get((hostname, port))
-        if found is not None:
-            return found
         pdu = self.pdus.get(hostname)
         if pdu is None:
             raise RequestError(f"there is no PDU {hostname!r}{near(hostname, self.pdus)}")
         outlet = pdu.outlet(port)
         target = Target(str(outlet), (outlet,), self._lock((outlet,)), (hostname, port), self.mark)
         if str(port) == outlet.port:
-            if len(self._found) >= MOST_FOUND:
-                self._found.clear()
-            self._found[hostname, port] = target
+            if len(self.found) >= MOST_FOUND:
+                self.found.clear()
+            self.found[hostname, port] = target
         return target
 
     def node(self, name: str) -> Target:

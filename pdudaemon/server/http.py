@@ -50,6 +50,7 @@ TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_date = functools.lru_cache(4)(partial(formatdate, usegmt=True))
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 
 
@@ -94,19 +95,24 @@ class HTTPExchange(Exchange):
         if not isinstance(body, bytes):
             content_type = content_type or (TEXT if isinstance(body, str) else JSON)
             body = f"{body if isinstance(body, str) else json.dumps(body)}\n".encode()
-        lines = _beginning(answer.status, int(time.time()))
+        lines = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\nServer: pdudaemon/{__version__}\r\n"
+        lines += f"Date: {_date(int(time.time()))}\r\n"
         for name, value in answer.headers.items():
-            before = "<" if name == "Link" else ""
-            if self.prefix and name in ("Location", "Link") and value.startswith(f"{before}/"):
-                value = f"{before}{self.prefix}{value.removeprefix(before)}"  # so that it leads through the proxy
+            if self.prefix and name in ("Location", "Link") and value.startswith(("/", "</")):
+                value = value.replace("/", f"{self.prefix}/", 1)  # a path that is told leads through the proxy
             lines += f"{name}: {value}\r\n"
         if not answer.stream:
             lines += f"Content-Length: {len(body)}\r\n"
         elif answer.chunked:
             lines += "Transfer-Encoding: chunked\r\n"
-        data = (lines + _rest(content_type or JSON, head.keeps_alive)).encode("latin-1", "replace")
-        last = not answer.stream or head.method == "HEAD"
-        self.connection.write(data if head.method == "HEAD" else data + body, last, close=last and not head.keeps_alive)
+        lines += f"Content-Type: {content_type or JSON}\r\nCache-Control: no-store\r\n"
+        if not head.keeps_alive:
+            lines += "Connection: close\r\n"
+        data = f"{lines}\r\n".encode("latin-1", "replace")
+        last = not answer.stream
+        if head.method == "HEAD":
+            body, last = b"", True
+        self.connection.write(data + body, last, close=last and not head.keeps_alive)
 
     def give(self, made: Callable[[], Answer | None]) -> None:
         """Give the answer that a call makes, or why it makes none; None: it sees to it. Any thread."""
@@ -274,14 +280,17 @@ class HTTPSpeech:
         if not connection.listener.open and not self._admit(exchange):
             return None
         route, word = head.found or self._find(head)
-        run = partial(_run, exchange, route, word, body)
+        form = b"" if route.json else body
+        exchange.words = (not form and head.words) or words(head, form, route.takes, route.last_counts)
+        exchange.body = body
+        serve = partial(route.serve, exchange, word)
         if head.of_browser:
             # It may have to ask the name service.
-            connection.connections.later(partial(exchange.give, partial(_check_source, exchange, route, run)))
+            connection.connections.later(partial(exchange.give, partial(_check_source, exchange, route, serve)))
         elif route.slow:
-            connection.connections.later(partial(exchange.give, run))
+            connection.connections.later(partial(exchange.give, serve))
         else:
-            return run()
+            return serve()
         return None
 
     def _admit(self, exchange: HTTPExchange) -> bool:
@@ -313,7 +322,7 @@ class HTTPSpeech:
         return False
 
 
-def _check_source(exchange: HTTPExchange, route: Route, run: Callable[[], Answer | None]) -> Answer | None:
+def _check_source(exchange: HTTPExchange, route: Route, serve: Callable[[], Answer | None]) -> Answer | None:
     """Have a browser served, unless a page of strangers made it ask. Called by a thread of the pool. Raises: CrossSite.
 
     See `pdudaemon.server.browsers`.
@@ -325,17 +334,9 @@ def _check_source(exchange: HTTPExchange, route: Route, run: Callable[[], Answer
     secure = by_proxy or isinstance(connection.socket, tls.TLSSocket)
     browsers.check(exchange.head, route.switches, daemon.origins, name, secure)
     if route.slow:
-        return run()
-    connection.connections.call(partial(exchange.give, run))
+        return serve()
+    connection.connections.call(partial(exchange.give, serve))
     return None
-
-
-def _run(exchange: HTTPExchange, route: Route, word: str, body: bytes) -> Answer | None:
-    """Call a route. Raises: what it does, RequestError."""
-    head, form = exchange.head, b"" if route.json else body
-    exchange.words = (not form and head.words) or words(head, form, route.takes, route.last_counts)
-    exchange.body = body
-    return route.serve(exchange, word)
 
 
 def problem(error: PDUDaemonError, as_json: bool, headers: Mapping[str, str], more: Mapping[str, Any]) -> Answer:
@@ -358,15 +359,3 @@ def problem(error: PDUDaemonError, as_json: bool, headers: Mapping[str, str], mo
         **more,
     }
     return Answer(error.http_status, document, headers, "application/problem+json")
-
-
-@functools.lru_cache(maxsize=4)
-def _beginning(status: int, second: int) -> str:
-    date = formatdate(second, usegmt=True)
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nServer: pdudaemon/{__version__}\r\nDate: {date}\r\n"
-
-
-@functools.lru_cache
-def _rest(content_type: str, alive: bool) -> str:
-    close = "" if alive else "Connection: close\r\n"
-    return f"Content-Type: {content_type}\r\nCache-Control: no-store\r\n{close}\r\n"

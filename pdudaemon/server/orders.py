@@ -81,7 +81,8 @@ def order(config: Config, action: str, words: Mapping[str, str], *, numbers: boo
     elif not hostname.strip() or not port.strip():
         raise RequestError(f"{'port' if hostname.strip() else 'hostname'} is missing")
     else:
-        target = config.target(hostname, int(port) if numbers and _DIGITS.fullmatch(port) else port)
+        place = hostname, int(port) if numbers and _DIGITS.fullmatch(port) else port
+        target = config.found.get(place) or config.target(*place)
     given = key(words) if "key" in words else ""
     soft, hard = None, True
     if "soft" in words or "hard" in words:
@@ -246,5 +247,7 @@ class _Wanted:
 
     def late(self) -> None:
         """Tell how the request stands, as the time of whoever asked is over."""
-        if self.request is not None:
+        if self.request is None:  # it is handed over in this very turn
+            self.exchange.connection.connections.give(self.exchange.connection, self.seconds)
+        else:
             self.exchange.settle(self.told, self.request, self.dispatcher.so_far(self.request, self.seconds))

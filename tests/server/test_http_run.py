@@ -14,11 +14,13 @@ import pytest
 
 from pdudaemon.errors import Conflict, Denied
 from pdudaemon.server.client import Client
-from pdudaemon.server.http import HTTPExchange, HTTPSpeech, Route, _run
+from pdudaemon.server.http import HTTPExchange, HTTPSpeech, Route
 from pdudaemon.server.messages import Answer
 from pdudaemon.server.refusals import FREE, PAUSE, Refusals
 from pdudaemon.server.routes import find
 from tests.support.pair import Pair, asked, connected, unanswered
+
+CONFIG: Any = SimpleNamespace(daemon=SimpleNamespace(trusted_proxies=()))
 
 
 class Lab:
@@ -26,7 +28,8 @@ class Lab:
         self.pair, self.exchange = pair, exchange
 
     def run(self, serve: Callable[[HTTPExchange, str], Answer | None], body: bytes = b"", **more: Any) -> None:
-        self.exchange.give(lambda: _run(self.exchange, Route(serve, **more), "word", body))
+        speech = HTTPSpeech(self.pair.connection, self.exchange.orders, lambda _: (Route(serve, **more), "word"))
+        self.exchange.give(lambda: speech._serve(self.exchange, body))
 
     def hears(self) -> tuple[int, str]:
         response = http.client.HTTPResponse(self.pair.client)
@@ -42,7 +45,7 @@ class Lab:
 
 @pytest.fixture(params=["POST /api/v1/x?a=b HTTP/1.1"])
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    orders: Any = SimpleNamespace(dispatcher=None)
+    orders: Any = SimpleNamespace(dispatcher=SimpleNamespace(config=CONFIG))
     with asked(orders, request.param) as (pair, exchange):
         yield Lab(pair, exchange)
 
@@ -110,8 +113,8 @@ def test_the_words_of_a_query_are_taken_apart_once(lab: Lab) -> None:
 @pytest.mark.parametrize("first", ["GET /api/v1/pdus HTTP/1.1", "GET /nodes HTTP/1.1", "GET /x HTTP/1.1"])
 def test_who_tries_again_and_again_is_told_later(first: str, caplog: pytest.LogCaptureFixture) -> None:
     """And at once, who only has not heard yet that a token is needed."""
-    path, config = first.split()[1], SimpleNamespace(daemon=SimpleNamespace(trusted_proxies=()))
-    orders: Any = SimpleNamespace(dispatcher=SimpleNamespace(config=config))
+    path = first.split()[1]
+    orders: Any = SimpleNamespace(dispatcher=SimpleNamespace(config=CONFIG))
 
     def permit(*_: object) -> Client:
         raise Denied(401, "the token is not valid here")
