@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -87,6 +88,7 @@ def test_what_is_kept_and_what_takes_its_place_are_on_the_disk_as_a_whole(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And may be read by whom the store may be."""
+    monkeypatch.setattr(shutil, "COPY_BUFSIZE", 3000)  # which is less than what a file keeps back
     path.chmod(0o600)
     (page, *_) = pages(path)
     spoil(path, *range(page, page + 30))
@@ -107,7 +109,7 @@ def test_what_is_kept_and_what_takes_its_place_are_on_the_disk_as_a_whole(
     (saved,) = kept(path)
     for each, mode in ((saved, 0o640), (path, 0o600)):
         seen = each.stat()
-        assert synced[seen.st_ino] == seen.st_size > 4096 and seen.st_mode & 0o7777 == mode
+        assert synced[seen.st_ino] == seen.st_size > 0 and seen.st_mode & 0o7777 == mode
 
 
 @pytest.mark.parametrize("many", [1, 50, 51, 70])

@@ -220,14 +220,16 @@ def test_whatever_a_driver_does_is_a_fault_of_its_pdu_alone(rack: Meters, said: 
     assert rack.known("a").reachable
 
 
-def test_a_driver_of_the_existing_daemon_is_never_read(rack: Meters) -> None:
+def test_a_driver_of_the_existing_daemon_is_never_read(racks: Callable[..., Meters]) -> None:
+    rack = racks(a={"poll": 3600, "refresh": 1})
+    until(lambda: rack.reads.pop("a", 0))
     config = rack.config()
     old = {name: replace(pdu, traits=replace(pdu.traits, legacy=True)) for name, pdu in config.pdus.items()}
     rack.dispatcher.reload(replace(config, pdus=old))
     rack.look("a")
     with pytest.raises(PermanentError, match="a: this PDU does not tell what its outlets are"):
         rack.ask("a")
-    assert not rack.reads
+    assert not rack.reads and not rack.dispatcher.surveys._polls
 
 
 def test_not_too_many_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,26 @@ def test_names_that_a_configuration_spells_are_read_when_it_is_taken_over(racks:
     if not rack.dispatcher.inventory.knows_names("a"):
         assert surveys.unread(plain) <= {"a"}
     until(lambda: rack.known("a").read and not rack.reads["b"])
+    reads = rack.reads["a"]
+    rack.dispatcher.reload(replace(config))
+    until(lambda: not surveys._pending)
+    assert rack.reads["a"] == reads
     assert surveys.unread([*plain, config.node("n")]) == set()
     rack.clock.pass_by(7200)
     assert surveys.unread(plain) == {"a"}
+
+
+def test_who_asks_for_one_that_did_not_answer_waits_as_long_as_for_any_other(racks: Callable[..., Meters]) -> None:
+    rack = racks(a={"timeout": 60})
+    rack.refuse["a"] = TransientError("unplugged")
+    rack.look("a")
+    rack.clock.pass_by(400)
+    rack.hold("a")
+    rack.dispatcher.surveys.look(["a"])
+    assert rack.dispatcher.surveys._pending["a"].deadline(60).seconds == 10
+    heard = Heard().ask(rack)
+    assert rack.dispatcher.surveys._pending["a"].deadline(60).seconds == 60
+    rack.let_go("a")
+    until(lambda: heard)
+    assert str(heard[0]) == "a: unplugged"
+    assert str(rack.ask("a")) == "a: unplugged" and rack.reads["a"] == 3, "the one that was not wanted any more is none"
