@@ -194,7 +194,7 @@ def test_a_client_that_resets_its_connection_changes_nothing(daemon: Callable[..
 
 
 CHAINS = 10
-KILLS = int(os.environ.get("KILLS", "200"))
+KILLS = int(os.environ.get("KILLS", "100"))
 FIRST = int(os.environ.get("KILLS_SEED", "0")) * CHAINS
 PORTS = 3
 
