@@ -44,10 +44,11 @@ def imports(path: Path, top_level: bool = False) -> tuple[str, ...]:
 
 
 @functools.cache
-def read(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what a file imports anywhere, and what at its top level."""
+def read(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Return what a file imports anywhere, what at its top level, and what it says of itself."""
     tree = ast.parse(path.read_text())
-    return tuple(imported(ast.walk(tree))), tuple(imported(ast.iter_child_nodes(tree)))
+    told = ast.get_docstring(tree) or ""
+    return tuple(imported(ast.walk(tree))), tuple(imported(ast.iter_child_nodes(tree))), told
 
 
 def imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
@@ -95,9 +96,8 @@ def test_third_party_packages_are_imported_in_transports_at_first_use(path: Path
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_every_file_has_its_licence_line_and_says_what_it_is(path: Path) -> None:
-    text = path.read_text()
-    assert text.startswith("# SPDX-License-Identifier: MIT\n")
-    assert ast.get_docstring(ast.parse(text))
+    assert path.read_text().startswith("# SPDX-License-Identifier: MIT\n")
+    assert read(path)[2]
 
 
 def test_tests_build_on_support_and_devices_and_peers_alone() -> None:

@@ -219,7 +219,7 @@ def test_tokens_that_are_not_quite_ones(tmp_path: Path) -> None:
         jwt.encode(provided, key, "RS256", headers={"kid": "one"}): ("bob", ("ci",)),
     }
     let_in = 0
-    for number in some(range(100000), 5):
+    for number in some(range(100000), 20):
         token, holder = [*tokens.items()][number % 2]
         changed = mutated(token, rng)
         try:
