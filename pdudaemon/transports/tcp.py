@@ -22,7 +22,7 @@ from typing import Self
 from pdudaemon.errors import ConnectionRefused, DeviceError, DeviceTimeout, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 
-CHUNK = 4096
+CHUNK = 65536
 LIMIT = 65536
 """Most bytes that are read in search of the end of a line or of a prompt."""
 

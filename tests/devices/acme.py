@@ -22,9 +22,10 @@ GPIOS = {"1": 489, "2": 491, "3": 493, "4": 495, "5": 497, "6": 499, "7": 501, "
 DEVICE = """\
 #!/bin/sh
 # What the device makes of a command, which is $1.
-cd "$(dirname "$0")"
+cd "${0%/*}"
 set_gpio() {
-    if [ "$(cat mood)" = refusing ]; then echo "probe $2: no cape found" >&2; exit 1; fi
+    read -r mood <mood
+    if [ "$mood" = refusing ]; then echo "probe $2: no cape found" >&2; exit 1; fi
     case $2 in
     [1-8]) echo "$1" >gpio$((489 + 2 * ($2 - 1))) ;;
     *) echo "usage: dut-switch-on|off PROBE" >&2; exit 2 ;;

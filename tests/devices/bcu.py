@@ -12,29 +12,34 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.devices.base.device import Case, Mood
-from tests.devices.base.program import StandIn
+from tests.devices.base.program import CONTENT, StandIn
 
 NAMES = ["bcu"]
 MOODS = [Mood.WELL, Mood.DEAF, Mood.REFUSING, Mood.GARBLED, Mood.SLOW, Mood.BUSY, Mood.GONE]
 PORTS_ARE_NAMES = True  # whatever they are, they are one reset line
 
-PROGRAM = """\
+PROGRAM = f"""\
 #!/bin/sh
 # bcu COMMAND WORDS -id=PATH -board=NAME
-cd "$(dirname "$0")"
+{CONTENT}\
+cd "${{0%/*}}"
 printf '%s\\n' "$*" >>received
 words=
 for word in "$@"; do
     case $word in
-    -id=*) [ "${word#-id=}" = "$(cat id)" ] || { echo "failed to open device at ${word#-id=}"; echo done; exit 0; } ;;
-    -board=*) [ "${word#-board=}" = imx8mpevk ] || { echo "${word#-board=} does not match the EEPROM"; exit 1; } ;;
+    -id=*)
+        content id
+        [ "${{word#-id=}}" = "$content" ] || {{ echo "failed to open device at ${{word#-id=}}"; echo done; exit 0; }}
+        ;;
+    -board=*) [ "${{word#-board=}}" = imx8mpevk ] || {{ echo "${{word#-board=}} does not match the EEPROM"; exit 1; }} ;;
     *) words="$words $word" ;;
     esac
 done
 set -- $words
-case $(cat mood) in
+content mood
+case $content in
 deaf) exec sleep 60 ;;
-garbled) echo "~{ pow"; exit 0 ;;
+garbled) echo "~{{ pow"; exit 0 ;;
 slow) sleep 0.01 ;;
 busy) echo "set gpio failed, error = 0xffffffff"; echo "get gpio failed, error = 0xffffffff"; echo done; exit 0 ;;
 gone) echo "$1: error building device linked list"; echo done; exit 0 ;;
@@ -46,9 +51,11 @@ init)
     echo yes >listening
     ;;
 set_gpio | get_level)
-    if [ "$2" != "$(cat gpio)" ]; then echo "failed to find gpio path"; echo done; exit 0; fi
+    content gpio
+    if [ "$2" != "$content" ]; then echo "failed to find gpio path"; echo done; exit 0; fi
     if [ "$1" = get_level ]; then
-        if [ "$(cat level)" = 1 ]; then echo "get $2 level=HIGH"; else echo "get $2 level=LOW"; fi
+        content level
+        if [ "$content" = 1 ]; then echo "get $2 level=HIGH"; else echo "get $2 level=LOW"; fi
     else
         case $3 in
         0 | 1)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.devices.base.device import Case, Mood
-from tests.devices.base.program import StandIn, first_in_path
+from tests.devices.base.program import CONTENT, StandIn, first_in_path
 
 NAMES = ["fence"]
 MOODS = [*Mood]
@@ -18,46 +18,47 @@ PASSWORD = "fence=of 7"
 AGENT = "fence_fake"
 NAMED = {"1": "Web, front", "2": "Web, back", "vm.3": ""}
 
-PROGRAM = """\
+PROGRAM = f"""\
 #!/bin/sh
 # Options come as lines NAME=VALUE on standard input, and nothing comes as arguments.
-cd "$(dirname "$0")"
+{CONTENT}\
+cd "${{0%/*}}"
 echo "call $*" >>received
 while IFS= read -r line; do
     echo "$line" >>options
-    name=${line%%=*} value=${line#*=}
+    name=${{line%%=*}} value=${{line#*=}}
     case $name in action) action=$value ;; plug) plug=$value ;; password) password=$value ;; esac
 done
-log() { echo "2026-11-30 00:06:19,709 ERROR: $1" >&2; echo >&2; }
-case $(cat mood) in
+log() {{ echo "2026-11-30 00:06:19,709 ERROR: $1" >&2; echo >&2; }}
+state() {{ content "state.$1"; case $content in on) state=ON ;; *) state=OFF ;; esac; }}
+content mood
+mood=$content
+case $mood in
 deaf) exec sleep 60 ;;
-garbled) echo '~{ pow'; exit 0 ;;
+garbled) echo '~{{ pow'; exit 0 ;;
 slow) sleep 0.02 ;;
 gone) log 'Failed: Unable to connect/login to fencing device'; exit 4 ;;
 esac
-if [ "$action" = metadata ]; then cat metadata; exit; fi
-if [ "$(cat mood)" = busy ]; then log 'Connection timed out'; exit 5; fi
-if [ "$password" != "$(cat password)" ]; then log "Unable to connect/login to fencing device"; exit 3; fi
-if [ "$action" = list-status ]; then
-    for plug in $(cat plugs); do
-        echo "$plug,$(cat "name.$plug"),$(tr a-z A-Z <"state.$plug")"
-    done
-    exit
-fi
-if [ "$action" = list ]; then
-    for plug in $(cat plugs); do echo "$plug,$(cat "name.$plug")"; done
-    exit
-fi
+if [ "$action" = metadata ]; then exec cat metadata; fi
+if [ "$mood" = busy ]; then log 'Connection timed out'; exit 5; fi
+content password
+if [ "$password" != "$content" ]; then log "Unable to connect/login to fencing device"; exit 3; fi
+content plugs
+case $action in
+list) for plug in $content; do content "name.$plug"; echo "$plug,$content"; done; exit ;;
+list-status) for plug in $content; do state "$plug"; content "name.$plug"; echo "$plug,$content,$state"; done; exit ;;
+esac
 if [ ! -e "state.$plug" ]; then log 'Failed: You have to enter plug number or machine identification'; exit 1; fi
 if [ "$action" = status ]; then
-    echo "Status: $(tr a-z A-Z <"state.$plug")"
-    if [ "$(cat "state.$plug")" = off ]; then exit 2; fi
+    state "$plug"
+    echo "Status: $state"
+    if [ "$state" = OFF ]; then exit 2; fi
     exit
 fi
 case $action in
 on | off)
-    if [ "$(cat mood)" = refusing ]; then log 'Failed: the user has no privileges for that'; exit 11; fi
-    echo "$action" >"state.$plug"; echo "Success: Powered $(echo "$action" | tr a-z A-Z)" ;;
+    if [ "$mood" = refusing ]; then log 'Failed: the user has no privileges for that'; exit 11; fi
+    echo "$action" >"state.$plug"; state "$plug"; echo "Success: Powered $state" ;;
 *) log "Failed: Unrecognised action '$action'"; log "Please use '-h' for usage"; exit 1 ;;
 esac
 """

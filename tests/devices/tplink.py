@@ -69,7 +69,8 @@ class Plug(Device):
         size = len(data) // pieces + 1
         for start in range(0, len(data), size):
             connection.sendall(data[start : start + size])
-            self.closing.wait(0.01 if self.mood is Mood.SLOW else 0)
+            if self.mood is Mood.SLOW:
+                self.closing.wait(0.01)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Carry out a request."""

@@ -12,29 +12,35 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.devices.base.device import Case, Mood
-from tests.devices.base.program import SSH, StandIn, first_in_path
+from tests.devices.base.program import CONTENT, SSH, StandIn, first_in_path
 
 NAMES = ["ubntmfi3port", "ubntmfi6port", "ubntmfi8port"]
 MOODS = [*Mood]
 OUTLETS = {"ubntmfi3port": 3, "ubntmfi6port": 6, "ubntmfi8port": 8}
 PASSWORD = "ubnt-secret"
 
-DEVICE = """\
+DEVICE = f"""\
 #!/bin/sh
 # What the device makes of a command, which is $1.
-cd "$(dirname "$0")"
-relay=${1##*/proc/power/}
-relay=${relay%\\'}
+{CONTENT}\
+cd "${{0%/*}}"
+relay=${{1##*/proc/power/}}
+relay=${{relay%\\'}}
 case $1 in
 *" > /proc/power/"*)
     if [ ! -e "power/$relay" ]; then
         echo "sh: can't create /proc/power/$relay: nonexistent directory" >&2
         exit 1
     fi
-    if [ "$(cat mood)" = refusing ]; then echo "sh: write error: Operation not permitted" >&2; exit 1; fi
+    content mood
+    if [ "$content" = refusing ]; then echo "sh: write error: Operation not permitted" >&2; exit 1; fi
     ;;
 esac
-eval "$(printf '%s' "$1" | sed "s#/proc/power#$PWD/power#g")"
+command= rest=$1
+while [ "${{rest#*/proc/power}}" != "$rest" ]; do
+    command=$command${{rest%%/proc/power*}}$PWD/power rest=${{rest#*/proc/power}}
+done
+eval "$command$rest"
 """
 
 

@@ -12,16 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.devices.base.device import Case, Mood
-from tests.devices.base.program import StandIn, first_in_path
+from tests.devices.base.program import CONTENT, StandIn, first_in_path
 
 NAMES = ["uhubctl"]
 MOODS = [Mood.WELL, Mood.DEAF, Mood.REFUSING, Mood.GARBLED, Mood.SLOW, Mood.BUSY, Mood.GONE]
 PORTS = ["1", "2", "3", "4"]
 
-PROGRAM = """\
+PROGRAM = f"""\
 #!/bin/sh
 # uhubctl --location L [--ports N [--action on|off]]
-cd "$(dirname "$0")"
+{CONTENT}\
+cd "${{0%/*}}"
 printf '%s\\n' "$*" >>received
 location= ports='1 2 3 4' action=
 while [ $# -gt 0 ]; do
@@ -33,14 +34,17 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
-mood=$(cat mood)
+content location
+hub=$content
+content mood
+mood=$content
 case $mood in
 deaf) exec sleep 60 ;;
-garbled) echo "~{ pow"; exit 0 ;;
+garbled) echo "~{{ pow"; exit 0 ;;
 slow) sleep 0.01 ;;
 esac
 if [ "$mood" = refusing ]; then location=; fi
-if [ "$mood" = gone ] || [ "$location" != "$(cat location)" ]; then
+if [ "$mood" = gone ] || [ "$location" != "$hub" ]; then
     printf 'No compatible devices detected at location %s!\\nRun with -h to get usage info.\\n' "$location" >&2
     if [ "$mood" = refusing ]; then echo "There were permission problems while accessing USB." >&2; fi
     exit 1
@@ -50,23 +54,27 @@ if [ "$mood" = busy ]; then
     echo "cannot read port $ports status, Pipe error (-9)" >&2
     exit 0
 fi
-blocks() {
+content attached
+attached=$content
+blocks() {{
     echo "$1 status for hub $location [05e3:0610 GenesysLogic USB2.1 Hub, USB 2.10, 4 ports, ppps]"
     block usb2 "off" power
     echo "$1 status for hub 2-2.4.4 [05e3:0612 GenesysLogic USB3.1 Hub, USB 3.10, 4 ports, ppps]"
     block usb3 "off" "power U0"
-}
-block() {
+}}
+block() {{
     for port in $ports; do
         if [ ! -e "$1.$port" ]; then continue; fi
-        if [ "$(cat "$1.$port")" = on ]; then echo "  Port $port: 0100 $3$(cat attached)"
-        else echo "  Port $port: 0000 $2$(cat attached)"; fi
+        content "$1.$port"
+        if [ "$content" = on ]; then echo "  Port $port: 0100 $3$attached"
+        else echo "  Port $port: 0000 $2$attached"; fi
     done
-}
+}}
 blocks Current
 if [ -n "$action" ]; then
     echo "Sent power $action request"
-    for hub in $(cat obeying); do
+    content obeying
+    for hub in $content; do
         if [ -e "$hub.$ports" ]; then echo "$action" >"$hub.$ports"; fi
     done
     blocks New

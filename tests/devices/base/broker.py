@@ -102,7 +102,8 @@ class BehindBroker(Device):
         size = len(data) // pieces + 1
         for start in range(0, len(data), size):
             connection.sendall(data[start : start + size])
-            self.closing.wait(0.003 if self.mood is Mood.SLOW else 0)
+            if self.mood is Mood.SLOW:
+                self.closing.wait(0.003)
 
     def _tell(self, connection: socket.socket, wanted: list[str], said: dict[str, str], kept: bool = False) -> None:
         for topic, text in said.items():

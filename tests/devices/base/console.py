@@ -30,8 +30,8 @@ class Console(Device):
         if self.mood is Mood.BUSY or time.monotonic() < self._taken_until:
             return
         if self.mood is Mood.GARBLED:
-            while not self.closing.wait(0.005):
-                connection.sendall(b"\x7e\x00\x9d~{" * 1000)
+            while not self.closing.wait(0.005):  # all at once: a driver looks through it each time that some comes
+                connection.sendall(b"\x7e\x00\x9d~{" * 16384)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.terminal = Terminal(self, connection)
         if self.negotiation:
@@ -50,10 +50,12 @@ class Console(Device):
 
     def send(self, connection: socket.socket, data: bytes) -> None:
         """Send; slowly, but not as slowly as a short answer could be: there are many screens to a dialogue."""
-        piece = 120 if self.mood is Mood.SLOW else len(data)
-        for start in range(0, len(data), piece):
-            connection.sendall(data[start : start + piece])
-            self.closing.wait(0.002 if self.mood is Mood.SLOW else 0)
+        if self.mood is not Mood.SLOW:
+            connection.sendall(data)
+            return
+        for start in range(0, len(data), 120):
+            connection.sendall(data[start : start + 120])
+            self.closing.wait(0.002)
 
     def log_in(self) -> None:
         """Ask who it is, until that is right."""
@@ -65,7 +67,7 @@ class Console(Device):
 
 
 class Terminal:
-    """The keys of one client, with their echo."""
+    """The keys of one client, with their echo: of those that came together, in one, unless the device is slow."""
 
     echoes = True
 
@@ -74,9 +76,12 @@ class Terminal:
         self._connection = connection
         self._keys = bytearray()
         self._return = False
+        self._echo = ""
 
     def write(self, text: str) -> None:
-        self._device.send(self._connection, text.encode())
+        """Show some text, after what is to be echoed."""
+        self._device.send(self._connection, f"{self._echo}{text}".encode())
+        self._echo = ""
 
     def key(self) -> str:
         """Return the next key; telnet's own bytes and what follows a carriage return are passed over."""
@@ -97,12 +102,16 @@ class Terminal:
                 return key
             text += key
             if self.echoes:
-                self.write("*" if stars else key)
+                self._echo += "*" if stars else key
+                if self._device.mood is Mood.SLOW:
+                    self.write("")
         self.write("\r\n")
         return text
 
     def _byte(self) -> int:
         while not self._keys:
+            if self._echo:
+                self.write("")
             self._keys += self._device.receive(self._connection)
         return self._keys.pop(0)
 

@@ -10,10 +10,15 @@ from pathlib import Path
 
 from tests.devices.base.device import Mood
 
-SSH = """\
+CONTENT = """\
+content() { content=; IFS= read -r content <"$1"; }  # of a file with one line, without a process for it
+"""
+
+SSH = f"""\
 #!/bin/sh
 # ssh, to the device beside it: messages go to the file of -E, a password is asked for on the terminal.
-here=$(dirname "$0")
+{CONTENT}\
+here=${{0%/*}}
 printf '%s\\n' "$*" >>"$here/received"
 log=/dev/stderr
 while [ "$1" != -- ]; do
@@ -25,8 +30,10 @@ while [ "$1" != -- ]; do
 done
 host=$2
 shift 2
-fail() { echo "$1" >>"$log"; exit 255; }
-case $(cat "$here/mood") in
+fail() {{ echo "$1" >>"$log"; exit 255; }}
+content "$here/mood"
+mood=$content
+case $mood in
 deaf) exec sleep 60 ;;
 gone) fail "ssh: connect to host $host port 22: Connection refused" ;;
 busy) fail "kex_exchange_identification: Connection closed by remote host" ;;
@@ -37,7 +44,8 @@ if [ -s "$here/password" ]; then
     stty -echo </dev/tty
     printf "%s's password: " "$host" >/dev/tty
     read -r given </dev/tty
-    if [ "$given" != "$(cat "$here/password")" ] || [ "$(cat "$here/mood")" = "wrong password" ]; then
+    content "$here/password"
+    if [ "$given" != "$content" ] || [ "$mood" = "wrong password" ]; then
         fail "root@$host: Permission denied (publickey,password)."
     fi
 fi

@@ -8,6 +8,7 @@ A fake for some rows of a family is their tables: ``TABLES = {"brand-8": Table(.
 from __future__ import annotations
 
 import bisect
+import functools
 import hashlib
 import hmac
 import socket
@@ -162,8 +163,7 @@ class Agent(Device):
         self.lag = lag
         self.versions: list[int] = []
         self.pdus: list[PDU] = []
-        key = passphrase.encode() * (1048576 // len(passphrase) + 1)
-        self.key = self._localized(hashlib.sha1(key[:1048576]).digest())
+        self.key = _localized(passphrase, self.engine)
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((host, 0))
         self._threads = [threading.Thread(target=self._receive, daemon=True)]
@@ -329,10 +329,16 @@ class Agent(Device):
         place = whole.index(tlv(OCTETS, blank)) + 2
         return whole[:place] + hmac.digest(self.key, whole, "sha1")[:12] + whole[place + 12 :]
 
-    def _localized(self, key: bytes) -> bytes:
-        return hashlib.sha1(key + self.engine + key).digest()
+
+@functools.cache
+def _localized(passphrase: str, engine: bytes) -> bytes:
+    """Return the key of a user at an engine, which takes a hash of a megabyte."""
+    key = passphrase.encode() * (1048576 // len(passphrase) + 1)
+    key = hashlib.sha1(key[:1048576]).digest()
+    return hashlib.sha1(key + engine + key).digest()
 
 
+@functools.cache
 def _arcs(oid: str) -> tuple[int, ...]:
     return tuple(map(int, oid.split(".")))
 
