@@ -12,6 +12,7 @@ from tests.devices.base.device import Case, Mood
 from tests.devices.base.web import Answer, Request, WebDevice
 
 NAMES = ["anel_netpwrctrlhome", "anel_netpwrctrladv", "anel_netpwrctrlio", "anel_netpwrctrlpro"]
+ALIKE = NAMES[1:3]  # the same but for a letter
 MOODS = [*Mood]
 
 USERNAME, PASSWORD = "pduadmin", "k7&x#9q"

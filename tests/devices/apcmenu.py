@@ -136,6 +136,7 @@ BANNER = """\
 American Power Conversion               Network Management Card AOS      v3.7.3\r
 (c) Copyright 2009 All Rights Reserved  Rack PDU APP                     v3.7.4"""
 NAMES = [*PERSONALITIES]
+ALIKE = ["apc7900", "apc7920", "apc7952", "ap9606", "apc9606"]  # each has the menus of another, or longer ones
 MOODS = [*Mood]
 
 

@@ -16,6 +16,7 @@ NAMES = [
     "devantech_eth008",
     "devantech_eth8020",
 ]
+ALIKE = ["devantech_eth002", "devantech_eth008", "devantech_eth0621"]  # the same but for how many there are
 MOODS = [*Mood]
 
 PASSWORD = "open sesame"

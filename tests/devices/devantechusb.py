@@ -21,6 +21,7 @@ RELAYS = {
     "devantech_USB-OPTO-RLY816": 8,
 }
 NAMES = [*RELAYS]
+ALIKE = NAMES  # the same but for how many there are
 MOODS = [Mood.WELL, Mood.DEAF, Mood.SLOW, Mood.BUSY]
 
 

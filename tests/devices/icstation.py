@@ -11,6 +11,7 @@ from tests.devices.base.pty import PtyDevice
 
 SAYS = {2: 0xAD, 4: 0xAB, 8: 0xAC}
 NAMES = [f"icstation-{relays}" for relays in SAYS]
+ALIKE = NAMES  # the same but for how many there are
 MOODS = [Mood.WELL, Mood.DEAF, Mood.SLOW, Mood.BUSY, Mood.REFUSING]
 
 

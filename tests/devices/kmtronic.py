@@ -10,6 +10,7 @@ from tests.devices.base.device import Case, Mood
 from tests.devices.base.pty import PtyDevice
 
 NAMES = ["kmtronic-1", "kmtronic-2", "kmtronic-4", "kmtronic-8"]
+ALIKE = NAMES[1:]  # the same but for how many there are
 MOODS = [Mood.WELL, Mood.DEAF, Mood.GARBLED, Mood.SLOW, Mood.BUSY]
 
 

@@ -10,6 +10,7 @@ from tests.devices.base.device import Case, Mood
 from tests.devices.base.pty import PtyDevice
 
 NAMES = ["lcus-1", "lcus-2", "lcus-4", "lcus-8"]
+ALIKE = NAMES[1:]  # the same but for how many there are
 MOODS = [Mood.WELL, Mood.DEAF, Mood.GARBLED, Mood.SLOW, Mood.BUSY]
 MOODS_OF = {"lcus-1": [Mood.WELL, Mood.BUSY]}  # which never says anything
 

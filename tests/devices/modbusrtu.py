@@ -12,6 +12,7 @@ from tests.devices.modbustcp import Relays
 
 SIZES = (1, 2, 4, 8, 16, 32)
 NAMES = ["modbusrtu", *(f"waveshare-{size}" for size in SIZES)]
+ALIKE = NAMES[1:]  # the same but for how many there are
 MOODS = [Mood.WELL, Mood.DEAF, Mood.REFUSING, Mood.GARBLED, Mood.SLOW, Mood.BUSY]
 
 

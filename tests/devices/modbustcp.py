@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from tests.devices.base.device import Case, Device, Mood
 
 NAMES = ["modbustcp", "waveshare_lan-8", "waveshare_lan-16", "waveshare_lan-30"]
+ALIKE = NAMES[1:]  # the same but for how many there are
 MOODS = [
     Mood.WELL,
     Mood.DEAF,

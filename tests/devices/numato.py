@@ -11,6 +11,7 @@ from tests.devices.base.device import Case, Mood
 from tests.devices.base.pty import PtyDevice
 
 NAMES = [f"NumatoUSB{count}" for count in (1, 2, 4, 8, 16, 32, 64)]
+ALIKE = NAMES[:5]  # the same but for how many there are
 MOODS = [Mood.WELL, Mood.DEAF, Mood.GARBLED, Mood.SLOW, Mood.BUSY]
 
 

@@ -11,6 +11,7 @@ from tests.devices.base.device import Case, Mood
 from tests.devices.numato import Relays
 
 NAMES = ["numato_eth-8", "numato_eth-16", "numato_eth-32"]
+ALIKE = NAMES[:2]  # the same but for how many there are
 MOODS = [Mood.WELL, Mood.DEAF, Mood.WRONG_PASSWORD, Mood.GARBLED, Mood.SLOW, Mood.BUSY, Mood.GONE]
 USER, PASSWORD = "admin", "relay pw 4"
 

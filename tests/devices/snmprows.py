@@ -338,6 +338,7 @@ class Locked(Agent):
 
 AGENTS = {"digipower": Lists, "schleifenbauer": Locked, "conteg": Locked}
 NAMES = [*FACTS]
+ALIKE = NAMES  # rows of one driver and one fake
 
 
 @contextmanager

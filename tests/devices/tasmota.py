@@ -13,6 +13,7 @@ from tests.devices.base.device import Case, Mood
 from tests.devices.base.web import Answer, Request, WebDevice
 
 NAMES = ["sonoff_s20_tasmota", "brennenstuhl_wspl01_tasmota", "tasmota"]
+ALIKE = NAMES[1:]  # the same but for how many there are
 MOODS = [*Mood]
 
 PASSWORD = "tas&mota=1"

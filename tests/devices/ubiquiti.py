@@ -15,6 +15,7 @@ from tests.devices.base.device import Case, Mood
 from tests.devices.base.program import CONTENT, SSH, StandIn, first_in_path
 
 NAMES = ["ubntmfi3port", "ubntmfi6port", "ubntmfi8port"]
+ALIKE = NAMES  # the same but for how many there are
 MOODS = [*Mood]
 OUTLETS = {"ubntmfi3port": 3, "ubntmfi6port": 6, "ubntmfi8port": 8}
 PASSWORD = "ubnt-secret"
