@@ -142,6 +142,7 @@ class _Engine:
         self._values: Any = importlib.import_module("pysnmp.proto.rfc1902")
         self._engine: Any = importlib.import_module("pysnmp.entity.engine").SnmpEngine()
         self._targets: dict[tuple[Any, ...], str] = {}
+        self._parameters: dict[Community | User, str] = {}
         self._logins: dict[str, str] = {}
 
     @property
@@ -189,10 +190,19 @@ class _Engine:
         name = self._targets.get((address, login))
         if name is None:
             name = f"t{len(self._targets)}"
-            self._tell("parameters", name, *self._known(login))
+            parameters = self._told(login)
             domain = self._domain("udp6" if len(address) > 2 else "udp")
-            self._tell("address", name, domain, address, name, int(LONGEST_WAIT * 100), 0)
+            self._tell("address", name, domain, address, parameters, int(LONGEST_WAIT * 100), 0)
             self._targets[address, login] = name
+        return name
+
+    def _told(self, login: Community | User) -> str:
+        """Return the engine's word for a login: one for all PDUs with it, as each takes it longer than an answer."""
+        name = self._parameters.get(login)
+        if name is None:
+            name = f"p{len(self._parameters)}"
+            self._tell("parameters", name, *self._known(login))
+            self._parameters[login] = name
         return name
 
     def _known(self, login: Community | User) -> tuple[str, str, int]:

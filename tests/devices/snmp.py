@@ -29,12 +29,12 @@ TABLE = replace(MASTERSWITCH, bad_ports=("x", "1..2", "-1", "1;2"))
 def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run an agent; the PDU of the configuration is its sPDUOutletCtl table."""
     if name == "snmp":
-        with answering(Agent(mood, FOUND), name, mood) as made:
+        with answering(Agent(mood, FOUND, again=True), name, mood) as made:
             made.identity = ("APC", "", "", "", "apc_masterswitch")
             yield made
         return
     settings = {"oid": f".{TABLE.control.replace('{n}', '*')}", "onsetting": "1", "offsetting": "2"}
     if name == "snmpv3":
         settings |= {"username": USER, "authpassphrase": PASSPHRASE, "auth_protocol": "USM_AUTH_HMAC96_SHA"}
-    with answering(Agent(mood, TABLE), name, mood, **settings) as made:
+    with answering(Agent(mood, TABLE, again=name != "snmpv3"), name, mood, **settings) as made:
         yield made

@@ -345,7 +345,7 @@ ALIKE = NAMES  # rows of one driver and one fake
 def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run an agent with the outlets of a row."""
     table = facts(name)
-    agent = AGENTS.get(name, Agent)(mood, table)
+    agent = AGENTS.get(name, Agent)(mood, table, again=True)
     with answering(agent, name, mood) as made:
         if name == "digipower":
             made.names = {port: f"Outlet {port}" for port in agent.outlets}

@@ -101,7 +101,7 @@ TABLES = {  # the same, typed from the facts sheets
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_shapes_of_rows_and_the_agent_by_their_tables(name: str) -> None:
-    with fake.Agent(table=TABLES[name]) as agent:
+    with fake.Agent(again=True, table=TABLES[name]) as agent:
         made = by_row(name, agent.port, community=fake.COMMUNITY)
         for port in agent.outlets:
             for state in ("on", "off", "on"):

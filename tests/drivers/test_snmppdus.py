@@ -111,7 +111,10 @@ def test_the_conversation_against_the_driver(name: str, data: str, action: str) 
 @pytest.mark.parametrize(("name", "data", "action"), SAMPLES)
 def test_the_conversation_against_the_fake(name: str, data: str, action: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake, "COMMUNITY", "public" if name == "ip9258" else "private")
-    with fake.Agent(table=TABLES[name]) as agent, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+    with (
+        fake.Agent(again=True, table=TABLES[name]) as agent,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking,
+    ):
         asking.settimeout(5)
         agent.outlets["2"] = "on" if action == "off" else "off"
         for asked, said in messages(data):
@@ -122,7 +125,7 @@ def test_the_conversation_against_the_fake(name: str, data: str, action: str, mo
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_outlet_by_version_1(name: str) -> None:
-    with fake.Agent(table=TABLES[name]) as agent:
+    with fake.Agent(again=True, table=TABLES[name]) as agent:
         for port in [*range(1, 9), "3"]:
             driver(name, agent.port, community=fake.COMMUNITY).handle("on", port)
             assert [n for n, state in agent.outlets.items() if state == "on"] == [str(port)]
@@ -134,11 +137,11 @@ def test_each_outlet_by_version_1(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_state_that_lags(name: str) -> None:
-    with fake.Agent(table=TABLES[name], lag=2) as agent:
+    with fake.Agent(again=True, table=TABLES[name], lag=2) as agent:
         driver(name, agent.port, community=fake.COMMUNITY).handle("on", 5)
         assert agent.outlets["5"] == "on"
     with (
-        fake.Agent(table=TABLES[name], lag=100) as agent,
+        fake.Agent(again=True, table=TABLES[name], lag=100) as agent,
         pytest.raises(TransientError, match=r"^port 5 is still off after on$"),
     ):
         driver(name, agent.port, 0.5, community=fake.COMMUNITY).handle("on", 5)
@@ -147,7 +150,7 @@ def test_a_state_that_lags(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_silence_to_a_wrong_community(name: str) -> None:
     with (
-        fake.Agent(table=TABLES[name]) as agent,
+        fake.Agent(again=True, table=TABLES[name]) as agent,
         pytest.raises(DeviceTimeout, match=r"a wrong community is not answered either"),
     ):
         driver(name, agent.port, 0.3, community="sesame").handle("on", 5)

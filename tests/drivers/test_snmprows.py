@@ -48,7 +48,7 @@ def playing() -> Iterator[Playing]:
     agents: list[Agent] = []
 
     def play(word: str, objects: Objects, object_id: str = "", descr: str = "", **settings: Any) -> SNMPDriver:
-        agent = Agent(table=Recorded(objects, object_id, descr))
+        agent = Agent(again=True, table=Recorded(objects, object_id, descr))
         agents.append(agent.__enter__())
         given = {"driver": word, "snmpport": agent.port, "community": fake.COMMUNITY, "snmptimeout": 5, **settings}
         made = strategies.find(word)("127.0.0.1", given)
@@ -246,7 +246,7 @@ def test_no_row_fits(playing: Playing) -> None:
 
 def test_the_row_that_fits_is_found_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "pdud.snmp")
-    with Agent(table=snmprows.facts("apc_rpdu2")) as agent:
+    with Agent(again=True, table=snmprows.facts("apc_rpdu2")) as agent:
         settings = {"driver": "snmp", "snmpport": agent.port, "community": fake.COMMUNITY}
         made = begun(strategies.find("snmp")("127.0.0.1", settings))
         made.handle("on", 3)
@@ -273,7 +273,7 @@ def test_a_port_of_a_row_that_was_found_out(playing: Playing) -> None:
 
 def test_another_device_in_its_place() -> None:
     """After a failure it is found out anew what is there."""
-    with Agent(table=snmprows.facts("apc_rpdu2")) as agent, Agent(table=snmprows.facts("hpe_pdu")) as other:
+    with Agent(again=True, table=snmprows.facts("apc_rpdu2")) as agent, Agent(table=snmprows.facts("hpe_pdu")) as other:
         made = begun(strategies.find("snmp")("127.0.0.1", {"driver": "snmp", "community": fake.COMMUNITY}))
         made.snmpport = agent.port  # type: ignore[attr-defined]
         made.handle("on", 3)
@@ -296,7 +296,7 @@ def test_values_of_another_firmware_are_never_sent(playing: Playing) -> None:
 
 @pytest.mark.parametrize("word", ABSENT)
 def test_an_empty_slot_is_no_outlet(word: str) -> None:
-    with Agent(table=snmprows.facts(word)) as agent:
+    with Agent(again=True, table=snmprows.facts(word)) as agent:
         settings = {"driver": word, "snmpport": agent.port, "community": fake.COMMUNITY}
         made = begun(strategies.find(word)("127.0.0.1", settings))
         empty = int(agent.table.empty[0])  # type: ignore[attr-defined]
@@ -314,14 +314,16 @@ def test_all_outlets_in_one_exchange() -> None:
         ("cyberpower_epdu2", {}, NEXT, 26),
     ):
         table = replace(snmprows.facts(word), ports=ports)
-        with Agent(table=table) as agent:
+        with Agent(again=True, table=table) as agent:
             given = {"driver": word, "snmpport": agent.port, "community": fake.COMMUNITY, **settings}
             assert len(begun(strategies.find(word)("127.0.0.1", given)).read_outlets()) == 24
             assert {pdu.tag for pdu in agent.pdus} == {verb} and len(agent.pdus) <= most
 
 
 def test_an_agent_that_sends_little_at_a_time() -> None:
-    with Agent(table=replace(snmprows.facts("apc_rpdu2"), ports={str(n): str(n) for n in range(1, 25)})) as agent:
+    with Agent(
+        again=True, table=replace(snmprows.facts("apc_rpdu2"), ports={str(n): str(n) for n in range(1, 25)})
+    ) as agent:
         agent.most = 7
         settings = {"driver": "apc_rpdu2", "snmpport": agent.port, "community": fake.COMMUNITY}
         told = begun(strategies.find("apc_rpdu2")("127.0.0.1", settings)).read_outlets()
@@ -388,7 +390,7 @@ def test_no_more_rows_are_asked_for_than_there_were() -> None:
     """The first reading asks for a screenful; the next ones for what was there, and one beyond; and all is found that is new."""
     table = replace(snmprows.facts("apc_rpdu2"), ports={str(n): str(n) for n in range(1, 9)})
     longer = replace(table, ports={str(n): str(n) for n in range(1, 41)})
-    with Agent(table=table) as agent, Agent(table=longer) as other:
+    with Agent(again=True, table=table) as agent, Agent(table=longer) as other:
         settings = {"driver": "apc_rpdu2", "community": fake.COMMUNITY}
         made = begun(strategies.find("apc_rpdu2")("127.0.0.1", settings))
         for device, asked in ((agent, 25), (agent, 9), (agent, 9), (other, 9), (other, 41)):

@@ -121,6 +121,9 @@ class Table:
         return self.kind, value.encode() if isinstance(value, str) else parts(integer(value))[0][1]
 
 
+_PORTS: list[int] = []
+"""Those of agents that have ended."""
+
 MASTERSWITCH = Table("1.3.6.1.4.1.318.1.1.4.4.2.1.3.{n}")  # APC, sPDUOutletCtl
 
 
@@ -128,7 +131,8 @@ class Agent(Device):
     """An agent on a free loopback UDP port, with the outlets of a table.
 
     ``late`` delays each answer by so many seconds, ``lose`` drops so many of the first questions. ``lag``: how many
-    readings after a SET still tell the state of before, or that it is pending.
+    readings after a SET still tell the state of before, or that it is pending. ``again``: at the port that one had
+    before it, if any is free: one that pysnmp knows, to which a new one takes longer than some answers.
     """
 
     engine = bytes.fromhex("80001f88") + b"\x04pdu-under-test"
@@ -144,6 +148,7 @@ class Agent(Device):
         lag: int = 0,
         passphrase: str = PASSPHRASE,
         host: str = "127.0.0.1",
+        again: bool = False,
     ) -> None:
         self.mood = mood
         self.table = table
@@ -165,7 +170,15 @@ class Agent(Device):
         self.pdus: list[PDU] = []
         self.key = _localized(passphrase, self.engine)
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((host, 0))
+        self._ports = _PORTS if again else []
+        while True:
+            port = self._ports.pop() if self._ports else 0
+            try:
+                self._socket.bind((host, port))
+                break
+            except OSError:
+                if not port:
+                    raise
         self._threads = [threading.Thread(target=self._receive, daemon=True)]
 
     @property
@@ -182,6 +195,7 @@ class Agent(Device):
         self._socket.sendto(b"", self._socket.getsockname())  # wakes the thread
         for thread in self._threads:
             thread.join(5)
+        self._ports.append(self.port)
         self._socket.close()
 
     def respond(self, pdu: PDU, version: int) -> PDU:
@@ -356,4 +370,4 @@ def answering(agent: Agent, name: str, mood: Mood, **settings: Any) -> Iterator[
 
 def case_of(tables: Mapping[str, Table]) -> Callable[[str, Mood], AbstractContextManager[Case]]:
     """Return the ``case`` of a family, with the table of each name."""
-    return lambda name, mood: answering(Agent(mood, tables[name]), name, mood)
+    return lambda name, mood: answering(Agent(mood, tables[name], again=True), name, mood)
