@@ -75,21 +75,18 @@ class Dummy(PDUDriver):
         self._actions = 0
 
     def port_interaction(self, command: str, port_number: int) -> None:
-        self._take_time()
+        outlets = self._read()
         self._actions += 1
         if self.flaky and self._actions % (self.flaky + 1):
             raise TransientError(f"flaky: action {self._actions} failed")
-        outlets = self._read()
         outlets[str(port_number)] = command
         if self.file:
             self._write(outlets)
 
     def port_status(self, port_number: int) -> State:
-        self._take_time()
         return State(self._read().get(str(port_number), State.OFF))
 
     def read_outlets(self) -> list[OutletReading]:
-        self._take_time()
         return [
             OutletReading(port, self.names.get(port), state, watts=self._drawn(port, state))
             for port, state in self._states().items()
@@ -98,7 +95,6 @@ class Dummy(PDUDriver):
     def read_inlets(self) -> list[InletReading]:
         if not self.watts:
             return []
-        self._take_time()
         drawn = (self._drawn(port, state) or 0.0 for port, state in self._states().items())
         return [InletReading("total", watts=sum(drawn))]
 
@@ -113,7 +109,8 @@ class Dummy(PDUDriver):
         watts = self.watts.get(port)
         return watts if watts is None or state is State.ON else 0.0
 
-    def _take_time(self) -> None:
+    def _read(self) -> dict[str, str]:
+        """Have the device take its time, and return what its outlets are."""
         if self.deaf or (self.slow and self.slow > self.deadline.remaining()):
             self.deadline.pause(math.inf)
             raise self.deadline.passed()
@@ -121,8 +118,6 @@ class Dummy(PDUDriver):
             self.deadline.pause(self.slow)
         if self.refuse:
             raise PermanentError(self.refuse)
-
-    def _read(self) -> dict[str, str]:
         if not self.file:
             return self._memory
         try:

@@ -198,23 +198,29 @@ class Store:
                     del self.noted[number]
 
     def _write(self, rows: list[Values], command: Values | None) -> None:
-        """Commit rows: those of a single statement are a transaction by themselves."""
+        """Commit rows: those of a single statement are a transaction by themselves.
+
+        The last row of a statement is repeated, which changes nothing, up to one of `SIZES`: SQLite keeps what it has
+        compiled, and a statement for each number would take 16 MiB.
+        """
+        database = self._open.database
         try:
-            if command is None and len(rows) <= CHUNK:
-                self._open.database.execute(*upsert(rows))
-                return
-            self._open.database.execute("BEGIN IMMEDIATE")
+            if command is not None or len(rows) > CHUNK:
+                database.execute("BEGIN IMMEDIATE")
             if command is not None:
-                self._open.database.execute(ADD_COMMAND, command)
+                database.execute(ADD_COMMAND, command)
             for start in range(0, len(rows), CHUNK):
-                self._open.database.execute(*upsert(rows[start : start + CHUNK]))
-            self._open.database.execute("COMMIT")
+                some = rows[start : start + CHUNK]
+                size = SIZES[bisect_left(SIZES, len(some))]
+                database.execute(upsert(size), [*chain(*some, *some[-1:] * (size - len(some)))])
+            if database.in_transaction:
+                database.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._open.error(error) from None
         finally:
             with suppress(sqlite3.Error):  # also where it is not open
-                if self._open.database.in_transaction:
-                    self._open.database.execute("ROLLBACK")
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
 
     def _tidy(self) -> int:
         """Forget a batch of what history has no room for, and have a batch of the rest found by its words.
@@ -326,18 +332,9 @@ def values(request: Request, now: Snapshot | Request, number: int, command: int 
     ]
 
 
-def upsert(rows: list[Values]) -> tuple[str, Values]:
-    """Return the statement that adds rows, or writes down how far their requests have come since, and its values.
-
-    There are at most as many as the last of `SIZES`. The last row is repeated, which changes nothing, up to one of
-    these: SQLite keeps each statement that it has compiled, of which one for each number would take 16 MiB.
-    """
-    size = SIZES[bisect_left(SIZES, len(rows))]
-    return _upsert(size), [*chain(*rows, *rows[-1:] * (size - len(rows)))]
-
-
 @functools.cache
-def _upsert(rows: int) -> str:
+def upsert(rows: int) -> str:
+    """Return the statement that adds so many rows, or writes down how far their requests have come since."""
     row = f"({', '.join('?' * len(_COLUMNS))})"
     change = ", ".join(f"{name}=excluded.{name}" for name in _CHANGING)
     return (

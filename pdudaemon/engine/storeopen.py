@@ -138,7 +138,7 @@ class OpenStore:
         self.trouble = trouble
         try:
             if not self._shut:
-                new = _written_anew(self.database, self.path)
+                new = written_anew(self.database, self.path)
                 aside = _cleared(self.path, self._files)
                 new.replace(self.path)
                 log.critical("%s: nothing is lost%s", self.path, aside and f"; what was there is kept as {aside}")
@@ -218,7 +218,7 @@ def _gone(files: Mapping[str, Identity]) -> str:
     return ""
 
 
-def _written_anew(database: sqlite3.Connection, path: str) -> Path:
+def written_anew(database: sqlite3.Connection, path: str) -> Path:
     """Write all that a connection has into a new file beside a store. Raises: OSError, sqlite3.Error."""
     new = Path(f"{path}.anew")
     new.parent.mkdir(parents=True, exist_ok=True, mode=0o750)

@@ -56,6 +56,28 @@ def test_requests_are_numbered_in_order_and_on_record_at_once(path: Path, many: 
     store.close()
 
 
+def test_statements_have_few_sizes_and_repeat_their_last_row(path: Path) -> None:
+    """Each that SQLite has compiled is kept; and all rows are one commit, whatever they take."""
+    store = Store(str(path))
+    said: list[str] = []
+    store._open.database.set_trace_callback(said.append)
+    sizes = {}
+    for many in (1, 2, 5, 7, CHUNK, CHUNK + 5):
+        said.clear()
+        store.add_all([asked("on", Outlet("a", str(number))) for number in range(many)])
+        rows = [
+            each.partition("VALUES (")[2].partition(" ON CONFLICT")[0].split("), (")
+            for each in dict.fromkeys(said)  # SQLite says it once more for a trigger
+            if each.startswith("INSERT INTO request (")
+        ]
+        sizes[many] = [len(each) for each in rows]
+        assert len({row for each in rows for row in each}) >= many
+        whole = [each for each in said if each in ("BEGIN IMMEDIATE", "COMMIT")]
+        assert whole == ["BEGIN IMMEDIATE", "COMMIT"] * (many > CHUNK)
+    assert sizes == {1: [1], 2: [2], 5: [6], 7: [8], CHUNK: [CHUNK], CHUNK + 5: [CHUNK, 6]}
+    store.close()
+
+
 def test_what_is_noted_is_what_it_was_then(path: Path) -> None:
     """And the newest counts; what changes later is in no commit until it is noted."""
     store = Store(str(path))

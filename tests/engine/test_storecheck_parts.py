@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(path)) as database:
         for number in range(1, 121):
             one = asked("reboot", Outlet("a", str(number)))
-            database.execute(*upsert([values(one, one, number, None)]))
+            database.execute(upsert(1), values(one, one, number, None))
         database.commit()
     return path
 

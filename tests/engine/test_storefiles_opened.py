@@ -200,13 +200,3 @@ def test_a_connection_to_memory_leaves_no_file(tmp_path: Path, monkeypatch: pyte
         for each in (one, other):
             each.execute("CREATE TABLE t (n)")
     assert os.listdir(tmp_path) == ["odd ?#%41"]
-
-
-def test_what_is_written_anew_is_on_the_disk(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: dict[int, int] = {}
-    monkeypatch.setattr(os, "fsync", lambda each: synced.update({os.fstat(each).st_ino: os.fstat(each).st_size}))
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as source:
-        source.executescript("CREATE TABLE t (n); INSERT INTO t VALUES (7);")
-        new = storefiles.written_anew(source, path)
-    seen = new.stat()
-    assert synced[seen.st_ino] == seen.st_size and numbers(str(new)) == [7]

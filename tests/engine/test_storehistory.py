@@ -33,7 +33,7 @@ def add(
     if ended is not None:
         end(request)
         request.ended = ended
-    database.execute(*upsert([values(request, request, number, command)]))
+    database.execute(upsert(1), values(request, request, number, command))
 
 
 def forget(database: sqlite3.Connection, history: int, before: float, batch: int) -> int:
@@ -117,7 +117,7 @@ def test_what_may_be_asked_for_again_by_its_key_is_remembered_for_a_while(databa
     now = time.time()
     add(database, 1, now - storehistory.KEYED + 60, key="one")
     add(database, 2, now - storehistory.KEYED - 1, key="two")
-    database.execute(*upsert([values(asked("on"), asked("on"), 8, None)]))
+    database.execute(upsert(1), values(asked("on"), asked("on"), 8, None))
     for number in (3, 4):
         add(database, number, now - 60, command=7)
     for number in (5, 6, 7):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon.engine import storefiles
+from pdudaemon.engine import storefiles, storeopen
 from pdudaemon.engine.store import Store
 from pdudaemon.errors import StoreError
 from tests.support.plugins import recorded
@@ -302,3 +302,15 @@ def test_what_is_overwritten_under_the_daemon_is_told_in_one_line(tmp_path: Path
     assert str(raised.value).isprintable(), raised.value
     with pytest.raises(StoreError):
         store.close()
+
+
+def test_what_is_written_anew_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: dict[int, int] = {}
+    monkeypatch.setattr(os, "fsync", lambda each: synced.update({os.fstat(each).st_ino: os.fstat(each).st_size}))
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as source:
+        source.executescript("CREATE TABLE t (n); INSERT INTO t VALUES (7);")
+        new = storeopen.written_anew(source, str(tmp_path / "store"))
+    seen = new.stat()
+    assert synced[seen.st_ino] == seen.st_size
+    with closing(sqlite3.connect(new)) as copy:
+        assert copy.execute("SELECT n FROM t").fetchall() == [(7,)]

@@ -30,7 +30,7 @@ def written(request: Request, number: int = 7) -> Request:
         database.row_factory = sqlite3.Row
         for _ in range(2):
             row = values(request, request, number, request.command)
-            database.execute(*upsert([row]))
+            database.execute(upsert(1), row)
         (row,) = database.execute("SELECT * FROM request")
         storerows.check(row)
         return storerows.request_of(row, 5.0)
@@ -71,7 +71,7 @@ def test_outlets_are_spelled_as_json_with_blanks(many: int) -> None:
 
 
 def test_what_never_changes_is_not_written_again() -> None:
-    statement, _ = upsert([[1], [2], [3]])
+    statement = upsert(3)
     change = statement.partition("DO UPDATE SET ")[2]
     for name in ("action", "target", "all_outlets", "delay", "client", "accepted=", "command", "names", "key"):
         assert f" {name}" not in f" {change}"

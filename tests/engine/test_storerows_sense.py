@@ -31,7 +31,7 @@ def database() -> Iterator[sqlite3.Connection]:
 
 def row(database: sqlite3.Connection, request: Request, **columns: Any) -> sqlite3.Row:
     """Return the row of a request, some columns of which are something else."""
-    database.execute(*upsert([values(request, request, 7, 3)]))
+    database.execute(upsert(1), values(request, request, 7, 3))
     for name, value in columns.items():
         database.execute(f"UPDATE request SET {name} = ?", (value,))
     (found,) = database.execute("SELECT * FROM request")
@@ -139,7 +139,7 @@ def test_whatever_it_is_it_is_one_of_the_errors_that_say_so(
 
 def test_text_that_is_none(database: sqlite3.Connection) -> None:
     database.text_factory = lambda raw: raw.decode(errors="surrogateescape")
-    database.execute(*upsert([values(reboot(), reboot(), 7, 3)]))
+    database.execute(upsert(1), values(reboot(), reboot(), 7, 3))
     database.execute("UPDATE request SET client = CAST(x'41FF' AS TEXT)")
     (found,) = database.execute("SELECT * FROM request")
     with pytest.raises(ValueError):
@@ -209,21 +209,6 @@ def test_a_command_is_read_as_it_was(database: sqlite3.Connection) -> None:
     )
     assert (other.key, other.id) == ("", 2)
     assert [each for (each,) in database.execute("SELECT key FROM command ORDER BY id")] == ["k", None]
-
-
-def test_statements_have_few_sizes_and_repeat_their_last_row(database: sqlite3.Connection) -> None:
-    sizes = {}
-    for many in (1, 2, 5, 7, 96):
-        rows = [
-            values(asked("on", Outlet("a", str(number))), asked("on"), number, None) for number in range(1, many + 1)
-        ]
-        statement, given = upsert(rows)
-        sizes[many] = statement.count("(?")
-        assert len(given) == statement.count("?") and given[-len(rows[0]) :] == rows[-1]
-        database.execute("DELETE FROM request")
-        database.execute(statement, given)
-        assert database.execute("SELECT count(*) FROM request").fetchone()[0] == many
-    assert sizes == {1: 1, 2: 2, 5: 6, 7: 8, 96: 96}
 
 
 def test_a_record_for_people(database: sqlite3.Connection) -> None:

@@ -28,7 +28,7 @@ def image(*ports: int, many: int = 0, ended: bool = False) -> bytes:
             request = asked("reboot", Outlet("a", str(number)), client="x" * 200)
             if ended:
                 end(request)
-            one.execute(*upsert([values(request, request, number, None)]))
+            one.execute(upsert(1), values(request, request, number, None))
         return one.serialize()
 
 

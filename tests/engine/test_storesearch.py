@@ -49,7 +49,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
         db.execute("BEGIN")
         for number in range(1, 1501):
             each = made(number, rng)
-            db.execute(*upsert([values(each, each, number, None)]))
+            db.execute(upsert(1), values(each, each, number, None))
         db.execute("COMMIT")
         batches = {"entered": 10_000, "not entered": 0, "half of them": 7}[request.param]
         for _ in itertools.takewhile(lambda _: storesearch.enter(db), range(batches)):
@@ -181,7 +181,7 @@ def test_which_nodes_a_request_named(target: str, names: tuple[str, ...], nodes:
 
 def test_what_cannot_be_entered_leaves_no_transaction_open(database: sqlite3.Connection) -> None:
     row = asked("on")
-    database.execute(*upsert([values(row, row, 1501, None)]))
+    database.execute(upsert(1), values(row, row, 1501, None))
     database.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON mention BEGIN SELECT raise(ABORT, 'full'); END")
     with pytest.raises(sqlite3.Error, match="full"):
         storesearch.enter(database)
@@ -269,7 +269,7 @@ def test_whether_words_are_behind(tmp_path: Path) -> None:
         storeschema.prepare(db, "store")
         assert not storesearch.behind(db)
         one = asked("on")
-        db.execute(*upsert([values(one, one, 1, None)]))
+        db.execute(upsert(1), values(one, one, 1, None))
         assert storesearch.behind(db) and storesearch.enter(db) == 1
         assert not storesearch.behind(db) and storesearch.enter(db) == 0
 
@@ -283,7 +283,7 @@ def test_of_when_what_is_forgotten_was_accepted_nothing_is_left(
         storeschema.prepare(db, "store")
         for number in range(1, 101):
             one = end(asked("on"))
-            db.execute(*upsert([values(one, one, number, None)]))
+            db.execute(upsert(1), values(one, one, number, None))
         while storesearch.enter(db):
             pass
         assert db.execute("SELECT count(*) FROM span").fetchone()[0] == 10
