@@ -149,9 +149,10 @@ def _serve(orders: Orders, exchange: TextExchange, text: str, token: str | None)
             exchange.refuse(answer)
 
     try:
-        connection = exchange.connection
-        client = connection.listener.permit(connection.client, token, certified(connection.socket))
-        exchange.rights = orders.rights(client)
+        client, listener = exchange.connection.client, exchange.connection.listener
+        if not listener.open:
+            client = listener.permit(client, token, certified(exchange.connection.socket))
+            exchange.rights = orders.rights(client)
         asked = order(exchange.rights.view(orders.dispatcher.config), *_words(text), numbers=True)
         if asked.action is Action.STATUS:
             orders.look(asked, exchange, seen)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """HTTP on one connection, over a pair of sockets: requests are taken one after the other, and each is answered once.
 
-What the routes say is in `test_httplistener`.
+What the routes say is in `test_http_listener`.
 """
 
 from __future__ import annotations
