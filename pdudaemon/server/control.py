@@ -20,7 +20,7 @@ from pdudaemon.server.orders import order
 
 def control(exchange: HTTPExchange, action: str) -> None:
     """``/power/control/ACTION``: hostname and port, or alias; delay, wait. Other words are ignored."""
-    asked = order(exchange.config, action, exchange.words)
+    asked = order(exchange.dispatcher.config, action, exchange.words, exchange.rights)
 
     def told(request: Request, trouble: PDUDaemonError | None) -> None:
         number = request.number
@@ -66,7 +66,7 @@ def feeds(request: Request) -> dict[str, Any]:
 
 def status(exchange: HTTPExchange, _: str) -> None:
     """``/power/control/status``: the state, and for a client that accepts JSON where it comes from."""
-    asked = order(exchange.config, "status", exchange.words)
+    asked = order(exchange.dispatcher.config, "status", exchange.words, exchange.rights)
 
     def told(answer: Reading | PDUDaemonError) -> None:
         if isinstance(answer, PDUDaemonError):

@@ -98,7 +98,7 @@ class HTTPExchange(Exchange):
         lines = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\nServer: pdudaemon/{__version__}\r\n"
         lines += f"Date: {_date(int(time.time()))}\r\n"
         for name, value in answer.headers.items():
-            if self.prefix and name in ("Location", "Link") and value.startswith(("/", "</")):
+            if name in ("Location", "Link") and value.startswith(("/", "</")):
                 value = value.replace("/", f"{self.prefix}/", 1)  # a path that is told leads through the proxy
             lines += f"{name}: {value}\r\n"
         if not answer.stream:

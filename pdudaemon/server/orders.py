@@ -59,14 +59,18 @@ class Order(NamedTuple):
     hard: bool = True
 
 
-def order(config: Config, action: str, words: Mapping[str, str], *, numbers: bool = False) -> Order:
+def order(
+    config: Config, action: str, words: Mapping[str, str], rights: Rights = EVERYTHING, *, numbers: bool = False
+) -> Order:
     """Return the order for an action and the words that go with it: of `WORDS`, others are of no concern.
 
-    A blank word is as good as none. ``numbers``: a port of digits, as ``int`` takes them, is a number, as drivers
-    written for the existing daemon get it from the text protocol.
+    A blank word is as good as none; what may not be seen by ``rights`` is not there. ``numbers``: a port of digits, as
+    ``int`` takes them, is a number, as drivers written for the existing daemon get it from the text protocol.
 
     Raises: RequestError, naming the word that is wrong.
     """
+    if not rights.everything:
+        config = rights.view(config)
     wanted = ACTIONS.get(action)
     if wanted is None:
         raise RequestError(f"{action!r} is none of {', '.join(Action)}{near(action, ACTIONS)}")

@@ -153,7 +153,7 @@ def _serve(orders: Orders, exchange: TextExchange, text: str, token: str | None)
         if not listener.open:
             client = listener.permit(client, token, certified(exchange.connection.socket))
             exchange.rights = orders.rights(client)
-        asked = order(exchange.rights.view(orders.dispatcher.config), *_words(text), numbers=True)
+        asked = order(orders.dispatcher.config, *_words(text), exchange.rights, numbers=True)
         if asked.action is Action.STATUS:
             orders.look(asked, exchange, seen)
         else:
