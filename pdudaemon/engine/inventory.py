@@ -188,7 +188,9 @@ class Inventory:
         if error is not None:
             self.failed(outlet.pdu, pdu_state(outlet.pdu), error)
             return
-        self.answered(outlet.pdu, pdu_state(outlet.pdu))
+        pdu = self._pdus.get(outlet.pdu)
+        if pdu is not None and (pdu.gone or not pdu.reachable):  # seldom
+            self.answered(outlet.pdu, pdu_state(outlet.pdu))
         if state is not None:
             self.told(outlet, state, self._clock.wall(), "device")
 
