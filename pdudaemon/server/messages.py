@@ -25,7 +25,6 @@ LONGEST_KNOWN = 1024  # bytes of a head that is kept, and how many are
 MOST_KNOWN = 512
 FORM = "application/x-www-form-urlencoded"
 
-_LENGTH = re.compile(r"[0-9]{1,10}")
 _ONCE = frozenset(
     ("authorization", "content-length", "content-type", "host", "idempotency-key", "last-event-id", "origin")
 )
@@ -88,7 +87,11 @@ class Head:
     def length(self) -> int:
         """The length of the body. Raises: Unreadable if it has none that is taken here."""
         length = self.headers.get("content-length", "0")
-        if "transfer-encoding" in self.headers or not _LENGTH.fullmatch(length) or int(length) > LONGEST_BODY:
+        if "transfer-encoding" in self.headers:
+            raise Unreadable(411, "a body must have a Content-Length, and no Transfer-Encoding", self)
+        if not (length.isascii() and length.isdigit()):
+            raise Unreadable(400, f"Content-Length: {length[:20]!r} is no length", self)
+        if len(length) > 10 or int(length) > LONGEST_BODY:
             raise Unreadable(413, f"a body must have a Content-Length of at most {LONGEST_BODY}", self)
         return int(length)
 

@@ -286,8 +286,8 @@ def test_what_old_and_careful_clients_send(started: Daemon) -> None:
     [
         (b"POST /power/control/on HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", 413),
         (b"POST /power/control/on HTTP/1.1\r\nContent-Length: " + b"1" * 5000 + b"\r\n\r\n", 413),
-        (b"POST /power/control/on HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 413),
-        (b"POST /power/control/on HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 413),
+        (b"POST /power/control/on HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST /power/control/on HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
         (b"GET /" + b"x" * 70000 + b" HTTP/1.1\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
         (b"BREW /power/control/on HTTP/1.1\r\n\r\n", 405),
