@@ -86,7 +86,7 @@ def _checked(key: str, path: str, load: Callable[[], None]) -> None:
 
 
 def _reason(error: ssl.SSLError) -> str:
-    return (error.reason or str(error)).lower().replace("_", " ")
+    return (error.reason or "the data is damaged").lower().replace("_", " ")
 
 
 def certified(sock: object) -> Certified | None:
@@ -135,10 +135,7 @@ class TLSSocket:
                     return data
                 if not self._begin(data):
                     raise BlockingIOError
-            if data:
-                self._incoming.write(data)
-            else:
-                self._incoming.write_eof()
+            self._incoming.write(data)  # of an end without a word OpenSSL is told nothing: who listens is answered
             try:
                 return self._read(bool(data))
             finally:
@@ -169,9 +166,9 @@ class TLSSocket:
     def shutdown(self, how: int) -> None:
         """Say that nothing more comes. Raises: OSError."""
         with self._lock:
-            if self._shaken and self._ssl is not None:
+            if self._ssl is not None:
                 with suppress(ssl.SSLError, ValueError):
-                    self._ssl.unwrap()  # which wants to hear the same of the other side
+                    self._ssl.unwrap()  # which wants to hear the same of the other side, and a handshake before
                 self._flush()
             self._raw.shutdown(how)
 
@@ -209,7 +206,6 @@ class TLSSocket:
     def _read(self, more: bool) -> bytes:
         assert self._ssl is not None
         found = []
-        ended = not more
         try:
             if not self._shaken:
                 self._ssl.do_handshake()
@@ -217,16 +213,15 @@ class TLSSocket:
                 self.certified = _certified(self._ssl.getpeercert())
             while data := self._ssl.read(RECORD):
                 found.append(data)
-            ended = True
+            with suppress(OSError):
+                self._raw.shutdown(socket.SHUT_RD)  # it has said that nothing more comes: as if it had by TCP
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLEOFError:  # the client has left, without a word that it would
-            ended = True
         except ssl.SSLError as error:
             if not self._shaken:
                 self._told(f"failed in its handshake: {_reason(error)}")
             raise
-        if not found and not ended:
+        if not found and more:
             raise BlockingIOError
         return b"".join(found)
 

@@ -18,6 +18,7 @@ import string
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pdudaemon import cli
 from pdudaemon.config import reader
+from pdudaemon.config.oidc import OIDC
 from pdudaemon.errors import ConfigError, Denied, Unavailable
 from pdudaemon.server import access, oidc, openflight, routes
 from pdudaemon.server.access import Access
@@ -173,6 +175,67 @@ def test_what_is_revoked(claims: dict[str, Any], revoked: bool) -> None:
             may.permit("192.0.2.1", (), f"Bearer {good(**claims)}")
     else:
         assert may.permit("192.0.2.1", (), f"Bearer {good(**claims)}")
+
+
+@pytest.mark.parametrize(
+    ("claim", "roles"),
+    [
+        ("viewer", ("viewer",)),
+        (["viewer", "ci", "viewer"], ("viewer", "ci")),
+        ([], ()),
+        ([f"r{number}" for number in range(32)], tuple(f"r{number}" for number in range(32))),
+        ([f"r{number}" for number in range(33)], None),
+        (["viewer", 5], None),
+        ({"viewer": True}, None),
+        (5, None),
+        (None, None),
+    ],
+)
+def test_roles_are_a_list_of_names_or_nothing_is_allowed(claim: Any, roles: tuple[str, ...] | None) -> None:
+    if roles is None:
+        with pytest.raises(Denied, match="the token is not valid here: its roles are no list of names") as denied:
+            Access(SECRET).permit("192.0.2.1", (), f"Bearer {good(roles=claim)}")
+        assert denied.value.http_status == 401
+    else:
+        assert Access(SECRET).permit("192.0.2.1", (), f"Bearer {good(roles=claim)}") == ("", roles)
+
+
+def test_short_secrets_are_in_use_and_nobody_is_told_of_each_token() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        may = Access("short")
+        assert may.permit("192.0.2.1", (), f"Bearer {may.token(access.claims(1, 'alice'))}") == ("alice", None)
+
+
+def test_a_certificate_takes_the_place_of_a_token_until_it_is_revoked() -> None:
+    alice = access.certified("alice", ("ci",), "10AF")
+    for may in (Access(SECRET, revoked=("bob", "10A")), Access()):
+        assert may.permit("192.0.2.1", (), "", alice) == ("alice", ("ci",))
+        assert may.permit("192.0.2.1", (), None, access.certified("alice", (), "10AF")) == ("alice", None)
+    for revoked in ("alice", "10AF"):
+        with pytest.raises(Denied, match="the certificate has been revoked") as denied:
+            Access(SECRET, revoked=(revoked,)).permit("192.0.2.1", (), "", alice)
+        assert denied.value.http_status == 401
+    assert Access(SECRET).permit("192.0.2.1", (), f"Bearer {good(sub='bob')}", alice) == ("bob", None)
+
+
+def test_tokens_of_a_provider_alone_and_beside_a_secret(tmp_path: Path) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    (tmp_path / "keys").write_text(json.dumps({"keys": [jwk(key, "one")]}))
+    issuer = oidc.Issuer(OIDC(ISSUER, AUDIENCE, str(tmp_path / "keys"), name_claim="email"))
+    whole = {"iss": ISSUER, "aud": AUDIENCE, "exp": later(), "sub": "7", "jti": "id-1", "email": "bob", "roles": ["ci"]}
+    provided = f"Bearer {jwt.encode(whole, key, 'RS256', headers={'kid': 'one'})}"
+    alone, both = Access(issuer=issuer), Access(SECRET, issuer=issuer)
+    for may in (alone, both):
+        assert may.permit("192.0.2.1", (), provided) == ("bob", ("ci",))
+        with pytest.raises(Denied, match="a token is needed: Authorization: Bearer TOKEN"):
+            may.permit("192.0.2.1", (), "")
+    assert both.permit("192.0.2.1", (), f"Bearer {good(sub='alice')}") == ("alice", None)
+    with pytest.raises(Denied, match="the token is not valid here"):
+        alone.permit("192.0.2.1", (), f"Bearer {good(sub='alice')}")
+    for revoked in ("bob", "7", "id-1"):
+        with pytest.raises(Denied, match="the token has been revoked"):
+            Access(issuer=issuer, revoked=(revoked,)).permit("192.0.2.1", (), provided)
 
 
 def mutated(token: str, rng: random.Random) -> str:
