@@ -172,7 +172,7 @@ class Surveys:
             del self._reading[device]
             device.survey = None
         known = self._inventory.pdu(name)
-        if error is not None and survey.hurry.is_set() and not self._fleet.closing:
+        if error is not None and survey.hurry.is_set():
             if known is not None:
                 known.tried = None
             behind = self._pending.get(name)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A rack for each test that wants one, or several, ended after it."""
+"""A rack for each test that wants one, or several, ended after it; and no test passes over a fault of ours in the log."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,35 @@ import pytest
 
 from tests.support.meters import Meters
 from tests.support.rack import Rack
+
+
+class _Faults(logging.Handler):
+    """Notes what is logged with a traceback."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.found.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
+
+
+@pytest.fixture(autouse=True)
+def faults() -> Iterator[list[str]]:
+    """Fail a test in which something was caught that nobody should have raised, unless it is ``meant``."""
+    handler = _Faults()
+    logging.getLogger("pdud").addHandler(handler)
+    yield handler.found
+    logging.getLogger("pdud").removeHandler(handler)
+    assert not handler.found
+
+
+@pytest.fixture
+def meant(faults: list[str]) -> Iterator[None]:
+    """For tests of what follows a fault of ours."""
+    yield
+    faults.clear()
 
 
 @pytest.fixture

@@ -343,6 +343,7 @@ def test_what_needs_a_thread_after_all_waits_until_there_is_one(lab: Make, monke
     assert one.states == ["on"] * 2
 
 
+@pytest.mark.usefixtures("meant")
 @pytest.mark.parametrize("where", ["_begin", "_act"])
 def test_a_fault_of_our_own_ends_the_job_and_the_next_one_begins(
     lab: Make, monkeypatch: pytest.MonkeyPatch, where: str

@@ -138,6 +138,7 @@ def test_what_failed_keeps_no_driver_once_the_pdu_is_another(
         gc.enable()
 
 
+@pytest.mark.usefixtures("meant")
 @pytest.mark.parametrize("where", ["_begin", "_act", "_driving.as_device_error"])
 def test_a_fault_of_our_own_ends_the_action_as_well(
     switching: tuple[Dispatcher, list[BaseException]], monkeypatch: pytest.MonkeyPatch, where: str
@@ -608,6 +609,7 @@ def test_a_worker_ends_soon_after_a_survey_and_late_after_anything_else(
     lone.stop()
 
 
+@pytest.mark.usefixtures("meant")
 def test_a_fault_of_ours_is_logged_with_whose_worker_it_was(
     switching: tuple[Dispatcher, list[BaseException]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

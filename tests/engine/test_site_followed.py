@@ -170,6 +170,7 @@ def test_one_that_does_not_answer_is_told_after_a_while(lab: Lab, monkeypatch: p
     assert lab.changes[0].endswith(f"{lab.lying.url.removeprefix('http://')} does not answer")
 
 
+@pytest.mark.usefixtures("meant")
 def test_a_fault_of_ours_ends_it_loudly(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     lab.lying.lies["GET /api/v1/events"] = lambda: events()
 

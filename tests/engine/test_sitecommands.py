@@ -374,6 +374,7 @@ def test_when_the_daemon_stops_all_hear_so(lab: Lab, first: bytes, kind: type[PD
     asyncio.run(stopped())
 
 
+@pytest.mark.usefixtures("meant")
 def test_what_goes_wrong_here_is_told(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     def tell(name: str) -> None:
         if name == "b1":

@@ -242,6 +242,7 @@ def test_when_the_daemon_stops_who_waits_hears_so(
     assert request is None or (request.number == "berlin/7" and request.accepted > 0)
 
 
+@pytest.mark.usefixtures("meant")
 def test_what_goes_wrong_here_is_told(
     lab: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

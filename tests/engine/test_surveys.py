@@ -278,7 +278,7 @@ def test_what_is_stuck_is_not_read(rack: Meters, monkeypatch: pytest.MonkeyPatch
     assert rack.ask("a") is None
 
 
-def test_who_waits_when_the_daemon_stops_is_told(rack: Meters) -> None:
+def test_who_waits_when_the_daemon_stops_is_told(rack: Meters, caplog: pytest.LogCaptureFixture) -> None:
     told: queue.SimpleQueue[PDUDaemonError | None] = queue.SimpleQueue()
     rack.gate("a")
     rack.dispatcher.surveys.ask("a", told.put)
@@ -289,6 +289,7 @@ def test_who_waits_when_the_daemon_stops_is_told(rack: Meters) -> None:
     assert isinstance(told.get(timeout=60), Busy)
     with pytest.raises(Busy, match="the daemon is stopping"):
         rack.ask("b")
+    assert not caplog.messages, "nor is it told that the device does not answer"
     rack._running = False
 
 

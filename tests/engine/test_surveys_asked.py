@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -59,7 +60,22 @@ def test_who_asks_while_it_is_read_has_it_read_anew_and_both_are_told_though_som
     until(lambda: first == second == [None])
 
 
-def test_who_was_told_that_there_will_be_none_is_not_told_again(rack: Meters) -> None:
+def test_who_asks_while_a_reading_waits_for_what_has_cut_it_short_shares_it(rack: Meters) -> None:
+    rack.gate("a")
+    first = Heard().ask(rack)
+    assert rack.reading["a"].wait(30)
+    rack.held["a"] = threading.Event()
+    rack.begun["a"].clear()
+    off = submitted(rack.dispatcher, Action.OFF, rack.target("a"))
+    assert rack.begun["a"].wait(30)
+    second = Heard().ask(rack)
+    rack.gates["a"].set()
+    rack.let_go("a")
+    until(lambda: first == second == [None])
+    assert awaited(rack.dispatcher, off, 30) and rack.reads["a"] == 2
+
+
+def test_who_was_told_that_there_will_be_none_is_not_told_again(rack: Meters, caplog: pytest.LogCaptureFixture) -> None:
     rack.gate("a")
     heard, other = Heard().ask(rack), Heard().ask(rack, "b")
     assert rack.reading["a"].wait(30)
@@ -67,10 +83,12 @@ def test_who_was_told_that_there_will_be_none_is_not_told_again(rack: Meters) ->
     with rack.dispatcher._lock:
         rack.dispatcher.surveys.refuse(Busy("not now"), ["a"])
     until(lambda: heard)
+    until(lambda: not rack.dispatcher.surveys._reading)
     rack.gates["a"].set()
-    assert Heard().ask(rack) is not None
+    again = Heard().ask(rack)
+    until(lambda: again == [None])
     until(lambda: not rack.dispatcher.surveys._pending and not rack.dispatcher.surveys._reading)
-    assert [str(error) for error in heard] == ["not now"]
+    assert [str(error) for error in heard] == ["not now"] and not caplog.messages
 
 
 def test_who_has_a_thread_to_wait_with_reads_several(rack: Meters) -> None:

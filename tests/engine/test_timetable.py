@@ -107,6 +107,7 @@ def test_a_call_is_made_in_its_time_and_not_before(timetable: Timetable) -> None
         assert done.wait(30) and made[-1] >= when
 
 
+@pytest.mark.usefixtures("meant")
 def test_a_call_that_fails_ends_nothing(timetable: Timetable, caplog: pytest.LogCaptureFixture) -> None:
     done = threading.Event()
     with timetable._condition:

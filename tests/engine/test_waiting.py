@@ -67,6 +67,7 @@ def test_nobody_is_told_with_the_lock_held(rack: Rack) -> None:
     eventually(lambda: rack.seen["left"] == "of")
 
 
+@pytest.mark.usefixtures("meant")
 def test_a_waiter_that_fails_costs_the_others_nothing(rack: Rack, caplog: pytest.LogCaptureFixture) -> None:
     told: queue.SimpleQueue[object] = queue.SimpleQueue()
     rack.hold("left")

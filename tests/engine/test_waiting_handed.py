@@ -175,6 +175,7 @@ def test_what_stands_before_it_keeps_it() -> None:
     assert "queued behind request 3; it goes on" in str(not_done(step(0.0, Stage.ENDED), 1.0, ahead))
 
 
+@pytest.mark.usefixtures("meant")
 def test_all_are_told_whatever_one_does(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
         raise ValueError("odd")
