@@ -166,7 +166,7 @@ def test_random_garbage_anywhere_never_keeps_the_daemon_down(
 
 @pytest.fixture(name="closed")
 def _closed(tmp_path: Path) -> Path:
-    return closed(tmp_path)
+    return closed(tmp_path, BOARDS)
 
 
 def test_a_database_that_is_gone_beside_its_log(copy: Callable[[], Path], caplog: pytest.LogCaptureFixture) -> None:
@@ -209,7 +209,7 @@ def test_a_row_that_makes_no_sense_is_kept_aside(closed: Path, change: str, capl
         database.executescript("DROP TRIGGER request_told; DROP TRIGGER request_told_one;")
         database.execute(f"UPDATE request SET {change} WHERE id = 8")
         database.commit()
-    assert ports(closed) == [port for port in range(400) if port != 7]
+    assert ports(closed) == [port for port in range(BOARDS) if port != 7]
     text = said(caplog)
     assert "request 8 makes no sense" in text and "MAY BE OFF" in text
     with closing(sqlite3.connect(closed)) as database:
@@ -232,7 +232,7 @@ def test_a_row_that_is_rare_but_makes_sense_is_taken_up(
     with closing(sqlite3.connect(closed)) as database:
         database.execute(f"UPDATE request SET {change} WHERE id = 8")
         database.commit()
-    assert ports(closed) == [*range(400)]
+    assert ports(closed) == [*range(BOARDS)]
     assert "makes no sense" not in said(caplog)
 
 

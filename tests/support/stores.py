@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -84,12 +86,21 @@ def kept(path: Path) -> list[Path]:
     return sorted(each for each in path.parent.iterdir() if ".damaged-" in each.name)
 
 
-def closed(folder: Path) -> Path:
-    """Return a store of 400 reboots, all of them in the database itself."""
+def closed(folder: Path, number: int = 400) -> Path:
+    """Return a store of so many reboots, all of them in the database itself."""
     path = folder / "store"
-    store = Store(str(path))
-    for port in range(400):
-        begun(store, port)
-    store.close()
-    assert not wal(path).exists()
+    path.write_bytes(_closed(number))
     return path
+
+
+@functools.cache
+def _closed(number: int) -> bytes:
+    """Make such a store, once for each process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "store"
+        store = Store(str(path))
+        for port in range(number):
+            begun(store, port)
+        store.close()
+        assert not wal(path).exists()
+        return path.read_bytes()
