@@ -233,7 +233,7 @@ class Service:
         for place in going.keys() - moved:
             self._connections.remove(self._listeners.pop(place))
         for listener in going.values():
-            listener.access = may  # the connections that it has go on
+            listener.renew(listener.options, may, listener.context)  # the connections that it has go on
         for place, listener in self._listeners.items():
             listener.renew(wanted[place], may, contexts[place])
         self._listeners |= zip(new, bound, strict=True)

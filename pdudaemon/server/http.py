@@ -112,7 +112,7 @@ class HTTPExchange(Exchange):
         last = not answer.stream
         if head.method == "HEAD":
             body, last = b"", True
-        self.connection.write(data + body, last, close=last and not head.keeps_alive)
+        self.connection.write(data + body, last, close=not head.keeps_alive)
 
     def give(self, made: Callable[[], Answer | None]) -> None:
         """Give the answer that a call makes, or why it makes none; None: it sees to it. Any thread."""

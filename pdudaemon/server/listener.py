@@ -24,7 +24,10 @@ log = logging.getLogger("pdud.listener")
 
 
 class Listener(socketserver.TCPServer):
-    """A bound socket, with who may ask there. What it does to new clients may be replaced while others are served."""
+    """A bound socket, with who may ask there. What it does to new clients may be replaced while others are served.
+
+    ``open`` says whether everybody may ask, and nobody is called by a name: so that nobody need be looked at.
+    """
 
     allow_reuse_address = True
     request_queue_size = 512
@@ -133,7 +136,6 @@ class Listener(socketserver.TCPServer):
 
     def _serve_by(self, options: ListenerOptions, access: Access, context: ssl.SSLContext | None) -> None:
         self.options, self.access, self.context = options, access, context
-        # Whether everybody may ask here, and nobody is called by a name: so that nobody need be looked at.
         self.open = not (access.by_token or options.allow or options.client_ca)
 
     def permit(self, client: Client, authorization: str | None, shown: Certified | None = None) -> Client:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import re
+import time
 from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -178,13 +181,14 @@ def test_an_answer_of_lines(asking: Asking) -> None:
 
 
 def test_paths_that_are_told_lead_through_the_proxy(asking: Asking) -> None:
-    told = {"Location": "/a/1", "Link": '</a/2>; rel="next"'}
+    told = {"Location": "/a/1", "Link": '</a/2>; rel="next"', "X": "/a/3"}
     for prefix, begins in (("/lab", "/lab/a"), ("", "/a")):
         exchange = asking.asks()
         exchange.prefix = prefix
         exchange.answer(Answer(200, {}, {**told}))
         headers = asking.hears()[0].headers
         assert headers["Location"] == f"{begins}/1" and headers["Link"] == f'<{begins}/2>; rel="next"'
+        assert headers["X"] == "/a/3"
     exchange = asking.asks()
     exchange.prefix = "/lab"
     exchange.answer(Answer(200, {}, {"Location": "https://x/a"}))
@@ -284,6 +288,8 @@ def test_what_is_sent(
     assert b"Cache-Control: no-store\r\n" in head and b"Content-Type: %b" % answer.content_type.encode() in head
     for name, value in answer.headers.items():
         assert f"{name}: {value}\r\n".encode() in head
+    (sent_at,) = re.findall(rb"\r\nDate: (.*)\r\n", head)
+    assert abs(parsedate_to_datetime(sent_at.decode()).timestamp() - time.time()) < 60
     goes_on = answer.stream and method == "GET"
     assert (asking.connection.exchange is exchange) is goes_on
     assert asking.connection.closing is not (alive or goes_on)
