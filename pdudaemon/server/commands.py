@@ -51,7 +51,7 @@ def _cancelled(exchange: HTTPExchange, number: int, half: str) -> dict[str, Any]
     """Take back what has not begun of a command; return it as it is then."""
     kept: dict[int, PDUDaemonError] = {}
     for node in _seen(exchange, number)["nodes"]:
-        if node["request"] not in kept and node["ended"] is None:
+        if node["ended"] is None:
             try:
                 check_may_cancel(exchange, exchange.dispatcher.record(node["request"]), half)
                 exchange.dispatcher.cancel(node["request"], half)

@@ -153,7 +153,7 @@ class Bridge:
         for outlet in self._outlets(config):
             self._tell_outlet(session, outlet, self._dispatcher.inventory.outlet(outlet), rights)
         for name in config.nodes:
-            self._tell_node(session, name, rights)
+            self._tell_node(session, name, config, rights)
         for topic in [topic for topic in self._told if topic not in self._current]:
             self._publish(session, topic, "")
             del self._told[topic]
@@ -180,7 +180,7 @@ class Bridge:
             elif event.kind == "pdu" and event.pdu in config.pdus and rights.sees_pdu(event.pdu):
                 self._publish(session, self._topic("pdu", event.pdu, "status"), _there(event.reachable))
         for name in nodes:
-            self._tell_node(session, name, rights)
+            self._tell_node(session, name, config, rights)
 
     def _tell_outlet(self, session: Session, outlet: Outlet, known: Known, rights: Rights) -> None:
         if not rights.sees(outlet) or outlet.port.startswith("name:"):
@@ -196,10 +196,9 @@ class Bridge:
         if measured:
             self._publish(session, self._topic(*place, "readings"), json.dumps(readings))
 
-    def _tell_node(self, session: Session, name: str, rights: Rights) -> None:
-        config, inventory = self._dispatcher.config, self._dispatcher.inventory
-        node = config.nodes.get(name)
-        if node is None or not node.feeds or not rights.sees_node(name):
+    def _tell_node(self, session: Session, name: str, config: Config, rights: Rights) -> None:
+        inventory, node = self._dispatcher.inventory, config.nodes[name]
+        if not node.feeds or not rights.sees_node(name):
             return
         feeds: list[tuple[Outlet, Reading | PDUDaemonError]] = []
         for feed in node.feeds:

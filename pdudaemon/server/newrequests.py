@@ -170,7 +170,7 @@ class _Telling(Telling):
         if error is not None:
             self._errors.append(error)
         if request is not None and self._began is not None:
-            self._before = self._before or request.accepted < self._began
+            self._before = request.accepted < self._began  # as all of a command was
         if request is None:
             state = "refused"
         elif error is None and self._waited:

@@ -122,6 +122,17 @@ def test_a_socket_at_a_wanted_address_is_taken_once(
     assert not refused(where)  # it is the same socket that was handed over
 
 
+def test_what_a_daemon_of_another_version_has_named_is_taken_by_its_address(
+    hand_over: HandOver, sockets: ExitStack
+) -> None:
+    one = sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
+    where = one.getsockname()
+    found = hand_over(("pdudaemon-other", one), wanted=(options(hostname="127.0.0.1", port=where[1]),))
+    taken = found.take(where)
+    assert taken is not None and not taken.of_unit
+    taken.socket.close()
+
+
 def test_a_unit_is_asked_for_nothing_of_what_is_shut(
     hand_over: HandOver, sockets: ExitStack, manager: Manager, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -191,6 +202,7 @@ def test_what_is_kept_has_a_name_for_its_place(manager: Manager, tmp_path: Path,
     assert len({*names}) == 4 and all(name.startswith("pdudaemon-") for name in names)
     assert {*manager.kept} == {*names} and {*manager.kept.values()} == {os.fstat(one.fileno()).st_ino}
     assert name_of(("a", 1)) == names[0] and name_of(str(tmp_path / "s")) == names[2]
+    assert name_of(("127.0.0.1", 16421)) == "pdudaemon-a5515565876ae2fa", "so that the next version finds it"
     (tmp_path / "s").rename(tmp_path / "old")
     (tmp_path / "s").touch()
     assert name_of(str(tmp_path / "s")) != names[2], "another file is another place"

@@ -6,14 +6,21 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pdudaemon.server.metrics import CONTENT_TYPE, labelled
+from pdudaemon.power import Outlet, State
+from pdudaemon.server.metrics import AT_ONCE, CONTENT_TYPE, labelled, metrics
+from pdudaemon.server.pace import Pace
+from pdudaemon.server.rights import EVERYTHING
 from tests.support.lyingsite import LyingSite
 from tests.support.process import Daemon, eventually
+from tests.support.rack import Rack
 from tests.support.tokens import SECRET, good
 
 Key = tuple[tuple[str, str], ...]
@@ -193,7 +200,30 @@ def test_parameters_are_refused(lab: Daemon) -> None:
         ({"a": "b"}, '{a="b"}'),
         ({"a": 'x"\\\n', "b": ""}, '{a="x\\"\\\\\\n"}'),
         ({"a": "ä,}"}, '{a="ä,}"}'),
+        ({"a": "x\ny"}, '{a="x\\ny"}'),
+        ({"a": "x\\y", "b": 'x"y'}, '{a="x\\\\y",b="x\\"y"}'),
     ],
 )
 def test_labels(labels: dict[str, str], text: str) -> None:
     assert labelled(**labels) == text
+
+
+def test_outlets_of_many_pdus_are_told_once_each_and_of_one_that_is_new_nothing_yet(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, {f"p{number}": {} for number in range(2 * AT_ONCE + 1)})
+    try:
+        for number in range(2 * AT_ONCE + 1):
+            rack.dispatcher.inventory.told(Outlet(f"p{number}", "1"), State.ON, 5.0)
+        config = rack.dispatcher.config
+        rack.dispatcher.config = replace(config, pdus={"new": config.pdus["p0"], **config.pdus})  # type: ignore[misc]
+        answer = metrics(
+            SimpleNamespace(  # type: ignore[arg-type]
+                dispatcher=rack.dispatcher, rights=EVERYTHING, orders=SimpleNamespace(pace=Pace())
+            ),
+            "",
+        )
+        assert isinstance(answer.body, bytes)
+        found = Scraped(answer.body.decode())
+        assert len(found.values["pdudaemon_outlet_on"]) == 2 * AT_ONCE + 1
+        assert found.get("outlet_on", pdu="p0", port="1") == 1
+    finally:
+        rack.stop()

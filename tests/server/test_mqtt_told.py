@@ -6,6 +6,7 @@ By a broker it is tried in `test_mqtt`.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import threading
@@ -19,6 +20,7 @@ import pytest
 
 from pdudaemon.config import reader
 from pdudaemon.config.broker import BrokerOptions
+from pdudaemon.engine.events import Watch
 from pdudaemon.engine.outlets import Known
 from pdudaemon.errors import DeviceTimeout, TransientError
 from pdudaemon.power import Outlet, State
@@ -137,6 +139,10 @@ def test_what_happens_is_told_once(make: Make) -> None:
     eventually(lambda: lab.line.told("lab/x/outlet/a/1/state")[-2:] == ["on", "off"])
     configs = [topic for topic, _, _ in lab.line.said if topic.endswith("/config")]
     assert configs.count("homeassistant/switch/lab-2f-x_outlet_a_1/config") == 1
+    events.outlet(Outlet("a", "2"), Known(State.ON, "device", 5.0, name="modem"))
+    for port, name in (("1", "port 1"), ("2", "modem")):
+        topic = f"homeassistant/switch/lab-2f-x_outlet_a_{port}/config"
+        eventually(lambda topic=topic, name=name: json.loads(lab.line.told(topic)[-1])["name"] == name)
 
 
 @pytest.mark.parametrize(
@@ -200,9 +206,14 @@ def test_where_tokens_are_needed_nothing_is_switched_without_a_role(make: Make) 
     assert result(lab, "pdudaemon/outlet/a/1/result")["state"] == "refused" and lab.rack.dispatcher.records(9) == []
 
 
+def living_watches() -> int:
+    return sum(isinstance(each, Watch) for each in gc.get_objects())
+
+
 def test_trouble_is_told_once_and_all_is_told_anew(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     lab = make(discovery="").start()
+    watching = living_watches()
     events = lab.rack.dispatcher.events
     lab.line.cut = True
     events.pdu("a", "ready", "", False)
@@ -212,6 +223,7 @@ def test_trouble_is_told_once_and_all_is_told_anew(make: Make, caplog: pytest.Lo
     lab.line.cut = False
     eventually(lambda: ("pdudaemon/status", "online", True) in lab.line.said[before:])
     assert caplog.messages.count("MQTT: the line is cut; it is tried again") >= 1
+    assert living_watches() <= watching, "of a line that was cut nothing is left"
 
 
 def test_a_fault_of_ours_is_logged_and_it_goes_on(

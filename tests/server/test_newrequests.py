@@ -49,14 +49,16 @@ def test_one_outlet_is_switched_and_its_request_created(lab: tuple[Daemon, Any],
     assert plugin.by_outlet() == {("quick", "1"): "o"}
     reply = post(started, {"action": "restart", **target, "delay": 0.1, "wait": None})
     assert reply.status == 201 and reply.json["delay"] == 0.1
-    assert plugin.by_outlet() == {("quick", "1"): "ofo"}
+    assert post(started, {"action": "on", **target, "key": "k"}).status == 201, "a key that is new makes no difference"
+    assert plugin.by_outlet() == {("quick", "1"): "ofoo"}
 
 
 def test_who_does_not_wait_is_told_that_it_is_accepted(lab: tuple[Daemon, Any]) -> None:
     started, plugin = lab
     reply = post(started, {"action": "off", "hostname": "slow", "port": 3, "wait": 0})
     assert reply.status == 202 and reply.json["ended"] is None
-    assert post(started, {"action": "off", "nodes": ["n4"], "wait": 0}).status == 202
+    reply = post(started, {"action": "off", "nodes": ["n4"], "wait": 0})
+    assert reply.status == 202 and reply.json["nodes"][0]["state"] == "accepted"
     eventually(lambda: plugin.by_outlet() == {("slow", "3"): "f", ("slow", "4"): "f"})
 
 

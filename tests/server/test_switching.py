@@ -193,6 +193,14 @@ def test_names_on_the_device_are_ports_or_it_is_told_why_not(lab: Lab) -> None:
     assert (telling.lines[1][0] == "y" and "router" in telling.lines[1][1]) or "names" in telling.lines[1][1]
 
 
+def test_who_only_looks_needs_not_know_what_is_locked_by_its_name(lab: Lab) -> None:
+    config = lab.dispatcher.config
+    lab.dispatcher.config = replace(config, locked={Outlet("a", "name:router"): ""})  # type: ignore[misc]
+    targets = {"a1": lab.target("a")}
+    assert [*Told(Exchange(lab), Action.STATUS, "a1").resolved(targets)] == ["a1"]
+    assert not Told(Exchange(lab), Action.ON, "a1").resolved(targets)
+
+
 def test_a_command_is_told_of_node_by_node(lab: Lab) -> None:
     lab.hold("b", "3")
     told = switched(lab, Action.ON, "a1", "nobody", "b1")
