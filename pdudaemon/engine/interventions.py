@@ -73,7 +73,7 @@ class Interventions:
         """Tell those who wait for what will not happen before ``until``; return whether anything else still will."""
         awaited = False
         for request in self._lanes.live.values():
-            if any(step.running or (step.owed and not step.ended and step.at <= until) for step in request.work):
+            if any(step.running or (step.owed and step.at <= until) for step in request.work):
                 awaited = True
             else:
                 self._waiting.settle(request)

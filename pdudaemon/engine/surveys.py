@@ -234,10 +234,12 @@ class Surveys:
             name = next(iter(line))
             del line[name]
             runner = self._fleet.runners.get(name)
-            if runner is not None and not (runner.device.stuck or runner.waiting or name in self._pending):
+            if runner is not None and not (runner.device.stuck or runner.waiting):
                 self._put(name, dead)
 
     def _put(self, name: str, dead: bool = False) -> Survey:
+        for line in self._lines.values():
+            line.pop(name, None)
         former, known = self._pending.get(name), self._inventory.pdu(name)
         patience = DEAD_PATIENCE * 2 ** min(known.failures - 1, 10) if dead and known is not None else None
         if former is not None:  # is not wanted, or under way

@@ -30,9 +30,12 @@ class _Faults(logging.Handler):
 def faults() -> Iterator[list[str]]:
     """Fail a test in which something was caught that nobody should have raised, unless it is ``meant``."""
     handler = _Faults()
-    logging.getLogger("pdud").addHandler(handler)
+    loggers = [logging.getLogger(name) for name in ("pdud", "asyncio")]
+    for each in loggers:
+        each.addHandler(handler)
     yield handler.found
-    logging.getLogger("pdud").removeHandler(handler)
+    for each in loggers:
+        each.removeHandler(handler)
     assert not handler.found
 
 

@@ -12,11 +12,12 @@ import pytest
 from pdudaemon.engine import acting
 from pdudaemon.engine.store import Store
 from pdudaemon.errors import Conflict, DeviceTimeout, PDUDaemonError, RequestEnded, Stopping, StoreError
-from pdudaemon.power import Action, Outcome, Phase, Stage, Target
+from pdudaemon.power import Action, Outcome, Outlet, Phase, Stage, Target
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, owing, submitted
 
 HOUR = 3600.0
+A1 = Outlet("a", "1")
 
 
 def test_a_hurry_ends_the_pause_between_two_tries_of_an_off(rack: Callable[..., Rack]) -> None:
@@ -116,6 +117,9 @@ def test_what_the_disk_does_not_take_pays_the_debt_that_it_has_taken_over_and_do
     with monkeypatch.context() as patched, pytest.raises(StoreError, match="no disk"):
         patched.setattr(Store, "sync", sync)
         submitted(one.dispatcher, Action.REBOOT, one.target("b", "a"), 0)
+    one.dispatcher._store.flush()
+    on_record = one.dispatcher._store.request(3)
+    assert (on_record.phase, on_record.remaining, on_record.debts) == (Phase.ON, [A1], {A1})
     one.let_go("a")
     eventually(lambda: one.seen["a"].startswith("fo"))
     eventually(lambda: one.state(3) == "failed")
@@ -199,11 +203,13 @@ def test_a_stop_waits_for_what_acts_and_tells_the_others_at_once(rack: Callable[
     later = submitted(one.dispatcher, Action.OFF, one.target("b"), HOUR)
     one.dispatcher.join(later, lambda _, trouble: told.append(trouble))
     one.hold("a")
+    one.dispatcher.join(one.dispatcher._lanes.live[2], lambda _, trouble: told.append(trouble))
     stopping, owed = closed(one, HOUR)
     eventually(lambda: told)
     assert isinstance(told[0], Stopping) and stopping.is_alive()
     one.let_go("a")
     stopping.join(30)
+    assert told[1:] == [None]
     assert not stopping.is_alive() and owed == []
     one.start()
     assert one.seen == {"a": "o"} and one.state(2) == "done" and one.state(later.id) == "waiting"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -169,3 +169,84 @@ def test_who_asks_for_one_that_did_not_answer_waits_as_long_as_for_any_other(rac
     until(lambda: heard)
     assert str(heard[0]) == "a: unplugged"
     assert str(rack.ask("a")) == "a: unplugged" and rack.reads["a"] == 3, "the one that was not wanted any more is none"
+
+
+class Once(dict[str, BaseException]):
+    """What is refused once."""
+
+    def __getitem__(self, name: str) -> BaseException:
+        return self.pop(name)
+
+
+def test_who_asked_meanwhile_is_told_at_once_that_it_does_not_answer(rack: Meters) -> None:
+    rack.refuse = Once(a=TransientError("unplugged"))
+    rack.gate("a")
+    first = Heard().ask(rack)
+    assert rack.reading["a"].wait(30)
+    second = Heard().ask(rack)
+    rack.gates["a"].set()
+    until(lambda: first and second)
+    assert [str(each) for each in (*first, *second)] == ["a: unplugged"] * 2
+
+
+def test_who_asks_for_one_that_has_yet_to_get_a_place_has_it_read_once(rack: Meters) -> None:
+    surveys = rack.dispatcher.surveys
+    surveys._places[False] = 1
+    rack.gate("a")
+    surveys.look(["a", "b"])
+    assert rack.reading["a"].wait(30) and not rack.reads["b"]
+    rack.hold("b")
+    heard = Heard().ask(rack, "b")
+    rack.gates["a"].set()
+    until(lambda: not surveys._reading)
+    rack.let_go("b")
+    until(lambda: heard == [None] and not surveys._pending)
+    assert rack.reads == {"a": 1, "b": 1}
+
+
+def test_what_is_stuck_is_not_even_put_in_its_queue(rack: Meters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pdudaemon.engine.acting.STUCK_GRACE", 0.1)
+    rack.pdus["a"]["timeout"] = 0.1
+    rack.dispatcher.reload(rack.config())
+    rack.hold("a")
+    until(lambda: rack.dispatcher.snapshot()[0]["state"] == "stuck")
+    rack.dispatcher.surveys.look(["a"])
+    assert not rack.dispatcher.surveys._pending
+
+
+def test_what_goes_while_somebody_looks_is_not_read(rack: Meters) -> None:
+    def names() -> Iterator[str]:
+        yield "a"
+        del rack.pdus["a"]
+        rack.dispatcher.reload(rack.config())
+
+    rack.dispatcher.surveys.look(names())
+    assert not rack.dispatcher.surveys._pending and not rack.reads
+
+
+def test_a_second_is_an_interval_as_well(racks: Callable[..., Meters]) -> None:
+    rack = racks(a={"refresh": 1})
+    rack.look("a")
+    assert rack.reads["a"] == 1
+
+
+def test_what_is_polled_and_does_not_answer_is_polled_less_often(racks: Callable[..., Meters]) -> None:
+    rack = racks(a={"poll": 3600})
+    surveys = rack.dispatcher.surveys
+
+    def polled() -> int:
+        """Have the time of the next poll have come; return how often it has been read."""
+        with rack.dispatcher._lock:
+            surveys._poll("a")
+        until(lambda: not surveys._pending)
+        return rack.reads["a"]
+
+    until(lambda: rack.known("a").read and not surveys._pending)
+    assert polled() == 2, "whenever it is to be, as it answers"
+    rack.refuse["a"] = TransientError("unplugged")
+    assert polled() == 3 and polled() == 3
+    rack.clock.pass_by(3601)
+    assert polled() == 4
+    del rack.refuse["a"]
+    rack.clock.pass_by(3601)
+    assert polled() == 5 and polled() == 6
