@@ -52,8 +52,7 @@ def dress(path: str, options: ListenerOptions) -> None:
         gid = grp.getgrnam(group).gr_gid if group else -1
     except KeyError as error:
         raise OSError(errno.EINVAL, f"socket_owner: {error.args[0]}") from None
-    if (uid, gid) != (-1, -1):
-        os.chown(path, uid, gid)
+    os.chown(path, uid, gid)
 
 
 def remove(path: str, inode: int) -> None:
