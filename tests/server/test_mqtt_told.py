@@ -20,6 +20,7 @@ import pytest
 
 from pdudaemon.config import reader
 from pdudaemon.config.broker import BrokerOptions
+from pdudaemon.drivers.readings import Identity
 from pdudaemon.engine.events import Watch
 from pdudaemon.engine.outlets import Known
 from pdudaemon.errors import DeviceTimeout, TransientError
@@ -157,6 +158,7 @@ def test_a_command_is_obeyed_and_answered(make: Make, action: str, word: str, st
     eventually(lambda: lab.rack.seen["b/+"] == word)
     record = lab.rack.dispatcher.record(1)
     assert record["client"] == "mqtt broker:1883" and record["target"] == "b/+ port 2"
+    assert record["delay"] == (0.0 if state else 5.0)
     if state is None:  # a restart has its usual delay
         assert eventually(lambda: lab.rack.state(1) == "waiting")
 
@@ -216,7 +218,7 @@ def test_trouble_is_told_once_and_all_is_told_anew(make: Make, caplog: pytest.Lo
     watching = living_watches()
     events = lab.rack.dispatcher.events
     lab.line.cut = True
-    events.pdu("a", "ready", "", False)
+    events.outlet(Outlet("a", "7"), Known(State.ON, "device", 5.0))
     eventually(lambda: "MQTT: the line is cut; it is tried again" in caplog.messages)
     before = len(lab.line.said)
     eventually(lambda: caplog.messages.count("connected with the broker broker port 1883") > 2)
@@ -275,3 +277,33 @@ def test_what_is_known_before_is_told_at_once(make: Make, tmp_path: Path) -> Non
     assert lab.line.told("pdudaemon/pdu/a/status")[0] == "offline"
     assert lab.line.told("pdudaemon/pdu/b%2F%2B/status")[0] == "online"
     assert not lab.line.told("pdudaemon/node/lost/state") and lab.line.told("pdudaemon/status") == ["online"]
+
+
+def test_what_a_role_does_not_see_is_not_told(make: Make, tmp_path: Path) -> None:
+    """Neither another name of its outlet, nor what the PDU is, of which it sees a part."""
+    lab = make(roles=["lab"])
+    dispatcher = lab.rack.dispatcher
+    words = {
+        "pdus": lab.rack.pdus,
+        "nodes": {"mine": {"hostname": "a", "port": 2}, "others": {"hostname": "a", "port": 2}},
+        "roles": {"lab": {"nodes": "mine", "may": ["on"]}},
+    }
+    (tmp_path / "roles").write_text(json.dumps(words))
+    read = reader.load(str(tmp_path / "roles"))
+    dispatcher.config = replace(dispatcher.config, nodes=read.nodes, roles=read.roles)  # type: ignore[misc]
+    known = dispatcher.inventory.pdu("a")
+    assert known is not None
+    known.identity = Identity("Dummies", "D8", "7", "1.0", "dummy")
+    known.outlets |= {port: Known(State.ON, "device", 5.0) for port in ("1", "2")}
+    lab.start()
+    eventually(lambda: lab.line.told("pdudaemon/node/mine/state"))
+    assert {topic for topic, _, _ in lab.line.said} == {
+        "pdudaemon/status",
+        "pdudaemon/pdu/a/status",
+        "pdudaemon/outlet/a/2/state",
+        "homeassistant/switch/pdudaemon_outlet_a_2/config",
+        "pdudaemon/node/mine/state",
+        "homeassistant/switch/pdudaemon_node_mine/config",
+    }
+    (told,) = map(json.loads, lab.line.told("homeassistant/switch/pdudaemon_outlet_a_2/config"))
+    assert told["name"] == "mine" and [*told["device"]] == ["identifiers", "name"]
