@@ -173,3 +173,8 @@ def test_a_head_of_so_many_bytes_is_kept(length: int) -> None:
 def test_the_bounds_are_for_one_request_and_not_for_all_of_a_connection() -> None:
     one = b"GET / HTTP/1.1\r\nX: " + LONG[:1000] + b"\r\n\r\n"
     assert len(read([one * (LONGEST_HEAD // 1000 + 10)])) == LONGEST_HEAD // 1000 + 10
+
+
+def test_what_cannot_become_a_head_is_refused_before_its_end() -> None:
+    with pytest.raises(Unreadable, match="the first line is not one of HTTP"):
+        Reader().take(bytearray(b"no HTTP\r\n"), False)
