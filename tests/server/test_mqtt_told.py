@@ -307,3 +307,6 @@ def test_what_a_role_does_not_see_is_not_told(make: Make, tmp_path: Path) -> Non
     }
     (told,) = map(json.loads, lab.line.told("homeassistant/switch/pdudaemon_outlet_a_2/config"))
     assert told["name"] == "mine" and [*told["device"]] == ["identifiers", "name"]
+    lab.say("pdudaemon/outlet/a/1/set", "on")
+    refused = {"request": None, "state": "refused", "reason": "the role lab may not switch on a port 1"}
+    assert result(lab, "pdudaemon/outlet/a/1/result") == refused

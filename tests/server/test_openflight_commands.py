@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,11 +13,14 @@ from typing import Any
 import pytest
 
 from pdudaemon.config import reader
-from pdudaemon.config.model import Config
+from pdudaemon.config.model import Config, Node
 from pdudaemon.errors import NotDone, TransientError
 from pdudaemon.power import Action, Outlet, Phase, Reading, Request, State, Target
-from pdudaemon.server.openflight import _entry, _how
+from pdudaemon.server.client import Client
+from pdudaemon.server.openflight import _entry, _how, command
+from pdudaemon.server.rights import EVERYTHING
 from pdudaemon.server.siteorders import Passed
+from tests.support.machines import Machines
 from tests.support.process import Daemon, Reply, eventually
 
 LINES = {"Accept": "application/x-ndjson"}
@@ -183,3 +187,50 @@ def test_what_came_of_a_machine_that_was_asked_to_shut_down(config: Config) -> N
     assert done["reason"] == "a port 4 shut down; b port 4 did not" and "pending" not in done
     assert "reason" not in _entry(config, Action.OFF, "twin", TransientError("no"), request)["attributes"]
     assert _how(request, None) == _how(None, twin) == _how(SimpleNamespace(soft=None), twin) == ""  # type: ignore[arg-type]
+
+
+class Exchange:
+    """Who has nodes switched off; ``patience`` is for how long at most he will be told of them, in the end."""
+
+    rights = EVERYTHING
+
+    def __init__(self, machines: Machines, **words: str) -> None:
+        self.dispatcher = dispatcher = machines.dispatcher
+        self.config = replace(dispatcher.config, nodes={"m": Node("m", (Outlet("a", "1"),))})
+        dispatcher.config = self.config  # type: ignore[misc]
+        self.words = {"nodes": "m", **words}
+        self.client = Client("192.0.2.1", 7)
+        self.connection = SimpleNamespace(connections=SimpleNamespace(later=print))
+        self.patience: list[float] = []
+
+    def accepts_lines(self, _: str) -> bool:
+        return False
+
+    def give(self, _: object) -> None:
+        pass
+
+    answer = give
+
+    def within(self, seconds: float, _: object) -> None:
+        self.patience.append(seconds)
+
+
+@pytest.mark.parametrize(
+    ("words", "patience"),
+    [
+        ({"wait": "7"}, 7.0),
+        ({"wait": "7", "soft": "30"}, 37.0),
+        ({"soft": "30"}, 85.0),
+        ({}, 55.0),
+    ],
+)
+def test_the_time_that_a_machine_has_to_shut_down_is_not_counted(
+    tmp_path: Path, words: dict[str, str], patience: float
+) -> None:
+    machines = Machines(tmp_path, "a", wait=100)
+    try:
+        exchange: Any = Exchange(machines, **words)
+        assert command(Action.OFF)(exchange, "") is None
+        assert exchange.patience == [patience]
+    finally:
+        machines.stop()
