@@ -197,7 +197,7 @@ def test_a_file_is_given_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     (tmp_path / "s").touch()
     for owner in ("", "root", "root:root", ":root"):
         unixsocket.dress(path, options(socket=path, socket_owner=owner))
-    assert given == [(path, 0, -1), (path, 0, 0), (path, -1, 0)]
+    assert given == [(path, -1, -1), (path, 0, -1), (path, 0, 0), (path, -1, 0)]
 
 
 def test_a_path_has_to_fit(tmp_path: Path) -> None:
