@@ -11,7 +11,8 @@ from tests.support.process import ROOT
 
 def test_try_it(tmp_path: Path) -> None:
     places = {"./pduclient": "pduclient", ".venv/bin/pdudaemon --conf share/pdudaemon.conf": "pdudaemon"}
-    with Guide("README", tmp_path / "guide", {**places, "/tmp/pdudaemon-demo": str(tmp_path / "demo")}) as guide:
+    places |= {"/tmp/pdudaemon-demo": str(tmp_path / "demo")}
+    with Guide("README", tmp_path / "guide", places, real=True) as guide:
         text = (ROOT / "README.md").read_text().partition("## Try it\n")[2].partition("\n## ")[0]
         guide.page = tmp_path / "README.md"
         guide.page.write_text(text)

@@ -27,6 +27,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from tests.support.forkserver import Process
+from tests.support.launchers import PROGRAMS, Launchers, adapted
 from tests.support.process import ROOT
 
 GUIDES = ROOT / "share" / "guides"
@@ -75,9 +77,12 @@ def commands(text: str) -> Iterator[Command]:
 
 
 class Guide:
-    """A guide in a folder of its own. ``places`` are texts of the guide with what stands for them here."""
+    """A guide in a folder of its own. ``places`` are texts of the guide with what stands for them here.
 
-    def __init__(self, name: str, folder: Path, places: Mapping[str, str] | None = None) -> None:
+    With ``real`` each start of our programs is one, in place of a fork of a program that is loaded.
+    """
+
+    def __init__(self, name: str, folder: Path, places: Mapping[str, str] | None = None, *, real: bool = False) -> None:
         self.page = GUIDES / f"{name}.md"
         self.folder = folder
         self.address = f"127.83.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
@@ -96,9 +101,14 @@ class Guide:
         self.home.mkdir(parents=True)
         (self.home / ".curlrc").write_text("no-progress-meter\n")  # as on a terminal
         Path(self.environment["STATE_DIRECTORY"]).mkdir(parents=True)
-        python = f"PYTHONPATH={ROOT} {sys.executable}"
-        self.program("pdudaemon", f'{python} -m pdudaemon --conf={self.conf} "$@"')
-        self.program("pduclient", f'{sys.executable} {ROOT}/pduclient "$@"')
+        self.real = real
+        self._launchers = Launchers()
+        if real:
+            self.program("pdudaemon", f'PYTHONPATH={ROOT} {sys.executable} -m pdudaemon --conf={self.conf} "$@"')
+            self.program("pduclient", f'{sys.executable} {ROOT}/pduclient "$@"')
+        else:
+            self.program("pdudaemon", f'{self._launchers.write(folder, "pdudaemon")} --conf={self.conf} "$@"')
+            self.program("pduclient", f'{self._launchers.write(folder, "pduclient")} "$@"')
         self.program("sudo", '"$@"')
 
     def path(self, place: str) -> Path:
@@ -181,10 +191,12 @@ class Guide:
         self.said += printed
 
     def __enter__(self) -> Self:
+        self._launchers.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.daemon.kill()
+        self._launchers.__exit__()
 
 
 class Service:
@@ -194,7 +206,7 @@ class Service:
         self._guide = guide
         self._told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._told.settimeout(BOUND)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Process | None = None
         self.log = guide.folder / "log"
 
     def order(self, verb: str) -> None:
@@ -213,9 +225,15 @@ class Service:
         if not os.path.exists(place):
             self._told.bind(place)
         environment = {**self._guide.environment, "NOTIFY_SOCKET": place, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "pdudaemon", f"--conf={self._guide.conf}"]
+        words = [f"--conf={self._guide.conf}"]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, env=environment, cwd=self._guide.home, stdout=log, stderr=log)
+            if self._guide.real:
+                command = [sys.executable, "-m", "pdudaemon", *words]
+                self._process = subprocess.Popen(command, env=environment, cwd=self._guide.home, stdout=log, stderr=log)
+            else:
+                program, loaded = PROGRAMS["pdudaemon"]
+                environment = adapted(environment, loaded)
+                self._process = program.start(words, environment, self._guide.home, stdout=log, stderr=log)
         self._ready()
 
     def reload(self) -> None:
