@@ -11,7 +11,7 @@ import copy
 import functools
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -29,11 +29,11 @@ from tests.devices.base.saboteur import ACTS, ON_A_LINE, PIECE, Line, Wire, sile
 from tests.devices.base.snmp import Agent
 from tests.support.action import begun
 
-POINTS = int(os.environ.get("HOSTILE_POINTS", "0"))  # for each act of each driver, by night; else one for some
+POINTS = int(os.environ.get("HOSTILE_POINTS", "0"))  # for each act of each look of each driver, by night; else see `tried`
 SEED = os.environ.get("HOSTILE_SEED", "")
 SECONDS = 2.0  # for an action, whatever the device does
 SILENCE = 0.3  # where it says nothing more, and waiting is all there is to do
-SOME = 3  # acts
+LOOKS = 3  # at most
 MANY = 10  # names of a family
 MOST = 400 * PIECE  # of what is made up: some megabytes are in the machine's own buffers
 
@@ -50,11 +50,11 @@ def wired(settings: dict[str, Any], device: int, wire: int) -> dict[str, Any]:
 
 
 def tried(names: list[str], acts: list[Any]) -> list[Any]:
-    """Return what is tried of each driver: all acts by night, else some of them, for each driver others."""
+    """Return what is tried of each driver: all acts at all looks by night, else one at each, for each driver others."""
     return [
-        pytest.param(name, act, id=f"{name}-{act.__name__}")
+        pytest.param(name, act, range(LOOKS) if POINTS else [number], id=f"{name}-{act.__name__}")
         for name in names
-        for act in (acts if POINTS else random.Random(name).sample(acts, SOME))
+        for number, act in enumerate(acts if POINTS else random.Random(name).sample(acts, LOOKS))
     ]
 
 
@@ -131,9 +131,9 @@ def carried(name: str, number: int) -> int:
         return whole.carried
 
 
-@pytest.mark.parametrize(("name", "act"), tried(names(), ACTS))
-def test_in_the_middle(name: str, act: Any) -> None:
-    for number in range(3):
+@pytest.mark.parametrize(("name", "act", "numbers"), tried(names(), ACTS))
+def test_in_the_middle(name: str, act: Any, numbers: Sequence[int]) -> None:
+    for number in numbers:
         if (whole := carried(name, number)) < 0:
             return
         for point in range(max(1, POINTS)):
@@ -149,9 +149,11 @@ def test_in_the_middle(name: str, act: Any) -> None:
                     assert secret not in error, where
 
 
-@pytest.mark.parametrize(("name", "act"), tried([name for name in FAKES if behind_a_terminal(name)], ON_A_LINE))
-def test_in_the_middle_on_a_line(name: str, act: Any) -> None:
-    for number in range(3):
+@pytest.mark.parametrize(
+    ("name", "act", "numbers"), tried([name for name in FAKES if behind_a_terminal(name)], ON_A_LINE)
+)
+def test_in_the_middle_on_a_line(name: str, act: Any, numbers: Sequence[int]) -> None:
+    for number in numbers:
         with FAKES[name].case(name, Mood.WELL) as case:
             if number >= len(looks(name, case)):
                 return
