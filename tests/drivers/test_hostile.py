@@ -29,7 +29,9 @@ from tests.devices.base.saboteur import ACTS, ON_A_LINE, PIECE, Line, Wire, sile
 from tests.devices.base.snmp import Agent
 from tests.support.action import begun
 
-POINTS = int(os.environ.get("HOSTILE_POINTS", "0"))  # for each act of each look of each driver, by night; else see `tried`
+POINTS = int(
+    os.environ.get("HOSTILE_POINTS", "0")
+)  # for each act of each look of each driver, by night; else see `tried`
 SEED = os.environ.get("HOSTILE_SEED", "")
 SECONDS = 2.0  # for an action, whatever the device does
 SILENCE = 0.3  # where it says nothing more, and waiting is all there is to do

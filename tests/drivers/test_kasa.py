@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,15 @@ def driver(seconds: float = 60, **settings: Any) -> Kasa:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def made(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Return a function that puts a program where it is found first."""
     (tmp_path / "bin").mkdir()
-    with first_in_path(tmp_path / "bin"):
-        yield tmp_path / "bin"
+    with ExitStack() as ends, first_in_path(tmp_path / "bin"):
+        yield lambda *children, **options: ends.enter_context(Program(tmp_path / "bin", *children, **options))
 
 
-def test_what_the_program_is_told(folder: Path) -> None:
-    program = Program(folder, "One", "Two")
+def test_what_the_program_is_told(made: Callable[..., Program]) -> None:
+    program = made("One", "Two")
     driver(type="smart", encrypt_type="KLAP", device_family="SMART.TAPOPLUG", port=4433).port_on("Two")
     assert program.calls == ["state", "on --child-index 1", "state"]  # no address, no name, no password
     assert program.environment == {
@@ -52,8 +54,8 @@ def test_what_the_program_is_told(folder: Path) -> None:
     assert dict(program.outlets) == {"1": "off", "2": "on"}
 
 
-def test_through_the_daemon(folder: Path, daemon: Callable[..., Daemon]) -> None:
-    program = Program(folder, "One", "Two")
+def test_through_the_daemon(made: Callable[..., Program], daemon: Callable[..., Daemon]) -> None:
+    program = made("One", "Two")
     running = daemon({"strip": {"driver": "kasa", "ip": "192.0.2.71", **ACCOUNT}})
     assert running.power("on", "strip", "Two", wait=30).status == 200
     assert program.outlets["2"] == "on"
@@ -61,8 +63,8 @@ def test_through_the_daemon(folder: Path, daemon: Callable[..., Daemon]) -> None
     assert PASSWORD not in running.log_text()
 
 
-def test_a_plug_of_today(folder: Path) -> None:
-    program = Program(folder, energy={"voltage_mv": 230000, "current_ma": 50, "power_mw": 12500})
+def test_a_plug_of_today(made: Callable[..., Program]) -> None:
+    program = made(energy={"voltage_mv": 230000, "current_ma": 50, "power_mw": 12500})
     plug = driver()
     plug.port_on("Küche")
     assert program.calls[1] == "on"
@@ -73,15 +75,15 @@ def test_a_plug_of_today(folder: Path) -> None:
         plug.port_on(2)
 
 
-def test_a_plug_that_is_older(folder: Path) -> None:
-    Program(folder, smart=False, energy=OLD, password="")
+def test_a_plug_that_is_older(made: Callable[..., Program]) -> None:
+    made(smart=False, energy=OLD, password="")
     plug = begun(Kasa("192.0.2.71", {"driver": "kasa"}), 60)
     assert plug.read_outlets() == [OutletReading("1", "Küche", State.OFF, 12.5, 230.1, 0.05, 1500.0)]
     assert plug.identify().model == "KP303(UK)"
 
 
-def test_a_strip_that_is_older(folder: Path) -> None:
-    program = Program(folder, "One", "Two", "Two", smart=False, password="")
+def test_a_strip_that_is_older(made: Callable[..., Program]) -> None:
+    program = made("One", "Two", "Two", smart=False, password="")
     strip = begun(Kasa("192.0.2.71", {"driver": "kasa", "locked": ["One"]}), 60)
     strip.port_on(3)
     assert dict(program.outlets) == {"1": "off", "2": "off", "3": "on"}
@@ -99,8 +101,8 @@ def test_a_strip_that_is_older(folder: Path) -> None:
         (Mood.GONE, TransientError, "Unable to connect to the device: 192.0.2.71: [Errno 111] Connect call failed"),
     ],
 )
-def test_why_it_failed(folder: Path, mood: Mood, kind: type[Exception], why: str) -> None:
-    program = Program(folder, mood=mood)
+def test_why_it_failed(made: Callable[..., Program], mood: Mood, kind: type[Exception], why: str) -> None:
+    program = made(mood=mood)
     with pytest.raises(kind) as caught:
         driver().port_on(1)
     assert str(caught.value) == f"kasa at asking for the state of 192.0.2.71: {why}"

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.devices.base.device import Mood
+from tests.devices.base.device import Device, Mood
 
 CONTENT = """\
 content() { content=; IFS= read -r content <"$1"; }  # of a file with one line, without a process for it
@@ -84,6 +86,54 @@ class StandIn:
     @property
     def sessions(self) -> int:
         return len(self.calls)
+
+
+class Ended(NamedTuple):
+    """What a program says, on which descriptor, and what it ends with."""
+
+    text: str
+    status: int = 0
+    descriptor: int = 1
+
+
+class Played(Device):
+    """A program in a folder that has its words and part of its environment carried out here, and says and ends so.
+
+    ``act`` is what it does: by its words and the variables whose names begin with ``prefix``. It is deaf where that
+    returns None.
+    """
+
+    SCRIPT = """\
+#!/bin/bash
+exec 3<>/dev/tcp/127.0.0.1/{port}
+{{
+    printf '%s\\0' $# "$@"
+    for name in ${{!{prefix}@}}; do printf '%s=%s\\0' "$name" "${{!name}}"; done
+    printf '\\0'
+}} >&3
+read -r status descriptor <&3
+IFS= read -r -d '' text <&3
+printf '%s' "$text" >&"$descriptor"
+exit "$status"
+"""
+
+    def __init__(self, path: Path, prefix: str, act: Callable[[list[str], dict[str, str]], Ended | None]) -> None:
+        super().__init__()
+        self._act = act
+        path.write_text(self.SCRIPT.format(port=self.port, prefix=prefix))
+        path.chmod(0o755)
+
+    def converse(self, connection: socket.socket) -> None:
+        data = b""
+        while not data.endswith(b"\0\0"):
+            data += self.receive(connection)
+        count, *rest = data.decode()[:-2].split("\0")
+        words, variables = rest[: int(count)], rest[int(count) :]
+        ended = self._act(words, dict(each.split("=", 1) for each in variables))
+        if ended is None:
+            self.closing.wait()
+        else:
+            connection.sendall(f"{ended.status} {ended.descriptor}\n{ended.text}".encode())
 
 
 @contextmanager
