@@ -77,7 +77,7 @@ def parts(sizes: dict[str, str], seed: int) -> dict[str, str]:
 def sampled() -> list[str]:
     """Return the test files of which `make test` has a sample."""
     files = sorted((ROOT / "tests").rglob("test_*.py"))
-    return [str(path.relative_to(ROOT)) for path in files if "sampling import some" in path.read_text()]
+    return [str(path.relative_to(ROOT)) for path in files if "tests.support.sampling import" in path.read_text()]
 
 
 def mutated() -> list[str]:

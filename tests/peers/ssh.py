@@ -75,7 +75,7 @@ def keygen(path: Path, kind: str = "ed25519") -> Path:
 
 
 # The keys and the screen of a fake console are its own terminal. What its outlets are is in a file beside it.
-_CONSOLE = """#!{python}
+_CONSOLE = """#!{python} -IS
 import json, pathlib, sys, tty
 sys.path.insert(0, {root!r})
 from tests.devices.base.console import Left
