@@ -56,6 +56,20 @@ class TextExchange(Exchange):
         """Send the answer. Called by `settle`."""
         self.connection.write(f"{text}\n".encode(), last=True, close=self.last or not self.connection.received.strip())
 
+    def told(self, request: Request, trouble: PDUDaemonError | None) -> None:
+        """Say what became of a request. Called by `settle`."""
+        if trouble is None:
+            self.answer("ack")
+        else:
+            self.refuse(trouble)
+
+    def seen(self, answer: Answer) -> None:
+        """Say what state something is in. Called by `settle`."""
+        if isinstance(answer, Reading):
+            self.answer(str(answer.state))
+        else:
+            self.refuse(answer)
+
     def refuse(self, error: PDUDaemonError) -> None:
         """Say no. Called by `settle`."""
         log.warning("nack to %s: %s", self.connection.client, error)
@@ -96,8 +110,24 @@ class TextSpeech:
             self._hand_in(given[1])
         else:
             self._connection.exchange = exchange = TextExchange(self._connection, last=not _has_form(text))
-            _serve(self._orders, exchange, text, self._token)
+            self._serve(exchange, text)
         return True
+
+    def _serve(self, exchange: TextExchange, text: str) -> None:
+        client, listener, orders = exchange.connection.client, exchange.connection.listener, self._orders
+        try:
+            if not listener.open:
+                client = listener.permit(client, self._token, certified(exchange.connection.socket))
+                exchange.rights = orders.rights(client)
+            asked = order(orders.dispatcher.config, *_words(text), exchange.rights, numbers=True)
+            if asked.action is Action.STATUS:
+                orders.look(asked, exchange, exchange.seen)
+            else:
+                orders.carry_out(asked, client, exchange, exchange.told)
+        except Denied as error:
+            exchange.deny(error, tried=self._token is not None)
+        except PDUDaemonError as error:
+            exchange.settle(exchange.refuse, error)
 
     def _hand_in(self, token: str) -> None:
         """Have a token count for the texts that follow; it is answered only if it is not good."""
@@ -133,35 +163,6 @@ class TextSpeech:
             return text if text.strip() or self._first else None
         self._connection.deadline = min(self._connection.deadline, time.monotonic() + FRAGMENT_PATIENCE)
         return None
-
-
-def _serve(orders: Orders, exchange: TextExchange, text: str, token: str | None) -> None:
-    def told(request: Request, trouble: PDUDaemonError | None) -> None:
-        if trouble is None:
-            exchange.answer("ack")
-        else:
-            exchange.refuse(trouble)
-
-    def seen(answer: Answer) -> None:
-        if isinstance(answer, Reading):
-            exchange.answer(str(answer.state))
-        else:
-            exchange.refuse(answer)
-
-    try:
-        client, listener = exchange.connection.client, exchange.connection.listener
-        if not listener.open:
-            client = listener.permit(client, token, certified(exchange.connection.socket))
-            exchange.rights = orders.rights(client)
-        asked = order(orders.dispatcher.config, *_words(text), exchange.rights, numbers=True)
-        if asked.action is Action.STATUS:
-            orders.look(asked, exchange, seen)
-        else:
-            orders.carry_out(asked, client, exchange, told)
-    except Denied as error:
-        exchange.deny(error, tried=token is not None)
-    except PDUDaemonError as error:
-        exchange.settle(exchange.refuse, error)
 
 
 @functools.lru_cache(1024)  # clients ask for the same again and again
