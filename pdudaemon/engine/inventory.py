@@ -91,7 +91,6 @@ class Inventory:
                 known.outlets.setdefault(port, NOTHING)
             self._name(config, name, known)
         self._configured, self._config = config.pdus, config
-        self._events.figures.keep({*config.pdus, *self.elsewhere})
 
     @staticmethod
     def _name(config: Config, name: str, pdu: KnownPDU, former: Mapping[str, Known] | None = None) -> None:

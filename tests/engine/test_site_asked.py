@@ -145,10 +145,18 @@ def test_that_it_answers_nothing_any_more_is_found_out(lab: Lab, monkeypatch: py
     eventually(lambda: lab.asked("/ui/icon.svg") == 2 and not site._doubted)
     lab.site._bound = bound
     assert not site.trouble
+    site._loop.call_soon_threadsafe(site.doubt)
+    eventually(lambda: lab.asked("/ui/icon.svg") == 3)
+    lab.site._bound = None  # the connection has ended meanwhile
+    eventually(lambda: not site._doubted)
+    lab.site._bound = bound
+    site.ask("GET", "/api/v1/groups", 20.0, lambda *_: lab.changes.append("asked"))
+    eventually(lambda: len(lab.changes) >= 2)
+    assert lab.changes.pop() == "asked" and not site.trouble
     for _ in range(3):
         site._loop.call_soon_threadsafe(site.doubt)
     eventually(lambda: len(lab.changes) >= 2)
-    assert lab.changes[1].endswith(" does not answer") and lab.asked("/ui/icon.svg") == 3
+    assert lab.changes[1].endswith(" does not answer") and lab.asked("/ui/icon.svg") == 4
     lab.site.trouble = "it is away"
     site._loop.call_soon_threadsafe(site.doubt)
     site._loop.call_soon_threadsafe(lab.changes.append, "seen")

@@ -160,6 +160,7 @@ def test_who_asks_for_one_that_did_not_answer_waits_as_long_as_for_any_other(rac
     rack.refuse["a"] = TransientError("unplugged")
     rack.look("a")
     rack.clock.pass_by(400)
+    places = {**rack.dispatcher.surveys._places}
     rack.hold("a")
     rack.dispatcher.surveys.look(["a"])
     assert rack.dispatcher.surveys._pending["a"].deadline(60).seconds == 10
@@ -169,6 +170,8 @@ def test_who_asks_for_one_that_did_not_answer_waits_as_long_as_for_any_other(rac
     until(lambda: heard)
     assert str(heard[0]) == "a: unplugged"
     assert str(rack.ask("a")) == "a: unplugged" and rack.reads["a"] == 3, "the one that was not wanted any more is none"
+    until(lambda: not rack.dispatcher.surveys._pending)
+    assert rack.dispatcher.surveys._places == places
 
 
 class Once(dict[str, BaseException]):
