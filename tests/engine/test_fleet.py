@@ -25,6 +25,7 @@ from pdudaemon.engine.timetable import Timetable
 from pdudaemon.errors import Busy, DeviceTimeout
 from pdudaemon.power import Outlet, State
 from tests.support.process import eventually
+from tests.support.rack import Rack
 
 LONG = "ä" * 300
 
@@ -296,3 +297,14 @@ def test_a_thread_that_is_refused_is_asked_for_again(
     eventually(lambda: lab.ended == [("a", State.ON)])
     assert caplog.text.count("the worker of a: can't start new thread") == 2
     assert refused[1] - refused[0] > 0.09
+
+
+def test_the_worker_of_one_that_has_gone_ends(rack: Callable[..., Rack]) -> None:
+    one = rack("a", "b")
+    one.hold("a")
+    one.let_go("a")
+    runner = one.dispatcher._fleet.runners["a"]
+    del one.pdus["a"]
+    one.dispatcher.reload(one.config())
+    eventually(lambda: "a" not in one.dispatcher._fleet.runners)
+    eventually(lambda: runner._thread is None or not runner._thread.is_alive())

@@ -157,6 +157,13 @@ def test_one_that_is_silent_is_lost(lab: Lab, monkeypatch: pytest.MonkeyPatch) -
     assert lab.changes[1].endswith(" does not answer")
 
 
+def test_one_that_is_silent_from_the_start_is_lost(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_site, "SILENCE", 0.1)
+    lab.site.start()
+    eventually(lambda: len(lab.changes) >= 2)
+    assert lab.changes[1].endswith(" does not answer")
+
+
 def test_one_that_does_not_answer_is_told_after_a_while(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_site, "ANSWER", 0.2)
 
