@@ -7,12 +7,15 @@ import ssl
 import subprocess
 from pathlib import Path
 
+EC = "-newkey ec -pkeyopt ec_paramgen_curve:P-256"  # which takes a tenth of the time of RSA
 
-def self_signed(key: Path, certificate: Path) -> None:
+
+def self_signed(key: Path, certificate: Path, kind: str = EC) -> None:
     """Make a key and a certificate for 127.0.0.1, with openssl."""
-    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(["openssl", *words.split(), *files], check=True, capture_output=True)
+    _openssl(
+        f"req -x509 {kind} -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+        f" -keyout {key} -out {certificate}"
+    )
 
 
 class Authority:
@@ -24,20 +27,14 @@ class Authority:
         self.certificate = folder / "ca.pem"
         self._key = folder / "ca.key"
         self._numbers = 1000
-        _openssl(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=lab"
-            f" -keyout {self._key} -out {self.certificate}"
-        )
+        _openssl(f"req -x509 {EC} -nodes -days 2 -subj /CN=lab -keyout {self._key} -out {self.certificate}")
 
     def issue(self, name: str, subject: str = "", days: int = 2) -> tuple[Path, Path]:
         """Return the files of a certificate, for loopback addresses and localhost, and of its key."""
         key, request, certificate = (self._folder / f"{name}.{end}" for end in ("key", "csr", "pem"))
         extensions = self._folder / "extensions"
         extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-        _openssl(
-            "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-            f" -subj {subject or '/CN=' + name} -keyout {key} -out {request}"
-        )
+        _openssl(f"req {EC} -nodes -subj {subject or '/CN=' + name} -keyout {key} -out {request}")
         self._numbers += 1
         _openssl(
             f"x509 -req -in {request} -CA {self.certificate} -CAkey {self._key} -set_serial {self._numbers}"

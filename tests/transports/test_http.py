@@ -173,7 +173,7 @@ def test_tls_of_old_devices(tmp_path: Path) -> None:
     if not shutil.which("openssl"):
         pytest.skip("needs the Debian package openssl")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    self_signed(key, certificate)
+    self_signed(key, certificate, "-newkey rsa:2048")
     offers = {
         "-tls1_2": "AES256-GCM-SHA384",  # no forward secrecy, which Python by itself insists on
         "-tls1": "AES128-SHA:@SECLEVEL=0",
