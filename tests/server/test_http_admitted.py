@@ -5,7 +5,6 @@ in which thread.
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -60,18 +59,6 @@ class Lab:
         ).encode()
         assert self.pair.connection.speech.take()
 
-    def hears(self) -> tuple[int, str]:
-        response = http.client.HTTPResponse(self.pair.client)
-        response.begin()
-        return response.status, response.read().decode()
-
-    def hears_nothing(self) -> bool:
-        self.pair.client.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            self.pair.client.recv(1)
-        self.pair.client.settimeout(30)
-        return True
-
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
@@ -86,7 +73,7 @@ def lab() -> Iterator[Lab]:
 
 def test_whom_the_listener_knows_is_served_with_his_rights(lab: Lab) -> None:
     lab.asks("Authorization: Bearer ann")
-    assert lab.hears() == (200, "well\n") and lab.asked == [(lab.pair.connection.client, "Bearer ann")]
+    assert lab.pair.hears() == (200, "well\n") and lab.asked == [(lab.pair.connection.client, "Bearer ann")]
     (exchange,) = lab.served
     assert exchange.client is ANN and exchange.rights == (ANN, "rights") and not exchange.stranger
 
@@ -94,19 +81,19 @@ def test_whom_the_listener_knows_is_served_with_his_rights(lab: Lab) -> None:
 def test_where_everybody_may_ask_nobody_is_looked_at(lab: Lab) -> None:
     lab.listener.open = True
     lab.asks("Authorization: Bearer ann")
-    assert lab.hears() == (200, "well\n") and not lab.asked
+    assert lab.pair.hears() == (200, "well\n") and not lab.asked
     assert lab.served[0].client is lab.pair.connection.client and lab.served[0].rights is EVERYTHING
 
 
 def test_who_shows_nothing_good_is_told_why_he_is_not_served(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     for headers in ((), ("Authorization: Bearer bob",)):
         lab.asks(*headers)
-        status, text = lab.hears()
+        status, text = lab.pair.hears()
         assert (status, json.loads(text)["detail"]) == (401, "a token is needed") and not lab.served
     assert caplog.messages == ["GET /x from a:1: a token is needed"]
     lab.route = Route(lab.serve, forbidden=lambda error, authorization: Answer(418, f"{error} {authorization}"))
     lab.asks("Authorization: Bearer bob")
-    assert lab.hears() == (418, "a token is needed Bearer bob\n")
+    assert lab.pair.hears() == (418, "a token is needed Bearer bob\n")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +113,7 @@ def test_what_is_open_is_for_all_but_who_is_in_no_network_that_is_allowed(
     lab.denied = Denied(status, "no")
     lab.listener.options.client_ca, lab.listener.access.by_token = client_ca, by_token
     lab.asks()
-    assert lab.hears()[0] == (200 if served else status) and bool(lab.served) is served
+    assert lab.pair.hears()[0] == (200 if served else status) and bool(lab.served) is served
     if served:
         assert lab.served[0].stranger and lab.served[0].client is lab.pair.connection.client
 
@@ -140,21 +127,23 @@ def test_it_is_open_to_those_for_whom_it_is(lab: Lab) -> None:
 
     lab.route = Route(lab.serve, open_to=second)
     lab.asks()
-    assert lab.hears()[0] == 401
+    assert lab.pair.hears()[0] == 401
     lab.asks()
-    assert lab.hears()[0] == 200 and asked == [(lab.pair.connection.client, lab.daemon)] * 2
+    assert lab.pair.hears()[0] == 200 and asked == [(lab.pair.connection.client, lab.daemon)] * 2
 
 
 def test_a_proxy_says_who_asks_and_where_it_has_us(lab: Lab) -> None:
     lab.pair.connection.client = Client("192.0.2.1", 5)
     headers = ("X-Forwarded-For: 198.51.100.9", "X-Forwarded-Prefix: /lab")
     lab.asks("Authorization: Bearer ann", *headers)
-    assert lab.hears()[0] == 200 and lab.asked[-1][0].address == "192.0.2.1" and lab.served[-1].prefix == ""
+    assert lab.pair.hears()[0] == 200 and lab.asked[-1][0].address == "192.0.2.1" and lab.served[-1].prefix == ""
     lab.daemon.trusted_proxies = (ip_network("192.0.2.0/24"),)
     lab.asks("Authorization: Bearer ann", *headers)
-    assert lab.hears()[0] == 200 and lab.asked[-1][0] == Client("198.51.100.9", 0) and lab.served[-1].prefix == "/lab"
+    assert (
+        lab.pair.hears()[0] == 200 and lab.asked[-1][0] == Client("198.51.100.9", 0) and lab.served[-1].prefix == "/lab"
+    )
     lab.asks(*headers, "Forwarded: for=198.51.100.8")
-    assert lab.hears()[0] == 503 and len(lab.asked) == len(lab.served) == 2
+    assert lab.pair.hears()[0] == 503 and len(lab.asked) == len(lab.served) == 2
 
 
 @pytest.mark.parametrize("slow", [False, True])
@@ -164,12 +153,12 @@ def test_a_browser_is_looked_at_by_another_thread(lab: Lab, slow: bool) -> None:
     called: list[Any] = []
     lab.pair.thread.call = called.append  # type: ignore[method-assign]
     lab.asks("Authorization: Bearer ann", "Host: lab", "Origin: http://lab")
-    assert lab.hears_nothing() and not lab.served
+    assert lab.pair.hears_nothing() and not lab.served
     lab.pair.thread.done_later.pop()()
     assert bool(lab.served) is slow
     for call in called:
         call()
-    assert lab.hears() == (200, "well\n") and len(lab.served) == 1 and bool(called) is not slow
+    assert lab.pair.hears() == (200, "well\n") and len(lab.served) == 1 and bool(called) is not slow
 
 
 @pytest.mark.parametrize(
@@ -196,12 +185,12 @@ def test_a_page_of_strangers_has_nothing_done(
     proxy = ("X-Forwarded-Proto: https",) if secure else ()
     lab.asks("Authorization: Bearer ann", f"Host: {host}", f"Origin: {source}", *proxy)
     lab.pair.thread.done_later.pop()()
-    assert lab.hears()[0] == (200 if served else 403) and bool(lab.served) is served
+    assert lab.pair.hears()[0] == (200 if served else 403) and bool(lab.served) is served
 
 
 def test_what_is_slow_is_served_by_another_thread(lab: Lab) -> None:
     lab.route = Route(lab.serve, slow=True)
     lab.asks("Authorization: Bearer ann")
-    assert lab.hears_nothing() and not lab.served
+    assert lab.pair.hears_nothing() and not lab.served
     lab.pair.thread.done_later.pop()()
-    assert lab.hears() == (200, "well\n")
+    assert lab.pair.hears() == (200, "well\n")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -31,17 +30,6 @@ class Lab:
         speech = HTTPSpeech(self.pair.connection, self.exchange.orders, lambda _: (Route(serve, **more), "word"))
         self.exchange.give(lambda: speech._serve(self.exchange, body))
 
-    def hears(self) -> tuple[int, str]:
-        response = http.client.HTTPResponse(self.pair.client)
-        response.begin()
-        return response.status, response.read().decode()
-
-    def hears_nothing(self) -> bool:
-        self.pair.client.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            self.pair.client.recv(1)
-        return True
-
 
 @pytest.fixture(params=["POST /api/v1/x?a=b HTTP/1.1"])
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
@@ -58,18 +46,18 @@ def test_a_route_gets_its_words_and_its_body(lab: Lab) -> None:
         return Answer(201, "well")
 
     lab.run(serve, b'{"c": 1}', json=True)
-    assert lab.hears() == (201, "well\n") and seen == [("word", {"a": "b"}, b'{"c": 1}')]
+    assert lab.pair.hears() == (201, "well\n") and seen == [("word", {"a": "b"}, b'{"c": 1}')]
 
 
 def test_an_answer_is_given_once(lab: Lab) -> None:
     assert unanswered(lab.exchange)
     lab.run(lambda *_: Answer(200, "late"))
-    assert lab.hears_nothing()
+    assert lab.pair.hears_nothing()
 
 
 def test_who_sees_to_the_answer_itself_is_left_to_it(lab: Lab) -> None:
     lab.run(lambda *_: None)
-    assert lab.hears_nothing() and unanswered(lab.exchange)
+    assert lab.pair.hears_nothing() and unanswered(lab.exchange)
 
 
 @pytest.mark.parametrize("claimed", [False, True])
@@ -84,13 +72,13 @@ def test_errors_are_told_and_faults_are_logged(lab: Lab, claimed: bool, caplog: 
         unanswered(lab.exchange)
         lab.run(fail)
         lab.run(refuse)
-        assert lab.hears_nothing()
+        assert lab.pair.hears_nothing()
     else:
         lab.run(fail)
-        status, text = lab.hears()
+        status, text = lab.pair.hears()
         assert (status, json.loads(text)["detail"]) == (500, "internal error: see the log of the daemon")
         lab.run(refuse)
-        assert lab.hears_nothing()
+        assert lab.pair.hears_nothing()
     assert [each.message for each in caplog.records if each.exc_info] == ["POST /api/v1/x from a:1"]
 
 
@@ -99,7 +87,7 @@ def test_an_error_is_told(lab: Lab) -> None:
         raise Conflict("it has ended")
 
     lab.run(refuse)
-    status, text = lab.hears()
+    status, text = lab.pair.hears()
     assert (status, json.loads(text)["detail"]) == (409, "it has ended")
 
 
@@ -124,7 +112,6 @@ def test_who_tries_again_and_again_is_told_later(first: str, caplog: pytest.LogC
             open=False, permit=permit, refusals=Refusals(lambda when, call: None), options=None, access=None
         )
         pair.connection.listener = listener  # type: ignore[assignment]
-        lab: Any = Lab(pair, None)  # type: ignore[arg-type]
 
         def asks(*headers: str) -> None:
             pair.connection.received += "".join(f"{line}\r\n" for line in (first, *headers, "")).encode()
@@ -132,7 +119,7 @@ def test_who_tries_again_and_again_is_told_later(first: str, caplog: pytest.LogC
 
         for headers in (("Authorization: Bearer x",),) * FREE + ((),):
             asks(*headers)
-            status, text = lab.hears()
+            status, text = pair.hears()
             assert status == (403 if path == "/nodes" else 401) and not pair.thread.planned
             assert (
                 text == "Forbidden" if path == "/nodes" else json.loads(text)["detail"] == "the token is not valid here"
@@ -140,9 +127,8 @@ def test_who_tries_again_and_again_is_told_later(first: str, caplog: pytest.LogC
         assert caplog.messages == [f"GET {path} from a:1: the token is not valid here"]
         before = time.monotonic()
         asks("Authorization: Bearer x")
-        assert lab.hears_nothing()
+        assert pair.hears_nothing()
         ((when, tell),) = pair.thread.planned
         assert before + PAUSE <= when <= time.monotonic() + PAUSE
-        pair.client.settimeout(30)
         tell()
-        assert lab.hears()[0] == (403 if path == "/nodes" else 401)
+        assert pair.hears()[0] == (403 if path == "/nodes" else 401)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,22 @@ class Pair(NamedTuple):
     connection: Connection
     client: socket.socket
     thread: Thread
+
+    def hears(self) -> tuple[int, str]:
+        """Return the status and the body of the answer that the client gets over HTTP."""
+        response = http.client.HTTPResponse(self.client)
+        response.begin()
+        return response.status, response.read().decode()
+
+    def hears_nothing(self) -> bool:
+        """Whether nothing has been sent to the client."""
+        self.client.setblocking(False)
+        try:
+            return not self.client.recv(1)
+        except BlockingIOError:
+            return True
+        finally:
+            self.client.settimeout(30)
 
 
 @contextmanager
