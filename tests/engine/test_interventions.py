@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
-from pdudaemon.engine import acting
+from pdudaemon.engine import acting, dispatcher
+from pdudaemon.engine.queries import Look
 from pdudaemon.engine.store import Store
 from pdudaemon.errors import Conflict, DeviceTimeout, PDUDaemonError, RequestEnded, Stopping, StoreError
-from pdudaemon.power import Action, Outcome, Outlet, Phase, Stage, Target
+from pdudaemon.power import Action, Outcome, Outlet, Phase, Reading, Stage, Target
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, owing, submitted
 
@@ -213,6 +214,23 @@ def test_a_stop_waits_for_what_acts_and_tells_the_others_at_once(rack: Callable[
     assert not stopping.is_alive() and owed == []
     one.start()
     assert one.seen == {"a": "o"} and one.state(2) == "done" and one.state(later.id) == "waiting"
+
+
+def test_a_stop_waits_for_a_question_that_has_been_put(
+    rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "LEAVE_GRACE", 0.0)
+    one = rack("a")
+    one.held["a"] = threading.Event()
+    told: list[object] = []
+    one.dispatcher.ask([Look((A1,), told.append)])
+    eventually(lambda: one.dispatcher._acting.devices)
+    stopping, _ = closed(one, HOUR)
+    stopping.join(0.3)
+    assert stopping.is_alive() and not told
+    one.let_go("a")
+    stopping.join(30)
+    assert not stopping.is_alive() and isinstance(told[0], Reading)
 
 
 @pytest.mark.parametrize(("delay", "bound", "seen"), [(0.3, HOUR, "fo"), (2 * HOUR, HOUR, "f"), (HOUR, 0, "f")])

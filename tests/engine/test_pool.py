@@ -69,12 +69,69 @@ def test_those_who_hang_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> 
             eventually(lambda: len(work.began) == 11)
 
 
-def test_no_more_begin_within_a_time_than_there_are_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "PATIENCE", 0.2)
-    work = Work(2)
-    with work.done_by(9):
-        eventually(lambda: len(work.began) == 9)
-    assert all(later - sooner > 0.19 for sooner, later in zip(work.began, work.began[2:], strict=False))
+class Clock:
+    """A clock that a test sets, in the place of the pool's; ``looks`` is how often that has looked at it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.looks = 0
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(pool, "time", made)
+    return made
+
+
+def test_no_more_begin_within_a_time_than_there_are_places(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "started", lambda *_: None)  # whoever comes has the line looked at
+    one, began = Pool(2), list[float]()
+
+    def begin() -> bool:
+        began.append(clock.now)
+        return True
+
+    for _ in range(6):
+        one.ask(Place(begin))
+    for seconds in (2.0, 0.5, 0.5, 1.0, 1.5, 0.5, 3.0):
+        clock.now += seconds
+        one.ask(Place(begin))
+    assert began == [1000.0] * 2 + [1003.0] * 2 + [1006.0] * 2 + [1009.0] * 2
+
+
+def test_one_thread_looks_after_those_that_wait_and_sleeps_meanwhile(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = {*threading.enumerate()}
+    one, began = Pool(1), list[int]()
+
+    def place(number: int) -> Place:
+        def begin() -> bool:
+            began.append(number)
+            return True
+
+        return Place(begin)
+
+    places = [place(number) for number in range(4)]
+    for each in places:
+        one.ask(each)
+    watching = [thread for thread in threading.enumerate() if thread.name == "pool" and thread not in others]
+    assert len(watching) == 1 and began == [0]
+    before = clock.looks
+    watching[0].join(0.05)
+    assert clock.looks - before < 20
+    for each in places:
+        one.leave(each)
+    assert began == [0, 1, 2, 3]
+    with one._changed:
+        one._changed.notify_all()
+    watching[0].join(30)
+    assert not watching[0].is_alive(), "there is nobody any more"
 
 
 def test_a_place_that_was_lost_is_not_given_back_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -275,7 +275,8 @@ def test_what_is_stuck_is_not_read(rack: Meters, monkeypatch: pytest.MonkeyPatch
     assert not rack.reads["a"]
     rack.let_go("a")
     until(lambda: rack.dispatcher.snapshot()[0]["state"] == "ready")
-    assert rack.ask("a") is None
+    until(lambda: not rack.dispatcher._acting.devices and not rack.dispatcher._fleet.runners["a"].waiting)
+    assert rack.ask("a") is None and rack.reads["a"] == 1
 
 
 def test_who_waits_when_the_daemon_stops_is_told(rack: Meters, caplog: pytest.LogCaptureFixture) -> None:
