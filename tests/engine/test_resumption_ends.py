@@ -205,3 +205,13 @@ def test_a_delay_goes_on_after_another_start_of_the_machine(
     one.start()
     eventually(lambda: one.state(request.id) == state)
     assert one.seen["a"] == ("fo" if state == "done" else "f")
+
+
+def test_what_was_lost_at_one_start_does_not_come_back_with_the_next(rack: Callable[..., Rack]) -> None:
+    one = rack("a", "b")
+    off = submitted(one.dispatcher, Action.OFF, one.target("a", "b"), HOUR)
+    gone = one.pdus.pop("a")
+    one.restart()
+    one.pdus["a"] = gone
+    one.restart()
+    assert [outlet.pdu for outlet in one.dispatcher._lanes.live[off.id].remaining] == ["b"]

@@ -90,6 +90,19 @@ def test_what_was_heard_to_have_ended_is_not_known_by_its_answer(lab: Lab) -> No
     assert told.get(timeout=30)[1] is None and lab.outlet().state is State.ON
 
 
+def test_what_ended_while_nothing_was_heard_is_asked_for(lab: Lab) -> None:
+    lab.site.start()
+    site = lab.reached()
+    told: queue.Queue[Any] = queue.Queue()
+    lab.lying.lies["POST "] = lambda: reply({"id": 7, "state": "running", "ended": None}, 202)
+    site.switch(wanted(60.0), Action.OFF, BOARD, lambda *said: told.put(said))
+    eventually(lambda: site._requests._waiting)
+    lab.lying.lies["GET /api/v1/requests/7"] = lambda: reply({"id": 7, "state": "done", "ended": 5.0})
+    lab.say(CUT)
+    request, error = told.get(timeout=20)
+    assert error is None and request.number == "berlin/7" and request.ended
+
+
 @pytest.mark.parametrize("before", [True, False])
 def test_a_site_that_was_let_go_or_was_not_reached_is_asked_nothing(lab: Lab, before: bool) -> None:
     site, told = lab.site, list[Any]()
