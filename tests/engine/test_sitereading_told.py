@@ -11,8 +11,11 @@ from typing import Any, cast
 import pytest
 
 from pdudaemon.engine import sitereading
+from pdudaemon.engine.sitemirror import Mirror, Translation
 from pdudaemon.errors import SiteUnreachable
+from pdudaemon.power import State
 from pdudaemon.transports.asking import Asker, Lost, Reply
+from tests.support.lyingsite import HAS
 
 PROBLEM = {"content-type": "application/problem+json; charset=utf-8"}
 TEXT = {"content-type": "text/plain"}
@@ -118,3 +121,13 @@ def test_which_daemons_it_leads_to(monkeypatch: pytest.MonkeyPatch) -> None:
     assert site.described() == (["a" * 100, "b"], "n" * 1000)
     with pytest.raises(Lost, match="is not JSON"):
         Site(sites=reply(b"<html>")).described()
+
+
+def test_all_that_it_has_is_read() -> None:
+    site = Site(**{path.rpartition("/")[2]: reply(said) for path, said in HAS.items()})
+    found = asyncio.run(sitereading.mirror(cast(Asker, site), Mirror(Translation("berlin", True)), 1000.0))
+    assert found.pdus["berlin/p1"].outlets["1"].state is State.ON and found.pdus["berlin/p1"].reachable
+    assert [*found.nodes] == ["berlin/board1"] and found.groups == {"berlin/rack1": ("berlin/board1",)}
+    assert [each.partition("?")[0] for each in site.asked] == [
+        f"GET /api/v1/{what}" for what in ("pdus", "outlets", "nodes", "groups")
+    ]
