@@ -84,11 +84,16 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "LOGOUT_SECONDS", 0.5)
 
 
-def behind_a_terminal(name: str) -> bool:
-    """Whether a device is on a serial line, and says something."""
-    with FAKES[name].case(name, Mood.WELL) as case:
-        said = isinstance(case.device, PtyDevice)
-        return said and hooks.traits(strategies.find(name), case.settings).reads_state
+def behind_terminals() -> list[str]:
+    """Return the drivers of devices that are on a serial line, as others of their family are, and say something."""
+    found = []
+    for family in FAMILIES:
+        for name in family.NAMES:
+            with family.case(name, Mood.WELL) as case:
+                if not isinstance(case.device, PtyDevice):
+                    break
+                found += [name] if hooks.traits(strategies.find(name), case.settings).reads_state else []
+    return found
 
 
 def asked(name: str, case: Case, what: Callable[[PDUDriver], Any], seconds: float) -> tuple[Any, str]:
@@ -151,9 +156,7 @@ def test_in_the_middle(name: str, act: Any, numbers: Sequence[int]) -> None:
                     assert secret not in error, where
 
 
-@pytest.mark.parametrize(
-    ("name", "act", "numbers"), tried([name for name in FAKES if behind_a_terminal(name)], ON_A_LINE)
-)
+@pytest.mark.parametrize(("name", "act", "numbers"), tried(behind_terminals(), ON_A_LINE))
 def test_in_the_middle_on_a_line(name: str, act: Any, numbers: Sequence[int]) -> None:
     for number in numbers:
         with FAKES[name].case(name, Mood.WELL) as case:

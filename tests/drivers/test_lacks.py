@@ -6,9 +6,8 @@ Such drivers are found by what their modules import, so that the next one is not
 
 from __future__ import annotations
 
-import ast
 import functools
-import importlib.util
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from pdudaemon.drivers.driver import PDUDriver
 from tests.devices.base.device import Mood
 from tests.devices.base.families import FAMILIES
 from tests.support.ports import free_ports
+from tests.support.process import ROOT
 
 FAKES = {name: family for family in FAMILIES for name in family.NAMES}
 THROUGH = {f"pdudaemon.transports.{name}" for name in ("command", "console", "mqtt", "ssh", "terminal")}
@@ -33,16 +33,16 @@ HERE: dict[str, dict[str, Any]] = {
 }
 
 
+IMPORT = re.compile(r"^\s*from (pdudaemon\.[\w.]+) import (\([^)]*\)|.*)", re.MULTILINE)
+
+
 @functools.cache
 def imported(name: str) -> frozenset[str]:
     """Return the modules that a module imports, and those that the drivers among these do."""
-    spec = importlib.util.find_spec(name)
-    assert spec is not None and spec.origin is not None
     found: set[str] = set()
-    for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pdudaemon."):
-            inner = (f"{node.module}.{alias.name}" for alias in node.names)
-            found |= {node.module, *(each for each in inner if _is_module(each))}
+    for module, names in IMPORT.findall(_path(name).read_text()):
+        inner = (f"{module}.{each}" for each in re.findall(r"\w+", names))
+        found |= {module, *(each for each in inner if _path(each).exists())}
     for each in [*found]:
         if each.startswith("pdudaemon.drivers."):
             found |= imported(each)
@@ -50,11 +50,10 @@ def imported(name: str) -> frozenset[str]:
 
 
 @functools.cache
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
+def _path(name: str) -> Path:
+    """Return where a module is, or would be."""
+    path = ROOT.joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def acting() -> list[str]:
