@@ -346,6 +346,7 @@ def case(name: str, mood: Mood) -> Iterator[Case]:
     """Run an agent with the outlets of a row."""
     table = facts(name)
     agent = AGENTS.get(name, Agent)(mood, table, again=True)
+    agent.most = 36  # as of a device with little memory
     with answering(agent, name, mood) as made:
         if name == "digipower":
             made.names = {port: f"Outlet {port}" for port in agent.outlets}
