@@ -14,8 +14,9 @@ from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.base.commandline import PASSWORD
 from tests.devices.base.device import Mood
-from tests.devices.pduconsole import MODELS, OldWTI
-from tests.peers.ssh import console_of, sshd
+from tests.devices.base.program import console_of
+from tests.devices.pduconsole import MODELS, AskingCyberPower, OldWTI
+from tests.peers.ssh import sshd
 from tests.support.action import begun
 
 MODEL = pytest.mark.parametrize("model", [*MODELS])
@@ -113,7 +114,7 @@ def test_a_wti_plug_that_is_about_to_be_switched() -> None:
 
 
 def test_a_cyberpower_that_asks_again_over_ssh(tmp_path: Path) -> None:
-    with sshd(tmp_path, f"ForceCommand {console_of('pduconsole', tmp_path)} AskingCyberPower") as server:
+    with AskingCyberPower() as device, sshd(tmp_path, f"ForceCommand {console_of(device, tmp_path)}") as server:
         settings = {"transport": "ssh", "username": server.user, "sshkey": str(server.key), "verify_hostkey": False}
         pdu = driver("cyberpower_cli", server, **settings)
         pdu.port_on("1")
@@ -138,7 +139,7 @@ def test_an_eaton_that_does_not_tell_all(said: str) -> None:
 
 @MODEL
 def test_by_a_real_sshd(model: str, tmp_path: Path) -> None:
-    with sshd(tmp_path, f"ForceCommand {console_of('pduconsole', tmp_path)} {model}") as server:
+    with MODELS[model]() as device, sshd(tmp_path, f"ForceCommand {console_of(device, tmp_path)}") as server:
         settings = {"transport": "ssh", "username": server.user, "sshkey": str(server.key), "verify_hostkey": False}
         pdu, port = driver(model, server, **settings), MODELS[model].ports[0]
         pdu.port_on(port)

@@ -11,8 +11,9 @@ import pytest
 from pdudaemon.drivers.switchconsole import SwitchConsole
 from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
+from tests.devices.base.program import console_of
 from tests.devices.switchconsole import ENABLE, MODELS, PASSWORD, USER, Cisco, EdgeSwitch
-from tests.peers.ssh import console_of, sshd
+from tests.peers.ssh import sshd
 from tests.support.action import begun
 
 MODEL = pytest.mark.parametrize("model", [*MODELS])
@@ -97,7 +98,7 @@ def test_ports_that_feed_nothing_are_on() -> None:
 
 @MODEL
 def test_by_a_real_sshd(model: str, tmp_path: Path) -> None:
-    with sshd(tmp_path, f"ForceCommand {console_of('switchconsole', tmp_path)} {model}") as server:
+    with MODELS[model]() as device, sshd(tmp_path, f"ForceCommand {console_of(device, tmp_path)}") as server:
         known = tmp_path / "known"
         host_key = (tmp_path / "host.pub").read_text().split()
         known.write_text(f"[127.0.0.1]:{server.port} {host_key[0]} {host_key[1]}\n")

@@ -7,7 +7,6 @@ import getpass
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from tests.peers.telnet import Inetd
-from tests.support.process import ROOT
 
 SSHD = "/usr/sbin/sshd"
 OLD_ALGORITHMS = (
@@ -71,50 +69,4 @@ def keygen(path: Path, kind: str = "ed25519") -> Path:
     if not path.exists():
         size = ["-b", "2048"] if kind == "rsa" else []
         subprocess.run(["ssh-keygen", "-q", "-t", kind, *size, "-N", "", "-f", path], check=True)
-    return path
-
-
-# The keys and the screen of a fake console are its own terminal. What its outlets are is in a file beside it.
-_CONSOLE = """#!{python} -IS
-import json, pathlib, sys, tty
-sys.path.insert(0, {root!r})
-from tests.devices.base.console import Left
-from tests.devices import {module} as fakes
-
-kept = pathlib.Path(__file__).with_name("outlets")
-
-class Keys:
-    echoes = True
-    def write(self, text):
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    def key(self):
-        key = sys.stdin.read(1)
-        if not key:
-            raise Left
-        return "\\r" if key == "\\n" else key
-    def line(self, stars=False):
-        text = ""
-        while (key := self.key()) != "\\r":
-            text += key
-            self.write(key if self.echoes else "")
-        self.write("\\r\\n")
-        return text
-
-tty.setraw(0)
-device = (fakes.MODELS.get(sys.argv[1]) or getattr(fakes, sys.argv[1]))()
-device.outlets = json.loads(kept.read_text()) if kept.exists() else device.outlets
-type(device).terminal = Keys()
-try:
-    device.session()
-except Left:
-    kept.write_text(json.dumps(device.outlets))
-"""
-
-
-def console_of(module: str, folder: Path) -> Path:
-    """Write a program that is the console of a fake of a module; its argument is one of the ``MODELS``, or a class."""
-    path = folder / "console"
-    path.write_text(_CONSOLE.format(python=sys.executable, root=str(ROOT), module=module))
-    path.chmod(0o755)
     return path

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.devices.base.console import Console, Left, Terminal
 from tests.devices.base.device import Device, Mood
 
 CONTENT = """\
@@ -52,6 +54,19 @@ if [ -s "$here/password" ]; then
     fi
 fi
 exec "$here/device" "$*"
+"""
+
+
+CONSOLE = """\
+#!/bin/bash
+# The terminal of the one who is let in is that of a fake console, which listens at a port.
+stty raw -echo inlcr
+exec 3<>/dev/tcp/127.0.0.1/{port} 4<&0
+cat <&3 &
+shown=$!
+cat <&4 >&3 &
+wait "$shown"
+kill $!
 """
 
 
@@ -145,3 +160,18 @@ def first_in_path(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.environ["PATH"] = path
+
+
+def console_of(device: Console, folder: Path) -> Path:
+    """Write a program that is a console for one who has logged in; from now on it is no other."""
+
+    def converse(connection: socket.socket) -> None:
+        device.terminal = Terminal(device, connection)
+        with contextlib.suppress(Left):
+            device.session()
+
+    vars(device)["converse"] = converse
+    path = folder / "console"
+    path.write_text(CONSOLE.format(port=device.port))
+    path.chmod(0o755)
+    return path
