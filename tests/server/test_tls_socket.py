@@ -32,8 +32,9 @@ def options(lab: Authority) -> ListenerOptions:
     return options_of(certificate, key)
 
 
-def options_of(certificate: object, key: object) -> ListenerOptions:
-    return ListenerOptions({"protocol": "both", "certificate": str(certificate), "key": str(key)})
+def options_of(certificate: object, key: object, client_ca: object = "") -> ListenerOptions:
+    words = {"certificate": str(certificate), "key": str(key), "client_ca": str(client_ca)}
+    return ListenerOptions({"protocol": "both", **words})
 
 
 class Client:
@@ -96,14 +97,16 @@ class Pair:
 
 @pytest.fixture
 def make(options: ListenerOptions, lab: Authority) -> Iterator[Callable[..., Pair]]:
-    """A function that makes a pair; ``alpn``: what the client would like to speak over TLS."""
+    """A function that makes a pair; ``alpn``: what the client would like to speak over TLS; ``shown``: a certificate."""
     made: list[Pair] = []
 
-    def pair(*alpn: str) -> Pair:
+    def pair(*alpn: str, shown: tuple[Path, Path] | None = None) -> Pair:
         context = trusting(lab.certificate)
         if alpn:
             context.set_alpn_protocols([*alpn])
-        made.append(Pair(options, context))
+        if shown:
+            context.load_cert_chain(*shown)
+        made.append(Pair(options_of(options.certificate, options.key, lab.certificate), context))
         return made[-1]
 
     yield pair
@@ -181,6 +184,47 @@ def test_who_says_that_nothing_more_comes_is_believed_and_answered(make: Callabl
     assert pair.client.hears() and pair.client.incoming.pending > 4
 
 
+def test_who_a_client_is_by_the_certificate_that_it_shows(make: Callable[..., Pair], lab: Authority) -> None:
+    pair = make(shown=lab.issue("alice", "/O=lab/OU=ci/OU=viewer/CN=alice"))
+    assert tls.certified(pair.server) is None
+    pair.shake()
+    assert tls.certified(pair.server) == (("alice", ("ci", "viewer")), f"{lab.last:04X}")
+    nobody = make()
+    nobody.shake()
+    assert tls.certified(nobody.server) is None and tls.certified(nobody.client.socket) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (b"pdu 1 on\n", rb"nack: this port speaks TLS\n"),
+        (b"GET / HTTP/1.1\r\n\r\n", rb"HTTP/1\.1 400 (?s:.*)\r\n\r\nthis port speaks TLS: ask by https://\n?"),
+    ],
+)
+def test_who_does_not_speak_tls_is_told_so_in_his_own_words(
+    make: Callable[..., Pair], said: bytes, answer: bytes
+) -> None:
+    pair = make()
+    pair.client.socket.sendall(said)
+    with pytest.raises(ConnectionAbortedError):
+        pair.server.recv(100)
+    assert pair.told == ["did not begin with TLS"] and re.fullmatch(answer, pair.client.socket.recv(1000))
+
+
+def test_one_that_says_nothing_and_one_that_is_closed(make: Callable[..., Pair]) -> None:
+    pair = make()
+    assert pair.server.fileno() > 2
+    pair.client.socket.shutdown(socket.SHUT_WR)
+    assert pair.taken() == b""
+    other = make()
+    other.shake()
+    other.server.close()
+    assert other.server.fileno() == -1
+    with pytest.raises(ConnectionAbortedError):
+        other.server.send(b"ack\n")
+    assert not other.client.hears() or not other.client.hears(), "behind what was said before nothing comes"
+
+
 def test_a_client_that_leaves_in_its_handshake(make: Callable[..., Pair]) -> None:
     pair = make()
     pair.client.does(pair.client.tls.do_handshake)
@@ -222,6 +266,58 @@ def test_what_is_damaged_is_said_to_be(options: ListenerOptions, tmp_path: Path)
     key.write_text("\n".join([first, *reversed(data), last, ""]))
     with pytest.raises(ConfigError, match=rf"^key: {key}: cannot be used: the data is damaged$"):
         tls.context(options_of(options.certificate, key))
+
+
+ENCRYPTED = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIG=\n-----END ENCRYPTED PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"certificate": "none.pem"}, "certificate: none.pem: No such file or directory"),
+        ({"key": "none.key"}, "key: none.key: No such file or directory"),
+        ({"client_ca": "none.pem"}, "client_ca: none.pem: No such file or directory"),
+        ({"certificate": "text"}, "certificate: text: holds no certificate in the form of PEM"),
+        ({"key": "text"}, "key: text: holds no private key in the form of PEM"),
+        ({"client_ca": "text"}, "client_ca: text: holds no certificate in the form of PEM"),
+        ({"client_ca": "damaged"}, "client_ca: damaged: cannot be used: the data is damaged"),
+        ({"key": "encrypted"}, "key: encrypted: is encrypted: store it without a passphrase"),
+        ({"key": "other"}, "key: other: does not belong to the certificate"),
+        ({"certificate": "", "key": ""}, ""),
+        ({"certificate": "", "key": "text"}, "key: has no effect without a certificate"),
+        ({"certificate": "", "key": "", "client_ca": "text"}, "client_ca: has no effect without a certificate"),
+    ],
+)
+def test_files_that_cannot_be_used(
+    lab: Authority,
+    options: ListenerOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, str],
+    fault: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").write_text("no such thing")
+    (tmp_path / "damaged").write_text("-----BEGIN CERTIFICATE-----\nMIG=\n-----END CERTIFICATE-----\n")
+    (tmp_path / "encrypted").write_text(ENCRYPTED)
+    shutil.copy(lab.certificate.with_name("ca.key"), tmp_path / "other")
+    words = {"certificate": options.certificate, "key": options.key, **given}
+    if not fault:
+        assert tls.context(options_of(**words)) is None
+        return
+    with pytest.raises(ConfigError) as refused:
+        tls.context(options_of(**words))
+    assert str(refused.value) == fault
+
+
+def test_key_and_certificate_in_one_file(options: ListenerOptions, tmp_path: Path) -> None:
+    """Beside what people have written into it."""
+    both = tmp_path / "both.pem"
+    both.write_text("\n".join(["of the lab", *(Path(path).read_text() for path in (options.key, options.certificate))]))
+    assert tls.context(options_of(both, "")) is not None
+    told = tmp_path / "told.pem"
+    told.write_text("its key is ENCRYPTED elsewhere\n" + Path(options.certificate).read_text())
+    assert tls.context(options_of(told, options.key)) is not None
 
 
 def test_a_key_that_goes_while_it_is_looked_at(

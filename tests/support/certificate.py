@@ -19,14 +19,14 @@ def self_signed(key: Path, certificate: Path, kind: str = EC) -> None:
 
 
 class Authority:
-    """A CA in a folder, whose certificates are for servers on loopback and for clients."""
+    """A CA in a folder, whose certificates are for servers on loopback and for clients; ``last``: the last's number."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self.certificate = folder / "ca.pem"
         self._key = folder / "ca.key"
-        self._numbers = 1000
+        self.last = 1000
         _openssl(f"req -x509 {EC} -nodes -days 2 -subj /CN=lab -keyout {self._key} -out {self.certificate}")
 
     def issue(self, name: str, subject: str = "", days: int = 2) -> tuple[Path, Path]:
@@ -35,9 +35,9 @@ class Authority:
         extensions = self._folder / "extensions"
         extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
         _openssl(f"req {EC} -nodes -subj {subject or '/CN=' + name} -keyout {key} -out {request}")
-        self._numbers += 1
+        self.last += 1
         _openssl(
-            f"x509 -req -in {request} -CA {self.certificate} -CAkey {self._key} -set_serial {self._numbers}"
+            f"x509 -req -in {request} -CA {self.certificate} -CAkey {self._key} -set_serial {self.last}"
             f" -days {days} -extfile {extensions} -out {certificate}"
         )
         return certificate, key
