@@ -33,10 +33,10 @@ run: .venv/ready  ## start the daemon on loopback with demonstration PDUs; Ctrl-
 	@echo
 	@exec $(VENV)/pdudaemon --conf share/pdudaemon.conf
 
-# Tests wait more than they work, hence more workers than processors.
+# Tests wait more than they work, hence more workers than processors, and still more where these are idle nevertheless.
 test: .venv/test  ## run every test; or some, at once and in one process: make test TESTS=tests/engine/test_order.py
 	env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/bytecode \
-		$(VENV)/python -m pytest -q $(or $(TESTS),--workers 16)
+		$(VENV)/python -m pytest -q $(or $(TESTS),--workers 16 --more-workers 16)
 
 test-newest: .venv/test  ## test a part on the newest release of everything, and say which one broke what
 	$(VENV)/python -m tests.support.newest

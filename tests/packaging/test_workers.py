@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.process import ROOT
-from tests.support.workers import Schedule
+from tests.support.workers import Processors, Schedule
 
 FILE = """
 import os, signal, sys, time, warnings
@@ -126,3 +126,20 @@ def test_the_next_of_a_queue_for_one_waits_for_the_last() -> None:
     schedule = Schedule("aab", alone="a")
     assert [schedule.next(1), schedule.next(2), schedule.next(2)] == [0, 2, None]
     assert schedule.next(1) == 1
+
+
+def test_workers_are_added_where_processors_are_idle(tmp_path: Path) -> None:
+    told = tmp_path / "stat"
+    told.write_text("cpu  100 0 50 800 50 0 0 0 0 0\ncpu0 1 2 3\n")
+    processors = Processors(told)
+    for ticks, idle in (("190 0 50 810 50 0 0 0", 0.1), ("200 10 60 870 60 0 0 0", 0.7), ("200 10 60 870 60 0 0 0", 0)):
+        told.write_text(f"cpu  {ticks} 0 0\n")
+        assert processors.idle() == idle
+
+
+def test_those_that_are_added_run_tests_as_well(suite: Suite) -> None:
+    """However many there are in the end, which the machine decides."""
+    waits = "import time\n" + FILE.replace("    print(", "    time.sleep(0.2); print(")
+    code, said = suite.run("--workers=2", "--more-workers=3", f"--basetemp={suite.folder / 'own'}", a=waits, b=waits)
+    assert code == 0 and "40 passed" in said
+    assert len(list(suite.folder.glob("own/worker[01234]/file[0-9]/*"))) == 40

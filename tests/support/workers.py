@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""A run by several workers: ``pytest --workers 8``.
+"""A run by several workers: ``pytest --workers 8``, or ``--workers 8 --more-workers 8``.
 
 The tests are collected once, which takes longer than most files of them; the workers are forks of that process, and take
 tests one by one. A worker stays with a file as long as there is any of it left, so that what is started for a whole file
 is started once; where no file is left that nobody is at, it helps with the one that has most left for each worker.
 First come tests with the mark ``long``, each for itself, then those with ``one_at_a_time(name)``: of these, one runs at
 any time.
+
+Tests wait more than they work: as long as processors are idle, one worker after the other is added, up to so many more.
+On a machine that has enough to do, where each would only make the others later, none is.
 
 A worker that dies is a failed test, and another takes its place. When the first process ends, they all do.
 """
@@ -18,15 +21,20 @@ import gc
 import os
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections import deque
 from collections.abc import Iterable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+
+LOOK = 0.25  # seconds between two looks at the processors
+IDLE = 0.15  # of their time: enough for one more
 
 
 class Schedule:
@@ -57,6 +65,11 @@ class Schedule:
             del self._waiting[queue]
         return number
 
+    @property
+    def left(self) -> bool:
+        """Whether anything is."""
+        return bool(self._waiting)
+
     def lost(self, worker: int, numbers: Iterable[int]) -> None:
         """Take back what a worker has not begun that is no more."""
         self._workers.pop(worker, None)
@@ -66,6 +79,23 @@ class Schedule:
 
 def _share(left: int, workers: int) -> tuple[bool, float]:
     return not workers, left / workers if workers else 0
+
+
+class Processors:
+    """Those of the machine, as ``/proc/stat`` tells what they did: user, nice, system, idle, waiting for disks, ..."""
+
+    def __init__(self, told: Path = Path("/proc/stat")) -> None:
+        self._path = told
+        self._before = self._ticks()
+
+    def _ticks(self) -> list[int]:
+        return [int(word) for word in self._path.read_text().splitlines()[0].split()[1:9]]
+
+    def idle(self) -> float:
+        """Return what share of their time since the last look they had nothing to do."""
+        before, self._before = self._before, self._ticks()
+        spent = [now - then for now, then in zip(self._before, before, strict=True)]
+        return sum(spent[3:5]) / (sum(spent) or 1)
 
 
 class Worker:
@@ -101,6 +131,8 @@ class Worker:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("workers").addoption("--workers", type=int, default=0, help="number of processes that run tests")
+    more = "number of processes that are added to them, one after the other, while processors are idle"
+    parser.getgroup("workers").addoption("--more-workers", type=int, default=0, help=more)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -113,6 +145,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     gc.freeze()  # what is there now is shared with the workers for longer
     session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     schedule = _schedule(session.items)
+    most = count + session.config.getoption("more_workers")
+    processors, looked = Processors(), time.monotonic()
     workers: dict[Connection, Worker] = {}
 
     def begin(number: int) -> None:
@@ -126,7 +160,12 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         for number in range(count):
             begin(number)
         while workers:
-            for ready in wait(list(workers)):
+            if count < most and time.monotonic() - looked > LOOK:
+                looked = time.monotonic()
+                if processors.idle() > IDLE and schedule.left:
+                    begin(count)
+                    count += 1
+            for ready in wait(list(workers), LOOK):
                 worker = workers[ready]  # type: ignore[index]
                 try:
                     reports, warned = worker.connection.recv()
