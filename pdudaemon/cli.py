@@ -33,8 +33,8 @@ from pdudaemon import (
 from pdudaemon.config import model as config
 from pdudaemon.config import reader, topology
 from pdudaemon.config.model import Config
-from pdudaemon.engine.store import Store
-from pdudaemon.engine.storefiles import copied
+from pdudaemon.engine.storage.store import Store
+from pdudaemon.engine.storage.storefiles import copied
 from pdudaemon.errors import ConfigError, StoreError
 from pdudaemon.logs import LineFormatter, LogWriter
 from pdudaemon.server import access, issued

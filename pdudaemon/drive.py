@@ -16,7 +16,7 @@ from pdudaemon.config.model import Config
 from pdudaemon.config.options import DaemonOptions
 from pdudaemon.drivers.driver import PDUOptions
 from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.engine.storage.store import MEMORY, Store
 from pdudaemon.errors import ConfigError, Conflict, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Request, Submission
 from pdudaemon.server.orders import WORDS, Order, order

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from pdudaemon import environment
-from pdudaemon.engine.storesearch import nodes_of
+from pdudaemon.engine.storage.storesearch import nodes_of
 from pdudaemon.power import Request
 
 SOCKET = "/run/systemd/journal/socket"

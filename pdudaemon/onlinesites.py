@@ -16,7 +16,7 @@ from typing import Any
 from pdudaemon import __version__, health
 from pdudaemon.config.model import Config
 from pdudaemon.config.sites import SiteOptions
-from pdudaemon.engine.sitemirror import ahead
+from pdudaemon.engine.front.sitemirror import ahead
 from pdudaemon.errors import DeviceError, PDUDaemonError, PermanentError
 from pdudaemon.parallel import in_parallel
 from pdudaemon.server import access

@@ -21,7 +21,7 @@ from pdudaemon.config.faults import unplaced
 from pdudaemon.config.model import Config
 from pdudaemon.config.options import ListenerOptions
 from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import PDUDaemonError
 from pdudaemon.notify import Notifier
 from pdudaemon.server import access, mqtt, protocols, tls

@@ -22,8 +22,8 @@ from pdudaemon.engine.interventions import Interventions
 from pdudaemon.engine.lanes import Lanes
 from pdudaemon.engine.queries import Queries
 from pdudaemon.engine.softoff import refusal
-from pdudaemon.engine.store import Store
-from pdudaemon.engine.storerows import names_of
+from pdudaemon.engine.storage.store import Store
+from pdudaemon.engine.storage.storerows import names_of
 from pdudaemon.engine.surveys import Surveys
 from pdudaemon.engine.waiting import Waiting
 from pdudaemon.errors import Busy, KeyUsed, Locked, PDUDaemonError, RequestEnded, StoreError

@@ -22,6 +22,7 @@ from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.events import Events
 from pdudaemon.engine.fleet import Fleet
+from pdudaemon.engine.front.sites import Sites
 from pdudaemon.engine.interventions import Interventions
 from pdudaemon.engine.inventory import Inventory
 from pdudaemon.engine.lanes import Lanes
@@ -30,10 +31,9 @@ from pdudaemon.engine.queries import Queries, Query
 from pdudaemon.engine.records import LiveRecords
 from pdudaemon.engine.resumption import Resumption
 from pdudaemon.engine.runner import PDURunner
-from pdudaemon.engine.sites import Sites
 from pdudaemon.engine.softoff import SoftOff
 from pdudaemon.engine.stagger import Stagger
-from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.engine.storage.store import MEMORY, Store
 from pdudaemon.engine.survey import Survey
 from pdudaemon.engine.surveys import Surveys
 from pdudaemon.engine.timetable import Timetable

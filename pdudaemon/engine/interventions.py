@@ -14,7 +14,7 @@ from collections.abc import Collection
 
 from pdudaemon.engine.debts import only_pay
 from pdudaemon.engine.lanes import Lanes, cut_short, note
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.engine.waiting import Waiting
 from pdudaemon.errors import Conflict, PDUDaemonError, RequestEnded, StoreError
 from pdudaemon.power import Outcome, Request

@@ -26,7 +26,7 @@ from pdudaemon.engine.debts import only_pay, take_over
 from pdudaemon.engine.events import QUEUED, RUNNING, WAITING, Events
 from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.stagger import Stagger
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.engine.waiting import Waiting
 from pdudaemon.errors import DeviceError, PDUDaemonError, RequestEnded, StoreError, TransientError, both

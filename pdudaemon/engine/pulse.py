@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pdudaemon.engine.carrier import Carrier
 from pdudaemon.engine.runner import PDURunner
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.engine.waiting import Waiting
 from pdudaemon.errors import StoreError, StoreFull

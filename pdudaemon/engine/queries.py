@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pdudaemon.config.model import Config, PDUConfig
 from pdudaemon.engine.fleet import Fleet
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.engine.surveys import Surveys
 from pdudaemon.engine.waiting import Waiting
 from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError

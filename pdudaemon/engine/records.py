@@ -19,9 +19,9 @@ from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import has_to_wait
 from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.lanes import Lanes
-from pdudaemon.engine.store import Store
-from pdudaemon.engine.storerows import names_of, record_of
-from pdudaemon.engine.storesearch import EVERYTHING, Search
+from pdudaemon.engine.storage.store import Store
+from pdudaemon.engine.storage.storerows import names_of, record_of
+from pdudaemon.engine.storage.storesearch import EVERYTHING, Search
 from pdudaemon.engine.waiting import Waiting
 from pdudaemon.power import Request
 

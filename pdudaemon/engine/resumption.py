@@ -19,7 +19,7 @@ from pdudaemon.engine.debts import only_pay
 from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.lanes import Lanes, cut_short, note
 from pdudaemon.engine.softoff import date, still_waits
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import PDUDaemonError, RequestEnded, RequestError, StoreError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, State, Target
 

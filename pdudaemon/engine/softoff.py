@@ -24,7 +24,7 @@ from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.events import RUNNING, WAITING, Events, has_time
 from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.lanes import Lanes
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import DeviceError, NoShutdown, PermanentError, TransientError
 from pdudaemon.power import SHUTDOWN, Action, Asked, Request, Soft, State, Step, Target
 

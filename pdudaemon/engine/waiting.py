@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import NotDone, PDUDaemonError, RequestEnded, Stopping, StoreError
 from pdudaemon.power import Action, Phase, Request, Step, Waiter
 

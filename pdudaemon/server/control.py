@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pdudaemon.engine.siteorders import SiteRequest
+from pdudaemon.engine.front.siteorders import SiteRequest
 from pdudaemon.errors import NoSuchRequest, PDUDaemonError, StoreError
 from pdudaemon.power import Outcome, Outlet, Reading, Request, State
 from pdudaemon.server.http import HTTPExchange

@@ -32,7 +32,7 @@ from pdudaemon.server.messages import Answer, Misdirected
 from pdudaemon.settings import near
 
 if TYPE_CHECKING:
-    from pdudaemon.engine.site import Site
+    from pdudaemon.engine.front.site import Site
 
 log = logging.getLogger("pdud.http")
 

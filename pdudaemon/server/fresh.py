@@ -21,7 +21,7 @@ from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer, Misdirected
 
 if TYPE_CHECKING:
-    from pdudaemon.engine.site import Site
+    from pdudaemon.engine.front.site import Site
 
 GRACE = 1.0  # seconds beyond a PDU's ``timeout``, so that what came of it is told rather than that it takes too long
 

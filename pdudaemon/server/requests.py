@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from pdudaemon import ranges
-from pdudaemon.engine import storesearch
-from pdudaemon.engine.storesearch import Search
+from pdudaemon.engine.storage import storesearch
+from pdudaemon.engine.storage.storesearch import Search
 from pdudaemon.errors import Forbidden, NoSuchRequest
 from pdudaemon.power import Action, Outcome, Outlet
 from pdudaemon.server import control, sitehistory, siteviews

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pdudaemon.engine.siteorders import SiteRequest, Wanted
+from pdudaemon.engine.front.siteorders import SiteRequest, Wanted
 from pdudaemon.errors import PDUDaemonError, RequestError, Unanswered
 from pdudaemon.power import State, Target
 from pdudaemon.ranges import folded
@@ -22,7 +22,7 @@ from pdudaemon.server.siteorders import LATE, LOOKING, Passed, note, wanted
 from pdudaemon.server.switching import Telling
 
 if TYPE_CHECKING:
-    from pdudaemon.engine.site import Site
+    from pdudaemon.engine.front.site import Site
 
 LONGEST = 50_000  # characters of names that a site takes in one command
 LONGEST_QUERY = 8000  # and in one question

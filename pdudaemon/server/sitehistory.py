@@ -25,8 +25,8 @@ from pdudaemon.server.rights import Rights
 from pdudaemon.server.siteviews import ANSWER, Several, is_elsewhere
 
 if TYPE_CHECKING:
-    from pdudaemon.engine.site import Site
-    from pdudaemon.engine.sitequestions import Listed
+    from pdudaemon.engine.front.site import Site
+    from pdudaemon.engine.front.sitequestions import Listed
 
 Record = dict[str, Any]
 

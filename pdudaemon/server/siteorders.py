@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from pdudaemon.engine.dispatcher import Dispatcher
+from pdudaemon.engine.front.siteorders import SiteRequest, Wanted
 from pdudaemon.engine.queries import Answer
-from pdudaemon.engine.siteorders import SiteRequest, Wanted
 from pdudaemon.errors import PDUDaemonError, RequestError, Unanswered, of_kind
 from pdudaemon.power import Action, Outlet, Reading, Request, State, Target
 from pdudaemon.server.access import UNIX
@@ -25,7 +25,7 @@ from pdudaemon.server.connections import Exchange
 from pdudaemon.server.jsonbody import BadField
 
 if TYPE_CHECKING:
-    from pdudaemon.engine.site import Site
+    from pdudaemon.engine.front.site import Site
 
 log = logging.getLogger("pdud.sites")
 

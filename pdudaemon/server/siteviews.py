@@ -16,7 +16,7 @@ from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer
 
 if TYPE_CHECKING:  # a daemon without sites does without what asks them
-    from pdudaemon.engine.site import Site
+    from pdudaemon.engine.front.site import Site
 
 Record = dict[str, Any]
 

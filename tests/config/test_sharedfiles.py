@@ -18,7 +18,7 @@ import pytest
 
 from pdudaemon import sharedfiles
 from pdudaemon.engine.device import Device
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import ConfigError, TransientError
 from pdudaemon.logs import LogWriter
 from pdudaemon.server import access

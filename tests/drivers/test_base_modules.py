@@ -14,7 +14,7 @@ from pdudaemon.config import reader
 from pdudaemon.drivers.driver import PDUDriver, registered
 from pdudaemon.drivers.hiddevice import HIDDevice
 from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.engine.storage.store import MEMORY, Store
 from pdudaemon.errors import DeviceTimeout, TransientError
 from pdudaemon.power import Action
 from pdudaemon.transports.console import Console

@@ -21,7 +21,7 @@ from pdudaemon.drivers import hooks, strategies
 from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
 from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.engine.storage.store import MEMORY, Store
 from pdudaemon.errors import DeviceError, DeviceTimeout, PermanentError, RequestError, TransientError
 from pdudaemon.power import Action, State
 from tests.devices.base.device import Case, Mood

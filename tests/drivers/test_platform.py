@@ -22,7 +22,7 @@ from pdudaemon.drivers.platform import Platform
 from pdudaemon.drivers.readings import OutletReading
 from pdudaemon.engine import pool
 from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.engine.storage.store import MEMORY, Store
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import Action, State
 from pdudaemon.transports import command

@@ -13,7 +13,7 @@ import pytest
 
 from pdudaemon.config.model import Config
 from pdudaemon.engine import debts
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import Busy, KeyUsed, PDUDaemonError, StoreError
 from pdudaemon.power import Action, Command, Outcome, Outlet, Phase, Request, Submission, Target
 from tests.support.process import eventually

@@ -18,7 +18,7 @@ from pdudaemon.engine import carrier, device, threads
 from pdudaemon.engine.carrier import Promptness
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Look
-from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.engine.storage.store import MEMORY, Store
 from pdudaemon.errors import DeviceError
 from pdudaemon.power import Action, Request, Submission
 from pdudaemon.server.connections import SILENCE, Connections

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon.engine import carrier, storefiles, storelock
-from pdudaemon.engine.store import Store
+from pdudaemon.engine import carrier
+from pdudaemon.engine.storage import storefiles, storelock
+from pdudaemon.engine.storage.store import Store
 from tests.support.plugins import assert_no_overlap, in_order, language, read_record, recorded
 from tests.support.process import Daemon, at_rest, eventually
 

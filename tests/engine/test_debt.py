@@ -24,7 +24,7 @@ from pdudaemon.engine.device import Device
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Look, Query
 from pdudaemon.engine.runner import PDURunner
-from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.engine.storage.store import MEMORY, Store
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.errors import Busy, DeviceError, PermanentError, RequestEnded, StoreError, TransientError
 from pdudaemon.power import Action, Outlet, State, Target

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from pdudaemon.engine import debts
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import Conflict, PDUDaemonError, StoreError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, Step, Target
 from tests.support.process import eventually

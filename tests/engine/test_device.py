@@ -15,7 +15,7 @@ import pytest
 from pdudaemon.engine import device
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.engine.storage.store import MEMORY, Store
 from pdudaemon.errors import TransientError
 from pdudaemon.power import Action
 from tests.support.locks import free

@@ -20,7 +20,7 @@ from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.engine import acting, dispatcher
 from pdudaemon.engine.queries import Look
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import (
     Busy,
     Conflict,

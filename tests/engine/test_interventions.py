@@ -11,7 +11,7 @@ import pytest
 
 from pdudaemon.engine import acting, dispatcher
 from pdudaemon.engine.queries import Look
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import Conflict, DeviceTimeout, PDUDaemonError, RequestEnded, Stopping, StoreError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Reading, Stage, Target
 from tests.support.process import eventually

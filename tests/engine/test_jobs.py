@@ -23,7 +23,7 @@ from pdudaemon.engine import pool, threads
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Look
-from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.engine.storage.store import MEMORY, Store
 from pdudaemon.errors import DeviceError, PDUDaemonError
 from pdudaemon.power import Action, Reading, Request, State, Submission
 from pdudaemon.transports import datagrams

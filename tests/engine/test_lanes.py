@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from pdudaemon.engine.lanes import cut_short, note
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import NotDone, PermanentError, StoreError, TransientError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, Stage, State, Submission, Target
 from tests.support.process import eventually

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.power import Action, Phase
 from tests.support.lossydisk import LossyDisk
 from tests.support.plugins import Recorded

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.engine import records
-from pdudaemon.engine.storesearch import EVERYTHING, Search
+from pdudaemon.engine.storage.storesearch import EVERYTHING, Search
 from pdudaemon.errors import NoSuchRequest
 from pdudaemon.power import Action, Command, Outcome, Request, Submission
 from tests.support.process import eventually

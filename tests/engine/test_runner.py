@@ -26,7 +26,7 @@ from pdudaemon.engine.pool import Pool
 from pdudaemon.engine.pulse import Pulse
 from pdudaemon.engine.queries import Look, Query
 from pdudaemon.engine.runner import PDURunner
-from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.engine.storage.store import MEMORY, Store
 from pdudaemon.engine.survey import Survey
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.errors import DeviceError, DeviceTimeout, PDUDaemonError, PermanentError, TransientError

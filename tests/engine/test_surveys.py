@@ -22,7 +22,7 @@ from pdudaemon.drivers.driver import Identity, InletReading, OutletReading
 from pdudaemon.drivers.platform import PORT
 from pdudaemon.engine import surveys
 from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.engine.storage.store import MEMORY, Store
 from pdudaemon.errors import Busy, DeviceError, DeviceTimeout, PDUDaemonError, PermanentError, TransientError
 from pdudaemon.power import Action, Outlet, State
 from tests.support.meters import Meters, until

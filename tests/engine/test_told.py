@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.power import Action, Outlet, Phase, Request, State, Target
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted

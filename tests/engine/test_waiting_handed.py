@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.engine import waiting
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.engine.waiting import Waiting, not_done
 from pdudaemon.errors import StoreError
 from pdudaemon.power import Action, Outlet, Phase, Request, Stage, Step, Target

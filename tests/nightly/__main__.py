@@ -55,7 +55,7 @@ def parts(sizes: dict[str, str], seed: int) -> dict[str, str]:
     return {
         "kills": f"KILLS={sizes['KILLS']} KILLS_SEED={seed} {pytest} --workers 2 -k random_moments tests/engine/test_crash.py",
         "cuts": f"CUTS_SEED={seed} make test-cuts CUTS={sizes['CUTS']}",
-        "sites": f"FRONT_CUTS={sizes['SITES']} FRONT_SEED={seed} {pytest} --workers 4 tests/engine/test_siterequests.py",
+        "sites": f"FRONT_CUTS={sizes['SITES']} FRONT_SEED={seed} {pytest} --workers 4 tests/engine/front/test_siterequests.py",
         "hostile": f"{python} -m tests.nightly.hostile --count {sizes['HOSTILE']} --seed {seed}",
         "wires": f"HOSTILE_POINTS={sizes['WIRES']} HOSTILE_SEED={seed} {pytest} --workers 4 tests/drivers/test_hostile.py",
         "cases": f"EVERY_CASE=1 {pytest} --workers 4 {' '.join(sampled())}",
@@ -85,7 +85,7 @@ def mutated() -> list[str]:
     return sorted(
         str(path.relative_to(ROOT))
         for folder in ("engine", "server")
-        for path in (ROOT / "pdudaemon" / folder).glob("*.py")
+        for path in (ROOT / "pdudaemon" / folder).rglob("*.py")
         if path.name != "__init__.py"
     )
 

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from pdudaemon import ranges
 from pdudaemon.config import yamlfile
 from pdudaemon.config.faults import Faults
-from pdudaemon.engine import walfile
+from pdudaemon.engine.storage import walfile
 from pdudaemon.errors import ConfigError, RequestError
 from pdudaemon.server import jsonbody, messages
 from pdudaemon.server.text import _has_form, _may_go_on, _words

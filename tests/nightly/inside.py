@@ -16,7 +16,7 @@ from typing import Any
 from pdudaemon.config import reader
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.readings import OutletReading
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import ConfigError, Denied, DeviceError, NoSuchRequest, StoreError
 from pdudaemon.power import Action, Outlet, Phase, Request, State, Target
 from pdudaemon.server.access import Access, claims

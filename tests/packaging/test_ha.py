@@ -237,7 +237,7 @@ def test_what_does_not_pass_is_told_before_the_patience_is_over(play: Play, word
     assert code == GENERIC and f"reason: pdudaemon.service does not start, exit code 75: {words}\n" in text
     assert int((play.folder / "clock").read_text()) - 1000 in seconds
     assert any(
-        path.read_text().count("the store is in use by") for path in (ROOT / "pdudaemon" / "engine").glob("*.py")
+        path.read_text().count("the store is in use by") for path in (ROOT / "pdudaemon" / "engine").rglob("*.py")
     )
 
 

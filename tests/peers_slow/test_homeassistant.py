@@ -12,7 +12,7 @@ import pytest
 
 from pdudaemon.config import reader
 from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.engine.store import MEMORY, Store
+from pdudaemon.engine.storage.store import MEMORY, Store
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import Action, State
 from pdudaemon.probing import ask

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.engine.siteorders import SiteRequest
+from pdudaemon.engine.front.siteorders import SiteRequest
 from pdudaemon.errors import NoSuchRequest, PDUDaemonError, StoreError, TransientError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Reading, Request, State, Target
 from pdudaemon.server.control import _described, became, feeds, record

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.engine.sitemirror import Translation
+from pdudaemon.engine.front.sitemirror import Translation
 from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, TransientError
 from pdudaemon.power import Outlet, Reading, State
 from pdudaemon.server.fresh import GRACE, _Fresh

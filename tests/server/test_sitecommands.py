@@ -18,8 +18,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from pdudaemon.engine.sitemirror import Translation
-from pdudaemon.engine.siteorders import SiteRequest
+from pdudaemon.engine.front.sitemirror import Translation
+from pdudaemon.engine.front.siteorders import SiteRequest
 from pdudaemon.errors import NotDone, PDUDaemonError, RequestError
 from pdudaemon.power import Action, Outlet, Phase, Reading, Request, Target
 from pdudaemon.ranges import folded

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.engine.sitemirror import Translation
+from pdudaemon.engine.front.sitemirror import Translation
 from pdudaemon.server import siteviews
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer

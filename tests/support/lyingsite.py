@@ -16,7 +16,7 @@ from email.utils import formatdate
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from pdudaemon.engine.sitemirror import Translation
+from pdudaemon.engine.front.sitemirror import Translation
 from pdudaemon.power import Action, Target
 from pdudaemon.transports.asking import Asker
 

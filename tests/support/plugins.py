@@ -19,7 +19,7 @@ from tests.support.process import Daemon, install_plugin
 RECORDER = """
 import json, os, signal, time
 from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 
 
 class Recorder(PDUDriver):

@@ -20,7 +20,7 @@ from pdudaemon.config.model import Config
 from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.dispatcher import Dispatcher
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import PDUDaemonError, TransientError
 from pdudaemon.power import Action, Outlet, Request, State, Submission, Target
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pdudaemon.config.sites import SiteOptions
 from pdudaemon.engine.events import Event, Events
-from pdudaemon.engine.site import Site
+from pdudaemon.engine.front.site import Site
 from tests.support.lyingsite import LyingSite, reply
 from tests.support.process import eventually
 from tests.support.rack import SetClock

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from pdudaemon.engine.siteorders import SiteRequest, Wanted
-from pdudaemon.engine.siterequests import SiteRequests
+from pdudaemon.engine.front.siteorders import SiteRequest, Wanted
+from pdudaemon.engine.front.siterequests import SiteRequests
 from pdudaemon.errors import PDUDaemonError
 from pdudaemon.power import Action, Outlet, Target
 from tests.support.lyingsite import Known, LyingSite

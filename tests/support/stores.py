@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon.engine.store import Store
+from pdudaemon.engine.storage.store import Store
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, State, Target
 
 ACCEPTED = 1000.0  # seconds since the epoch

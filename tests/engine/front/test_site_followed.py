@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: MIT
+"""A site is followed by its events: what it says is taken in, a connection that ends is made anew, and why is told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pdudaemon.engine.front import site as engine_site
+from pdudaemon.power import State
+from tests.support.lyingsite import OUTLET, events, problem, reply
+from tests.support.process import eventually
+from tests.support.sitefollowing import CUT, Lab, following
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    monkeypatch.setattr(engine_site, "PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(engine_site, "RELOADS", 0.05)
+    with following() as made:
+        yield made
+
+
+def test_a_site_is_reached_loaded_and_followed(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert lab.site.trouble == "it has not been reached yet" and str(lab.site) == "the thread of site berlin"
+    lab.site.start()
+    site = lab.reached()
+    (question,) = [each for each in lab.lying.questions if each.asked == "GET /api/v1/events"]
+    assert question.headers["accept"] == "text/event-stream" and "last-event-id" not in question.headers
+    assert {each.headers["authorization"] for each in lab.lying.questions} == {"Bearer a-token"}
+    eventually(lambda: lab.changes == ["site berlin can be asked"])
+    assert "berlin: it can be asked: 1 PDUs, 1 nodes" in caplog.text and site.daemons == ["a-site"]
+    thread = next(each for each in threading.enumerate() if each.name == "site berlin")
+    assert thread.daemon
+    lab.say({"id": 42, "kind": "outlet", "outlet": {**OUTLET, "state": "off"}}, b": heartbeat\n\n")
+    eventually(lambda: lab.outlet().state is State.OFF)
+    assert [event.kind for event in lab.published()] == ["outlet"]
+
+
+def test_a_connection_that_ends_is_made_anew_where_it_ended(lab: Lab) -> None:
+    lab.site.start()
+    lab.reached()
+    lab.say({"id": 57, "kind": "outlet", "outlet": {**OUTLET, "state": "off"}}, CUT)
+    eventually(lambda: len(lab.changes) == 3)
+    first, lost, again = lab.changes
+    assert (first, again) == ("site berlin can be asked",) * 2
+    assert lost == "site berlin cannot be asked: the connection was closed"
+    found = [each.headers.get("last-event-id") for each in lab.lying.questions if each.asked == "GET /api/v1/events"]
+    assert found == [None, "57"]
+    assert lab.asked("/api/v1/nodes") == 1 and lab.outlet().state is State.OFF, "nothing was missed"
+
+
+def test_without_an_event_it_goes_on_from_where_it_began(lab: Lab) -> None:
+    lab.site.start()
+    lab.reached()
+    lab.say({"id": "odd", "kind": "new"}, CUT)
+    eventually(lambda: len(lab.changes) == 3)
+    found = [each.headers.get("last-event-id") for each in lab.lying.questions if each.asked == "GET /api/v1/events"]
+    assert found == [None, "41"]
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ({"kind": "reload"}, "site berlin: its configuration was reloaded"),
+        ({"kind": "reload", "reason": "site paris can be asked"}, "site berlin: site paris can be asked"),
+        ({"kind": "gap"}, "site berlin: events were missed"),
+    ],
+)
+def test_what_is_another_is_loaded_anew_and_told(lab: Lab, event: dict[str, Any], told: str) -> None:
+    lab.site.start()
+    lab.reached()
+    lab.lying.lies["GET /api/v1/sites"] = lambda: reply({"daemons": ["other"], "names": "2", "sites": []})
+    lab.say({**event, "id": 42})
+    eventually(lambda: lab.changes[1:] == [told])
+    assert lab.asked("/api/v1/nodes") == 2 and lab.site.daemons == ["other"]
+    lab.say(CUT)
+    eventually(lambda: len(lab.changes) == 4)
+    assert lab.asked("/api/v1/nodes") == 2, "it was loaded"
+
+
+def test_what_could_not_be_loaded_anew_is_by_the_next_connection(lab: Lab) -> None:
+    lab.site.start()
+    lab.reached()
+    whole = lambda: reply({"daemons": ["other"], "names": "2", "sites": []})  # noqa: E731
+    lab.lying.lies["GET /api/v1/sites"] = lambda: reply(b"oops")
+    lab.say({"id": 42, "kind": "reload"})
+    eventually(lambda: lab.changes[-1] == "site berlin cannot be asked: the answer (200) is not JSON")
+    lab.lying.lies["GET /api/v1/sites"] = whole
+    eventually(lambda: lab.changes[-1] == "site berlin can be asked")
+    assert lab.site.daemons == ["other"] and lab.asked("/api/v1/nodes") == 2
+
+
+def test_many_reloads_are_apart(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_site, "RELOADS", 0.3)
+    lab.site.start()
+    lab.reached()
+    begun = time.monotonic()
+    lab.say(*({"id": number, "kind": "reload"} for number in range(50, 53)))
+    eventually(lambda: len(lab.changes) == 4)
+    assert time.monotonic() - begun > 0.59
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"kind": "end", "reason": "it stops"}, "it stops"),
+        ({"kind": "end"}, "it has ended the connection"),
+        (b"data: {}\n\n", "what it says is not understood"),
+        (b"data: []\n\n", "what it says is not understood"),
+        (b'data: {"kind": 5}\n\n', "what it says is not understood"),
+        (b'data: {"kind": "outlet", "outlet": 5}\n\n', "what it says is not understood"),
+        (b"data: {\n\n", "the answer (200) is not JSON"),
+    ],
+)
+def test_why_it_cannot_be_asked_is_told(lab: Lab, said: Any, why: str, caplog: pytest.LogCaptureFixture) -> None:
+    lab.site.start()
+    lab.reached()
+    lab.say(said)
+    eventually(lambda: len(lab.changes) >= 2)
+    assert lab.changes[1] == f"site berlin cannot be asked: {why}" and f"berlin cannot be asked: {why}" in caplog.text
+    lab.say(CUT)  # of the former connection
+    eventually(lambda: "site berlin can be asked" in lab.changes[2:])
+
+
+@pytest.mark.parametrize(
+    ("lie", "why"),
+    [
+        (problem("denied", "no token", 401), "it refuses the token of this front: no token"),
+        (reply({}, 204), "it does not tell what happens (204)"),
+        (reply(b"oops", 500, "text/html"), "it answers 500"),
+    ],
+)
+def test_one_that_tells_nothing_is_none(lab: Lab, lie: bytes, why: str) -> None:
+    lab.lying.lies["GET /api/v1/events"] = lambda: lie
+    lab.site.start()
+    eventually(lambda: lab.changes)
+    assert lab.changes[0] == f"site berlin cannot be asked: {why}"
+    eventually(lambda: lab.asked("/api/v1/events") > 5)
+    assert len(lab.changes) == 1, "it is told once"
+
+
+def test_one_that_is_silent_is_lost(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_site, "SILENCE", 0.3)
+    lab.site.start()
+    lab.reached()
+    for _ in range(5):
+        lab.say(b": heartbeat\n\n")
+        time.sleep(0.1)
+    assert not lab.site.trouble
+    eventually(lambda: len(lab.changes) >= 2)
+    assert lab.changes[1].endswith(" does not answer")
+
+
+def test_one_that_is_silent_from_the_start_is_lost(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_site, "SILENCE", 0.1)
+    lab.site.start()
+    eventually(lambda: len(lab.changes) >= 2)
+    assert lab.changes[1].endswith(" does not answer")
+
+
+def test_one_that_does_not_answer_is_told_after_a_while(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_site, "ANSWER", 0.2)
+
+    def silent() -> Iterator[bytes]:
+        time.sleep(1)
+        yield b""
+
+    lab.lying.lies["GET /api/v1/events"] = silent
+    lab.site.start()
+    eventually(lambda: lab.changes)
+    assert lab.changes[0].endswith(f"{lab.lying.url.removeprefix('http://')} does not answer")
+
+
+@pytest.mark.usefixtures("meant")
+def test_a_fault_of_ours_ends_it_loudly(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    lab.lying.lies["GET /api/v1/events"] = lambda: events()
+
+    def changed(_: str) -> None:
+        lab.changes.append("x")
+        if len(lab.changes) == 1:
+            raise RuntimeError("odd")
+
+    lab.site._changed = changed
+    lab.site.start()
+    eventually(lambda: lab.site.trouble == "internal error: see the log of the daemon")
+    assert "berlin: following it has ended" in caplog.text and "RuntimeError: odd" in caplog.text
+
+
+def test_names_are_known_of_one_whose_token_is_another(lab: Lab) -> None:
+    lab.site.start()
+    lab.reached()
+    other = Lab(lab.lying, token="another")
+    other.site.take_over(lab.site)
+    assert other.site.mirror is lab.site.mirror and other.site.trouble
+    other.site.stop()
+
+
+def test_a_connection_that_lasted_is_made_anew_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_site, "PAUSES", (0.01, 3600.0))
+    monkeypatch.setattr(engine_site, "STEADY", 0.05)
+    lab.site.start()
+    for number in range(1, 4):
+        eventually(lambda number=number: lab.changes.count("site berlin can be asked") == number)
+        time.sleep(0.1)
+        lab.say(CUT)
+    eventually(lambda: lab.changes.count("site berlin can be asked") == 4)
+
+
+def test_one_that_is_lost_again_and_again_is_tried_less_often(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_site, "PAUSES", (0.01, 3600.0))
+    monkeypatch.setattr(engine_site, "STEADY", 3600.0)
+    lab.site.start()
+    for number in range(1, 3):
+        eventually(lambda number=number: lab.changes.count("site berlin can be asked") == number)
+        lab.say(CUT)
+    eventually(lambda: len(lab.changes) == 4)
+    time.sleep(0.3)
+    assert lab.asked("/api/v1/events") == 2 and lab.site.trouble
+
+
+def test_where_what_it_says_is_not_understood_is_for_who_mends_it(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "pdud.sites")
+    lab.site.start()
+    lab.reached()
+    lab.say(b'data: {"kind": "outlet", "outlet": 5}\n\n')
+    eventually(lambda: len(lab.changes) >= 2)
+    assert "Traceback" in caplog.text
+    lab.say(CUT)
