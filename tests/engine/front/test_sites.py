@@ -195,13 +195,16 @@ def test_a_pdu_of_a_site_that_has_the_name_of_one_here_is_not_listed(
 
 
 def test_another_configuration_keeps_the_sites_that_are_as_they_were(
-    front: Callable[..., Front], berlin: LyingSite, paris: LyingSite
+    front: Callable[..., Front], berlin: LyingSite, paris: LyingSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(engine_site, "PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(engine_site, "RELOADS", 0.05)
     both = front(berlin=berlin.url, paris=paris.url)
     both.sites.start()
     both.reached("berlin", "paris")
     before = {site.name: site for site in both.sites}
     asked = berlin.asked.count("GET /api/v1/events")
+    paris.lies["GET "] = lambda: reply({"detail": "busy"}, 503)
     both.sites.change(
         both.config(
             {"berlin": berlin.url, "paris": {"url": paris.url, "token": "another"}}, new={"hostname": "own", "port": 2}
@@ -212,6 +215,7 @@ def test_another_configuration_keeps_the_sites_that_are_as_they_were(
     assert after["berlin"] is before["berlin"] and after["paris"] is not before["paris"]
     assert "paris/p1" in both.inventory.elsewhere, "its names are known already"
     assert both.inventory.elsewhere["paris/p1"].reachable is False
+    paris.lies.clear()
     both.reached("paris")
     assert threads().count("site paris") == 1 and berlin.asked.count("GET /api/v1/events") == asked
     both.sites.change(both.config({"paris": {"url": paris.url, "token": "another", "prefix": False}}))
