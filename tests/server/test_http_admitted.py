@@ -6,6 +6,7 @@ in which thread.
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from ipaddress import ip_network
 from types import SimpleNamespace
@@ -14,9 +15,10 @@ from typing import Any
 import pytest
 
 from pdudaemon.errors import Denied
+from pdudaemon.server import tls
 from pdudaemon.server.client import Client
 from pdudaemon.server.http import HTTPExchange, HTTPSpeech, Route, everybody
-from pdudaemon.server.messages import Answer
+from pdudaemon.server.messages import Answer, Head
 from pdudaemon.server.refusals import Refusals
 from pdudaemon.server.rights import EVERYTHING
 from tests.support.pair import Pair, connected
@@ -31,6 +33,7 @@ class Lab:
         self.pair, self.daemon = pair, daemon
         self.route = Route(self.serve)
         self.denied = Denied(401, "a token is needed")
+        self.looked_for: list[Head] = []
         self.served: list[HTTPExchange] = []
         self.asked: list[tuple[Client, str]] = []
         self.listener: Any = SimpleNamespace(
@@ -49,6 +52,10 @@ class Lab:
             raise self.denied
         return ANN
 
+    def find(self, head: Head) -> tuple[Route, str]:
+        self.looked_for.append(head)
+        return self.route, ""
+
     def serve(self, exchange: HTTPExchange, _: str) -> Answer:
         self.served.append(exchange)
         return Answer(200, "well")
@@ -66,7 +73,7 @@ def lab() -> Iterator[Lab]:
     orders: Any = SimpleNamespace(
         dispatcher=SimpleNamespace(config=SimpleNamespace(daemon=daemon)), rights=lambda client: (client, "rights")
     )
-    with connected(lambda c: HTTPSpeech(c, orders, lambda _: (made[0].route, ""))) as pair:
+    with connected(lambda c: HTTPSpeech(c, orders, lambda head: made[0].find(head))) as pair:
         made = [Lab(pair, daemon)]
         yield made[0]
 
@@ -132,6 +139,17 @@ def test_it_is_open_to_those_for_whom_it_is(lab: Lab) -> None:
     assert lab.pair.hears()[0] == 200 and asked == [(lab.pair.connection.client, lab.daemon)] * 2
 
 
+@pytest.mark.parametrize("header", ["Authorization: Bearer ann", "Authorization: Bearer bob"])
+def test_a_route_that_is_known_is_not_looked_for(lab: Lab, header: str) -> None:
+    lab.asks(header, path="/known")
+    assert lab.pair.hears()[0] in (200, 401)
+    (head,) = lab.looked_for
+    head.found = Route(lambda *_: Answer(201, "made"), open_to=everybody), ""
+    lab.asks(header, path="/known")
+    assert lab.pair.hears() == (201, "made\n") and lab.looked_for == [head]
+    head.found = None
+
+
 def test_a_proxy_says_who_asks_and_where_it_has_us(lab: Lab) -> None:
     lab.pair.connection.client = Client("192.0.2.1", 5)
     headers = ("X-Forwarded-For: 198.51.100.9", "X-Forwarded-Prefix: /lab")
@@ -194,3 +212,22 @@ def test_what_is_slow_is_served_by_another_thread(lab: Lab) -> None:
     assert lab.pair.hears_nothing() and not lab.served
     lab.pair.thread.done_later.pop()()
     assert lab.pair.hears() == (200, "well\n")
+
+
+class Secure(tls.TLSSocket):
+    """Speaks no TLS, but is what does."""
+
+    def __init__(self, raw: socket.socket) -> None:
+        self.certified = None
+        self._raw = raw
+
+    def send(self, data: bytes) -> int:
+        return self._raw.send(data)
+
+
+def test_what_comes_over_tls_is_of_a_page_that_did(lab: Lab) -> None:
+    lab.pair.connection.socket = Secure(lab.pair.connection.socket)  # type: ignore[assignment]
+    for source, status in (("https://lab", 200), ("http://lab", 403)):
+        lab.asks("Authorization: Bearer ann", "Host: lab", f"Origin: {source}")
+        lab.pair.thread.done_later.pop()()
+        assert lab.pair.hears()[0] == status
