@@ -210,17 +210,16 @@ def _inlet(told: Record) -> Record:
 
 def _summary(exchange: HTTPExchange, record: Record, now: float) -> Record:
     """Return what is known of a PDU as a whole: what is counted of it only for who may see all of it."""
-    known = exchange.dispatcher.inventory.pdu(record["name"])
+    known = exchange.dispatcher.inventory.pdu(record["name"]) or KnownPDU({})
     whole = exchange.rights.sees_whole(record["name"])
-    reason = record["reason"] or (known.trouble if known is not None and whole else "") or None
     return {
-        "reason": reason,
+        "reason": record["reason"] or (known.trouble if whole else "") or None,
         "requests": record["requests"] if whole else None,
-        "reachable": None if known is None else known.reachable,
-        "outlets": len(known.outlets) or None if known is not None and whole else None,
-        "watts": known.watts if known is not None and whole else None,
-        "age": None if known is None else age(known.read, now),
-        "inlets": [_inlet(asdict(inlet)) for inlet in known.inlets] if known is not None and whole else [],
+        "reachable": known.reachable,
+        "outlets": len(known.outlets) or None if whole else None,
+        "watts": known.watts if whole else None,
+        "age": age(known.read, now),
+        "inlets": [_inlet(asdict(inlet)) for inlet in known.inlets] if whole else [],
     }
 
 

@@ -59,7 +59,7 @@ class _Fresh:
         self._exchange = exchange
         self._made = made
         self._lock = threading.Lock()
-        self._left = 0
+        self._left: int  # of those that are asked
         self._error: PDUDaemonError | None = None
 
     def ask(self, whole: Collection[str], single: Collection[Outlet], there: Mapping[str, Site]) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.engine.front.sitemirror import Translation
 from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, TransientError
 from pdudaemon.power import Outlet, Reading, State
-from pdudaemon.server.fresh import GRACE, _Fresh
+from pdudaemon.server.fresh import GRACE, _Fresh, looked
 from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.messages import Answer
 from pdudaemon.server.siteviews import FRESH
@@ -142,3 +143,27 @@ def test_every_reason_is_told(lab: Lab) -> None:
     lab.devices.single[0].heard(Outlet("a", "1"), DeviceTimeout("a: no answer"))
     told = lab.hears()
     assert "a: the line is cut" in told["detail"] and "a: no answer" in told["detail"]
+
+
+@pytest.mark.parametrize(
+    ("feeds", "whole", "single"),
+    [
+        (("read", "one"), ["read"], ["one"]),
+        (("read", "blind"), ["read"], []),
+        (("blind", "gone"), [], []),
+    ],
+)
+def test_only_those_are_asked_that_can_tell(
+    lab: Lab, feeds: tuple[str, ...], whole: list[str], single: list[str]
+) -> None:
+    """And what there is not any more is not asked."""
+    pdus = lab.exchange.dispatcher.config.pdus
+    for name, reads, readable in (("read", True, True), ("one", False, True), ("blind", False, False)):
+        traits = SimpleNamespace(reads_outlets=reads, legacy=False)
+        pdus[name] = SimpleNamespace(  # type: ignore[index]
+            name=name, options=SimpleNamespace(timeout=5), readable=readable, driver=PDUDriver, traits=traits
+        )
+    lab.exchange.words = {"fresh": "1"}
+    assert looked(lab.exchange, [Outlet(name, "1") for name in feeds], lab._make) is None
+    assert [*lab.devices.whole] == whole
+    assert [outlet.pdu for look in lab.devices.single for outlet in look.outlets] == single

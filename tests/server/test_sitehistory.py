@@ -174,6 +174,9 @@ def test_a_site_that_says_that_there_is_more_is_asked_for_it(lab: Lab) -> None:
     page = lab.ask(following(page))
     assert numbers(page) == [] and not following(page) and page.headers.get(MISSING) is None
     assert lab.asked("munich") is None  # which had nothing more
+    lab.says("berlin", link='</api/v1/requests?limit=5&after=9>; rel="next"')
+    page = lab.ask("limit=5&after=1,berlin/9")
+    assert numbers(page) == [] and not following(page), "nothing comes behind nothing"
 
 
 def test_a_site_may_be_a_front_itself(lab: Lab) -> None:
@@ -297,6 +300,10 @@ def test_a_command_is_what_its_parts_are(lab: Lab) -> None:
     munich["GET /api/v1/commands/12"] = lambda: reply(part(3, "board2"))
     shown = lab.ask(path=path)
     assert (shown.json["state"], len(shown.json["nodes"]), shown.headers[MISSING]) == ("running", 1, "berlin")
+    berlin["GET /api/v1/commands/7"] = lambda: reply(part(17, "board1"))
+    own = lab.front.http("/?nodes=mine", "PATCH").headers["X-Command-Id"]
+    shown = lab.ask(path=f"/api/v1/commands/{own},berlin/7")
+    assert [node["name"] for node in shown.json["nodes"]] == ["mine", "berlin/board1"]
     berlin["GET /api/v1/commands/8"] = lambda: problem("no-such-request", "there is no command 8", 404)
     gone = lab.ask(path="/api/v1/commands/berlin/8")
     assert (gone.status, gone.json["detail"]) == (404, "berlin: there is no command 8")
