@@ -16,9 +16,21 @@ def request(action: Action, *pdus: str, outcome: Outcome = Outcome.DONE) -> Requ
     return Request(action, Target("x", outlets), 0.0, "me", 0.0, Phase.ON, outcome=outcome)
 
 
+LABELS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 3600.0)
+
+
 @pytest.mark.parametrize(
     ("seconds", "bucket"),
-    [(0.0, 0), (0.05, 0), (0.050001, 1), (1.0, BOUNDS.index(1.0)), (3600.0, len(BOUNDS) - 1), (3600.1, len(BOUNDS))],
+    [
+        *((bound, number) for number, bound in enumerate(LABELS)),
+        *((bound * 1.001, number) for number, bound in enumerate(LABELS, 1)),
+        (0.0, 0),
+        (0.05, 0),
+        (0.050001, 1),
+        (1.0, BOUNDS.index(1.0)),
+        (3600.0, len(BOUNDS) - 1),
+        (3600.1, len(BOUNDS)),
+    ],
 )
 def test_a_bucket_holds_what_takes_no_longer_than_its_bound(seconds: float, bucket: int) -> None:
     figures = Figures()

@@ -12,7 +12,7 @@ import pytest
 
 from pdudaemon.engine import dispatcher
 from pdudaemon.errors import RequestError
-from pdudaemon.power import Action, Outlet, Target
+from pdudaemon.power import Action, Outlet, State, Target
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
 
@@ -215,3 +215,36 @@ def test_what_was_lost_at_one_start_does_not_come_back_with_the_next(rack: Calla
     one.pdus["a"] = gone
     one.restart()
     assert [outlet.pdu for outlet in one.dispatcher._lanes.live[off.id].remaining] == ["b"]
+
+
+def test_what_has_not_begun_leaves_an_outlet_what_it_was_told(rack: Callable[..., Rack]) -> None:
+    """Whether it will never begin, or later."""
+    one = rack("a", "b")
+    for name, action in (("a", Action.ON), ("b", Action.OFF)):
+        assert awaited(one.dispatcher, submitted(one.dispatcher, action, one.target(name)), 30)
+    later = submitted(one.dispatcher, Action.ON, one.target("b"), 10 * HOUR)
+    number = left_over(one, Action.REBOOT, "a")
+    one.clock.pass_by(HOUR)
+    one.start()
+    assert (one.state(number), one.state(later.id)) == ("expired", "waiting")
+    found = [one.dispatcher.inventory.outlet(Outlet(name, "1")).state for name in ("a", "b")]
+    assert found == [State.ON, State.OFF]
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_a_feed_that_a_reload_takes_away_is_not_switched_and_the_next_one_is(
+    rack: Callable[..., Rack], first: str
+) -> None:
+    """Whether its turn had come already, or was to come behind the other's."""
+    one = rack("a", "b", settings={"outlets": 4})
+    feeds = (Outlet("a", "4"), Outlet("b", "1"))
+    one.hold(first, "2")
+    node = Target("node", feeds if first == "a" else feeds[::-1])
+    request = submitted(one.dispatcher, Action.ON, node)
+    one.pdus["a"]["outlets"] = 2
+    one.dispatcher.reload(one.config())
+    one.let_go(first)
+    with pytest.raises(RequestError, match="this PDU has 1 to 2"):
+        awaited(one.dispatcher, request, 30)
+    eventually(lambda: one.seen == ({"a": "o", "b": "o"} if first == "a" else {"b": "oo"}))
+    assert request.results[feeds[1]] is None

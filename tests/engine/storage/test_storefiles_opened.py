@@ -200,3 +200,19 @@ def test_a_connection_to_memory_leaves_no_file(tmp_path: Path, monkeypatch: pyte
         for each in (one, other):
             each.execute("CREATE TABLE t (n)")
     assert os.listdir(tmp_path) == ["odd ?#%41"]
+
+
+def test_a_store_may_be_read_by_its_group_and_written_by_its_owner(path: str) -> None:
+    umask = os.umask(0)
+    os.close(storefiles.locked(path))
+    os.umask(umask)
+    assert os.stat(path).st_mode & 0o7777 == 0o640
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+def test_a_name_that_no_file_has(path: str, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "strftime", lambda _: "today")
+    assert storefiles.unused(path) == f"{path}-today-1"
+    for number in (1, 2):
+        os.symlink("nowhere", f"{path}-today-{number}{suffix}")
+    assert storefiles.unused(path) == f"{path}-today-3"

@@ -257,6 +257,11 @@ def test_what_is_looked_through_in_many_parts_is_in_order(
     test_a_search_finds_what_a_look_at_every_row_finds(database, name)
 
 
+@pytest.mark.parametrize(("when", "found"), [(4.9, False), (5.0, True), (6.9, True), (7.0, False)])
+def test_a_time_begins_with_its_first_moment_and_ends_before_its_last(when: float, found: bool) -> None:
+    assert Search(since=5.0, until=7.0).matches({"accepted": when, "ended": None}) is found
+
+
 def test_which_states_are_looked_for() -> None:
     some = Search(states=frozenset({"failed", "running"}))
     assert [some.stands(state) for state in ("failed", "running", "queued", "done")] == [True, True, False, False]
