@@ -8,7 +8,6 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from pdudaemon.transports.snmp import OID
 from tests.devices import snmp as outlets
 from tests.devices.base import snmp as fake
 from tests.devices.base.device import Mood
-from tests.peers.snmp import AUTH, PRIV, Snmpd, snmpsim
+from tests.peers.snmp import AUTH, PRIV, Snmpd
 from tests.support.action import begun
 from tests.support.process import ROOT, Daemon, eventually
 from tests.support.snmpmessage import numbered, request_of
@@ -342,13 +341,6 @@ def test_an_ipv6_address_in_brackets() -> None:
         with pytest.raises(PermanentError, match=re.escape(f"[::1]:{agent.port} refused")) as told:
             in_brackets.handle("on", 99)
         assert "[[" not in str(told.value)
-
-
-def test_snmpsim(tmp_path: Path) -> None:
-    with snmpsim(tmp_path / "snmpsim") as port:
-        made = driver("snmpv1", community="private", snmpport=port, oid=f"{CTL}.*", onsetting=1, offsetting=2)
-        made.handle("off", 1)
-        assert made.handle("status", 1) is State.OFF
 
 
 def test_the_daemon(net_snmp: Snmpd, daemon: Callable[..., Daemon]) -> None:

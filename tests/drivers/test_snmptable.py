@@ -16,7 +16,7 @@ from pdudaemon.power import State
 from pdudaemon.probing import ask
 from tests.devices import snmprows
 from tests.peers.snmp import AUTH, PRIV, Snmpd, snmpd, snmpsim
-from tests.peers.snmp_outlets import RPDU2
+from tests.peers.snmp_outlets import RPDU2, SPDU
 from tests.support.action import begun
 from tests.support.snmpmessage import COUNTER, INTEGER, OCTETS, UNSIGNED, number
 
@@ -73,8 +73,11 @@ TOLD = {  # as the devices told it
 }
 
 
-def test_recordings_of_devices_by_snmpsim(tmp_path: Path) -> None:
+def test_snmpsim_and_recordings_of_devices_by_it(tmp_path: Path) -> None:
     with snmpsim(tmp_path, {word: lines(word) for word in TOLD}) as port:
+        made = driver(port, "snmpv1", **PRIVATE, oid=f"{SPDU}.*", onsetting=1, offsetting=2)
+        made.handle("off", 1)
+        assert made.handle("status", 1) is State.OFF
         for word, wanted in TOLD.items():
             made = driver(port, "snmp", community=word)
             assert wanted in made.read_outlets()

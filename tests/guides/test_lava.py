@@ -30,6 +30,7 @@ def check(guide: Guide, commands: Mapping[str, str], rack: Rack, port: str) -> N
         assert rack.acts == [act.format(port) for act in acts], name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("client", ["ours", "theirs"])
 def test_the_guide_for_lava(client: str, rack: Rack, tmp_path: Path) -> None:
     with Guide("lava", tmp_path / "guide", rack.places) as guide:
@@ -41,6 +42,7 @@ def test_the_guide_for_lava(client: str, rack: Rack, tmp_path: Path) -> None:
         check(guide, dict(re.findall(r"{% set (\w+) = '(.*)' %}", dictionary)), rack, "3")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("client", ["ours", "theirs"])
 def test_the_guide_for_lava_docker(client: str, rack: Rack, tmp_path: Path) -> None:
     with Guide("kernelci", tmp_path / "guide", rack.places) as guide:

@@ -322,6 +322,7 @@ def test_a_deaf_agent_is_asked_at_intervals_however_long_the_engine_took() -> No
 
 
 @pytest.mark.usefixtures("slow_engines")
+@pytest.mark.long
 def test_nobody_pays_for_the_engines_of_others() -> None:
     """Each user of SNMPv3 has an engine, and all are made on one thread: whoever is first waits for the last as well."""
     users = [User(fake.USER, passphrase, "", "USM_AUTH_HMAC96_SHA") for passphrase in ("the first one", "the second")]
@@ -335,6 +336,7 @@ def test_nobody_pays_for_the_engines_of_others() -> None:
         assert [port for port, state in agent.outlets.items() if state == "on"] == ["1", "3"]
 
 
+@pytest.mark.long
 def test_a_deaf_agent_delays_nobody_else() -> None:
     with fake.Agent(Mood.DEAF) as deaf, fake.Agent() as well, ThreadPoolExecutor(9) as workers:
         waiting = workers.submit(switch, at(deaf.port, patience=6.0), 1)
