@@ -104,6 +104,7 @@ def test_the_tests_of_a_module_are_those_of_its_name_and_of_its_aspects(tree: Pa
     assert found == [f"tests/test_{name}.py" for name in ("part", "part_dim", "part_loud")]
 
 
+@pytest.mark.long
 def test_what_no_test_notices_survives(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
     tests = own_tests(tree, "module/part.py")
     assert tests == ["tests/test_part.py"] and own_tests(tree, "module/other.py") == ["tests"]

@@ -131,6 +131,7 @@ def test_order_is_judged_as_by_the_pattern() -> None:
         assert in_order(asked, seen) == (language(asked).fullmatch(seen) is not None), (asked, seen)
 
 
+@pytest.mark.long
 def test_some_seconds_of_a_soak(tmp_path: Path) -> None:
     assert soak.soaked(tmp_path, 4, 1) == []
 

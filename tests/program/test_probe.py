@@ -471,6 +471,7 @@ def lists(driver: type[PDUDriver]) -> bool:
     return driver.attached.__func__ is not PDUDriver.attached.__func__  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", [lambda: tplink.Plug("lamp", "board"), powerman.Powermand, ipmi.LanBMC])
 def test_one_of_them_is_found_among_all(make: Any) -> None:
     with make() as device:
@@ -482,7 +483,9 @@ LISTENING = {
 }
 
 
-@pytest.mark.parametrize("name", LISTENING)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.long if each == "sainsmart" else ()) for each in LISTENING]
+)
 def test_no_device_is_switched_or_taken_for_another(name: str) -> None:
     """Every fake with a web server, as the contract has it, with its login in force, asked by every driver."""
     with LISTENING[name].case(name, Mood.WELL) as case:

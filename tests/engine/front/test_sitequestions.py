@@ -48,7 +48,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, Lyin
         front.stop()
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
+LATE = ("closed", "slow")  # after so long that one may wait for them
+
+
+@pytest.mark.parametrize(
+    "answer", [pytest.param(each, marks=pytest.mark.long if each in LATE else ()) for each in ANSWERS]
+)
 def test_an_answer_that_makes_no_sense_is_told_as_not_known(lab: tuple[Daemon, LyingSite], answer: str) -> None:
     front, site = lab
     site.lies = {}
