@@ -215,7 +215,7 @@ def test_another_configuration_keeps_the_sites_that_are_as_they_were(
     assert after["berlin"] is before["berlin"] and after["paris"] is not before["paris"]
     assert "paris/p1" in both.inventory.elsewhere, "its names are known already"
     assert both.inventory.elsewhere["paris/p1"].reachable is False
-    paris.lies.clear()
+    paris.lies = {}
     both.reached("paris")
     assert threads().count("site paris") == 1 and berlin.asked.count("GET /api/v1/events") == asked
     both.sites.change(both.config({"paris": {"url": paris.url, "token": "another", "prefix": False}}))
