@@ -37,6 +37,7 @@ SILENCE = 25.0  # seconds without a line of events, heartbeats included, after w
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between two tries to reach a site
 STEADY = 10.0  # seconds after which a connection counts as one that lasts
 RELOADS = 1.0  # seconds between two times that all is loaded
+LONGEST_REFUSAL = 65536  # bytes of why a site does not tell what happens
 PROMPT = "/ui/icon.svg"  # what the thread of a daemon that serves its clients answers itself
 PROBE = 3.0  # seconds for that
 
@@ -240,7 +241,12 @@ class Site:
             self._bound = bound
             async with self.asker.stream("GET", "/api/v1/events", headers=headers) as (status, told, lines):
                 if status != 200:
-                    await sitereading.told(self.asker, "/api/v1/events")  # says why
+                    said = b""
+                    async for line in lines:
+                        said += line + b"\n"
+                        if len(said) > LONGEST_REFUSAL:
+                            break
+                    sitereading.check(Reply(status, told, said))
                     raise Lost(f"it does not tell what happens ({status})")
                 bound.reschedule(asyncio.get_running_loop().time() + LOADING)
                 self._upkeep.set_clock(told.get("date", ""))

@@ -21,8 +21,14 @@ _NEXT = re.compile(r'<[^>?]*\?([^>]*)>; *rel="next"')
 async def told(asker: Asker, target: str) -> Reply:
     """Return a good answer. Raises: Unsent, Lost, SiteUnreachable: what the site says instead."""
     reply = await asker.ask("GET", target)
+    check(reply)
+    return reply
+
+
+def check(reply: Reply) -> None:
+    """Raises: SiteUnreachable if an answer is none that is good: what the site says."""
     if reply.status < 300:
-        return reply
+        return
     kind, why = reply.headers.get("content-type", ""), f"it answers {reply.status}"
     if kind.startswith("application/problem+json"):
         why = printable(str(reply.json().get("detail")))

@@ -42,6 +42,22 @@ def test_a_site_is_reached_loaded_and_followed(lab: Lab, caplog: pytest.LogCaptu
     assert [event.kind for event in lab.published()] == ["outlet"]
 
 
+def test_one_that_refuses_and_then_tells_is_followed_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why it refused is in its answer: who asked once more would have the events, which do not end."""
+    monkeypatch.setattr(engine_site, "ANSWER", 3600.0)
+    true, refused = lab.lying.lies.pop("GET /api/v1/events"), iter(["it is busy"])
+
+    def busy_once() -> Any:
+        said = next(refused, None)
+        return true() if said is None else problem("unavailable", said, 503)
+
+    lab.lying.lies["GET /api/v1/events"] = busy_once
+    lab.site.start()
+    lab.reached()
+    assert lab.asked("/api/v1/events") == 2
+    assert lab.changes == ["site berlin cannot be asked: it is busy", "site berlin can be asked"]
+
+
 def test_a_connection_that_ends_is_made_anew_where_it_ended(lab: Lab) -> None:
     lab.site.start()
     lab.reached()
