@@ -227,8 +227,6 @@ class TLSSocket:
 
     def _flush(self) -> bool:
         """Send what OpenSSL has made; return whether the network took all of it. Raises: OSError."""
-        if self._ssl is None:
-            return True
         self._unsent += self._outgoing.read()
         while self._unsent:
             try:

@@ -185,7 +185,7 @@ def test_who_says_that_nothing_more_comes_is_believed_and_answered(make: Callabl
 
 
 def test_who_a_client_is_by_the_certificate_that_it_shows(make: Callable[..., Pair], lab: Authority) -> None:
-    pair = make(shown=lab.issue("alice", "/O=lab/OU=ci/OU=viewer/CN=alice"))
+    pair = make(shown=lab.issue("alice", "/O=lab/OU=ci/CN=alice/OU=viewer"))
     assert tls.certified(pair.server) is None
     pair.shake()
     assert tls.certified(pair.server) == (("alice", ("ci", "viewer")), f"{lab.last:04X}")
@@ -225,6 +225,50 @@ def test_one_that_says_nothing_and_one_that_is_closed(make: Callable[..., Pair])
     assert not other.client.hears() or not other.client.hears(), "behind what was said before nothing comes"
 
 
+@pytest.mark.parametrize("hears", [True, False])
+def test_who_does_not_listen_to_what_tls_itself_says_is_put_off(
+    make: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch, hears: bool
+) -> None:
+    """Such as answers to new keys; here, what the network has not taken of an answer is as good."""
+    pair = make()
+    pair.shake()
+    with pytest.raises(BlockingIOError):
+        while True:
+            pair.server.send(bytes(1 << 20))
+    pair.client.tls.write(b"pdu 1 on\n")
+    pair.client.socket.sendall(pair.client.outgoing.read())
+    if not hears:
+        monkeypatch.setattr(tls, "MOST_UNSENT", 100)
+        for use in (lambda: pair.server.send(b"x"), lambda: pair.server.recv(100)):
+            with pytest.raises(ConnectionAbortedError, match="makes us speak, and does not listen"):
+                use()
+    else:
+        assert pair.taken() == b"pdu 1 on\n"
+
+
+def test_what_a_client_said_before_it_went_counts(make: Callable[..., Pair]) -> None:
+    """Though it does not hear any more what TLS has to say at the end of a handshake."""
+    pair = make()
+    while pair.client.does(lambda: pair.client.tls.do_handshake() or True) is None:
+        assert pair.taken() is None and pair.client.hears()
+    pair.client.does(lambda: pair.client.tls.write(b"pdu 1 on\n"))
+    pair.client.socket.close()
+    assert pair.taken() == b"pdu 1 on\n"
+
+
+def test_ciphers_that_do_not_authenticate_what_they_hide_are_refused(lab: Authority, options: ListenerOptions) -> None:
+    context = trusting(lab.certificate)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE-ECDSA-AES128-SHA256")
+    pair = Pair(options, context)
+    pair.client.does(pair.client.tls.do_handshake)
+    with pytest.raises(ssl.SSLError):
+        pair.server.recv(1 << 16)
+    assert pair.told == ["failed in its handshake: no shared cipher"]
+    pair.server.close()
+    pair.client.socket.close()
+
+
 def test_a_client_that_leaves_in_its_handshake(make: Callable[..., Pair]) -> None:
     pair = make()
     pair.client.does(pair.client.tls.do_handshake)
@@ -247,17 +291,22 @@ def test_a_part_of_the_first_record_costs_no_more_than_its_bytes(make: Callable[
         assert pair.taken() is None
     assert pair.context.session_stats()["accept"] == 1
     pair.shake()
+    longest = make()
+    longest.client.socket.sendall(b"\x16\x03\x01\x40\x00" + bytes(100))
+    assert longest.taken() is None and longest.context.session_stats()["accept"] == 0
 
 
 @pytest.mark.parametrize("head", [b"\x16\x02\x00\x00\x10", b"\x16\x03\x01\xff\xff"])
 def test_a_head_that_no_record_has_is_refused_as_soon_as_it_is_there(make: Callable[..., Pair], head: bytes) -> None:
     pair = make()
-    pair.client.socket.sendall(head[:4])
-    assert pair.taken() is None and not pair.told
+    for number in range(4):
+        pair.client.socket.sendall(head[number : number + 1])
+        assert pair.taken() is None and not pair.told
     pair.client.socket.sendall(head[4:])
     with pytest.raises(ssl.SSLError):
         pair.server.recv(100)
-    assert len(pair.told) == 1 and pair.told[0].startswith("failed in its handshake: ")
+    (told,) = pair.told
+    assert told.startswith("failed in its handshake: ") and "damaged" not in told
 
 
 def test_what_is_damaged_is_said_to_be(options: ListenerOptions, tmp_path: Path) -> None:
