@@ -137,6 +137,15 @@ def test_what_the_whole_draws(inventory: Inventory, inlets: list[InletReading], 
     assert read(inventory, *outlets, inlets=inlets).watts == watts
 
 
+def test_what_was_drawn_is_kept_of_the_whole_and_of_each_outlet_that_tells(inventory: Inventory) -> None:
+    pdu = read(inventory, OutletReading("1", watts=10.0), OutletReading("2"), inlets=[InletReading("total", 12.0)])
+    now = inventory._clock.wall()
+    assert {port: [watts for _, watts in trail.points(now)] for port, trail in pdu.trails.items()} == {
+        "": [12.0],
+        "1": [10.0],
+    }
+
+
 def test_events_tell_what_has_changed_and_nothing_else(inventory: Inventory) -> None:
     before = inventory._events.last
     read(inventory, OutletReading("1", "web", State.ON, 100.0), OutletReading("2", None, State.OFF))
