@@ -19,7 +19,9 @@ from tests.support.rack import Rack, awaited, submitted
 HOUR = 3600.0
 
 
-def test_the_debt_for_a_disabled_pdu_waits_until_it_can_be_paid(rack: Callable[..., Rack]) -> None:
+def test_the_debt_for_a_disabled_pdu_waits_until_it_can_be_paid(
+    rack: Callable[..., Rack], caplog: pytest.LogCaptureFixture
+) -> None:
     """Though the other feed of the node goes on."""
     one = rack("a", "b")
     first = submitted(one.dispatcher, Action.REBOOT, one.target("a", "b"), 1.5)
@@ -29,6 +31,7 @@ def test_the_debt_for_a_disabled_pdu_waits_until_it_can_be_paid(rack: Callable[.
     one.start()
     eventually(lambda: one.state(first.id) == "failed")
     assert one.seen == {"a": "f", "b": "fo"}
+    assert "MAY BE OFF" not in caplog.text
     (owed,) = one.stop()
     assert "a port 1 is to be switched on when a is not disabled any more" in owed
     one.start()

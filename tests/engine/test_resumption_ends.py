@@ -248,3 +248,25 @@ def test_a_feed_that_a_reload_takes_away_is_not_switched_and_the_next_one_is(
         awaited(one.dispatcher, request, 30)
     eventually(lambda: one.seen == ({"a": "o", "b": "o"} if first == "a" else {"b": "oo"}))
     assert request.results[feeds[1]] is None
+
+
+def test_what_could_have_changed_nothing_leaves_an_outlet_what_it_was_told(rack: Callable[..., Rack]) -> None:
+    one = rack("a")
+    assert awaited(one.dispatcher, submitted(one.dispatcher, Action.OFF, one.target("a")), 30)
+    one.seen.clear()
+    number = left_over(one, Action.OFF, "a")
+    one.clock.pass_by(HOUR)
+    one.start()
+    assert one.state(number) == "expired"
+    assert one.dispatcher.inventory.outlet(Outlet("a", "1")).state is State.OFF
+
+
+def test_a_machine_that_does_not_say_which_start_of_it_this_is_may_have_been_started_anew(
+    rack: Callable[..., Rack],
+) -> None:
+    one = rack("a")
+    one.clock.boot = ""
+    number = left_over(one, Action.OFF, "a")
+    one.clock.uptime_off -= 100_000.0
+    one.start()
+    eventually(lambda: one.state(number) == "done")

@@ -171,6 +171,17 @@ def test_it_is_asked_as_often_as_an_action_is_tried(machines: Machines) -> None:
     assert tried == ["a: no answer", "a: no answer", "None"] and machines.seen["a"] == "of"
 
 
+def test_a_hard_off_is_tried_as_often_as_any_other(machines: Machines) -> None:
+    machines.pdus["a"] |= {"retries": 2, "retrydelay": 0}
+    machines.dispatcher.reload(machines.config())
+    machines.refusing.add(("a", "off"))
+    one = machines.ask("off", "a", soft=0.2)
+    with pytest.raises(PDUDaemonError, match="a: refused"):
+        awaited(machines.dispatcher, one, 30)
+    tried = [str(event.error) for event in machines.dispatcher.events.since(0)[0] if event.kind == "tried"]
+    assert tried == ["a: refused"] * 2
+
+
 def test_who_is_in_a_hurry_does_not_wait_for_a_machine_to_shut_down(
     machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_list_that_is_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_list_that_is_too_large_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     more = {"link": '</api/v1/it?more>; rel="next"'}
     site = Site(it=reply(["x" * 10], **more), **{"it more": reply(["y" * 10])})
+    assert len(Site(it=reply(["x" * 1024] * 2048)).pages()) == 2048
     monkeypatch.setattr(sitereading, "MOST_BYTES", 28)
     assert len(site.pages()) == 2
     monkeypatch.setattr(sitereading, "MOST_BYTES", 27)
