@@ -231,12 +231,10 @@ class PDURunner(Jobs):
         with self._starting:
             self._may_be_stopped()
             job = self._held.pop(0) if self._queue is None else self._queue.get_nowait()
+            assert job is not None, "a place was asked for with it"
             self.unaided = True
-            doing = self._under_way = None if job is None else self._doing(job)
-        if doing is None:
-            self._end_unaided()
-        else:
-            self._go_on(doing)
+            doing = self._under_way = self._doing(job)
+        self._go_on(doing)
 
     def _go_on(self, doing: Doing[None]) -> None:
         """Go on with a job until there is something to wait for; what is no conversation, with a thread."""

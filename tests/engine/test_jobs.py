@@ -19,7 +19,7 @@ import pytest
 from pdudaemon.config import reader
 from pdudaemon.drivers import hooks
 from pdudaemon.drivers.ipmi import IPMI
-from pdudaemon.engine import pool, threads
+from pdudaemon.engine import dispatcher, pool, threads
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.dispatcher import Dispatcher
 from pdudaemon.engine.queries import Look
@@ -178,6 +178,57 @@ def test_what_another_process_has_is_waited_for_by_a_thread(lab: Make, workers: 
         assert not one.many.bmcs[3].asked
     one.done([slow])
     assert one.states == ["on"] * 10
+
+
+STATUS = (0, 1)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_one_that_is_verified_is_read_once_more(lab: Make, verify: bool) -> None:
+    """A conversation knows nothing of that: it is the thread of a worker that does."""
+    one = lab(verify=verify)
+    one.done(one.submit(Action.ON))
+    asked = [tuple(which) for *which, _ in one.many.bmcs[0].asked]
+    assert asked.count(STATUS) == 1 + verify and one.states == ["on"]
+
+
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have all but those whose cipher is named be in a pool with one place, which nobody gives away for long."""
+    own = type(vars(IPMI)["pool"])(lambda self: ("few", 1) if self.cipher == "auto" else None)
+    monkeypatch.setattr(IPMI, "pool", own)
+    monkeypatch.setattr(pool, "PATIENCE", 3600.0)
+
+
+def test_who_rests_between_two_actions_has_no_place(lab: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_at_a_time(monkeypatch)
+    one = lab(2, {"node0": {"min_interval": 3000}})
+    one.done(one.submit(Action.ON, "node0"))
+    (resting,) = one.submit(Action.OFF, "node0")
+    eventually(lambda: one.dispatcher._fleet.runners["node0"]._thread is not None)
+    one.done(one.submit(Action.ON, "node1"))
+    assert resting.ended is None and one.controls() == [ON]
+
+
+def test_who_leaves_a_pool_leaves_his_place(lab: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_at_a_time(monkeypatch)
+    one = lab(2)
+    one.done(one.submit(Action.ON))
+    one.pdus["node0"]["cipher"] = "17"
+    one.dispatcher.reload(one.config())
+    one.done(one.submit(Action.OFF, "node0"))
+    one.done(one.submit(Action.OFF, "node1"))
+    assert one.states == ["off"] * 2
+
+
+def test_what_ends_while_the_daemon_stops_gives_its_device_back(lab: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "LEAVE_GRACE", 60.0)
+    one = lab()
+    one.many.answering.clear()
+    one.submit(Action.ON)
+    eventually(lambda: one.many.heard)
+    threading.Timer(0.3, one.many.answering.set).start()
+    assert one.close(0.0) == [] and one.states == ["on"]
+    assert free(one.locks / "node0")
 
 
 def test_two_that_are_one_device_are_never_at_it_at_a_time(lab: Make) -> None:

@@ -413,6 +413,7 @@ def test_what_is_not_wanted_any_more_is_neither_done_nor_told_of_and_keeps_nothi
     lone.runner.put(Query(Outlet("pdu", "1")))
     eventually(lambda: not lone.runner.waiting)
     eventually(lambda: not lone.runner.device.lock.locked())
+    assert not lone.runner.device.kept
     lone.wanted = True
     assert lone.ask() == (State.ON, "") and done == ["status"]
     lone.stop()
