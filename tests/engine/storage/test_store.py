@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from pdudaemon.engine.storage import storeupkeep
 from pdudaemon.engine.storage.store import CHUNK, MEMORY, Store
 from pdudaemon.errors import StoreError
 from pdudaemon.power import Action, Command, Outlet, Phase, State
-from tests.support.process import full_disk
+from tests.support.process import eventually, full_disk
 from tests.support.stores import ACCEPTED, asked, end
 
 A, B = Outlet("a", "1"), Outlet("b", "1")
@@ -184,6 +185,21 @@ def test_many_threads_write_and_note_at_once(path: Path) -> None:
     for thread in threads:
         thread.join(60)
     assert sorted(made) == [*range(1, 401)] and not store.noted and left(path) == []
+    store.close()
+
+
+def test_what_is_too_old_is_forgotten_on_an_idle_machine_as_well(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which nobody writes to: a pulse has it looked for."""
+    monkeypatch.setattr(storeupkeep, "IDLE", 0.05)
+    store = Store(str(path))
+    requests = [asked("on"), asked("on")]
+    store.add_all(requests)
+    store.note(end(requests[0]))
+    store.close()
+    store = Store(str(path), history_days=1)
+    assert len(store.rows(10)) == 2
+    store.probe(thoroughly=False)
+    eventually(lambda: [row["id"] for row in store.rows(10)] == [2])
     store.close()
 
 
