@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import urllib.parse
 from collections.abc import Iterator
@@ -37,8 +38,7 @@ class Box(WebDevice):
         if self.old:
             words = f"{OLD_CHALLENGE}-{self.password}".encode("utf-16-le")
             return f"{OLD_CHALLENGE}-{hashlib.md5(words).hexdigest()}"
-        first = hashlib.pbkdf2_hmac("sha256", self.password.encode(), bytes.fromhex("5A1711"), 10000)
-        return "5A1722$" + hashlib.pbkdf2_hmac("sha256", first, bytes.fromhex("5A1722"), 2000).hex()
+        return _proof(self.password)
 
     def answer(self, request: Request) -> Answer:
         path, _, query = request.target.partition("?")
@@ -82,6 +82,12 @@ class Box(WebDevice):
         )
         other = '<device identifier="11962 0785015"><name>Radiator</name><hkr><tist>42</tist></hkr></device>'
         return f'<devicelist version="1" fwversion="7.57">{plugs}{other}</devicelist>'
+
+
+@functools.cache
+def _proof(password: str) -> str:
+    first = hashlib.pbkdf2_hmac("sha256", password.encode(), bytes.fromhex("5A1711"), 10000)
+    return "5A1722$" + hashlib.pbkdf2_hmac("sha256", first, bytes.fromhex("5A1722"), 2000).hex()
 
 
 @contextmanager

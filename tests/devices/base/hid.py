@@ -147,7 +147,8 @@ def attached(*gadgets: Gadget) -> Iterator[None]:
                 late = time.monotonic() >= end  # what is there is read even so, however busy the machine is
                 if gadget.mood is Mood.GONE:
                     raise OSError("read error")
-                threading.Event().wait(0.004 if gadget.mood is Mood.SLOW else 0.001)
+                pause = {Mood.DEAF: timeout_ms / 1000, Mood.GARBLED: 0.01, Mood.SLOW: 0.004}.get(gadget.mood, 0.001)
+                threading.Event().wait(pause)
                 report = b"" if gadget.mood is Mood.DEAF else gadget.report()
                 if report:
                     garbled = gadget.mood is Mood.GARBLED
