@@ -7,6 +7,7 @@ the process of the test, where a fork begins with them, passes signals on to it,
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
@@ -98,8 +99,9 @@ class Launchers:
             process = program.start(words, adapted(given, loaded), folder, *files)
             for file in files:
                 os.close(file)
-            connection.sendall(NUMBER.pack(process.pid))
-            connection.sendall(NUMBER.pack(process.wait()))
+            with contextlib.suppress(ConnectionError):  # the script was killed
+                connection.sendall(NUMBER.pack(process.pid))
+                connection.sendall(NUMBER.pack(process.wait()))
 
 
 def adapted(given: Mapping[str, str], loaded: Mapping[str, str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ import bisect
 import functools
 import hashlib
 import hmac
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -122,7 +123,9 @@ class Table:
 
 
 _PORTS: list[int] = []
-"""Those of agents that have ended."""
+"""Those of agents that have ended, here: a worker that is forked has none, as others have the same."""
+
+os.register_at_fork(after_in_child=_PORTS.clear)
 
 MASTERSWITCH = Table("1.3.6.1.4.1.318.1.1.4.4.2.1.3.{n}")  # APC, sPDUOutletCtl
 
