@@ -32,6 +32,7 @@ from pdudaemon.errors import (
     TransientError,
 )
 from pdudaemon.power import Action, Outlet, Phase, State, Target
+from tests.support.locks import free
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, owing, submitted
 
@@ -414,3 +415,16 @@ def test_an_off_that_the_disk_does_not_take_leaves_a_debt_that_was_there(
             awaited(rack.dispatcher, later, 30)
     eventually(lambda: rack.seen["a"] == "fo")
     assert not later.debts and rack.state(later.id) == "failed"
+
+
+def test_who_has_closed_has_given_the_devices_back(rack: Rack, tmp_path: Path) -> None:
+    """Whoever comes next, such as the next daemon, has them at once."""
+    rack.stop()
+    (tmp_path / "locks").mkdir()
+    later = dispatcher.Dispatcher(rack.config(), Store(":memory:"), tmp_path / "locks")
+    later.start()
+    for pdu in ("a", "b"):
+        assert awaited(later, submitted(later, Action.ON, rack.target(pdu)), 60)
+        eventually(lambda pdu=pdu: later._fleet.runners[pdu].device.kept)  # as the next action often follows at once
+    assert later.close(5.0) == ([], [])
+    assert all(free(tmp_path / "locks" / pdu) for pdu in ("a", "b"))
