@@ -93,14 +93,13 @@ class Watchers:
             self._wake.clear()
             if self._watchers and watch is None:
                 watch = self._events.watch(self._wake.set)
+            if watch is not None:
+                watch.take(1)  # so that what comes from now on wakes us again
             began = time.monotonic()
             self._guarded_round()
-            if watch is not None:
-                watch.take(1)  # so that it wakes us again
-                watch.position = self._events.last
-                if not self._watchers:
-                    watch.close()
-                    watch = None
+            if watch is not None and not self._watchers:
+                watch.close()
+                watch = None
             self._closing.wait(min(LONGEST_REST, REST * (time.monotonic() - began)))
         self._guarded_round()
         self._end_all("the daemon is stopping")

@@ -25,7 +25,7 @@ from pdudaemon.power import Action, Outlet, Phase, Reading, Request, Target
 from pdudaemon.ranges import folded
 from pdudaemon.server import sitecommands
 from pdudaemon.server.http import HTTPExchange
-from pdudaemon.server.sitecommands import BEGINNING, LONGEST, LONGEST_QUERY, _pieces
+from pdudaemon.server.sitecommands import BEGINNING, LONGEST, LONGEST_QUERY, _Beginning, _LocalPart, _pieces
 from pdudaemon.server.siteorders import LATE, LOOKING
 from pdudaemon.server.switching import Entry, Telling
 from tests.support.lyingsite import NODE, OUTLET, PDU, LyingSite, lines, problem, reply
@@ -268,6 +268,14 @@ def test_a_site_whose_thread_says_nothing_is_told_of_all_the_same(asking: Any) -
             {"name": name, "told": f"{name}: there is no answer from the thread of its site"}
             for name in ("berlin/a", "berlin/b", "munich/c")
         ]
+
+
+def test_of_a_part_that_is_here_is_left_what_nobody_has_told_of(asking: Any) -> None:
+    whole = Told(asking(berlin=["a"]).exchange, ["berlin/a", "mine", "other"])
+    part = _LocalPart(whole, ["mine", "other"], _Beginning(whole, [""]))
+    assert part.left() == ["mine", "other"]
+    part.entry("mine", None)
+    assert part.left() == ["other"] and whole.left() == ["berlin/a", "other"]
 
 
 def test_a_command_begins_when_all_parts_have_or_some_take_long(asking: Any) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,7 +18,7 @@ from pdudaemon.server.access import UNIX, Access
 from pdudaemon.server.client import Client
 from pdudaemon.server.listener import Listener
 from pdudaemon.server.orders import Orders
-from pdudaemon.server.refusals import Refusals
+from pdudaemon.server.refusals import PAUSE, Refusals
 from pdudaemon.server.text import FORM, TextSpeech
 from tests.support.pair import Pair, connected
 from tests.support.process import eventually
@@ -120,6 +121,12 @@ def test_what_fails_is_said(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     assert lab.connect().asks("c 1 status").startswith("nack: there is no PDU 'c'")
 
 
+def test_digits_are_a_number(lab: Lab) -> None:
+    """As the existing daemon has it."""
+    assert lab.connect().asks("a 007 on") == "ack\n"
+    assert lab.rack.dispatcher.records(1)[0]["target"] == "a port 7"
+
+
 def test_after_what_has_not_the_form_nothing_is_taken(lab: Lab) -> None:
     wrong = {"POST /": FORM, "POST / HTTP/1.1": "'HTTP/1.1' is none of", "a 1 onn": "'onn' is", "a 1 on wait=x": "wait"}
     for text, why in wrong.items():
@@ -142,6 +149,15 @@ def test_a_token_counts_for_the_lines_after_it(closed: Lab) -> None:
     assert asking.sends("") and asking.hears().startswith("nack: there is no PDU 'a'")
     assert asking.sends("") and asking.hears() == "nack: the role b may not switch off b port 1\n"
     assert (closed.rack.seen["a"], closed.rack.seen["b"]) == ("o", "o")
+
+
+def test_a_token_that_is_revoked_ends_it(closed: Lab) -> None:
+    asking = closed.connect()
+    assert asking.sends(f"token {good()}\na 1 on\na 1 off\na 1 off\n")
+    assert asking.sends("") and asking.hears() == "ack\n" and not asking.connection.closing
+    closed.listener.renew(closed.listener.options, Access("another"), None)
+    assert asking.sends("") and asking.hears() == "nack: the token is not valid here\n"
+    assert asking.connection.closing and closed.rack.seen["a"] == "o"
 
 
 def test_without_a_token_nothing_is_done(closed: Lab) -> None:
@@ -168,13 +184,13 @@ def test_a_token_that_is_not_good_ends_it(closed: Lab, caplog: pytest.LogCapture
 def test_who_tries_again_and_again_is_told_later(closed: Lab) -> None:
     """Who only asks without one is not."""
     for _ in range(100):
-        asking = closed.connect()
+        asking, before = closed.connect(), time.monotonic()
         assert asking.sends("token x.y.z\n")
         if asking.thread.planned:
             break
         assert asking.hears()
-    ((_, tell),) = asking.thread.planned
-    assert asking.connection.exchange is not None
+    ((when, tell),) = asking.thread.planned
+    assert asking.connection.exchange is not None and before + PAUSE <= when <= time.monotonic() + PAUSE
     tell()
     assert asking.hears() == "nack: the token is not valid here\n" and asking.connection.closing
     other = closed.connect()

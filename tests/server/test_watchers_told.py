@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import threading
@@ -17,7 +18,7 @@ import pytest
 from pdudaemon.config import reader
 from pdudaemon.config.model import Config
 from pdudaemon.engine.clock import Clock
-from pdudaemon.engine.events import Events
+from pdudaemon.engine.events import Events, Watch
 from pdudaemon.engine.outlets import Known
 from pdudaemon.errors import Busy, Denied
 from pdudaemon.power import Outlet, State
@@ -213,8 +214,37 @@ def test_who_begins_behind_an_event_gets_what_came_since(lab: Callable[..., Lab]
     assert [each["reason"] for each in told[:-1]] == [str(number) for number in range(100, 1200)]
 
 
+def test_what_happens_is_told_at_once_and_not_by_the_clock(
+    lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TICK", 3600.0)
+    one = lab()
+    client = one.watch()
+    client.settimeout(60)
+    for number in range(4):
+        one.events.pdu("a", "ready", str(number), None)
+        assert one.told(client, "pdu")[-1]["reason"] == str(number)
+
+
+def test_where_nobody_watches_any_more_nothing_is_left_of_it(
+    lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TICK", 0.05)
+    one = lab()
+    before = sum(isinstance(each, Watch) for each in gc.get_objects())
+    client = one.watch()
+    one.events.reload()
+    assert one.told(client, "reload")
+    one.stack.close()
+    eventually(lambda: sum(isinstance(each, Watch) for each in gc.get_objects()) <= before)
+    client = one.watch()
+    one.events.reload()
+    assert one.told(client, "reload"), "who comes later is told as well"
+
+
 def test_a_heartbeat_takes_the_place_of_no_event(lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(module, "TICK", 0.05)
     one = lab()
     client = one.watch(form=Form(sse=True, chunked=False))
     for number in range(3):
