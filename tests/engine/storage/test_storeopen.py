@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -21,6 +22,7 @@ import pytest
 
 from pdudaemon.engine.storage import storefiles, storeopen
 from pdudaemon.engine.storage.store import Store
+from pdudaemon.engine.storage.storeopen import OpenStore
 from pdudaemon.errors import StoreError
 from tests.support.plugins import recorded
 from tests.support.process import ROOT, Daemon, eventually
@@ -76,6 +78,7 @@ def test_a_store_that_was_taken_away_is_written_anew(
     store.sync()
     text = said(caplog)
     assert "under the running daemon" in text and "nothing is lost" in text
+    assert ("what was there is kept as" in text) is (done in (replaced, restored_from_a_backup))
     with pytest.raises(StoreError, match="in use by another"):
         Store(str(path))
     begun(store, 7)
@@ -92,6 +95,38 @@ def test_a_store_that_was_taken_away_is_written_anew(
         for each in aside:
             with closing(sqlite3.connect(each)) as other:
                 assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("other",)]
+
+
+def test_new_files_that_could_not_be_locked_are_opened_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "store"
+    store = Store(str(path))
+    begun(store, 1)
+    path.unlink()
+
+    def refuse(path: str) -> int:
+        raise StoreError(f"{path}: in use")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storefiles, "locked", refuse)
+        for _ in range(2):
+            with pytest.raises(StoreError, match="in use"):
+                store.probe(thoroughly=False)
+    store.probe(thoroughly=False)
+    begun(store, 2)
+    store.close()
+    assert ports(path) == [1, 2]
+
+
+def test_what_cannot_be_written_at_the_end_is_told(tmp_path: Path) -> None:
+    store = OpenStore(str(tmp_path / "store"), threading.Lock(), lambda: 0)
+
+    def fail() -> None:
+        raise sqlite3.OperationalError("it is locked")
+
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(StoreError, match=f"^{tmp_path}/store: it is locked$"):
+        store.close(fail)
+    assert len(os.listdir("/proc/self/fd")) < before
 
 
 def test_a_store_that_is_written_to_notices_by_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

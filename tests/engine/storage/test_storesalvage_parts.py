@@ -354,3 +354,10 @@ def test_after_a_look_that_took_too_long_others_take_as_long_as_they_take() -> N
             storesalvage.quick_check(one, -1.0)
         count = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100000) SELECT count(*) FROM n"
         assert one.execute(count).fetchone() == (100_000,)
+
+
+def test_what_is_no_damage_is_no_finding_but_an_error() -> None:
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.deserialize(bytes(words({44: b"\0\0\0\x09"}, image(many=3))))
+        with pytest.raises(sqlite3.Error, match="unsupported file format"):
+            storesalvage.quick_check(one)
