@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,19 +86,22 @@ def test_turns_go_round_among_crowds_in_an_exchange_as_well() -> None:
 
 
 def test_one_that_begins_in_no_thread_of_its_own_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "PAUSE", 0.2)
+    now = [1000.0]
+    monkeypatch.setattr(pool, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(threads, "started", lambda *_: None)  # so that nobody looks after the line but who comes
     line = Line(1)
     has = line.ask("has")
     line.refusing.add("next")
     line.ask("next")
     line.ask("behind")
     assert line.pool.exchange(has) is None and line.began == ["has", "next"]
-    put_off = time.monotonic()
+    line.refusing.clear()
+    now[0] += threads.PAUSE - 0.01
     line.pool.leave(has)
     assert line.began == ["has", "next"], "there is a pause for all, as there are no threads"
-    line.refusing.clear()
-    eventually(lambda: line.began == ["has", "next", "next"])
-    assert time.monotonic() - put_off > 0.15
+    now[0] += 0.01
+    line.pool.leave(has)
+    assert line.began == ["has", "next", "next"]
 
 
 def test_a_place_is_lost_after_a_while_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from pdudaemon.engine.front import site as engine_site
 from pdudaemon.power import State
 from tests.support.lyingsite import OUTLET, events, problem, reply
 from tests.support.process import eventually
-from tests.support.sitefollowing import CUT, Lab, following
+from tests.support.sitefollowing import CUT, HEAD, Lab, following
 
 
 @pytest.fixture
@@ -174,6 +174,12 @@ def test_one_that_is_silent_is_lost(lab: Lab, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_one_that_is_silent_from_the_start_is_lost(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent() -> Iterator[bytes]:
+        yield HEAD
+        time.sleep(1)
+        raise ConnectionError
+
+    lab.lying.lies["GET /api/v1/events"] = silent
     monkeypatch.setattr(engine_site, "SILENCE", 0.1)
     lab.site.start()
     eventually(lambda: len(lab.changes) >= 2)
