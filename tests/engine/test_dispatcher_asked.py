@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from pdudaemon.engine import dispatcher
-from pdudaemon.power import Action, Stage
+from pdudaemon.power import Action
 from tests.support.process import eventually
-from tests.support.rack import Rack, awaited, submitted
+from tests.support.rack import Rack, awaited, owing, submitted
 
 
 def test_every_pdu_is_told_and_where_the_store_is(rack: Callable[..., Rack]) -> None:
@@ -25,10 +25,10 @@ def test_what_is_owed_is_not_done_by_a_daemon_that_has_let_go(
     """The next one does it: this one can note nothing any more."""
     monkeypatch.setattr(dispatcher, "LEAVE_GRACE", 0.0)
     one = rack("a")
-    reboot = submitted(one.dispatcher, Action.REBOOT, one.target("a"), 0.5)
-    eventually(lambda: one.seen["a"] == "f")
+    reboot = owing(one, "a")
+    one.refusing.clear()
     one.hold("a", "2")
-    eventually(lambda: reboot.steps[0].stage is Stage.QUEUED and reboot.steps[0].timer is None)
+    one.dispatcher.hurry(reboot)  # so that it stands behind that
     runner = one.dispatcher._fleet.runners["a"]
     (owed,) = one.stop()
     assert "a port 1 is to be switched on" in owed
