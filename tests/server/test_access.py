@@ -25,7 +25,6 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pdudaemon import cli
 from pdudaemon.config import reader
@@ -35,7 +34,7 @@ from pdudaemon.server import access, oidc, openflight, routes
 from pdudaemon.server.access import Access
 from tests.support.ports import free_ports
 from tests.support.process import ROOT, Daemon, eventually, full_disk, in_parallel
-from tests.support.provider import AUDIENCE, ISSUER, jwk
+from tests.support.provider import AUDIENCE, ISSUER, jwk, rsa_key
 from tests.support.sampling import some
 from tests.support.tokens import SECRET, encoded, good, later, made
 
@@ -220,7 +219,7 @@ def test_a_certificate_takes_the_place_of_a_token_until_it_is_revoked() -> None:
 
 
 def test_tokens_of_a_provider_alone_and_beside_a_secret(tmp_path: Path) -> None:
-    key = rsa.generate_private_key(65537, 2048)
+    key = rsa_key()
     (tmp_path / "keys").write_text(json.dumps({"keys": [jwk(key, "one")]}))
     issuer = oidc.Issuer(OIDC(ISSUER, AUDIENCE, str(tmp_path / "keys"), name_claim="email"))
     whole = {"iss": ISSUER, "aud": AUDIENCE, "exp": later(), "sub": "7", "jti": "id-1", "email": "bob", "roles": ["ci"]}
@@ -270,7 +269,7 @@ def mutated(token: str, rng: random.Random) -> str:
 def test_tokens_that_are_not_quite_ones(tmp_path: Path) -> None:
     """Many of them, 100,000 by night: each is refused as such, or is the same token in other letters, as base64 allows."""
     rng = random.Random(15)
-    key = rsa.generate_private_key(65537, 2048)
+    key = rsa_key()
     (tmp_path / "keys.json").write_text(json.dumps({"keys": [jwk(key, "one")]}))
     (tmp_path / "conf").write_text(
         json.dumps({"daemon": {"oidc": {"issuer": ISSUER, "audience": AUDIENCE, "keys": "keys.json"}}, "pdus": {}})

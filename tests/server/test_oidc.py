@@ -17,7 +17,7 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from pdudaemon import cli
 from pdudaemon.config import reader
@@ -25,11 +25,11 @@ from pdudaemon.errors import ConfigError
 from pdudaemon.server import oidc
 from pdudaemon.server.access import Access
 from tests.support.process import Daemon, Reply, eventually
-from tests.support.provider import AUDIENCE, ISSUER, jwk
+from tests.support.provider import AUDIENCE, ISSUER, jwk, rsa_key
 from tests.support.tokens import SECRET, good, later, made
 
-RSA = rsa.generate_private_key(65537, 2048)
-OTHER = rsa.generate_private_key(65537, 2048)
+RSA = rsa_key()
+OTHER = rsa_key(1)
 P256 = ec.generate_private_key(ec.SECP256R1())
 P384 = ec.generate_private_key(ec.SECP384R1())
 

@@ -16,16 +16,16 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from pdudaemon.config.oidc import OIDC
 from pdudaemon.errors import ConfigError, Denied
 from pdudaemon.server import oidc
 from pdudaemon.server.oidc import LEEWAY, Issuer
 from tests.support.process import eventually
-from tests.support.provider import AUDIENCE, ISSUER, jwk
+from tests.support.provider import AUDIENCE, ISSUER, jwk, rsa_key
 
-RSA = rsa.generate_private_key(65537, 2048)
+RSA = rsa_key()
 P256 = ec.generate_private_key(ec.SECP256R1())
 P384 = ec.generate_private_key(ec.SECP384R1())
 

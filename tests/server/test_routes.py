@@ -19,18 +19,17 @@ from typing import Any, NamedTuple
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pdudaemon.server import access, routes
 from pdudaemon.server.access import Access
 from tests.support.certificate import Authority, trusting
 from tests.support.ports import free_ports
 from tests.support.process import Daemon, Reply, eventually
-from tests.support.provider import AUDIENCE, ISSUER, jwk
+from tests.support.provider import AUDIENCE, ISSUER, jwk, rsa_key
 from tests.support.tokens import SECRET, good, later, made
 
 SECOND = "thesecondsecretinthefile"
-PROVIDER = rsa.generate_private_key(65537, 2048)
+PROVIDER = rsa_key()
 ROLES = {
     "viewer": {"nodes": "*", "may": ["status"]},
     "ci": {"nodes": "board", "may": ["on", "off", "reboot"]},

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -10,6 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.support.tokens import encoded
 
 ISSUER, AUDIENCE = "https://sso.example.org/realms/lab", "pdudaemon"
+
+
+@functools.cache
+def rsa_key(which: int = 0) -> rsa.RSAPrivateKey:
+    """Return a key, the same to whoever asks for that one: to make it takes long."""
+    return rsa.generate_private_key(65537, 2048)
 
 
 def number(value: int, size: int = 0) -> str:
