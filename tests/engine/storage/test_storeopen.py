@@ -25,7 +25,7 @@ from pdudaemon.engine.storage.store import Store
 from pdudaemon.engine.storage.storeopen import OpenStore
 from pdudaemon.errors import StoreError
 from tests.support.plugins import recorded
-from tests.support.process import ROOT, Daemon, eventually
+from tests.support.process import ROOT, Daemon, eventually, full_disk
 from tests.support.stores import begun, ports, reboot, said, wal
 
 
@@ -95,6 +95,34 @@ def test_a_store_that_was_taken_away_is_written_anew(
         for each in aside:
             with closing(sqlite3.connect(each)) as other:
                 assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("other",)]
+
+
+def test_a_log_that_has_come_to_the_place_of_ours_is_kept_though_there_is_no_store_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    store = Store(str(path))
+    begun(store, 1)
+    path.unlink()
+    wal(path).unlink()
+    wal(path).write_text("another")
+    store.probe(thoroughly=False)
+    store.close()
+    (aside,) = tmp_path.glob("store.replaced-*-wal")
+    assert aside.read_text() == "another" and ports(path) == [1]
+
+
+def test_after_a_write_that_was_refused_whether_the_store_is_well_is_found_out_by_another(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"))
+    store.probe(thoroughly=False)
+    with full_disk():
+        with pytest.raises(StoreError, match="File too large"):
+            store.add_all([reboot(1)])
+        for _ in range(2):
+            with pytest.raises(StoreError, match="File too large"):
+                store.probe(thoroughly=False)
+    store.probe(thoroughly=False)
+    begun(store, 2)
+    store.close()
+    assert ports(tmp_path / "store") == [2]
 
 
 def test_new_files_that_could_not_be_locked_are_opened_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,10 +369,13 @@ def test_what_is_overwritten_under_the_daemon_is_told_in_one_line(tmp_path: Path
 
 def test_what_is_written_anew_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: dict[int, int] = {}
+    umask = os.umask(0)
     monkeypatch.setattr(os, "fsync", lambda each: synced.update({os.fstat(each).st_ino: os.fstat(each).st_size}))
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as source:
         source.executescript("CREATE TABLE t (n); INSERT INTO t VALUES (7);")
-        new = storeopen.written_anew(source, str(tmp_path / "store"))
+        new = storeopen.written_anew(source, str(tmp_path / "folder" / "store"))
+    os.umask(umask)
+    assert [each.stat().st_mode & 0o7777 for each in (new.parent, new)] == [0o750, 0o640]
     seen = new.stat()
     assert synced[seen.st_ino] == seen.st_size
     with closing(sqlite3.connect(new)) as copy:

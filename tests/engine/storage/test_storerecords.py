@@ -13,7 +13,7 @@ from pdudaemon.engine.storage import storerecords
 from pdudaemon.engine.storage.store import Store
 from pdudaemon.engine.storage.storerows import record_of
 from pdudaemon.errors import NoSuchRequest, StoreError
-from pdudaemon.power import Action, Command
+from pdudaemon.power import Action, Command, Outlet
 from tests.support.stores import ACCEPTED, asked, end
 
 
@@ -76,6 +76,16 @@ def test_rows_of_long_ago_that_make_no_sense_are_shown_as_far_as_they_do(path: P
     with pytest.raises(StoreError, match="command 1 makes no sense"):
         store.command(command.id)
     store.close()
+
+
+def test_a_store_in_memory_is_read_as_well_and_a_port_as_it_was_spelled() -> None:
+    with closing(Store(":memory:")) as store:
+        command = Command(Action.ON, "", ACCEPTED, ("n1",), key="c")
+        store.add_all([asked("on", Outlet("a", "7", 7), names=("n1",)), asked("on", Outlet("a", "8"))], command)
+        assert store.record(1)["id"] == 1 and store.find_key("c") == ("command", 1)
+        found = store.command(1)
+        assert (found.command.names, [row["id"] for row in found.rows]) == (("n1",), [1, 2])
+        assert [store.request(number).target.outlets[0].given for number in (1, 2)] == [7, None]
 
 
 def test_what_sqlite_does_not_read_is_told_as_an_error_of_the_store() -> None:

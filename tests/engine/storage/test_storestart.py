@@ -39,6 +39,7 @@ def test_how_far_the_clock_has_been_is_told_by_what_was_accepted_later(path: Pat
             end(asked("on", accepted=ACCEPTED + 7)),
             asked("on"),
             end(asked("on"), ACCEPTED + 3),
+            end(asked("on"), ACCEPTED + 1),
         ]
     )
     store.close()
