@@ -182,3 +182,18 @@ def test_who_asks_for_a_reading_of_one_that_is_stuck_already_hears_so(
     eventually(lambda: heard == ["pdu: stuck: no answer, and it is not known whether the device acted"])
     rack.let_go("pdu")
     rack.stop()
+
+
+def test_one_that_does_not_come_back_after_others_that_have_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is not time yet when it is looked at as those would have been due."""
+    monkeypatch.setattr(acting, "STUCK_GRACE", 0.3)
+    rack = Rack(tmp_path, {"pdu": {"timeout": 0.3}})
+    begun = time.monotonic()
+    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("pdu")), 30)
+    eventually(lambda: time.monotonic() > begun + 0.2)
+    rack.hold("pdu")
+    eventually(lambda: rack.dispatcher.snapshot()[0]["state"] == "stuck")
+    rack.let_go("pdu")
+    rack.stop()

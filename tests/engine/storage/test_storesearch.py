@@ -267,6 +267,7 @@ def test_which_states_are_looked_for() -> None:
     assert [some.stands(state) for state in ("failed", "running", "queued", "done")] == [True, True, False, False]
     assert Search().stands("queued") and some.outcomes == ["failed"] and some.unended
     assert not Search(states=frozenset({"failed"})).unended
+    assert Search().outcomes == sorted(each.value for each in Outcome)
 
 
 def test_whether_words_are_behind(tmp_path: Path) -> None:
