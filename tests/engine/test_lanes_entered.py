@@ -126,3 +126,13 @@ def test_who_waits_for_one_of_several_outlets_has_that_one_ahead(rack: Callable[
     ahead = one.dispatcher._lanes.ahead(node)
     assert ahead is not None and ahead.id == node.id - 1 and one.dispatcher._lanes.ahead(ahead) is None
     one.let_go("b")
+
+
+def test_what_was_cancelled_while_its_device_was_at_something_else_is_not_done(rack: Callable[..., Rack]) -> None:
+    one = rack("a")
+    one.hold("a", "2")
+    off = submitted(one.dispatcher, Action.OFF, one.target("a"))
+    one.dispatcher.cancel(off.id)
+    one.let_go("a")
+    assert awaited(one.dispatcher, submitted(one.dispatcher, Action.ON, one.target("a")), 30)
+    assert one.seen["a"] == "oo"
