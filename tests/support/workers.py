@@ -5,7 +5,7 @@ The tests are collected once, which takes longer than most files of them; the wo
 tests one by one. A worker stays with a file as long as there is any of it left, so that what is started for a whole file
 is started once; where no file is left that nobody is at, it helps with the one that has most left for each worker.
 First come tests with the mark ``long``, each for itself, then those with ``one_at_a_time(name)``: of these, one runs at
-any time.
+any time. Last come those of drivers.
 
 Tests wait more than they work: as long as processors are idle, one worker after the other is added, up to so many more.
 On a machine that has enough to do, where each would only make the others later, none is.
@@ -33,6 +33,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+LAST = "tests/drivers/"  # many that are quick and need nothing for their whole file: in the end everybody can help with them
 LOOK = 0.25  # seconds between two looks at the processors
 IDLE = 0.15  # of their time: enough for one more
 
@@ -199,6 +200,7 @@ def _schedule(items: list[pytest.Item]) -> Schedule:
             long.append((number, name if together else f"long: {item.nodeid}"))
         else:
             (alone if together else files).append((number, name))
+    files.sort(key=lambda each: each[1].startswith(LAST))
     order = [*long, *alone, *files]
     items[:] = [items[number] for number, _ in order]
     return Schedule((name for _, name in order), (name for _, name in order if name.startswith("one at a time: ")))
