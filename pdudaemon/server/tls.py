@@ -177,7 +177,6 @@ class TLSSocket:
         with self._lock:
             self._raw.close()
             self._ssl, self._unsent = None, b""
-            self._incoming = self._outgoing = ssl.MemoryBIO()
 
     def _say_own(self) -> None:
         """Send what OpenSSL says of itself: a part of the handshake, an alert, a new key. Raises: OSError."""
