@@ -53,10 +53,10 @@ class Order(NamedTuple):
     target: Target
     delay: float
     wait: float | None
-    postponed: float = 0.0
-    key: str = ""
-    soft: float | None = None
-    hard: bool = True
+    postponed: float
+    key: str
+    soft: float | None
+    hard: bool
 
 
 def order(

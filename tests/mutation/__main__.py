@@ -145,17 +145,17 @@ def tried(
     if process.returncode:
         sys.exit(process.returncode)
     if left:
-        yield from _imported(tree, left)
+        yield from _imported(tree, left, tests)
 
 
-def _imported(tree: Path, left: list[tuple[str, Mutant]]) -> Iterator[Tried]:
-    """Try mutants one after the other in a copy of the tree, each by the tests of its file."""
+def _imported(tree: Path, left: list[tuple[str, Mutant]], given: list[str]) -> Iterator[Tried]:
+    """Try mutants one after the other in a copy of the tree, each by those tests that are its file's, if any are."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Copy(tree, Path(folder))
         bounds: dict[str, float] = {}
         for file, mutant in left:
             source = (tree / file).read_text()
-            tests = own_tests(tree, file)
+            tests = [test for test in own_tests(tree, file) if test in given] or given
             if file not in bounds:
                 begun = time.monotonic()
                 if printed := copy.failure(tests, 3600):

@@ -126,6 +126,20 @@ def test_a_look_has_the_time_of_its_device_if_nobody_says(lab: Lab) -> None:
     assert exchange.hears() is State.UNKNOWN
 
 
+@pytest.mark.parametrize("action", ["on", "status"])
+def test_what_outlets_are_called_is_read_first_and_once(lab: Lab, monkeypatch: pytest.MonkeyPatch, action: str) -> None:
+    """Though a device does not say it even then."""
+    surveys, asked = lab.rack.dispatcher.surveys, list[Any]()
+    monkeypatch.setattr(surveys, "unread", lambda _: ["a"])
+    monkeypatch.setattr(surveys, "ask", lambda name, told: asked.append(told))
+    one = lab.ask(action, port="name:router")
+    assert len(asked) == 1 and lab.orders.hand_over() is False
+    asked[0](None)
+    assert len(asked) == 1 and lab.orders.hand_over() is True
+    assert "the names of its outlets have not been read" in str(one.hears())
+    assert lab.ask(action) and len(asked) == 1, "a port needs no name"
+
+
 def test_accepted_is_enough_for_who_does_not_wait(lab: Lab) -> None:
     lab.rack.hold("a")
     exchange = lab.ask("on", wait="0")

@@ -53,14 +53,15 @@ class Lab:
 
     def carry_out(self, target: Target = NODE, wait: float = 7.0, **more: Any) -> tuple[Any, Callable[..., None]]:
         """Return what the site is asked for, and what it is told by."""
-        asked = Order(Action.OFF, target, more.pop("delay", 0.0), wait, **more)
+        rest = {"postponed": 0.0, "key": "", "soft": None, "hard": True, **more}
+        asked = Order(Action.OFF, target, rest.pop("delay", 0.0), wait, **rest)
         siteorders.carry_out(self.site, asked, wait, ANN, self.exchange, lambda *became: self.told.append(became))
         ((order, action, passed, tell),) = self.site.given
         assert (action, passed) == (Action.OFF, target)
         return order, tell
 
     def look(self, wait: float | None = None, target: Target = NODE) -> Callable[..., None]:
-        asked = Order(Action.STATUS, target, 0.0, wait)
+        asked = Order(Action.STATUS, target, 0.0, wait, 0.0, "", None, True)
         siteorders.look(self.site, asked, self.exchange, self.told.append)
         ((*_, heard, _),) = self.site.given
         return heard  # type: ignore[no-any-return]
