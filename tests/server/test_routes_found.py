@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pdudaemon.server.messages import Head, Misdirected
-from pdudaemon.server.routes import find
+from pdudaemon.server.routes import ROUTES, find
 
 
 def served(target: str, method: str = "GET", **headers: str) -> Any:
@@ -62,3 +62,13 @@ def test_a_route_is_looked_for_once() -> None:
     assert head.found is None
     found = find(head)
     assert head.found is found or head.found == found
+
+
+def test_all_but_what_is_handed_on_at_once_is_made_by_the_pool() -> None:
+    """What takes long would keep the one thread that serves all connections."""
+    at_once = {
+        (path.pattern, method) for path, methods in ROUTES for method, route in methods.items() if not route.slow
+    }
+    handed_on = ("/power/control/(on|off|reboot)", "/power/control/(?:get-)?(status)", "/ui/(.*)")
+    every = {(path.pattern, method) for path, methods in ROUTES for method in methods if path.pattern in handed_on}
+    assert at_once == every | {("/api/v1/(requests)", "POST")}
