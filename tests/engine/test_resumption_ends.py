@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from pdudaemon.engine import dispatcher
 from pdudaemon.errors import RequestError
-from pdudaemon.power import Action, Outlet, State, Target
+from pdudaemon.power import Action, Outlet, Phase, State, Target
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
 
@@ -270,3 +271,18 @@ def test_a_machine_that_does_not_say_which_start_of_it_this_is_may_have_been_sta
     one.clock.uptime_off -= 100_000.0
     one.start()
     eventually(lambda: one.state(number) == "done")
+
+
+def test_what_goes_on_after_another_start_of_the_machine_is_of_that_one(rack: Callable[..., Rack]) -> None:
+    """So that its clock, and not the wall's, says how long it has waited when the daemon is started once more."""
+    one = rack("a")
+    number = left_over(one, Action.REBOOT, "a")
+    rewrite(one, number, delay=HOUR)
+    one.clock.boot = "second"
+    one.start()
+    eventually(lambda: one.dispatcher._lanes.live[number].phase is Phase.ON)
+    one.stop()
+    one.clock.wall_off += 10 * HOUR
+    one.start()
+    (step,) = one.dispatcher._lanes.live[number].steps
+    assert one.seen["a"] == "f" and step.at > time.monotonic() + HOUR / 2
