@@ -101,8 +101,10 @@ def one_outlet(exchange: HTTPExchange, word: str) -> Answer | None:
     try:
         target = exchange.config.target(name, port)
         outlet = exchange.dispatcher.surveys.resolved(target, exchange.dispatcher.config, switching=False).outlets[0]
+    except NamesUnknown:
+        raise  # for now
     except RequestError as error:
-        if pdu.called(port) and not exchange.rights.sees_whole(name) and not isinstance(error, NamesUnknown):
+        if pdu.called(port) and not exchange.rights.sees_whole(name):
             raise nothing from None  # why not would tell what other outlets are called
         raise Misdirected(503 if pdu.driver is None or error.http_status != 503 else 404, str(error)) from None
     if not exchange.rights.sees(outlet):

@@ -18,6 +18,7 @@ import pytest
 
 from pdudaemon.config import reader
 from pdudaemon.drivers.readings import Identity, InletReading
+from pdudaemon.engine.inventory import NamesUnknown
 from pdudaemon.engine.outlets import Known
 from pdudaemon.errors import StoreError
 from pdudaemon.power import Action, State
@@ -124,6 +125,37 @@ def test_what_may_not_be_seen_is_not_there(lab: Lab) -> None:
         with pytest.raises(Misdirected) as refused:
             lab.ask(serve, word, "node")
         assert refused.value.http_status == 404
+
+
+def test_a_name_that_means_nothing_and_one_that_is_not_known_yet(lab: Lab) -> None:
+    for role, why in (("", "a: there is no outlet called 'router'"), ("node", "a: there is no port 'name:router'")):
+        with pytest.raises(Misdirected, match=why) as refused:
+            lab.ask(devices.one_outlet, "a/outlets/name:router", role)
+        assert refused.value.http_status == 404
+    known = lab.dispatcher.inventory.pdu("a")
+    assert known is not None
+    known.read = None
+    for role in ("", "pdu", "node"):
+        with pytest.raises(NamesUnknown) as unknown:
+            lab.ask(devices.one_outlet, "a/outlets/name:router", role)
+        assert unknown.value.http_status == 503 and "ask again in some seconds" in str(unknown.value)
+
+
+@pytest.mark.parametrize(
+    ("most", "ports", "last"), [("1", "12", "a"), ("2", "12", "a"), ("3", "123", "b"), ("9", "123", "")]
+)
+def test_a_page_of_outlets_ends_with_a_whole_pdu(lab: Lab, most: str, ports: str, last: str) -> None:
+    known = lab.dispatcher.inventory.pdu("b")
+    assert known is not None
+    known.outlets, known.read, known.tried = {"3": Known(State.ON, "device", 5.0)}, time.time(), lab.clock.uptime()
+    exchange: Any = SimpleNamespace(
+        dispatcher=lab.dispatcher, rights=EVERYTHING, config=lab.dispatcher.config, words={"limit": most}
+    )
+    answer = devices.every_outlet(exchange, "")
+    body: Any = answer.body
+    assert "".join(outlet["port"] for outlet in body) == ports
+    link = f'</api/v1/outlets?after={last}&limit={most}>; rel="next"'
+    assert answer.headers == ({"Link": link} if last else {})
 
 
 def test_the_last_request_of_a_node_or_none_if_the_store_cannot_tell(
