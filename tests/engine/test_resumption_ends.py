@@ -273,11 +273,14 @@ def test_a_machine_that_does_not_say_which_start_of_it_this_is_may_have_been_sta
     eventually(lambda: one.state(number) == "done")
 
 
-def test_what_goes_on_after_another_start_of_the_machine_is_of_that_one(rack: Callable[..., Rack]) -> None:
+def test_what_goes_on_after_another_start_of_the_machine_is_of_that_one(
+    rack: Callable[..., Rack], caplog: pytest.LogCaptureFixture
+) -> None:
     """So that its clock, and not the wall's, says how long it has waited when the daemon is started once more."""
     one = rack("a")
     number = left_over(one, Action.REBOOT, "a")
     rewrite(one, number, delay=HOUR)
+    caplog.set_level("INFO")
     one.clock.boot = "second"
     one.start()
     eventually(lambda: one.dispatcher._lanes.live[number].phase is Phase.ON)
@@ -286,3 +289,4 @@ def test_what_goes_on_after_another_start_of_the_machine_is_of_that_one(rack: Ca
     one.start()
     (step,) = one.dispatcher._lanes.live[number].steps
     assert one.seen["a"] == "f" and step.at > time.monotonic() + HOUR / 2
+    assert caplog.messages.count(f"request {number}: reboot a resumed") == 2

@@ -47,6 +47,13 @@ def test_how_far_the_clock_has_been_is_told_by_what_was_accepted_later(path: Pat
         assert [(each.id, each.latest) for each in again.live()] == [(2, ACCEPTED + 7), (4, ACCEPTED + 3)]
 
 
+def test_the_newest_of_all_tells_how_far_the_clock_has_been_as_well(path: Path) -> None:
+    with closing(Store(str(path))) as store:
+        store.add_all([asked("on"), end(asked("on"), ACCEPTED + 9)])
+    with closing(Store(str(path))) as again:
+        assert [each.latest for each in again.live()] == [ACCEPTED + 9]
+
+
 def test_what_outlets_were_last_told_is_known_but_for_what_makes_no_sense(path: Path) -> None:
     store = Store(str(path))
     requests = [asked(action, Outlet("a", port)) for action, port in (("on", "1"), ("off", "2"), ("on", "\ud800"))]
