@@ -512,6 +512,14 @@ def test_the_secret_is_checked_and_not_made(
     assert secret.exists() is (text is not None)
 
 
+def test_without_the_library_it_is_said_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jwt", None)
+    for look in (access.check, access.from_file):
+        with pytest.raises(ConfigError, match=r"^jwt_secret_file: for tokens the package PyJWT is needed"):
+            look(tmp_path / "secret")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_token_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     conf = tmp_path / "conf"
     conf.write_text('{"daemon": {"jwt_secret_file": "secret"}, "pdus": {}}')

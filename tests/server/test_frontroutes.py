@@ -165,6 +165,9 @@ def test_every_route_has_a_row() -> None:
 def test_a_route_does_for_a_site_what_it_does_here(lab: Front, row: Row) -> None:
     if "fresh" in row.target or row.route in ("/", f"/api/v1/nodes/{NODE}"):
         assert lab.front.power("on", "berlin/p1", 1).status == 200
+    if "meter" in row.target:
+        assert lab.front.power("on", "berlin/meter", "name:router").status == 200
+        assert lab.front.http("/api/v1/pdus/berlin%2Fmeter?fresh=1").status == 200
     reply = ask(lab.front, row)
     assert reply.status in row.status, reply.text
     assert row.check(reply), reply.text
