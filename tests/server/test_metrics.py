@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +15,11 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pdudaemon.config import reader
 from pdudaemon.power import Outlet, State
 from pdudaemon.server.metrics import AT_ONCE, CONTENT_TYPE, labelled, metrics
 from pdudaemon.server.pace import Pace
-from pdudaemon.server.rights import EVERYTHING
+from pdudaemon.server.rights import EVERYTHING, RoleRights
 from tests.support.lyingsite import LyingSite
 from tests.support.process import Daemon, eventually
 from tests.support.rack import Rack
@@ -225,5 +227,31 @@ def test_outlets_of_many_pdus_are_told_once_each_and_of_one_that_is_new_nothing_
         found = Scraped(answer.body.decode())
         assert len(found.values["pdudaemon_outlet_on"]) == 2 * AT_ONCE + 1
         assert found.get("outlet_on", pdu="p0", port="1") == 1
+    finally:
+        rack.stop()
+
+
+def test_what_a_role_does_not_see_no_label_names(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, {"a": {}})
+    try:
+        words = {
+            "pdus": rack.pdus,
+            "nodes": {"mine": {"hostname": "a", "port": 1}, "others": {"hostname": "a", "port": 1}},
+            "roles": {"lab": {"nodes": "mine", "may": ["on"]}},
+        }
+        (tmp_path / "roles").write_text(json.dumps(words))
+        read = reader.load(str(tmp_path / "roles"))
+        config = replace(rack.dispatcher.config, nodes=read.nodes, roles=read.roles)
+        rack.dispatcher.config = config  # type: ignore[misc]
+        for port in ("1", "2"):
+            rack.dispatcher.inventory.told(Outlet("a", port), State.ON, 5.0)
+        exchange: Any = SimpleNamespace(
+            dispatcher=rack.dispatcher, rights=RoleRights(config, ("lab",)), orders=SimpleNamespace(pace=Pace())
+        )
+        answer = metrics(exchange, "")
+        assert isinstance(answer.body, bytes)
+        found = Scraped(answer.body.decode())
+        assert found.values["pdudaemon_outlet_on"] == {(("node", "mine"), ("pdu", "a"), ("port", "1")): 1}
+        assert "pdudaemon_pdu_up" not in found.values and "pdudaemon_requests_total" not in found.values
     finally:
         rack.stop()
