@@ -72,3 +72,13 @@ def test_all_but_what_is_handed_on_at_once_is_made_by_the_pool() -> None:
     handed_on = ("/power/control/(on|off|reboot)", "/power/control/(?:get-)?(status)", "/ui/(.*)")
     every = {(path.pattern, method) for path, methods in ROUTES for method in methods if path.pattern in handed_on}
     assert at_once == every | {("/api/v1/(requests)", "POST")}
+
+
+def test_who_only_looks_switches_nothing_but_by_the_existing_way() -> None:
+    """And all else that is asked for switches something, but for a question that is posted."""
+    every = [(path.pattern, method, route) for path, methods in ROUTES for method, route in methods.items()]
+    looking = ("GET", "HEAD")
+    by_looking = {path for path, method, route in every if method in looking and route.switches}
+    by_asking = {path for path, method, route in every if method not in looking and not route.switches}
+    assert by_looking == {"/power/control/(on|off|reboot)"}
+    assert by_asking == {"/power/control/(?:get-)?(status)"}
