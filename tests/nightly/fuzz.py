@@ -29,7 +29,7 @@ from pdudaemon.config import yamlfile
 from pdudaemon.config.faults import Faults
 from pdudaemon.engine.storage import walfile
 from pdudaemon.errors import ConfigError, RequestError
-from pdudaemon.server import jsonbody, messages
+from pdudaemon.server import http, jsonbody, messages
 from pdudaemon.server.text import _has_form, _may_go_on, _words
 
 NAMES = st.from_regex(
@@ -102,7 +102,7 @@ def requests_are_the_same_in_whatever_pieces_they_come(whole: list[bytes], rest:
 
 def taken(pieces: list[bytes]) -> list[Any]:
     """Return all requests of some pieces, and what is wrong with the rest."""
-    reader, received, found = messages.Reader(), bytearray(), []
+    reader, received, found = http.Reader(), bytearray(), []
     for number, piece in enumerate(pieces, 1):
         received += piece
         try:
