@@ -131,7 +131,7 @@ def test_behind_an_old_sshd(tmp_path: Path) -> None:
 
 @pytest.mark.one_at_a_time("account")
 def test_a_password_at_a_real_sshd(tmp_path: Path) -> None:
-    with tempfile.TemporaryDirectory() as name, account(tmp_path) as user:
+    with tempfile.TemporaryDirectory() as name, account() as user:
         folder = Path(name)
         folder.chmod(0o755)
         device = MPower(folder)

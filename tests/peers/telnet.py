@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,19 +85,19 @@ def telnetd(folder: Path) -> Iterator[Inetd]:
 
 
 @contextmanager
-def account(folder: Path) -> Iterator[Account]:
-    """Make a user with a password; remove it in the end."""
+def account() -> Iterator[Account]:
+    """Make a user with a password, and a home that he can go to, or he would be told otherwise; remove both in the end."""
     if os.geteuid() != 0:
         pytest.skip("only root can make an account to log in with")
     if shutil.which("useradd") is None:
         pytest.skip("useradd is not installed (Debian: passwd)")
     made = Account(f"pdu{os.getpid()}", "well-kept-secret")
-    home = folder / "home"
+    home = tempfile.mkdtemp()  # not below the folder of a test, which is root's alone
     subprocess.run(["useradd", "--no-create-home", "--home-dir", home, "--shell", "/bin/sh", made.name], check=True)
     try:
-        home.mkdir()
         shutil.chown(home, made.name)
         subprocess.run(["chpasswd"], input=f"{made.name}:{made.password}".encode(), check=True)
         yield made
     finally:
         subprocess.run(["userdel", "--force", made.name], check=True, stderr=subprocess.DEVNULL)
+        shutil.rmtree(home)

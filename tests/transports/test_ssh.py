@@ -32,8 +32,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    with account(tmp_path_factory.mktemp("account")) as made:
+def user() -> Iterator[Account]:
+    with account() as made:
         yield made
 
 

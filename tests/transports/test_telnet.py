@@ -205,9 +205,8 @@ def test_a_password_is_not_shown(
 
 
 @pytest.fixture(scope="module")
-def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    folder = tmp_path_factory.mktemp("account")
-    with account(folder) as made:
+def user() -> Iterator[Account]:
+    with account() as made:
         yield made
 
 
