@@ -9,8 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from pdudaemon.config.sites import SiteOptions
 from pdudaemon.engine.events import Event, Events
+from pdudaemon.engine.front import site
 from pdudaemon.engine.front.site import Site
 from tests.support.lyingsite import LyingSite, reply
 from tests.support.process import eventually
@@ -66,8 +69,10 @@ class Lab:
 
 
 @contextmanager
-def following() -> Iterator[Lab]:
-    """Yield a site and who follows it, as soon as he is told to."""
+def following(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """Yield a site and who follows it, as soon as he is told to, and who does not rest for long."""
+    monkeypatch.setattr(site, "PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(site, "RELOADS", 0.05)
     with LyingSite() as lying:
         made = Lab(lying, token="a-token")
         yield made

@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
+from pdudaemon.engine.front import siterequests
 from pdudaemon.engine.front.siteorders import SiteRequest, Wanted
 from pdudaemon.engine.front.siterequests import SiteRequests
 from pdudaemon.errors import PDUDaemonError
@@ -61,9 +64,10 @@ class Lab:
 
 
 @contextmanager
-def switching() -> Iterator[Lab]:
-    """Yield a site and who asks it, in a loop of its own."""
-    with LyingSite() as site:
-        made = Lab(site)
+def switching(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """Yield a site and who asks it, in a loop of its own, and does not rest for long."""
+    monkeypatch.setattr(siterequests, "PAUSES", (0.0, 0.02))
+    with LyingSite() as asked:
+        made = Lab(asked)
         with made.runner:
             yield made

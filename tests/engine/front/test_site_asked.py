@@ -24,9 +24,7 @@ BOARD = Target("berlin/board1", (Outlet("berlin/p1", "1"),))
 
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    monkeypatch.setattr(engine_site, "PAUSES", (0.01, 0.02))
-    monkeypatch.setattr(engine_site, "RELOADS", 0.05)
-    with following() as made:
+    with following(monkeypatch) as made:
         yield made
 
 

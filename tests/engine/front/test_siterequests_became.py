@@ -25,8 +25,7 @@ from tests.support.siteswitching import B1, DONE, GOES_ON, Lab, switching
 
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    monkeypatch.setattr(siterequests, "PAUSES", (0.0, 0.02))
-    with switching() as made:
+    with switching(monkeypatch) as made:
         yield made
 
 
