@@ -132,8 +132,12 @@ def test_the_on_half_is_kept_up_when_the_device_refuses_after_the_crash(
     started.process.wait(20)
     started.start()
     eventually(lambda: len(plugin.seen("refused")) >= 2)  # the off, done once more, and the on
-    (request,) = started.http("/api/v1/requests").json
-    assert request["state"] == "waiting" and "may be off" in request["reason"], request
+
+    def waits() -> bool:
+        (request,) = started.http("/api/v1/requests").json
+        return bool(request["state"] == "waiting" and "may be off" in request["reason"])
+
+    eventually(waits)
     started.stop(signal.SIGTERM)  # and one more start in between
     started.start()
     refuses.unlink()
