@@ -12,17 +12,13 @@ PDUs that it should drive.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import importlib.metadata
 import logging
 import os
 import pkgutil
-import sys
 from collections.abc import Iterable, Iterator
-from importlib.machinery import PathFinder
-from pathlib import Path
 
 from pdudaemon import drivers
 from pdudaemon.drivers import hooks, index
@@ -106,35 +102,11 @@ def _import(name: str) -> None:
 def _plugins() -> dict[str, list[importlib.metadata.EntryPoint]]:
     """Return the installed entries by name; one that is found twice on the path, unchanged, counts once."""
     found: dict[str, list[importlib.metadata.EntryPoint]] = {}
-    for entry in _entries() if _may_be_some() else ():
+    for entry in _entries():
         same = found.setdefault(entry.name, [])
         if all(entry.value != other.value for other in same):
             same.append(entry)
     return found
-
-
-def _may_be_some() -> bool:
-    """Whether an installed package may have an entry of ours: whether one of the files that say so names the group.
-
-    The library makes something of all entries of all packages, which takes longer than anything else at a start. So it
-    is asked only where there may be something to find, and where packages are not just folders.
-    """
-    if any(hasattr(finder, "find_distributions") and finder is not PathFinder for finder in sys.meta_path):
-        return True
-    return any(map(_names_ours, dict.fromkeys(sys.path)))
-
-
-def _names_ours(folder: str) -> bool:
-    """Whether there may be an entry of ours in a folder of packages."""
-    try:
-        for name in os.listdir(folder or "."):
-            if name.lower().endswith((".dist-info", "egg-info")):
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    if _GROUP.encode() in Path(folder, name, "entry_points.txt").read_bytes():
-                        return True
-    except OSError as error:  # what is no folder may be an archive of packages
-        return not isinstance(error, FileNotFoundError)
-    return False
 
 
 def _entries() -> list[importlib.metadata.EntryPoint]:
