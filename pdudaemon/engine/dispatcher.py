@@ -321,7 +321,7 @@ class Dispatcher:
                 self._queries.answer(job, error or Reading(state or State.UNKNOWN, "device", self._clock.wall()))
             elif isinstance(job, Step) and not self._closed:
                 runner.device.request = job.request.id
-                if job.request.soft is None or job.order == job.action:
+                if job.order == job.action:
                     self._lanes.attempt_ended(job, error)
                     self.inventory.told(job.outlet, *job.request.switched[job.outlet])
                 else:
