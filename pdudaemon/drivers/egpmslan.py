@@ -91,11 +91,14 @@ class EGPMSLAN(NetworkDevice):
         """Open a session; yield it with the states of the sockets by number."""
         key = self.password.encode()[:8].ljust(8)
         with Connection(self.host, self.port, self.deadline) as connection:
-            cipher = Cipher(key, self._task(connection))
+            task, knocks = self._task(connection)
+            cipher = Cipher(key, task)
             try:
                 step = "the password"
                 connection.send(cipher.solution(), step)
                 answer = self._soon(connection, step, PATIENCE)
+                if not answer and knocks > 1:
+                    raise TransientError(f"no answer from {connection.peer} to the password, after {knocks} knocks")
                 if not answer:
                     raise LoginRefused(f"no answer from {connection.peer} to the password: it is probably wrong")
                 yield connection, cipher, self._states(connection, cipher, answer)
@@ -103,13 +106,18 @@ class EGPMSLAN(NetworkDevice):
                 with connection.farewell():
                     connection.send(_KNOCK, "the end")  # no order, which is what ends a session
 
-    def _task(self, connection: Connection) -> bytes:
-        """Knock until the strip, which may still be in a former session, sets a task."""
+    def _task(self, connection: Connection) -> tuple[bytes, int]:
+        """Knock until the strip, which may still be in a former session, sets a task; return that, and how often.
+
+        If it was only late, it takes a knock too many for the beginning of the password.
+        """
         step = "the beginning of a session"
+        knocks = 0
         while True:
+            knocks += 1
             connection.send(_KNOCK, step)
             if task := self._soon(connection, step, _NEXT_KNOCK):
-                return task
+                return task, knocks
 
     def _soon(self, connection: Connection, step: str, seconds: float) -> bytes:
         """Return the next four bytes, or none if they do not come within some seconds."""

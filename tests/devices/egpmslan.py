@@ -38,14 +38,19 @@ class Strip(Device):
         self.ignores = ignores
         self.ended = 0
         self.stuck = False  # takes orders and switches nothing
+        self.late = False  # hears a second knock before it answers the first
 
     def converse(self, connection: socket.socket) -> None:
         while self.receive(connection, 1) != b"\x11" or self.busy():
             pass
+        if self.late:
+            connection.recv(1, socket.MSG_PEEK)
         self.send(connection, self.task)
         solved = self.receive(connection, 4) == self.solution()
         if self.mood is Mood.WRONG_PASSWORD or not solved:
-            self.ended += self.receive(connection) == b"\x11"
+            while not self.receive(connection).endswith(b"\x11"):
+                pass
+            self.ended += 1
             return
         self.send(connection, self.states())
         while (data := self.receive(connection, 4)) != b"\x11":

@@ -82,6 +82,7 @@ def test_passwords_are_padded_and_cut(password: str) -> None:
 
 def test_a_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(egpmslan, "PATIENCE", 0.2)
+    monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", 20)
     with Strip() as device:
         why = f"^no answer from 127.0.0.1:{device.port} to the password: it is probably wrong$"
         for act in (EGPMSLAN.port_on, EGPMSLAN.port_status):
@@ -89,6 +90,19 @@ def test_a_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
                 act(driver(device, password="guess"), 1)
         eventually(lambda: device.ended == 2)
         assert device.outlets["1"] == "off"
+
+
+def test_a_knock_too_many_is_not_called_a_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(egpmslan, "PATIENCE", 0.2)
+    monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", 0.05)
+    with Strip() as device:
+        device.late = True
+        with pytest.raises(TransientError, match=r"no answer from \S+ to the password, after \d knocks$"):
+            driver(device).port_on(4)
+        device.late = False
+        monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", 20)
+        driver(device).port_on(4)
+        assert device.outlets["4"] == "on"
 
 
 def test_silence_at_the_password_that_ends_with_the_deadline() -> None:
