@@ -245,13 +245,14 @@ class Step:
     them at ``failing_since``; ``at`` is when it is, or was, handed to the PDU's worker (both in monotonic seconds).
     ``repair``: an on besides the request's own steps, for a debt that it took over and cannot settle by these yet.
     ``promised``: the disk has the record of the off that this is. ``staggered``: it has to wait for other ons.
-    ``error`` is why the last try failed. ``looked``: it was seen whether the machine, which is to be asked to shut
-    down, is off already.
+    ``error`` is why the last try failed. ``order`` is what the driver is told: the action, or of an off that comes
+    softly what stands before that, see `pdudaemon.engine.softoff`.
     """
 
     request: Request
     outlet: Outlet
     action: Action
+    order: str
     repair: bool = False
     attempts: int = 0
     rounds: int = 0
@@ -261,16 +262,7 @@ class Step:
     timer: Timer | None = None
     promised: bool = False
     staggered: bool = False
-    looked: bool = False
     stage: Stage = Stage.PLANNED
-
-    @property
-    def order(self) -> str:
-        """What the driver is told: the action, or of an off that comes softly what stands before that."""
-        soft = self.request.soft
-        if soft is None or self.action is not Action.OFF or self.outlet in soft.became:
-            return self.action.value
-        return SHUTDOWN if self.looked and self.outlet not in soft.asked else Action.STATUS.value
 
     @property
     def crowd(self) -> int | None:

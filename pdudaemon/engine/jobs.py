@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import logging
+import os
 import threading
 import time
 import traceback
@@ -20,7 +21,6 @@ from typing import Any, Protocol, TypeVar
 
 from pdudaemon.config.model import PDUConfig
 from pdudaemon.drivers.driver import PDUDriver, as_state
-from pdudaemon.drivers.hooks import in_one_process
 from pdudaemon.engine.carrier import Promptness
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.pool import Place, Pool
@@ -165,21 +165,28 @@ class Jobs:
                 self._end(self, job, state, error)
 
     def _act(self, job: Job, lock: int | None) -> Doing[State | None]:
-        """Have the driver act, and note whether the device came back at once. Raises: whatever the driver does."""
-        if isinstance(job, Survey):
-            in_one_process(partial(self._driving.read, job, lock))
-            return None
-        if self._converses(job):
-            what = job.order, job.outlet, lock, self._stopping
-            conversation = in_one_process(partial(self._driving.conversation, *what))
-            yield conversation
-            return in_one_process(conversation.outcome)
-        if self.unaided:
-            yield None
-        begun = time.monotonic()
-        state = in_one_process(partial(self._driving.act, job.order, job.outlet, lock, self._stopping))
-        self._promptness.add(time.monotonic() - begun)
-        return state
+        """Have the driver act, and note whether the device came back at once. Raises: whatever the driver does.
+
+        A child that the driver forks, and that comes back, ends here: see `pdudaemon.drivers.hooks.in_one_process`.
+        """
+        process = os.getpid()
+        try:
+            if isinstance(job, Survey):
+                self._driving.read(job, lock)
+                return None
+            if self._converses(job):
+                conversation = self._driving.conversation(job.order, job.outlet, lock, self._stopping)
+                yield conversation
+                return conversation.outcome()
+            if self.unaided:
+                yield None
+            begun = time.monotonic()
+            state = self._driving.act(job.order, job.outlet, lock, self._stopping)
+            self._promptness.add(time.monotonic() - begun)
+            return state
+        finally:
+            if os.getpid() != process:
+                os._exit(1)
 
 
 class Driving:

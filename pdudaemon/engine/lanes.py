@@ -131,7 +131,8 @@ class Lanes:
         request.steps = []
         waits = False
         for outlet in request.remaining:
-            step = Step(request, outlet, action, at=when)
+            softly = request.soft is not None and action is Action.OFF and outlet not in request.soft.became
+            step = Step(request, outlet, action, (Action.STATUS if softly else action).value, at=when)
             request.steps.append(step)
             if action is Action.ON and outlet in request.debts and request.action is not Action.REBOOT:
                 self.send_at(step, now)
@@ -319,7 +320,7 @@ class Lanes:
         settled |= {repair.outlet for repair in request.repairs}
         for outlet in request.target.outlets:
             if outlet in request.debts and outlet not in settled and self._lanes[outlet][0] is request:
-                request.repairs.append(Step(request, outlet, Action.ON, repair=True))
+                request.repairs.append(Step(request, outlet, Action.ON, Action.ON.value, repair=True))
                 self.send_at(request.repairs[-1], now)
 
     def drop_repair(self, request: Request, outlet: Outlet) -> None:

@@ -2,11 +2,10 @@
 """`SoftOff`: an off, alone or as the first half of a reboot, before which the machine is asked to shut down.
 
 It is a step as any other is, of which the driver is told to look whether the machine is off already, to ask, to look
-every few seconds whether the power is off, and to switch it off when the time is over (see
-`pdudaemon.power.Step.order`). Between two looks the step is in the timetable, and the PDU's worker is free. What was
-asked, and until when there is time, is on record, so that who takes the request up after a crash goes on with what is
-left of it; the record of a reboot's debt is on the disk before the machine is asked, since it may go off because of us
-at any time from then on.
+every few seconds whether the power is off, and to switch it off when the time is over (``order``). Between two looks
+the step is in the timetable, and the PDU's worker is free. What was asked, and until when there is time, is on record,
+so that who takes the request up after a crash goes on with what is left of it; the record of a reboot's debt is on the
+disk before the machine is asked, since it may go off because of us at any time from then on.
 
 A machine that could not be asked is looked at all the same, as it may have heard: until the time is over, or once if
 the device has refused.
@@ -56,7 +55,7 @@ class SoftOff:
         if asking:
             self._asked(step, soft, error)
         elif step.outlet not in soft.asked and state is not State.OFF:
-            step.looked, step.attempts = True, 0
+            step.order, step.attempts = SHUTDOWN, 0
             self._lanes.send_at(step, time.monotonic())
         else:
             self._looked(step, soft, state, error)
@@ -68,6 +67,7 @@ class SoftOff:
             log.info("%s: try %d of %d to ask failed: %s", request, step.attempts, options.retries, error)
             self._lanes.send_at(step, time.monotonic() + options.retrydelay)
             return
+        step.order = Action.STATUS.value
         time_left = 0.0 if isinstance(error, PermanentError) else soft.seconds
         complaint = "" if error is None else str(error)
         soft.asked[step.outlet] = Asked(self._clock.wall() + time_left, self._clock.uptime() + time_left, complaint)
@@ -105,7 +105,7 @@ class SoftOff:
         if soft.hard:
             soft.became[outlet] = f"{why}: switched off hard"
             log.warning("%s: %s %s: it is switched off hard", request, outlet, why)
-            step.attempts, step.error = 0, None
+            step.order, step.attempts, step.error = step.action.value, 0, None
             self._lanes.send_at(step, time.monotonic())
         elif state is State.ON:
             request.debts.discard(outlet)  # so the on that would pay it is not needed

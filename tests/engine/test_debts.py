@@ -199,7 +199,7 @@ def asked(action: Action, *pdus: str, phase: Phase = Phase.OFF) -> Request:
 
 def planned(request: Request, action: Action, seconds: float = 0.0) -> Step:
     """Return a step for the first outlet of a request, and make it the request's."""
-    step = Step(request, request.target.outlets[0], action, at=time.monotonic() + seconds)
+    step = Step(request, request.target.outlets[0], action, action, at=time.monotonic() + seconds)
     request.steps.append(step)
     return step
 
@@ -224,7 +224,7 @@ def test_what_is_owed_is_said_with_when_it_is_due() -> None:
     assert said() == [f"{begin}in 0 s, at the next start"]
     on.drop()
     assert said() == [f"{begin}when the off is done, at the next start"]
-    other = Step(request, request.target.outlets[1], Action.ON, at=time.monotonic() + 50)
+    other = Step(request, request.target.outlets[1], Action.ON, Action.ON, at=time.monotonic() + 50)
     request.steps.append(other)
     assert said() == [f"{begin}when the off is done, at the next start"], "that one is for another outlet"
     request.debts.clear()

@@ -56,7 +56,7 @@ def test_requests_are_counted_once_for_each_of_their_pdus() -> None:
 
 def test_tries_are_those_of_steps() -> None:
     events, one = Events(Clock()), request(Action.REBOOT, "a")
-    off, on = (Step(one, Outlet("a", "1"), action) for action in (Action.OFF, Action.ON))
+    off, on = (Step(one, Outlet("a", "1"), action, action) for action in (Action.OFF, Action.ON))
     events.of_request(one, "tried", RUNNING, TransientError("no"), off)
     events.of_request(one, "tried", RUNNING, None, off)
     events.of_request(one, "waiting", RUNNING, None, on, due=5.0)
@@ -66,7 +66,7 @@ def test_tries_are_those_of_steps() -> None:
 
 def test_those_of_pdus_that_have_gone_are_forgotten() -> None:
     events, one = Events(Clock()), request(Action.ON, "a", "b")
-    events.of_request(one, "tried", RUNNING, None, Step(one, Outlet("b", "1"), Action.ON))
+    events.of_request(one, "tried", RUNNING, None, Step(one, Outlet("b", "1"), Action.ON, Action.ON))
     events.of_request(one, "ended", "done")
     figures = events.figures
     figures.keep(["a"])

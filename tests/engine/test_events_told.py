@@ -65,7 +65,7 @@ def test_numbers_go_up_by_one_whatever_is_published(events: Events) -> None:
 
 def test_a_try_is_counted_and_a_wait_is_none(events: Events, config: Config) -> None:
     one = request(Action.REBOOT)
-    step = Step(one, A1, Action.OFF)
+    step = Step(one, A1, Action.OFF, Action.OFF)
     events.of_request(one, "waiting", "waiting", None, step, due=1e12)
     assert events.figures.tries == {}
     assert record(newest(events), config, 0.0)["due"] == 1e12

@@ -213,7 +213,7 @@ def test_what_is_told_of_one_that_goes_on() -> None:
 
     assert said() == "it has not begun"
     assert said(asked()) == "queued behind request 7"
-    one, other = (Step(request, outlet, Action.OFF, at=now + 90.4) for outlet in request.target.outlets)
+    one, other = (Step(request, outlet, Action.OFF, Action.OFF, at=now + 90.4) for outlet in request.target.outlets)
     request.steps += [one, other]
     assert said(asked()) == "waiting for its delay, for 90 s more"
     other.stage = Stage.RUNNING
@@ -232,7 +232,9 @@ def test_what_is_told_of_one_that_goes_on() -> None:
     request.soft = Soft(60.0, asked={one.outlet: Asked(0.0, 0.0)})
     assert said() == "left port 1 is off, and is switched on in 50 s"
     one.error = TransientError("refused\n twice")
-    request.repairs.append(Step(request, other.outlet, Action.ON, repair=True, error=TransientError("refused\n twice")))
+    request.repairs.append(
+        Step(request, other.outlet, Action.ON, Action.ON, repair=True, error=TransientError("refused\n twice"))
+    )
     assert said(asked()) == "refused twice"
     request.error = TransientError("before")
     assert said() == "before; refused twice"

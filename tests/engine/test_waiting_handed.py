@@ -150,7 +150,7 @@ def test_another_thread_that_comes_leaves_it_to_who_leads(lab: Lab) -> None:
 def step(at: float, stage: Stage = Stage.QUEUED, action: Action = Action.ON) -> Request:
     place = Outlet("a", "1")
     found = Request(action, Target("x", (place,)), 5.0, "", 0.0, Phase.ON, id=7)
-    found.steps = [Step(found, place, Action.ON, at=time.monotonic() + at, stage=stage)]
+    found.steps = [Step(found, place, Action.ON, Action.ON, at=time.monotonic() + at, stage=stage)]
     return found
 
 
