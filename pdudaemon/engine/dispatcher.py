@@ -3,11 +3,15 @@
 
 A request goes `Acceptance.submit` -> `Lanes.enter` -> the queue of its PDU's worker -> `_begin` -> driver -> `_end` ->
 `Lanes.attempt_ended`; whoever waits is called back when the lock is given back.
+
+A thread inside a driver cannot be killed or replaced. Past its deadline and a grace its PDU is *stuck*: who waits is
+told, and new requests are refused, until it comes back.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +20,6 @@ from pathlib import Path
 from pdudaemon.config.model import Config, PDUConfig
 from pdudaemon.engine import pulse
 from pdudaemon.engine.acceptance import Acceptance
-from pdudaemon.engine.acting import Acting
 from pdudaemon.engine.carrier import Carrier, Leader
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.device import Device
@@ -38,12 +41,13 @@ from pdudaemon.engine.survey import Survey
 from pdudaemon.engine.surveys import Surveys
 from pdudaemon.engine.timetable import Timetable
 from pdudaemon.engine.waiting import Waiting, became, not_done
-from pdudaemon.errors import Busy, Conflict, DeviceError, PDUDaemonError, StoreError
+from pdudaemon.errors import Busy, Conflict, DeviceError, DeviceTimeout, PDUDaemonError, StoreError
 from pdudaemon.power import Action, Reading, Request, Stage, State, Step, Waiter
 from pdudaemon.transports import command, datagrams
 
 log = logging.getLogger("pdud.dispatcher")
 
+STUCK_GRACE = 5.0  # seconds past its deadline before an action counts as stuck
 WRITE_AGAIN = 5.0  # seconds before trying again to write what the store did not take
 LEAVE_GRACE = 1.0  # seconds for threads to end once nothing is awaited from them any more
 
@@ -80,8 +84,9 @@ class Dispatcher:
         self._acceptance = acceptance = Acceptance(
             config, clock, store, lock, lanes, fleet, queries, surveys, interventions
         )
-        self._acting = Acting(lock, self._timetable, fleet, queries, surveys, interventions, inventory, events)
         self.sites = Sites(config, events, inventory, clock, partial(setattr, self, "config"))
+        self._acting: set[Device] = set()
+        self._came_back = threading.Condition(lock)  # type: ignore[arg-type]  # notified while the daemon stops
         self._closed = False
 
         # What has a room of its own.
@@ -147,7 +152,7 @@ class Dispatcher:
             request = self._lanes.find(number)
             if request is not None:
                 self._interventions.cancel(request, half)
-            self._acting.came_back.notify_all()
+            self._came_back.notify_all()
         if request is None:
             raise Conflict(f"request {number} cannot be cancelled: it is {self._store.record(number)['state']}")
         self._store.flush()
@@ -196,10 +201,10 @@ class Dispatcher:
         with self._lock:
             self._queries.refuse(Busy("the daemon is stopping"))
             self.surveys.refuse(Busy("the daemon is stopping"))
-            while self._interventions.leave_off(until) or self.surveys.others(self._acting.devices):
+            while self._interventions.leave_off(until) or self.surveys.others(self._acting):
                 if (left := until - time.monotonic()) <= 0:
                     break
-                self._acting.came_back.wait(left)
+                self._came_back.wait(left)
             self._closed = True
             for request in self._lanes.live.values():
                 self._lock.settle(request)  # also of what acts beyond the bound
@@ -248,7 +253,7 @@ class Dispatcher:
             else:
                 wanted = self.surveys.begin(job, runner.device, runner.waiting)
             if wanted:
-                self._acting.begin(runner.device, runner.pdu.options.timeout)
+                self._acts(runner.device, runner.pdu.options.timeout)
             to_promise = wanted and isinstance(job, Step) and self._lanes.begin(job)
             before = (job.request.id, runner.device.request) if isinstance(job, Step) else ()
             behind = wanted and not self._store.noted.keys().isdisjoint(before)
@@ -277,7 +282,7 @@ class Dispatcher:
             with self._lock:
                 if not indebted:
                     request.debts.discard(step.outlet)
-                self._acting.end(runner.device)
+                self._has_acted(runner.device)
                 self._lanes.refuse(step, error)
                 self._let_go(step.outlet.pdu)
             return False
@@ -285,9 +290,9 @@ class Dispatcher:
             step.promised = True
             if step.ended or self._closed:
                 step.drop()
-                self._acting.end(runner.device)
+                self._has_acted(runner.device)
                 return False
-            self._acting.begin(runner.device, runner.pdu.options.timeout)
+            self._acts(runner.device, runner.pdu.options.timeout)
         return True
 
     def _hand_in(self, runner: PDURunner) -> None:
@@ -312,7 +317,7 @@ class Dispatcher:
         if isinstance(job, Survey) and job.found is not None:
             self.inventory.surveyed(job.outlet.pdu, job.known, job.found)
         with self._lock.bare:
-            self._acting.end(runner.device)
+            self._has_acted(runner.device)
             if isinstance(job, Survey):
                 self.surveys.end(job, runner.device, error)
             else:
@@ -337,3 +342,54 @@ class Dispatcher:
         assert self._lock.bare.locked()
         if name in self._fleet.leaving:
             self._fleet.let_go(name, self._lanes.load[name])
+
+    def _acts(self, device: Device, seconds: float) -> None:
+        """Have an action, from now on, called stuck if it is not back in time.
+
+        An entry of the timetable that is there anyway will do: it is looked then whether it is time yet.
+        """
+        self._acting.add(device)
+        device.due = time.monotonic() + seconds + STUCK_GRACE
+        if device.due < device.looked_at:
+            self._look_later(device)
+
+    def _has_acted(self, device: Device) -> None:
+        """Note that the action of a device has come back."""
+        assert self._lock.bare.locked()
+        self._acting.discard(device)
+        if device.stuck:
+            log.warning("%s: the device came back, the PDU is not stuck any more", device.stuck)
+            device.stuck = ""
+            self._tell_state(device, "")
+        if self._fleet.closing:
+            self._came_back.notify_all()
+
+    def _look_later(self, device: Device) -> None:
+        device.looked_at = device.due
+        self._timetable.at(device.due, partial(self._look_at, device))
+
+    def _look_at(self, device: Device) -> None:
+        device.looked_at = float("inf")
+        if device in self._acting and not device.stuck:
+            if device.due <= time.monotonic():
+                self._stuck(device)
+            else:
+                self._look_later(device)
+
+    def _stuck(self, device: Device) -> None:
+        """Tell all who wait for a device that its action has not come back."""
+        sharing = self._fleet.sharing(device)
+        device.stuck = ", ".join(sorted(sharing))
+        log.error("%s: stuck: an action has not come back from the device", device.stuck)
+        for name in sharing:  # each by its own name: who waits for one may not see the others
+            trouble = DeviceTimeout(f"{name}: stuck: no answer, and it is not known whether the device acted")
+            self._queries.refuse(trouble, [name])
+            self.surveys.refuse(trouble, [name])
+            self._interventions.tell([name], trouble)
+        self._tell_state(device, "an action has not come back from the device")
+
+    def _tell_state(self, device: Device, reason: str) -> None:
+        """Publish how the PDUs are that are one device."""
+        for name in self._fleet.sharing(device):
+            known = self.inventory.pdu(name)
+            self.events.pdu(name, self._fleet.state(name), reason, None if known is None else known.reachable)

@@ -18,7 +18,7 @@ from pdudaemon.config.model import Config
 from pdudaemon.config.nodes import Node
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.engine import acting, dispatcher
+from pdudaemon.engine import dispatcher
 from pdudaemon.engine.queries import Look
 from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import (
@@ -151,7 +151,7 @@ def kinds(rack: Rack) -> list[str]:
 
 
 def test_how_things_are_in_one_line(rack: Rack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acting, "STUCK_GRACE", 0.0)
+    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.0)
     assert rack.dispatcher.summary() == "2 PDUs, 0 requests not ended"
     rack.pdus["b"]["timeout"] = 0.2
     rack.dispatcher.reload(rack.config())
@@ -271,7 +271,7 @@ def test_the_end_waits_for_a_device_that_is_asked_something(rack: Rack) -> None:
     rack.held["a"] = threading.Event()
     answers: list[str] = []
     rack.dispatcher.ask([Look([Outlet("a", "1")], lambda answer: answers.append(str(answer)))])
-    eventually(lambda: rack.dispatcher._acting.devices)
+    eventually(lambda: rack.dispatcher._acting)
     rack._running = False
     left: list[list[str]] = []
     closing = threading.Thread(target=lambda: left.append(rack.dispatcher.close(3600)[0]))
@@ -394,7 +394,7 @@ def test_a_restart_of_the_devices_own_is_on_the_disk_before_it_and_is_no_debt(
     refuse = True
     with pytest.raises(StoreError, match="no disk"):
         awaited(rack.dispatcher, submitted(rack.dispatcher, Action.REBOOT, rack.target("a")), 30)
-    assert restarted == ["a", "a"] and not rack.dispatcher._acting.devices
+    assert restarted == ["a", "a"] and not rack.dispatcher._acting
     refuse = False
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.REBOOT, rack.target("a")), 30)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pdudaemon.engine import acting, dispatcher
+from pdudaemon.engine import dispatcher
 from pdudaemon.engine.queries import Look
 from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import Conflict, DeviceTimeout, PDUDaemonError, RequestEnded, Stopping, StoreError
@@ -165,7 +165,7 @@ def test_who_waits_for_a_pdu_that_is_stuck_is_told_and_nobody_else(
     rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other feeds of a node are switched past it; what another PDU is to do in order stays in order."""
-    monkeypatch.setattr(acting, "STUCK_GRACE", 0.0)
+    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.0)
     one = rack("a", "b", "c", settings={"timeout": 0.3})
     one.pdus["c"]["timeout"] = one.pdus["b"]["timeout"] = 3000
     one.dispatcher.reload(one.config())
@@ -224,7 +224,7 @@ def test_a_stop_waits_for_a_question_that_has_been_put(
     one.held["a"] = threading.Event()
     told: list[object] = []
     one.dispatcher.ask([Look((A1,), told.append)])
-    eventually(lambda: one.dispatcher._acting.devices)
+    eventually(lambda: one.dispatcher._acting)
     stopping, _ = closed(one, HOUR)
     stopping.join(0.3)
     assert stopping.is_alive() and not told

@@ -329,7 +329,7 @@ def test_a_reload_in_the_middle_is_for_the_next_job(lab: Make, workers: list[str
     one = lab(3)
     one.many.answering.clear()
     requests = one.submit(Action.ON)
-    eventually(lambda: len(one.many.heard) == 1 and one.dispatcher._acting.devices)
+    eventually(lambda: len(one.many.heard) == 1 and one.dispatcher._acting)
     one.pdus["node0"] = {"driver": "dummy"}
     one.pdus["node1"]["timeout"] = 50
     del one.pdus["node2"]

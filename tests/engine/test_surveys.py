@@ -262,7 +262,7 @@ def test_those_that_do_not_answer_hold_up_nobody_else(tmp_path: Path, monkeypatc
 
 
 def test_what_is_stuck_is_not_read(rack: Meters, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdudaemon.engine.acting.STUCK_GRACE", 0.1)
+    monkeypatch.setattr("pdudaemon.engine.dispatcher.STUCK_GRACE", 0.1)
     rack.pdus["a"]["timeout"] = 0.1
     rack.dispatcher.reload(rack.config())
     rack.hold("a")
@@ -275,7 +275,7 @@ def test_what_is_stuck_is_not_read(rack: Meters, monkeypatch: pytest.MonkeyPatch
     assert not rack.reads["a"]
     rack.let_go("a")
     until(lambda: rack.dispatcher.snapshot()[0]["state"] == "ready")
-    until(lambda: not rack.dispatcher._acting.devices and not rack.dispatcher._fleet.runners["a"].waiting)
+    until(lambda: not rack.dispatcher._acting and not rack.dispatcher._fleet.runners["a"].waiting)
     assert rack.ask("a") is None and rack.reads["a"] == 1
 
 

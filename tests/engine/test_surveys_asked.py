@@ -208,7 +208,7 @@ def test_who_asks_for_one_that_has_yet_to_get_a_place_has_it_read_once(rack: Met
 
 
 def test_what_is_stuck_is_not_even_put_in_its_queue(rack: Meters, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdudaemon.engine.acting.STUCK_GRACE", 0.1)
+    monkeypatch.setattr("pdudaemon.engine.dispatcher.STUCK_GRACE", 0.1)
     rack.pdus["a"]["timeout"] = 0.1
     rack.dispatcher.reload(rack.config())
     rack.hold("a")

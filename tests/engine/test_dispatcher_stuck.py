@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`Acting`: an action that does not come back makes its PDUs stuck, in its own time, until it does."""
+"""`Dispatcher`: an action that does not come back makes its PDUs stuck, in its own time, until it does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pdudaemon.engine import acting
+from pdudaemon.engine import dispatcher
 from pdudaemon.engine.queries import Look
 from pdudaemon.errors import Busy, DeviceTimeout
 from pdudaemon.power import Action, Outlet
@@ -18,7 +18,7 @@ from tests.support.rack import Rack, awaited, submitted
 
 def test_a_stuck_action_is_noticed_by_its_own_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by that of an earlier action of the same device, which had more time."""
-    monkeypatch.setattr(acting, "STUCK_GRACE", 0.2)
+    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.2)
     shared = {"lock": "device"}
     rack = Rack(tmp_path, {"slow": {**shared, "timeout": 3000}, "quick": {**shared, "timeout": 0.3}})
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("slow")), 30)
@@ -35,7 +35,7 @@ def test_a_stuck_action_is_noticed_by_its_own_clock(tmp_path: Path, monkeypatch:
 def test_a_reload_that_lowers_the_time_out_counts_from_the_next_action(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acting, "STUCK_GRACE", 0.2)
+    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.2)
     rack = Rack(tmp_path, {"pdu": {"timeout": 3000}})
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("pdu")), 30)
     rack.pdus["pdu"]["timeout"] = 0.3
@@ -50,13 +50,13 @@ def test_actions_leave_nothing_in_the_timetable(tmp_path: Path) -> None:
     rack = Rack(tmp_path, {"pdu": {}})
     for _ in range(300):
         assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("pdu")), 30)
-    assert len(rack.dispatcher._timetable._heap) < 150 and not rack.dispatcher._acting.devices
+    assert len(rack.dispatcher._timetable._heap) < 150 and not rack.dispatcher._acting
     rack.stop()
 
 
 def test_one_that_is_stuck_takes_nothing_new_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits is told; what was accepted goes on when the device does, and what is asked then as well."""
-    monkeypatch.setattr(acting, "STUCK_GRACE", 0.2)
+    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.2)
     rack = Rack(tmp_path, {"pdu": {"timeout": 0.3}, "other": {}})
     rack.hold("pdu")
     waiting = submitted(rack.dispatcher, Action.OFF, rack.target("pdu"))
@@ -87,7 +87,7 @@ def test_all_pdus_that_are_a_stuck_device_are_told_of_each_by_its_own_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whoever waits for one may not see the others: requests, questions and readings alike."""
-    monkeypatch.setattr(acting, "STUCK_GRACE", 0.0)
+    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.0)
     shared = {"lock": "device", "timeout": 0.3}
     rack = Rack(tmp_path, {"left": shared, "right": shared, "other": {"timeout": 0.3}})
     rack.hold("left")
@@ -124,18 +124,18 @@ def test_all_pdus_that_are_a_stuck_device_are_told_of_each_by_its_own_name(
 
 def test_an_action_that_comes_back_in_time_is_not_stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When it is looked at nothing acts, or something that began later, which has its own time."""
-    monkeypatch.setattr(acting, "STUCK_GRACE", 0.1)
+    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.1)
     rack = Rack(tmp_path, {"pdu": {"timeout": 0.1}})
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("pdu")), 30)
     device = rack.dispatcher._fleet.runners["pdu"].device
     first = device.looked_at
-    assert device.due == first and not rack.dispatcher._acting.devices
+    assert device.due == first and not rack.dispatcher._acting
     eventually(lambda: device.looked_at == float("inf"))
     assert not device.stuck and not [each for each in told(rack) if each[1] == "stuck"]
     rack.pdus["pdu"]["timeout"] = 3000
     rack.dispatcher.reload(rack.config())
     rack.hold("pdu")
-    assert rack.dispatcher._acting.devices == {device} and device.looked_at == device.due > first + 1000
+    assert rack.dispatcher._acting == {device} and device.looked_at == device.due > first + 1000
     assert rack.dispatcher.snapshot()[0]["state"] == "ready"
     rack.let_go("pdu")
     rack.stop()
@@ -145,7 +145,7 @@ def test_one_that_answered_before_is_told_of_when_it_is_stuck_and_when_it_is_bac
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though whether it answers is as it was."""
-    monkeypatch.setattr(acting, "STUCK_GRACE", 0.1)
+    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.1)
     rack = Rack(tmp_path, {"pdu": {"timeout": 0.2}})
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("pdu")), 30)
     begun = len(told(rack))
@@ -160,7 +160,7 @@ def test_one_that_answered_before_is_told_of_when_it_is_stuck_and_when_it_is_bac
 
 
 def test_an_action_has_its_time_and_a_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acting, "STUCK_GRACE", 1000.0)
+    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 1000.0)
     rack = Rack(tmp_path, {"pdu": {"timeout": 500}})
     before = time.monotonic()
     rack.hold("pdu")
@@ -174,7 +174,7 @@ def test_who_asks_for_a_reading_of_one_that_is_stuck_already_hears_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And who asked before it was, at once, and not when it is back."""
-    monkeypatch.setattr(acting, "STUCK_GRACE", 0.1)
+    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.1)
     rack = Rack(tmp_path, {"pdu": {"timeout": 0.2}})
     rack.hold("pdu")
     heard: list[str] = []
@@ -188,7 +188,7 @@ def test_one_that_does_not_come_back_after_others_that_have_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though it is not time yet when it is looked at as those would have been due."""
-    monkeypatch.setattr(acting, "STUCK_GRACE", 0.3)
+    monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.3)
     rack = Rack(tmp_path, {"pdu": {"timeout": 0.3}})
     begun = time.monotonic()
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("pdu")), 30)
