@@ -287,18 +287,6 @@ class Step:
     def ended(self) -> bool:
         return self.stage is Stage.ENDED
 
-    def call_off(self) -> None:
-        """Drop the call that would hand the step over."""
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-
-    def drop(self) -> None:
-        """End the step, whatever was to come of it."""
-        self.stage = Stage.ENDED
-        if self.timer is not None:
-            self.call_off()
-
     @property
     def backing_off(self) -> bool:
         """Whether this is an owed on between two rounds, which a later request for the outlet may supersede."""

@@ -28,7 +28,7 @@ from pdudaemon.engine.fleet import Fleet
 from pdudaemon.engine.front.sites import Sites
 from pdudaemon.engine.interventions import Interventions
 from pdudaemon.engine.inventory import Inventory
-from pdudaemon.engine.lanes import Lanes
+from pdudaemon.engine.lanes import Lanes, drop
 from pdudaemon.engine.pool import Pool
 from pdudaemon.engine.queries import Queries, Query
 from pdudaemon.engine.records import LiveRecords
@@ -289,7 +289,7 @@ class Dispatcher:
         with self._lock:
             step.promised = True
             if step.ended or self._closed:
-                step.drop()
+                drop(step)
                 self._has_acted(runner.device)
                 return False
             self._acts(runner.device, runner.pdu.options.timeout)

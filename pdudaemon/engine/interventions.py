@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection
 
 from pdudaemon.engine.debts import only_pay
-from pdudaemon.engine.lanes import Lanes, cut_short, note
+from pdudaemon.engine.lanes import Lanes, cut_short, drop, note
 from pdudaemon.engine.storage.store import Store
 from pdudaemon.engine.waiting import Waiting
 from pdudaemon.errors import Conflict, PDUDaemonError, RequestEnded, StoreError
@@ -36,7 +36,7 @@ class Interventions:
         request.outcome = Outcome.FAILED
         note(request, error)
         for step in request.steps:
-            step.drop()
+            drop(step)
         request.steps, request.begun = [], False
         for outlet in only_pay(request):
             self._lanes.leave(request, outlet)

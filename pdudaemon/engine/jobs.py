@@ -89,12 +89,6 @@ class Jobs:
         """Have the PDU be another from its next action on. Any thread."""
         self._changes.append((pdu, device, pool))
 
-    def _converses(self, job: Job | None) -> bool:
-        """Whether a job is, as far as can be seen, nothing but a conversation of one that has a place in a pool."""
-        options, converses = self.pdu.options, self.pdu.traits.converses
-        alone = converses and self._pool is not None and not (options.verify or options.min_interval)
-        return alone and job is not None and not job.lengthy
-
     def _give_place_back(self) -> None:
         """Have no place any more."""
         place, self._place = self._place, None
@@ -174,7 +168,7 @@ class Jobs:
             if isinstance(job, Survey):
                 self._driving.read(job, lock)
                 return None
-            if self._converses(job):
+            if self._driving.converses and not job.lengthy:
                 conversation = self._driving.conversation(job.order, job.outlet, lock, self._stopping)
                 yield conversation
                 return conversation.outcome()
@@ -194,11 +188,14 @@ class Driving:
 
     A driver may raise anything, and so does what calls it here; `failed` tells it as one of our errors, by its type, in
     one line that names the PDU and shows no secret. ``last_told`` is for drivers that cannot ask: see `PDURunner`.
+    ``converses``: a job is, as far as can be seen, nothing but a conversation of one that has a place in a pool.
     """
 
     def __init__(
         self, pdu: PDUConfig, last_told: Callable[[str], Mapping[str, tuple[State, float]]] | None = None
     ) -> None:
+        options, traits = pdu.options, pdu.traits
+        self.converses = traits.converses and traits.pool is not None and not (options.verify or options.min_interval)
         self._pdu = pdu
         self._last_told = last_told
         self._driver: PDUDriver | None = None

@@ -156,7 +156,8 @@ class Lanes:
         there itself takes the place of a repair.
         """
         if step.timer is not None:
-            step.call_off()
+            step.timer.cancel()
+            step.timer = None
         now = time.monotonic()
         if when <= now and self._stagger.is_set and step.action is not Action.OFF and not placed:
             due = self._stagger.place(step.outlet, now)
@@ -226,7 +227,7 @@ class Lanes:
     def end_step(self, step: Step, error: PDUDaemonError | None) -> None:
         """End a step, done or failed for good, and begin what it was holding up."""
         request = step.request
-        step.drop()
+        drop(step)
         if error is None and step.action is not Action.OFF:
             request.debts.discard(step.outlet)
         if step.repair:
@@ -269,7 +270,7 @@ class Lanes:
         request.debts.clear()
         for step in (*request.steps, *request.repairs):
             if step.stage is not Stage.ENDED:
-                step.drop()
+                drop(step)
         request.steps, request.repairs = [], []  # which know the request: so that it need not be looked for as garbage
         self._store.note(request)
         took = self._clock.uptime() - request.accepted_uptime
@@ -326,7 +327,7 @@ class Lanes:
     def drop_repair(self, request: Request, outlet: Outlet) -> None:
         """Let the on that a debt is kept up by besides be none any more."""
         for repair in [repair for repair in request.repairs if repair.outlet == outlet]:
-            repair.drop()
+            drop(repair)
             request.repairs.remove(repair)
 
     def _keep_up(self, step: Step, error: DeviceError) -> None:
@@ -363,6 +364,14 @@ class Lanes:
         step.request.debts.discard(step.outlet)
         step.request.outcome = Outcome.SUPERSEDED
         self.end_step(step, RequestEnded(f"superseded by request {later.id}"))
+
+
+def drop(step: Step) -> None:
+    """End a step, whatever was to come of it."""
+    step.stage = Stage.ENDED
+    if step.timer is not None:
+        step.timer.cancel()
+        step.timer = None
 
 
 def note(request: Request, error: PDUDaemonError | None, outlet: Outlet | None = None) -> None:

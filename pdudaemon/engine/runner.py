@@ -135,7 +135,8 @@ class PDURunner(Jobs):
 
     def _wish(self, job: Job | None, crowd: Hashable = None) -> Place:
         """Return the place with which a job begins, to be asked for if there is a pool."""
-        place = Place(self._set_out, crowd) if self._converses(job) else Place(self.start, crowd, self._serve)
+        converses = self._driving.converses and job is not None and not job.lengthy
+        place = Place(self._set_out, crowd) if converses else Place(self.start, crowd, self._serve)
         if self._pool is not None:
             self._place = place
         return place

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from pdudaemon.engine import debts
+from pdudaemon.engine.lanes import drop
 from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import Conflict, PDUDaemonError, StoreError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Request, Step, Target
@@ -217,12 +218,12 @@ def test_what_is_owed_is_said_with_when_it_is_due() -> None:
     off = planned(request, Action.OFF)
     assert said() == [f"{begin}when the off is done, at the next start"]
     assert said(disabled=True) == [f"{begin}when a is not disabled any more"]
-    off.drop()
+    drop(off)
     on = planned(request, Action.ON, 90.4)
     assert said() == said(disabled=True) == [f"{begin}in 90 s, at the next start"]
     on.at -= 1000
     assert said() == [f"{begin}in 0 s, at the next start"]
-    on.drop()
+    drop(on)
     assert said() == [f"{begin}when the off is done, at the next start"]
     other = Step(request, request.target.outlets[1], Action.ON, Action.ON, at=time.monotonic() + 50)
     request.steps.append(other)
