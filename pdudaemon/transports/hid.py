@@ -99,14 +99,17 @@ class HIDDevice:
                 self.read(size, step, quiet)
 
     def reports(self, size: int, step: str, within: float) -> Iterator[bytes]:
-        """Yield the reports that come within so many seconds, if any do."""
-        end = time.monotonic() + (within if self.patient else min(within, BRIEF_SECONDS))
-        while (left := end - time.monotonic()) > 0:
+        """Yield the reports that come within so many seconds, if any do, and one that has come already."""
+        left = within if self.patient else min(within, BRIEF_SECONDS)
+        end = time.monotonic() + left
+        while True:
             try:
                 report = self.read(size, step, left)
             except DeviceTimeout:
                 return
             yield report
+            if (left := end - time.monotonic()) <= 0:
+                return
 
     def silent(self, step: str) -> DeviceTimeout:
         """Return the error to raise when nothing came that answers."""

@@ -77,6 +77,7 @@ class Session:
         self._client: Any = None
         self._answers: dict[str | int, Any] = {}
         self._messages: deque[Message] = deque()
+        self._looked: Deadline | None = None  # the one after which we have looked once more
 
     def __enter__(self) -> Self:
         self._client = _client(self._account.client_id or f"pdudaemon-{os.urandom(6).hex()}")
@@ -151,7 +152,9 @@ class Session:
             try:
                 seconds = min(self.deadline.remaining(), _TURN)
             except DeviceTimeout:
-                raise self._silent(step) from None
+                if self._looked is self.deadline:
+                    raise self._silent(step) from None
+                self._looked, seconds = self.deadline, 0.0  # what has come while this process stood still
             if not (isinstance(connection, ssl.SSLSocket) and connection.pending()):
                 poll = select.poll()
                 poll.register(connection, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))

@@ -83,7 +83,7 @@ class SerialPort(Stream):
 
     def _receive(self, step: str) -> bytes:
         while True:
-            self._seconds(step)
+            self._patience(step)
             with self._translating(step):
                 if data := self._port.read(max(1, self._port.in_waiting)):
                     return bytes(data)

@@ -27,6 +27,7 @@ LIMIT = 65536
 """Most bytes that are read in search of the end of a line or of a prompt."""
 
 FAREWELL_SECONDS = 1.0
+LOOK = 0.001  # seconds for what has come already
 _CONNECTING = 5.0  # seconds for a connection by who gives way to others, which cannot be interrupted
 
 
@@ -45,6 +46,7 @@ class Stream:
         self.peer = peer
         self.deadline = deadline
         self._buffer = bytearray()
+        self._looked: Deadline | None = None  # the one after which we have looked once more
 
     @contextlib.contextmanager
     def farewell(self) -> Iterator[None]:
@@ -116,11 +118,24 @@ class Stream:
         del self._buffer[:size]
         return data
 
-    def _seconds(self, step: str, left: Callable[[], float] | None = None) -> float:
+    def _seconds(self, step: str) -> float:
+        try:
+            return self.deadline.remaining()
+        except DeviceTimeout:
+            raise self._silent(step) from None
+
+    def _patience(self, step: str, left: Callable[[], float] | None = None) -> float:
+        """Return for how long to wait for what comes.
+
+        After the deadline we look once, since an answer may have come while this process stood still.
+        """
         try:
             return self.deadline.remaining() if left is None else left()
         except DeviceTimeout:
-            raise self._silent(step) from None
+            if self._looked is self.deadline:
+                raise self._silent(step) from None
+            self._looked = self.deadline
+            return LOOK
 
     def _silent(self, step: str) -> DeviceTimeout:
         return DeviceTimeout(f"no answer from {self.peer} at {step} within {self.deadline.seconds:g} s")
@@ -191,7 +206,7 @@ class Connection(Stream):
 
     def _receive(self, step: str) -> bytes:
         while True:
-            self._socket.settimeout(self._seconds(step, self.deadline.spell))
+            self._socket.settimeout(self._patience(step, self.deadline.spell))
             with self._translating(step):
                 try:
                     return self._socket.recv(CHUNK)

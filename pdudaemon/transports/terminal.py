@@ -37,7 +37,7 @@ class Terminal(Stream):
     def _receive(self, step: str) -> bytes:
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
-        if not poll.poll(self._seconds(step) * 1000):
+        if not poll.poll(self._patience(step) * 1000):
             raise self._silent(step)
         try:
             return os.read(self._descriptor, CHUNK)

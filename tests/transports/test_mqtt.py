@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import sys
 from collections.abc import Iterator
@@ -71,6 +72,17 @@ def test_nothing_comes(broker: int) -> None:
         one.subscribe(["silence"])
         with pytest.raises(DeviceTimeout, match=r"^no answer from the broker \S+ at the state within 0\.3 s$"):
             one.receive("the state")
+
+
+def test_what_came_while_we_stood_still_is_heard(broker: int) -> None:
+    with session(broker) as one, session(broker) as two:
+        two.subscribe(["late/#"])
+        one.publish("late/a", "on")
+        select.select([two._client.socket()], [], [], 60)
+        two.deadline = Deadline(0)
+        assert two.receive("the state") == Message("late/a", b"on")
+        with pytest.raises(DeviceTimeout):
+            two.receive("the state")
 
 
 def test_nothing_is_left_behind(broker: int) -> None:

@@ -125,6 +125,15 @@ def test_loop() -> None:
         assert line.receive_exactly(3, "a step") == b"xyz"
 
 
+def test_what_came_while_we_stood_still_is_an_answer() -> None:
+    with SerialPort("loop://", Deadline(30)) as line:
+        line.send(b"xyz", "a step")
+        line.deadline = Deadline(0)
+        assert line.receive_exactly(3, "a step") == b"xyz"
+        with pytest.raises(DeviceTimeout):
+            line.receive("a step")
+
+
 def test_socket() -> None:
     with (
         Scripted([(b"ping", b"pong")]) as device,

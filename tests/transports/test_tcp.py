@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import time
@@ -81,6 +82,34 @@ def test_silence_ends_with_the_deadline() -> None:
         assert 0.1 < time.monotonic() - begun < 20
         with pytest.raises(DeviceTimeout, match="at the next step"):
             connection.send(b"x", "the next step")
+
+
+def test_what_came_while_we_stood_still_is_an_answer() -> None:
+    def answer(device: Scene, connection: socket.socket) -> None:
+        device.receive(connection)
+        connection.sendall(b"ok")
+        device.receive(connection)
+
+    with Scene(answer) as device, device.connection() as connection:
+        connection.send(b"?", "a step")
+        select.select([connection._socket], [], [], 60)
+        connection.deadline = Deadline(0)
+        assert connection.receive_exactly(2, "a step") == b"ok"
+        with pytest.raises(DeviceTimeout):
+            connection.receive("a step")
+
+
+def test_who_never_stops_talking_is_listened_to_once_more_at_most() -> None:
+    def talk(device: Scene, connection: socket.socket) -> None:
+        while not device.closing.is_set():
+            connection.sendall(b"x" * 4096)
+
+    with Scene(talk) as device, device.connection() as connection:
+        select.select([connection._socket], [], [], 60)
+        connection.deadline = Deadline(0)
+        assert connection.receive("a step")
+        with pytest.raises(DeviceTimeout):
+            connection.receive("a step")
 
 
 def test_one_deadline_for_all_however_slowly_it_dribbles() -> None:
