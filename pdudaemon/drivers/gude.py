@@ -125,13 +125,16 @@ class Gude(PDUDriver):
 
     def _log_in(self, console: Dialogue) -> None:
         """Log in, unless the device wants no login after all."""
-        if console.expect_own("the login prompt", {"name": _USERNAME, "ready": ">"}).name == "ready":
+        seen = console.expect_own("the login prompt", {"name": _USERNAME, "ready": ">"})
+        if seen.nudged:
+            console.settle("the login prompt", _PASSWORD)
+        if seen.name == "ready":
             return
         console.line(self.username, "the login prompt")
         console.expect("the password prompt", {"password": _PASSWORD})
         console.line(self.password, "the password prompt", secret=True)
         if console.expect("the login", {"ready": ">", "again": rf"{_USERNAME}|ERR\."}).name != "ready":
-            raise LoginRefused(f"login refused by {console.peer}")
+            raise console.refusal()
 
     def _shown_by_http(self, port: int) -> State:
         source, said = self._page(_STATUS_PAGE, self.deadline)

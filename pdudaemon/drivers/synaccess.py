@@ -20,7 +20,7 @@ from pdudaemon.drivers.driver import Numbered, PDUDriver
 from pdudaemon.drivers.network import login, tcp_port
 from pdudaemon.drivers.readings import Identity, OutletReading, label
 from pdudaemon.drivers.recognition import Recognised, port_of
-from pdudaemon.errors import LoginRefused, PermanentError, TransientError
+from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.transports import telnet
 from pdudaemon.transports.deadline import Deadline
@@ -95,7 +95,7 @@ class NetBooter(PDUDriver):
             console.line("login", "the login")
             with console.logged_in(_LOGIN, self.username, self.password, log_out) as said:
                 if _NOT_LET_IN.search(said):
-                    raise LoginRefused(f"login refused by {console.peer}")
+                    raise console.refusal()
                 console.line("", "the prompt")
                 console.expect("the prompt", {"prompt": _PROMPT})
                 yield console

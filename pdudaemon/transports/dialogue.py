@@ -14,12 +14,12 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from pdudaemon.errors import DeviceTimeout, LoginRefused, PermanentError, TransientError
+from pdudaemon.errors import DeviceError, DeviceTimeout, LoginRefused, PermanentError, TransientError
 from pdudaemon.transports.deadline import Deadline
 from pdudaemon.transports.greeting import GREETINGS, take_leave
 from pdudaemon.transports.tcp import LIMIT, Stream
@@ -28,6 +28,9 @@ log = logging.getLogger("pdud.dialogue")
 
 PATIENCE = 2.0
 """Seconds of silence after which a console that may wait for a key is sent an empty line."""
+
+SETTLING = 0.5
+"""Seconds for what a console shows in answer to that line, if it had not waited for it but was only late."""
 
 LOGOUT_SECONDS = 3.0
 """What a logout may take at least. It is owed even when the deadline of the action has passed."""
@@ -50,11 +53,15 @@ def tidied(text: str) -> str:
 
 
 class Seen(NamedTuple):
-    """What came: the name of the pattern that matched, the text before the match, and the match."""
+    """What came: the name of the pattern that matched, the text before the match, and the match.
+
+    ``nudged``: after an empty line, which a console that was only late takes for something that we say.
+    """
 
     name: str
     before: str
     match: re.Match[str]
+    nudged: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,7 @@ class Dialogue:
         self._heard = 0
         self._silence: float | None = None
         self._secret = False  # whether what comes next may be the echo of a secret
+        self._nudged = False  # whether a console that was silent may take an empty line for a name
         self._expecter = _expecter(self._hear)
 
     def send(self, keys: str, step: str) -> None:
@@ -153,7 +161,7 @@ class Dialogue:
             if time.monotonic() >= self._stream.deadline.when:
                 raise
             self.line("", step)
-            return self.expect(step, patterns)
+            return self.expect(step, patterns)._replace(nudged=True)
 
     def expect_own(
         self, step: str, patterns: Mapping[str, str], strangers: Mapping[str, str] = GREETINGS, *, nudge: bool = True
@@ -165,7 +173,30 @@ class Dialogue:
         seen = (self.expect_or_nudge if nudge else self.expect)(step, {**patterns, **strangers})
         if seen.name in strangers:
             raise take_leave(self._stream, seen.name, seen.match[0])
+        self._nudged = seen.nudged
         return seen
+
+    def refusal(self) -> DeviceError:
+        """Return the error for a login that is refused; it may pass, if the name may not have been taken for one."""
+        if self._nudged:
+            return TransientError(f"login refused by {self.peer}, which was silent at first and was sent an empty line")
+        return LoginRefused(f"login refused by {self.peer}")
+
+    def settle(self, step: str, password: str = "") -> None:
+        """Pass over what is shown for an empty line that a console had not waited for, lest it answer what comes next.
+
+        Raises: TransientError if that is the question for a ``password``, since the line was taken for a name.
+        """
+        whole, shown = self._stream.deadline, ""
+        self._stream.deadline = whole.within(SETTLING)
+        try:
+            with suppress(DeviceTimeout):
+                while self.expect_or_end(step, {"more": r"(?s).+"}):
+                    shown += self.shown
+        finally:
+            self._stream.deadline = whole
+        if password and re.search(password, shown):
+            raise TransientError(f"{self.peer} was late at {step}, and took an empty line for a name")
 
     @contextmanager
     def logged_in(
@@ -176,11 +207,17 @@ class Dialogue:
         ``asked``: it has asked for the name already. A console that takes one session at a time stays taken for minutes
         when its client just goes.
 
-        Raises also: PermanentError when the login is refused, or this is another console than was expected.
+        Raises also: what `refusal` returns; PermanentError if this is another console than was expected.
         """
+        self._nudged = False
         alone = {"password": login.password} if login.nameless else {}
         first = {"name": login.name, **alone}
-        if asked or self.expect_own("the login prompt", first, login.strangers).name == "name":
+        if not asked:
+            seen = self.expect_own("the login prompt", first, login.strangers)
+            asked = seen.name == "name"
+            if seen.nudged:
+                self.settle("the login prompt", login.password if asked else "")
+        if asked:
             self.line(username, "the login prompt")
             self.expect("the password prompt", {"password": login.password})
         self.line(password, "the password prompt", secret=True)
@@ -193,7 +230,9 @@ class Dialogue:
             seen = self.expect_or_nudge("the login", {"ready": login.ready, **once_more, **dialects})
             let_in = not seen.name.startswith("refused")
             if not let_in:
-                raise LoginRefused(f"login refused by {self.peer}")
+                raise self.refusal()
+            if seen.nudged:
+                self.settle("the login")
             for dialect in login.dialects:
                 if seen.name == dialect.words:
                     log_out = partial(dialect.leave, self, seen.before)

@@ -18,6 +18,7 @@ from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.gude import EPC, PASSWORD, StatusPage
 from tests.support.action import begun
+from tests.support.patience import with_patience
 from tests.support.process import eventually
 
 SAMPLES = ["gude1202_on_3", "gude1202_status_3"]
@@ -123,6 +124,32 @@ def test_a_login_that_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
             driver(device, username="pdudaemon", password=PASSWORD).port_on(3)
             assert device.outlets["3"] == "on"
             assert PASSWORD.encode() not in device.received
+
+
+class Late(EPC):
+    """Says nothing before an empty line is there, which it takes for something that is said."""
+
+    def log_in(self) -> None:
+        self.terminal.hear()
+        super().log_in()
+
+
+def test_a_console_that_is_late_has_refused_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialogue, "PATIENCE", 0.1)
+    login = {"username": "pdudaemon", "password": PASSWORD}
+
+    def attempt(seconds: float) -> None:
+        monkeypatch.setattr(dialogue, "SETTLING", seconds)
+        with Late() as device:
+            driver(device, **login).port_on(3)
+            assert device.outlets["3"] == "on"
+        with Late() as device:
+            device.login = True
+            with pytest.raises(TransientError, match=r" was late at the login prompt, and took an empty line for a name$"):
+                driver(device, **login).port_on(3)
+            assert PASSWORD.encode() not in device.received
+
+    with_patience(attempt)
 
 
 def test_the_web_interface_where_the_console_cannot_show() -> None:

@@ -171,6 +171,43 @@ def test_a_console_that_waits_for_a_key(monkeypatch: pytest.MonkeyPatch) -> None
         assert device.played == len(exchanges)
 
 
+@pytest.mark.parametrize(
+    ("exchanges", "why"),
+    [
+        ([(b"\r\n", b"Name: Password: ")], "was late at the login prompt, and took an empty line for a name"),
+        (
+            [(b"\r\n", b"Name: "), (b"me\r\n", b"Password: "), (b"pass-word\r\n", b"No.\r\nName: ")],
+            "which was silent at first and was sent an empty line",
+        ),
+    ],
+)
+def test_a_console_that_was_only_late_has_refused_nobody(
+    exchanges: list[tuple[bytes, bytes]], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialogue, "PATIENCE", 0.05)
+    monkeypatch.setattr(dialogue, "SETTLING", 0.05)
+    with (
+        Scripted([*exchanges, (b"never", b"")]) as device,
+        session(device) as console,
+        pytest.raises(TransientError, match=why),
+        console.logged_in(LOGIN, "me", "pass-word", pytest.fail),
+    ):
+        pass
+
+
+def test_a_prompt_for_an_empty_line_that_was_too_much_answers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialogue, "PATIENCE", 0.05)
+    monkeypatch.setattr(dialogue, "SETTLING", 0.05)
+    login = [(b"", b"Name: "), (b"me\r\n", b"Password: "), (b"pass-word\r\n\r\n", b"Welcome\r\n> > ")]
+    with (
+        Scripted([*login, (b"state\r\n", b"on\r\n> ")]) as device,
+        session(device) as console,
+        console.logged_in(LOGIN, "me", "pass-word", lambda: None),
+    ):
+        console.line("state", "the state")
+        assert console.expect("the state", {"prompt": "> "}).before == "on\r\n"
+
+
 def test_a_refused_login_is_not_logged_out() -> None:
     exchanges = [(b"", b"Name: "), (b"me\r\n", b"Password: "), (b"pass-word\r\n", b"No.\r\nName: "), (b"never", b"")]
     with (

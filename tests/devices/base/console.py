@@ -83,6 +83,11 @@ class Terminal:
         self._device.send(self._connection, f"{self._echo}{text}".encode())
         self._echo = ""
 
+    def hear(self) -> None:
+        """Wait until something is typed, and leave it to be read."""
+        if not self._keys:
+            self._keys += self._device.receive(self._connection)
+
     def key(self) -> str:
         """Return the next key; telnet's own bytes and what follows a carriage return are passed over."""
         while True:
