@@ -85,12 +85,15 @@ class HIDDevice:
         """Return the next report. Raises also: DeviceTimeout if none comes within so many seconds."""
         left = min(within, self._seconds(step))
         end = time.monotonic() + left
+        over = False
         while True:
             with self._translating(step):
                 if report := self._handle.read(size, max(1, int(left * 1000))):  # it may be empty before its time
                     return bytes(report)
-            if (left := end - time.monotonic()) <= 0:
+            if over:
                 raise self.silent(step)
+            left = end - time.monotonic()
+            over = left <= 0  # then we look once more: what comes behind an empty one may be there already
 
     def forget(self, size: int, step: str, quiet: float) -> None:
         """Drop the reports that are there already, until none comes for so many seconds."""

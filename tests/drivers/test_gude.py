@@ -145,7 +145,9 @@ def test_a_console_that_is_late_has_refused_nothing(monkeypatch: pytest.MonkeyPa
             assert device.outlets["3"] == "on"
         with Late() as device:
             device.login = True
-            with pytest.raises(TransientError, match=r" was late at the login prompt, and took an empty line for a name$"):
+            with pytest.raises(
+                TransientError, match=r" was late at the login prompt, and took an empty line for a name$"
+            ):
                 driver(device, **login).port_on(3)
             assert PASSWORD.encode() not in device.received
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from pdudaemon.drivers import sainsmarthid
 from pdudaemon.drivers.sainsmarthid import SainSmartHID
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
@@ -45,6 +46,14 @@ def test_a_controller_that_does_not_obey_or_says_too_little() -> None:
         device.short = True
         with pytest.raises(TransientError, match=r" answered d2 0e 00 at reading the relays$"):
             driver().port_status(1)
+
+
+def test_an_answer_behind_an_empty_report_is_read_however_late_we_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sainsmarthid, "_REPLY_SECONDS", 0.0)
+    with hid.attached(device := Controller()):
+        for _ in range(10):
+            device.reads += 1
+            assert driver().port_status(1) is State.OFF
 
 
 def test_what_is_attached() -> None:

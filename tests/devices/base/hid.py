@@ -149,10 +149,11 @@ def attached(*gadgets: Gadget) -> Iterator[None]:
                     raise OSError("read error")
                 pause = {Mood.DEAF: timeout_ms / 1000, Mood.GARBLED: 0.01, Mood.SLOW: 0.004}.get(gadget.mood, 0.001)
                 threading.Event().wait(pause)
-                report = b"" if gadget.mood is Mood.DEAF else gadget.report()
-                if report:
-                    garbled = gadget.mood is Mood.GARBLED
-                    return [byte & 0x5A if garbled else byte for byte in report[:max_length]]
+                for _ in range(10 if late else 1):
+                    report = b"" if gadget.mood is Mood.DEAF else gadget.report()
+                    if report:
+                        garbled = gadget.mood is Mood.GARBLED
+                        return [byte & 0x5A if garbled else byte for byte in report[:max_length]]
             return []
 
         def error(self) -> str:
