@@ -108,7 +108,7 @@ class Listener(socketserver.TCPServer):
     def server_close(self) -> None:
         super().server_close()
         stays = self._handover.given_up(self._kept)
-        if self._inode and not stays:
+        if not stays:
             unixsocket.remove(self.options.socket, self._inode)
 
     def get_request(self) -> tuple[socket.socket, Any]:

@@ -57,7 +57,7 @@ def dress(path: str, options: ListenerOptions) -> None:
 
 
 def remove(path: str, inode: int) -> None:
-    """Take a socket's file away, if it is still the one of that inode."""
+    """Take a socket's file away, if it is still the one of that inode; 0: there is none."""
     with suppress(OSError):
         if os.lstat(path).st_ino == inode:
             os.unlink(path)

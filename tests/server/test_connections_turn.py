@@ -18,7 +18,7 @@ from pdudaemon.config.options import ListenerOptions
 from pdudaemon.engine import threads
 from pdudaemon.server.access import Access
 from pdudaemon.server.client import Client
-from pdudaemon.server.connections import THREAD_PAUSE
+from pdudaemon.server.connections import LINGER, THREAD_PAUSE
 from pdudaemon.server.listener import Listener
 from pdudaemon.server.refusals import Refusals
 from tests.support.hand import LARGE, NOW, Asked, Hand, by_hand, drained
@@ -204,6 +204,19 @@ def test_it_leaves_when_the_time_is_over_whoever_waits(hand: Hand) -> None:
     assert hand.one._left
     hand.one._run()
     assert not hand.one._open and drained(client) == b"(closed)"
+
+
+def test_to_close_leaves_so_much_time_and_a_moment_more_for_goodbyes(hand: Hand) -> None:
+    joined: list[float] = []
+    alive = [True, False]
+    hand.one._thread = SimpleNamespace(join=joined.append, is_alive=alive.pop)  # type: ignore[assignment]
+    assert hand.one.close(5.0) is True and hand.one.close(7.0) is False
+    assert joined == [5.0 + LINGER, 7.0 + LINGER] and hand.one._rung
+    with pytest.raises(RuntimeError, match="shutdown"):
+        hand.one._pool.submit(bool)
+    hand.one._calls.pop()
+    hand.turn()
+    assert hand.one._leave_by == NOW + 5.0
 
 
 # Faults.
