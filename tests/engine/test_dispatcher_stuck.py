@@ -11,7 +11,7 @@ import pytest
 from pdudaemon.engine import dispatcher
 from pdudaemon.engine.queries import Look
 from pdudaemon.errors import Busy, DeviceTimeout
-from pdudaemon.power import Action, Outlet
+from pdudaemon.power import Action, Outlet, Submission
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
 
@@ -20,7 +20,7 @@ def test_a_stuck_action_is_noticed_by_its_own_clock(tmp_path: Path, monkeypatch:
     """Not by that of an earlier action of the same device, which had more time."""
     monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.2)
     shared = {"lock": "device"}
-    rack = Rack(tmp_path, {"slow": {**shared, "timeout": 3000}, "quick": {**shared, "timeout": 0.3}})
+    rack = Rack(tmp_path, {"slow": {**shared, "timeout": 3000}, "quick": {**shared, "timeout": 3}})
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("slow")), 30)
     rack.hold("quick")
     request = submitted(rack.dispatcher, Action.ON, rack.target("slow"))
@@ -58,8 +58,7 @@ def test_one_that_is_stuck_takes_nothing_new_and_comes_back(tmp_path: Path, monk
     """Whoever waits is told; what was accepted goes on when the device does, and what is asked then as well."""
     monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.2)
     rack = Rack(tmp_path, {"pdu": {"timeout": 0.3}, "other": {}})
-    rack.hold("pdu")
-    waiting = submitted(rack.dispatcher, Action.OFF, rack.target("pdu"))
+    (waiting,) = rack.hold("pdu", "1", Submission(Action.OFF, rack.target("pdu")))
     with pytest.raises(DeviceTimeout, match="pdu: stuck: no answer, and it is not known whether the device acted"):
         awaited(rack.dispatcher, waiting, 60)
     with pytest.raises(Busy, match="pdu: stuck: an action has not come back"):
@@ -88,8 +87,8 @@ def test_all_pdus_that_are_a_stuck_device_are_told_of_each_by_its_own_name(
 ) -> None:
     """Whoever waits for one may not see the others: requests, questions and readings alike."""
     monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.0)
-    shared = {"lock": "device", "timeout": 0.3}
-    rack = Rack(tmp_path, {"left": shared, "right": shared, "other": {"timeout": 0.3}})
+    shared = {"lock": "device", "timeout": 3}  # long enough to ask all that is asked before it is stuck
+    rack = Rack(tmp_path, {"left": shared, "right": shared, "other": {}})
     rack.hold("left")
     heard: dict[str, str] = {}
     for name in ("right", "other"):
@@ -125,7 +124,7 @@ def test_all_pdus_that_are_a_stuck_device_are_told_of_each_by_its_own_name(
 def test_an_action_that_comes_back_in_time_is_not_stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When it is looked at nothing acts, or something that began later, which has its own time."""
     monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.1)
-    rack = Rack(tmp_path, {"pdu": {"timeout": 0.1}})
+    rack = Rack(tmp_path, {"pdu": {"timeout": 3}})
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("pdu")), 30)
     device = rack.dispatcher._fleet.runners["pdu"].device
     first = device.looked_at
@@ -175,7 +174,7 @@ def test_who_asks_for_a_reading_of_one_that_is_stuck_already_hears_so(
 ) -> None:
     """And who asked before it was, at once, and not when it is back."""
     monkeypatch.setattr(dispatcher, "STUCK_GRACE", 0.1)
-    rack = Rack(tmp_path, {"pdu": {"timeout": 0.2}})
+    rack = Rack(tmp_path, {"pdu": {"timeout": 3}})
     rack.hold("pdu")
     heard: list[str] = []
     rack.dispatcher.surveys.ask("pdu", lambda error: heard.append(str(error)))

@@ -13,7 +13,7 @@ from pdudaemon.engine import dispatcher
 from pdudaemon.engine.queries import Look
 from pdudaemon.engine.storage.store import Store
 from pdudaemon.errors import Conflict, DeviceTimeout, PDUDaemonError, RequestEnded, Stopping, StoreError
-from pdudaemon.power import Action, Outcome, Outlet, Phase, Reading, Stage, Target
+from pdudaemon.power import Action, Outcome, Outlet, Phase, Reading, Request, Stage, Submission, Target
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, owing, submitted
 
@@ -173,9 +173,13 @@ def test_who_waits_for_a_pdu_that_is_stuck_is_told_and_nobody_else(
         assert awaited(one.dispatcher, submitted(one.dispatcher, Action.ON, one.target(name)), 30)
     one.held["a"], one.held["c"] = threading.Event(), threading.Event()
     outlets = (*one.target("c").outlets, *one.dispatcher.config.target("a", "2").outlets)
-    other = submitted(one.dispatcher, Action.ON, Target("other", outlets))
-    alone = submitted(one.dispatcher, Action.OFF, one.target("c"))
-    node = submitted(one.dispatcher, Action.ON, one.target("a", "b"))
+    wanted = [
+        Submission(Action.ON, Target("other", outlets)),
+        Submission(Action.OFF, one.target("c")),
+        Submission(Action.ON, one.target("a", "b")),
+    ]
+    other, alone, node = one.dispatcher.submit(wanted)  # at once: when it is stuck, nothing more is accepted
+    assert isinstance(other, Request) and isinstance(alone, Request) and isinstance(node, Request)
     with pytest.raises(DeviceTimeout, match="a: stuck"):
         awaited(one.dispatcher, node, 60)
     eventually(lambda: one.seen["b"] == "oo")
@@ -251,9 +255,10 @@ def test_a_stop_waits_for_an_on_that_is_owed_and_due_by_then(
 def test_an_on_that_nobody_owes_is_not_waited_for(rack: Callable[..., Rack]) -> None:
     """However soon it is due: it comes with the next start."""
     one = rack("a")
-    on = submitted(one.dispatcher, Action.ON, one.target("a"), 0.2)
+    on = submitted(one.dispatcher, Action.ON, one.target("a"), HOUR / 2)
     stopping, owed = closed(one, HOUR)
     stopping.join(30)
     assert not stopping.is_alive() and not owed and not one.seen["a"]
+    one.clock.pass_by(HOUR / 2)
     one.start()
     eventually(lambda: one.state(on.id) == "done")

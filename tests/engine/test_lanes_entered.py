@@ -34,7 +34,7 @@ def test_who_goes_from_behind_one_that_acts_does_not_begin_it_anew(rack: Callabl
 
 def test_what_is_sent_at_once_is_not_sent_when_it_was_to_be_as_well(rack: Callable[..., Rack]) -> None:
     one = rack("a")
-    reboot = submitted(one.dispatcher, Action.REBOOT, one.target("a"), 0.5)
+    reboot = submitted(one.dispatcher, Action.REBOOT, one.target("a"), 3)
     eventually(lambda: reboot.phase is Phase.ON)
     due = reboot.steps[0].at
     one.held["a"] = threading.Event()
@@ -111,7 +111,7 @@ def test_of_a_reboot_whose_off_has_failed_that_is_told_though_the_on_is_done(rac
 
 def test_what_was_cancelled_is_not_done_when_it_was_to_be(rack: Callable[..., Rack]) -> None:
     one = rack("a")
-    off = submitted(one.dispatcher, Action.OFF, one.target("a"), 0.3)
+    off = submitted(one.dispatcher, Action.OFF, one.target("a"), 3)
     due = off.steps[0].at
     one.dispatcher.cancel(off.id)
     eventually(lambda: time.monotonic() > due + 0.1)

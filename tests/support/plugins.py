@@ -43,7 +43,7 @@ class Recorder(PDUDriver):
         time.sleep(self.settings.get("takes", 0))
         while not os.path.exists(self.settings.get("until", "/")):
             time.sleep(0.02)
-        if os.path.exists(self.settings.get("refuses", "")):
+        if any(os.path.exists(self.settings.get(key, "")) for key in ("refuses", f"refuses_{command}")):
             self.note("refused", command, port_number)
             raise RuntimeError("refused, for now")
         fails = self.settings.get("fails")

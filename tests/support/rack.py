@@ -116,12 +116,15 @@ class Rack:
         """Return a node with port 1 of some PDUs."""
         return Target("+".join(pdus), tuple(Outlet(pdu, "1") for pdu in pdus))
 
-    def hold(self, pdu: str, port: str = "1") -> None:
-        """Have a PDU be busy with a request until it is let go."""
+    def hold(self, pdu: str, port: str = "1", *behind: Submission) -> list[Request]:
+        """Have a PDU be busy with a request until it is let go; return what is accepted with it, to stand behind it."""
         self.held[pdu] = threading.Event()
         self.begun[pdu].clear()
-        submitted(self.dispatcher, Action.ON, self.dispatcher.config.target(pdu, port))
+        found = self.dispatcher.submit([Submission(Action.ON, self.dispatcher.config.target(pdu, port)), *behind])
+        requests = [each for each in found if isinstance(each, Request)]
+        assert len(requests) == len(found), found
         assert self.begun[pdu].wait(60)
+        return requests[1:]
 
     def let_go(self, pdu: str) -> None:
         """Have a PDU go on."""
