@@ -198,7 +198,7 @@ def test_one_address_that_fills_a_queue_leaves_it_open_to_the_others(house: Call
 
 def test_who_does_not_read_is_closed_and_costs_little(house: Callable[..., House]) -> None:
     """What he has asked for ahead is not answered before he has read what there is."""
-    lab = house(client_timeout=1)
+    lab = house(client_timeout=4)
     lab.rack.pdus |= {f"more{number}": {"driver": "dummy"} for number in range(500)}
     lab.rack.dispatcher.reload(lab.rack.config())
     deaf = lab.client("127.0.0.2", buffer=4096)
@@ -560,7 +560,7 @@ def test_a_request_leaves_nothing_to_be_looked_for_as_garbage(house: Callable[..
 
 def test_a_client_leaves_nothing_to_be_looked_for_as_garbage(house: Callable[..., House]) -> None:
     """A reload has what there is then never looked for again: each would leave the clients of some seconds for good."""
-    lab = house(client_timeout=1)
+    lab = house(client_timeout=4)
     logging.disable()  # what is logged is kept by pytest
     gc.collect()
     before = len(unended(Connection))

@@ -44,12 +44,14 @@ def test_each_reason_is_told_and_nothing_is_made_up(daemon: Callable[..., Daemon
 
 
 def test_it_is_asked_for_by_a_one(daemon: Callable[..., Daemon]) -> None:
-    one = daemon({"pdu": {"driver": "dummy", "slow": 0.5}}, nodes={"node": {"hostname": "pdu", "port": 1}})
+    pdus = {"pdu": {"driver": "dummy"}, "deaf": {"driver": "dummy", "deaf": True, "timeout": 3600}}
+    nodes = {"node": {"hostname": "pdu", "port": 1}, "other": {"hostname": "deaf", "port": 1}}
+    one = daemon(pdus, nodes=nodes)
     for path in ("pdus/pdu", "nodes/node", "pdus/pdu/outlets/1"):
         for wrong in ("2", "yes", "01"):
             reply = one.http(f"/api/v1/{path}?fresh={wrong}")
             assert (reply.status, reply.json["detail"]) == (400, f"fresh: '{wrong}' is neither 0 nor 1")
-    assert one.http("/api/v1/nodes/node?fresh=0").json["state"] == "unknown"
+    assert one.http("/api/v1/nodes/other?fresh=0").json["state"] == "unknown"
     assert one.http("/api/v1/nodes/node?fresh=1").json["state"] == "off"
 
 

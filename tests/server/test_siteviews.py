@@ -130,7 +130,11 @@ def test_history_is_one_in_pages(lab: Front) -> None:
 
 def test_commands_are_shown_and_taken_back_as_one(lab: Front) -> None:
     for name in ("berlin", "munich"):
-        lab.add(name, {"slow": {"driver": "dummy", "slow": 2}}, nodes={"s[1-3]": {"hostname": "slow", "port": "[1-3]"}})
+        lab.add(
+            name,
+            {"slow": {"driver": "dummy", "deaf": True, "timeout": 3600}},
+            nodes={"s[1-3]": {"hostname": "slow", "port": "[1-3]"}},
+        )
     front = lab.begin({"own": {"driver": "dummy"}}, nodes={"mine": {"hostname": "own", "port": 1}})
     reply = front.http("/?nodes=berlin/s[1-3],munich/s1,mine&wait=0", "PATCH")
     number = reply.headers["X-Command-Id"]
@@ -141,6 +145,7 @@ def test_commands_are_shown_and_taken_back_as_one(lab: Front) -> None:
         *(f"berlin/s{each}" for each in (1, 2, 3)),
         "munich/s1",
     ]
+    eventually(lambda: front.http("/api/v1/requests/1").json["state"] == "done")
     gone = front.http(f"/api/v1/commands/{number}", "DELETE").json
     states = {node["name"]: node["state"] for node in gone["nodes"]}
     assert states["berlin/s3"] == "cancelled" and states["mine"] == "done"
