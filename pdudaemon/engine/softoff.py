@@ -91,7 +91,7 @@ class SoftOff:
             soft.became[step.outlet] = _how(asked, soft, self._clock.uptime())
             self._events.of_request(step.request, "tried", RUNNING, None, step)
             self._lanes.end_step(step, None)
-        elif asked is not None and _left(soft, asked, self._clock.uptime()) > 0:
+        elif _left(soft, soft.asked[step.outlet], self._clock.uptime()) > 0:
             self._look_later(step, soft)
         else:
             self._over(step, soft, state, error)

@@ -104,9 +104,10 @@ class Surveys:
             self._fleet.check(name, DeviceTimeout)
             if pdu is None or not surveyable(pdu):
                 raise PermanentError(f"{name}: this PDU does not tell what its outlets are")
-            survey = self._pending.get(name)
+            survey, known = self._pending.get(name), self._inventory.pdu(name)
+            assert known is not None, "what is configured is known"
             if survey is None or survey.begun or survey.dead:
-                survey = self._put(name)
+                survey = self._put(name, known)
             survey.askers.append(asker)
 
     def read(self, names: Collection[str], seconds: float) -> None:
@@ -153,6 +154,7 @@ class Surveys:
             if survey.askers and name in self._fleet.runners:
                 self._fleet.runners[survey.outlet.pdu].put(survey)
             else:
+                self._tell(survey, Busy(f"{name} is not configured any more"))
                 self._ended(survey)
             return False
         known = survey.known = self._inventory.pdu(name)
@@ -233,19 +235,18 @@ class Surveys:
         while line and self._places[dead] > 0:
             name = next(iter(line))
             del line[name]
-            runner = self._fleet.runners.get(name)
-            if runner is not None and not (runner.device.stuck or runner.waiting):
-                self._put(name, dead)
+            runner, known = self._fleet.runners.get(name), self._inventory.pdu(name)
+            if runner is not None and known is not None and not (runner.device.stuck or runner.waiting):
+                self._put(name, known, dead)
 
-    def _put(self, name: str, dead: bool = False) -> Survey:
+    def _put(self, name: str, known: KnownPDU, dead: bool = False) -> Survey:
         for line in self._lines.values():
             line.pop(name, None)
-        former, known = self._pending.get(name), self._inventory.pdu(name)
-        patience = DEAD_PATIENCE * 2 ** min(known.failures - 1, 10) if dead and known is not None else None
+        former = self._pending.get(name)
+        patience = DEAD_PATIENCE * 2 ** min(known.failures - 1, 10) if dead else None
         if former is not None:  # is not wanted, or under way
             self._places[former.dead] += 1
-        identified = known is not None and known.identity is not None
-        survey = self._pending[name] = Survey(name, identified, patience)
+        survey = self._pending[name] = Survey(name, known.identity is not None, patience)
         self._places[survey.dead] -= 1
         self._fleet.runners[survey.outlet.pdu].put(survey)
         return survey

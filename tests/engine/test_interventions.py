@@ -43,6 +43,7 @@ def test_a_hurry_interrupts_neither_an_off_that_acts_nor_one_that_has_not_been_t
     assert one.begun["a"].wait(30)
     one.dispatcher.hurry(reboot)
     assert [step.stage for step in reboot.steps] == [Stage.RUNNING, Stage.QUEUED]
+    assert reboot.delay == 0, "so that the ons follow at once"
     one.let_go("a")
     one.let_go("b")
     assert awaited(one.dispatcher, reboot, 30)

@@ -11,7 +11,8 @@ from contextlib import closing
 
 import pytest
 
-from pdudaemon.errors import RequestError
+from pdudaemon.engine.storage.store import Store
+from pdudaemon.errors import RequestError, StoreError
 from pdudaemon.power import Action, Outlet, Phase, State, Target
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
@@ -35,9 +36,36 @@ def test_the_debt_for_a_disabled_pdu_waits_until_it_can_be_paid(
     (owed,) = one.stop()
     assert "a port 1 is to be switched on when a is not disabled any more" in owed
     one.start()
+    heir = one.dispatcher.records(1)[0]
+    assert (heir["action"], heir["target"], heir["delay"], heir["owed"]) == (
+        "on", "a port 1", 0.0, [{"pdu": "a", "port": "1"}]
+    )  # fmt: skip
     one.pdus["a"]["retries"] = 1
     one.dispatcher.reload(one.config())
     eventually(lambda: one.seen["a"] == "fo")
+    eventually(lambda: one.state(heir["id"]) == "done")
+    one.dispatcher.reload(one.config())
+    assert one.dispatcher.live_figures().unended == 0 and one.seen["a"] == "fo", "it is done with"
+
+
+def test_a_debt_for_a_disabled_pdu_that_cannot_be_written_down_is_said_loudly(
+    rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = rack("a", "b")
+    first = submitted(one.dispatcher, Action.REBOOT, one.target("a", "b"), HOUR)
+    eventually(lambda: first.phase is Phase.ON)
+    one.stop()
+    one.pdus["a"]["retries"] = "many"
+
+    def add_all(*_: object) -> None:
+        raise StoreError("no disk")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "add_all", add_all)
+        one.start()
+    assert f"request {first.id}: reboot a+b: no disk" in caplog.text
+    assert f"request {first.id}: reboot a+b: a port 1 MAY BE OFF: " in caplog.text
+    assert one.dispatcher.live_figures().owed == {"b": 1}
 
 
 @pytest.mark.parametrize("wall", [-10 * HOUR, 0, 10 * HOUR])

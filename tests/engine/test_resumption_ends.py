@@ -208,6 +208,22 @@ def test_a_delay_goes_on_after_another_start_of_the_machine(
     assert one.seen["a"] == ("fo" if state == "done" else "f")
 
 
+@pytest.mark.parametrize("passed", [HOUR / 2, HOUR])
+def test_a_delay_that_ran_when_the_machine_ended_is_counted_from_the_off(
+    rack: Callable[..., Rack], passed: float
+) -> None:
+    one = rack("a")
+    request = submitted(one.dispatcher, Action.REBOOT, one.target("a"), 10 * HOUR)
+    eventually(lambda: one.seen["a"] == "f" and one.dispatcher.record(request.id)["state"] == "waiting")
+    one.stop()
+    one.clock.boot, one.clock.uptime_off = "second", 100.0 - one.clock.uptime()
+    one.clock.wall_off += passed
+    one.start()
+    (step,) = one.dispatcher._lanes.live[request.id].steps
+    left = step.at - time.monotonic()
+    assert 10 * HOUR - passed - 600 < left <= 10 * HOUR - passed
+
+
 def test_what_was_lost_at_one_start_does_not_come_back_with_the_next(rack: Callable[..., Rack]) -> None:
     one = rack("a", "b")
     off = submitted(one.dispatcher, Action.OFF, one.target("a", "b"), HOUR)

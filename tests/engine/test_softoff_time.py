@@ -171,6 +171,18 @@ def test_it_is_asked_as_often_as_an_action_is_tried(machines: Machines) -> None:
     assert tried == ["a: no answer", "a: no answer", "None"] and machines.seen["a"] == "of"
 
 
+def test_it_has_all_of_its_time(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = machines.ask("off", "a")
+    machines.asked("a")
+    until = one.soft.asked[A].until_uptime if one.soft is not None else 0.0
+    monkeypatch.setattr(machines.clock, "uptime", lambda: until - 0.5)
+    looks = machines.looks["a"]
+    eventually(lambda: machines.looks["a"] > looks + 3)
+    assert machines.seen["a"] == "os" and one.ended is None
+    monkeypatch.setattr(machines.clock, "uptime", lambda: until)
+    assert awaited(machines.dispatcher, one, 30) and machines.seen["a"] == "osf"
+
+
 def test_a_hard_off_is_tried_as_often_as_any_other(machines: Machines) -> None:
     machines.pdus["a"] |= {"retries": 2, "retrydelay": 0}
     machines.dispatcher.reload(machines.config())

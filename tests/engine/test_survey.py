@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from pdudaemon.config.model import PDUConfig
 from pdudaemon.drivers.driver import Identity, InletReading, OutletReading, PDUDriver
 from pdudaemon.drivers.options import PDUOptions
 from pdudaemon.engine.survey import Survey, surveyable
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.errors import DeviceError, PermanentError, TransientError
 
 
 class Talker(PDUDriver):
@@ -60,7 +61,7 @@ def test_all_is_asked_for_and_who_it_is_once() -> None:
         ([OutletReading("")], [], "read_outlets"),
         ([OutletReading(7)], [], "read_outlets"),  # type: ignore[arg-type]
         ([OutletReading("1\n")], [], "read_outlets"),
-        ([OutletReading("1" * 1000)], [], "read_outlets"),
+        ([OutletReading("1" * 201)], [], "read_outlets"),
         ([], [OutletReading("1")], "read_inlets"),
         ([], "total", "read_inlets"),
     ],
@@ -109,6 +110,56 @@ def test_between_two_exchanges_whoever_wants_to_switch_comes_first(at: str, aske
     with pytest.raises(TransientError):
         survey.read(driver)
     assert driver.asked == asked and survey.found is None
+
+
+class Unhurried(threading.Event):
+    """Says for how long anybody wanted to wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        return self.is_set()
+
+
+@pytest.mark.parametrize(
+    ("error", "identity"), [(PermanentError("it has none"), Identity()), (TransientError("no answer"), None)]
+)
+def test_one_that_does_not_say_who_it_is_is_asked_again_unless_it_never_will(
+    error: DeviceError, identity: Identity | None
+) -> None:
+    survey = Survey("a", False, None)
+    driver = Talker(survey, [OutletReading("1")])
+
+    def identify() -> Identity:
+        raise error
+
+    driver.identify = identify  # type: ignore[method-assign]
+    survey.read(driver)
+    assert survey.found == ([OutletReading("1")], [], identity)
+
+
+def test_who_says_nothing_of_who_it_is_has_said_so() -> None:
+    survey = Survey("a", False, None)
+    driver = Talker(survey)
+    driver.identify = lambda: None  # type: ignore[method-assign, assignment, return-value]
+    survey.read(driver)
+    assert survey.found is not None and survey.found.identity == Identity()
+
+
+def test_it_is_a_question_among_all_surveys_that_takes_a_thread_of_its_own() -> None:
+    assert (Survey.order, Survey.crowd, Survey.lengthy) == ("status", "surveys", True)
+    assert Survey("a", False, 10.0).dead and not Survey("a", False, None).dead
+
+
+def test_who_gives_way_does_not_wait_for_anybody() -> None:
+    survey = Survey("a", False, None)
+    assert not survey.begun and not survey.askers and not survey.hurry.is_set() and survey.known is None
+    survey.hurry = Unhurried()
+    survey.read(Talker(survey))
+    assert survey.hurry.waits == [0, 0]
 
 
 @pytest.mark.parametrize(("patience", "timeout", "seconds"), [(None, 60, 60), (10, 60, 10), (10, 5, 5)])

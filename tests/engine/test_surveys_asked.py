@@ -12,6 +12,8 @@ from dataclasses import replace
 import pytest
 
 from pdudaemon.config.nodes import Node
+from pdudaemon.engine.outlets import KnownPDU
+from pdudaemon.engine.queries import Look
 from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, TransientError
 from pdudaemon.power import Action, Outlet
 from tests.support.meters import Meters, until
@@ -253,3 +255,58 @@ def test_what_is_polled_and_does_not_answer_is_polled_less_often(racks: Callable
     del rack.refuse["a"]
     rack.clock.pass_by(3601)
     assert polled() == 5 and polled() == 6
+
+
+def test_what_goes_while_it_waits_for_a_place_is_not_read_and_holds_up_nobody(racks: Callable[..., Meters]) -> None:
+    """Whether it has gone by then, or has yet to end what it does."""
+    rack = racks(a={}, b={}, c={}, d={})
+    surveys = rack.dispatcher.surveys
+    surveys._places[False] = 1
+    rack.gate("a")
+    rack.hold("c")
+    surveys.look(["a", "b", "c", "d"])
+    assert rack.reading["a"].wait(30)
+    del rack.pdus["b"], rack.pdus["c"]
+    rack.dispatcher.reload(rack.config())
+    rack.gates["a"].set()
+    until(lambda: rack.known("d").read and not surveys._pending)
+    rack.let_go("c")
+    until(lambda: "c" not in rack.dispatcher._fleet.runners)
+    assert rack.reads == {"a": 1, "d": 1}
+
+
+def test_who_asks_for_one_that_goes_is_told(rack: Meters) -> None:
+    """Of a status and of a reading that wait behind another question."""
+    rack.held["a"] = threading.Event()
+    rack.begun["a"].clear()
+    answers: queue.SimpleQueue[object] = queue.SimpleQueue()
+    for port in "12":
+        rack.dispatcher.ask([Look((Outlet("a", port),), answers.put)])
+        until(lambda: rack.dispatcher._acting.devices)
+        if port == "1":
+            heard = Heard().ask(rack)
+    del rack.pdus["a"]
+    rack.dispatcher.reload(rack.config())
+    rack.let_go("a")
+    until(lambda: heard)
+    assert str(heard[0]) == "a is not configured any more"
+    assert answers.get(timeout=60) and answers.get(timeout=60)
+
+
+def test_a_pdu_at_a_site_is_not_read_by_this_daemon(rack: Meters) -> None:
+    rack.dispatcher.inventory.elsewhere = {"berlin/p1": KnownPDU({})}
+    rack.look("berlin/p1", "a")
+    assert rack.reads == {"a": 1}
+
+
+def test_who_looks_when_the_daemon_stops_has_nothing_read(rack: Meters) -> None:
+    rack.hold("b")
+    stopping = threading.Thread(target=lambda: rack.dispatcher.close(60))
+    rack._running = False
+    stopping.start()
+    until(lambda: rack.dispatcher._fleet.closing)
+    rack.dispatcher.surveys.look(["a"])
+    assert not rack.dispatcher.surveys._pending
+    rack.let_go("b")
+    stopping.join(60)
+    assert not rack.reads

@@ -18,7 +18,7 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-from pdudaemon.engine.storage import storefiles, storerows, storesalvage, walfile
+from pdudaemon.engine.storage import storefiles, storerows, storesalvage, storeschema, walfile
 from pdudaemon.power import Outcome
 
 log = logging.getLogger("pdud.store")
@@ -45,15 +45,12 @@ def made_whole(path: str) -> bool:
     main, wal = Path(path), Path(f"{path}-wal")
     with main.open("rb") as file:
         head = file.read(storesalvage.PAGE_SIZE)
-    if not storesalvage.MAGIC.startswith(head[:16]) and _is_text(head):
+    if not storesalvage.MAGIC.startswith(head) and _is_text(head):
         return False  # somebody else's file, put there by mistake: SQLite refuses it
-    size = int.from_bytes(head[16:18]) if head.startswith(storesalvage.MAGIC) else storesalvage.PAGE_SIZE
-    records = walfile.read(wal, size)
+    records = walfile.read(wal, storesalvage.page_size(head))
     trouble = records.trouble()
     if not head and records.whole:
         trouble = trouble or "it is empty, and its log is not"
-    if 0 < len(head) < 512:
-        trouble = trouble or "it is cut short"
     trouble = trouble or _header_trouble(head) or _trouble(path)
     if not trouble:
         return False
@@ -114,10 +111,13 @@ def _trouble(path: str) -> str:
         except TimeoutError:
             log.warning("%s: not all of it was looked at: that takes more than %.0f s", path, LONGEST_CHECK)
             found = ""
-        version = 0 if found else database.execute("PRAGMA user_version").fetchone()[0]
-        if version and not storesalvage.has_requests(database):
-            return "it does not know its tables any more"
-        return found
+        if found:
+            return found
+        said = database.execute("PRAGMA user_version").fetchone()[0]
+        if not storesalvage.has_requests(database):
+            return "it does not know its tables any more" if said else ""
+        version = storeschema.version_of(database)
+        return "" if said == version else f"it says that it is of version {said}, and its tables are of {version}"
 
 
 def _keep(main: Path, wal: Path) -> Path:

@@ -23,6 +23,7 @@ MOST_MISSING = 1 << 27
 
 MAGIC = b"SQLite format 3\0"
 PAGE_SIZE = 4096
+_SIZES = {(1 << bits & 0xFFFF or 1).to_bytes(2): 1 << bits for bits in range(9, 17)}  # as a header has them
 _UNREADABLE = (sqlite3.Error, UnicodeDecodeError)  # the latter: what SQLite says cites what is no text
 _LEAF = 13  # the first byte of a page with rows
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
@@ -45,6 +46,7 @@ def best(database: bytes, records: walfile.Log) -> tuple[bytes, set[str]]:
         mend_header(image, fresh)
         with closing(_opened(image)) as found:
             if has_requests(found) and not quick_check(found):
+                image[60:64] = storeschema.version_of(found).to_bytes(4)
                 return bytes(image), _missed(image, records)
     for image in images:
         with closing(_opened(image)) as found:
@@ -58,7 +60,7 @@ def mend_header(image: bytearray, fresh: bytes) -> None:
     """Put right what is the same in each of our databases, and what follows from the length."""
     image.extend(bytes(max(0, 100 - len(image))))
     image[:16] = MAGIC
-    if int.from_bytes(image[16:18]) not in (512, 1024, 2048, 4096, 8192, 16384, 32768, 1):
+    if bytes(image[16:18]) not in _SIZES:
         image[16:18] = PAGE_SIZE.to_bytes(2)
     image[18:24] = b"\x01\x01\x00\x40\x20\x20"  # the ones: without a log
     if int.from_bytes(image[44:48]) > 4:
@@ -67,15 +69,16 @@ def mend_header(image: bytearray, fresh: bytes) -> None:
         image[56:60] = (1).to_bytes(4)
     if int.from_bytes(image[60:64]) > MOST_VERSIONS:
         image[60:64] = fresh[60:64]
-    size = _page_size(image)
+    size = page_size(image)
     missing = int.from_bytes(image[28:32]) * size - len(image)
     image.extend(bytes(missing if 0 < missing < MOST_MISSING else 0))  # was cut off
     image[28:32] = (len(image) // size).to_bytes(4)
     image[92:96] = image[24:28]  # so that this number is believed
 
 
-def _page_size(image: bytes | bytearray) -> int:
-    return image[16] << 8 | image[17] << 16
+def page_size(image: bytes | bytearray) -> int:
+    """Return the size of pages that a header tells, or that of ours where it tells none."""
+    return _SIZES.get(bytes(image[16:18]), PAGE_SIZE) if image.startswith(MAGIC) else PAGE_SIZE
 
 
 def quick_check(database: sqlite3.Connection, seconds: float = float("inf")) -> str:
@@ -132,7 +135,7 @@ def _salvaged(damaged: sqlite3.Connection, image: bytes) -> bytes:
                     with suppress(*_UNREADABLE):
                         saved.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
         with suppress(*_UNREADABLE):
-            saved.execute(f"PRAGMA user_version={damaged.execute('PRAGMA user_version').fetchone()[0]}")
+            saved.execute(f"PRAGMA user_version={storeschema.version_of(damaged)}")
         saved.execute("COMMIT")
         with suppress(*_UNREADABLE):  # words of what is not there any more, or none of what is
             saved.executescript(storesearch.EMPTY)
@@ -191,7 +194,7 @@ def _strays(damaged: sqlite3.Connection, image: bytes) -> Iterator[tuple[object,
 
     Each page is read as if it were all of the table, which takes the place of that one's first.
     """
-    size = _page_size(image)
+    size = page_size(image)
     first = image[:size]
     (root,) = damaged.execute("SELECT rootpage FROM sqlite_master WHERE name='request'").fetchone()
     (last,) = damaged.execute("SELECT max(rootpage) FROM sqlite_master").fetchone()

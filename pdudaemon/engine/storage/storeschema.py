@@ -88,6 +88,22 @@ def fresh() -> bytes:
         return database.serialize()
 
 
+def version_of(database: sqlite3.Connection) -> int:
+    """Return of which version the tables are, whatever is said of them; of a later one than this, what is said.
+
+    Raises: sqlite3.Error.
+    """
+    said: int = database.execute("PRAGMA user_version").fetchone()[0]
+    if said > VERSION:
+        return said
+    columns = {name for (name,) in database.execute("SELECT name FROM pragma_table_info('request')")}
+    for version, column in enumerate(("id", "boot", "command")):
+        if column not in columns:
+            return version
+    searched = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'span'").fetchone()
+    return 3 if searched is None else 4 if "soft" not in columns else 5
+
+
 def prepare(database: sqlite3.Connection, path: str) -> None:
     """See to it that a database has the tables of this version. Raises: StoreError, sqlite3.Error."""
     version = database.execute("PRAGMA user_version").fetchone()[0]

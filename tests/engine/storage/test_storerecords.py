@@ -111,3 +111,18 @@ def test_a_request_as_it_is_on_record(path: Path) -> None:
     with pytest.raises(StoreError, match="request 1 makes no sense"):
         store.request(1)
     store.close()
+
+
+def test_who_reads_writes_nothing_and_leaves_no_connection_open() -> None:
+    first, second = (storerecords.read_only(sqlite3.connect(":memory:")) for _ in range(2))
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        first.execute("CREATE TABLE request (id)")
+    records = storerecords.Records("/a/store")
+    records.use(first)
+    records.use(second)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        first.execute("SELECT 1")
+    assert second.execute("SELECT CAST(x'41ff' AS TEXT)").fetchone() == ("A\ufffd",)
+    records.use(None)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        second.execute("SELECT 1")

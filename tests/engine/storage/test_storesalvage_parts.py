@@ -305,6 +305,19 @@ def test_a_table_whose_name_or_definition_is_no_text_hinders_no_other(column: st
     assert len(rows(saved)) > 100
 
 
+def test_what_is_saved_is_searched_anew() -> None:
+    """Words may be of rows that are not there any more, and rows may have none."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as one:
+        one.deserialize(image(1, 2, 3))
+        one.execute("INSERT INTO mention VALUES ('pa', 1), ('pa', 9)")
+        one.execute("INSERT INTO span VALUES (1, 9, 5.0, 6.0)")
+        saved = storesalvage._salvaged(one, one.serialize())
+    assert rows(saved) == [1, 2, 3]
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.deserialize(saved)
+        assert [one.execute(f"SELECT count(*) FROM {table}").fetchone() for table in ("mention", "span")] == [(0,)] * 2
+
+
 def test_what_is_saved_is_a_store_of_its_version_and_text_is_text() -> None:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as one:
         one.deserialize(image(many=120))

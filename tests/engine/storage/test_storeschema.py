@@ -14,6 +14,7 @@ import pytest
 
 from pdudaemon.engine.storage import storeschema
 from pdudaemon.engine.storage.store import Store
+from pdudaemon.engine.storage.storesearch import Search, node
 from pdudaemon.errors import StoreError
 from pdudaemon.power import Action, Asked, Command, Outlet, Soft, State
 from tests.support.process import eventually
@@ -164,6 +165,57 @@ def test_a_store_of_version_2_loses_nothing_and_learns_of_commands(tmp_path: Pat
         assert store.last_told(Outlet("a", "1")) == (State.ON, 2000.0)
 
 
+def test_one_that_cannot_be_made_a_new_one_is_as_before_though_nobody_closes_it(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storeschema, "_told_by", lambda _: 1 / 0)
+    with closing(sqlite3.connect(old, isolation_level=None)) as database:
+        database.row_factory = sqlite3.Row
+        with pytest.raises(ZeroDivisionError):
+            storeschema.prepare(database, str(old))
+        assert not database.in_transaction and database.execute("PRAGMA user_version").fetchone()[0] == 1
+        assert database.execute("SELECT owed FROM request").fetchone() is not None
+
+
+def test_a_store_of_version_3_has_commands_and_can_be_searched_from_now_on(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    command = Command(Action.ON, "", ACCEPTED, ("n1",), key="c")
+    with closing(Store(str(path))) as store:
+        store.add_all([asked("off", key="k"), end(asked("on", names=("n1",)))], command)
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(
+            "ALTER TABLE request DROP COLUMN soft; DROP TABLE mention; DROP TABLE span; DROP INDEX request_not_done;"
+            "PRAGMA user_version=3;"
+        )
+    with closing(Store(str(path))) as store:
+        assert [request.id for request in store.live()] == [1]
+        assert (store.find_key("k"), store.find_key("c")) == (("request", 1), ("command", 1))
+        assert [row["id"] for row in store.searches.found(Search(words=((node("n1"),),)), [1])] == [2]
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (5,)
+
+
+def test_who_has_other_tables_has_another_version() -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.deserialize(storeschema.fresh())
+        assert database.execute("PRAGMA user_version").fetchone() == (5,)
+        columns = {
+            table: [name for _, name, *_ in database.execute(f"PRAGMA table_info({table})")]
+            for table in ("request", "told", "command", "mention", "span")
+        }
+    assert columns == {
+        "request": [
+            "id", "action", "target", "all_outlets", "delay", "client", "accepted", "phase", "outlets", "started",
+            "off_ended", "ended", "outcome", "reason", "boot", "accepted_uptime", "off_ended_uptime", "debts",
+            "switched", "command", "names", "key", "kind", "soft",
+        ],
+        "told": ["pdu", "port", "state", "time"],
+        "command": ["id", "action", "client", "accepted", "names", "key"],
+        "mention": ["word", "request"],
+        "span": ["first", "last", "oldest", "newest"],
+    }  # fmt: skip
+
+
 def test_a_store_of_version_4_learns_what_is_asked_to_shut_down(tmp_path: Path) -> None:
     path = tmp_path / "store"
     with closing(Store(str(path))) as store:
@@ -225,3 +277,28 @@ def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         database.execute(f"PRAGMA user_version={storeschema.VERSION + 1}")
     with pytest.raises(StoreError, match="written by a newer pdudaemon"):
         Store(str(path))
+
+
+def test_of_which_version_the_tables_are() -> None:
+    fresh = [
+        "PRAGMA user_version=0",
+        "ALTER TABLE request DROP COLUMN soft",
+        "DROP TABLE span",
+        "DROP INDEX request_command; ALTER TABLE request DROP COLUMN command",
+    ]
+    found = []
+    with closing(sqlite3.connect(":memory:")) as nothing:
+        assert storeschema.version_of(nothing) == 0
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.deserialize(storeschema.fresh())
+        for script in fresh:
+            database.executescript(script)
+            found.append(storeschema.version_of(database))
+        database.execute("PRAGMA user_version=6")
+        found.append(storeschema.version_of(database))
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(VERSION_1)
+        found.append(storeschema.version_of(database))
+        database.execute("PRAGMA user_version=5")
+        found.append(storeschema.version_of(database))
+    assert found == [5, 4, 3, 2, 6, 1, 1]

@@ -84,6 +84,8 @@ SEARCHES = {
     "running": Search(states=frozenset({"running"})),
     "failed of a client": Search(((storesearch.client("ann"),),), frozenset({"failed"})),
     "failed of a PDU": Search(((storesearch.pdu("pdu2"),),), frozenset({"failed"})),
+    "failed or running of a PDU": Search(((storesearch.pdu("pdu2"),),), frozenset({"failed", "running"})),
+    "done or running": Search(states=frozenset({"done", "running"})),
     "running of a PDU": Search(((storesearch.pdu("pdu2"),),), frozenset({"queued"})),
     "since": Search(since=ACCEPTED + 9000),
     "until": Search(until=ACCEPTED + 2000),
@@ -296,3 +298,14 @@ def test_of_when_what_is_forgotten_was_accepted_nothing_is_left(
         while storehistory.History().forget(db, 25, 0.0, 64):
             pass
         assert [*db.execute("SELECT min(first), max(last), count(*) FROM span").fetchone()] == [71, 100, 3]
+
+
+def test_where_none_says_when_it_was_accepted_all_are_entered() -> None:
+    with closing(storefiles.connected(storefiles.MEMORY)) as db:
+        storeschema.prepare(db, "store")
+        for number in (1, 2):
+            one = asked("on")
+            db.execute(upsert(1), values(one, one, number, None))
+        db.execute("UPDATE request SET accepted = 'soon'")
+        assert storesearch.enter(db) == 2 and not storesearch.behind(db)
+        assert [tuple(row) for row in db.execute("SELECT * FROM span")] == [(1, 2, 0.0, 0.0)]
