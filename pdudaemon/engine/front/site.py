@@ -185,12 +185,13 @@ class Site:
 
     async def _probe(self) -> None:
         bound = self._bound
+        assert bound is not None, "it has been reached"
         try:
             async with asyncio.timeout(PROBE):
                 async with self.asker.stream("GET", PROMPT):
                     pass
         except (Unsent, Lost, TimeoutError):
-            if bound is not None and bound is self._bound and not self.trouble:
+            if bound is self._bound and not self.trouble:
                 bound.reschedule(self._loop.time())
         finally:
             self._doubted = False

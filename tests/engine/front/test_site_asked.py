@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 import time
@@ -151,14 +152,9 @@ def test_that_it_answers_nothing_any_more_is_found_out(lab: Lab, monkeypatch: py
         yield b""
 
     lab.lying.lies["GET /ui/icon.svg"] = silent
-    lab.site._bound, bound = None, lab.site._bound
-    site._loop.call_soon_threadsafe(site.doubt)  # while it is connected to anew, say
-    eventually(lambda: lab.asked("/ui/icon.svg") == 2 and not site._doubted)
-    lab.site._bound = bound
-    assert not site.trouble
     site._loop.call_soon_threadsafe(site.doubt)
-    eventually(lambda: lab.asked("/ui/icon.svg") == 3)
-    lab.site._bound = None  # the connection has ended meanwhile
+    eventually(lambda: lab.asked("/ui/icon.svg") == 2)
+    lab.site._bound, bound = asyncio.Timeout(None), lab.site._bound  # it has been connected to anew meanwhile
     eventually(lambda: not site._doubted)
     lab.site._bound = bound
     site.ask("GET", "/api/v1/groups", 20.0, lambda *_: lab.changes.append("asked"))
@@ -167,12 +163,43 @@ def test_that_it_answers_nothing_any_more_is_found_out(lab: Lab, monkeypatch: py
     for _ in range(3):
         site._loop.call_soon_threadsafe(site.doubt)
     eventually(lambda: len(lab.changes) >= 2)
-    assert lab.changes[1].endswith(" does not answer") and lab.asked("/ui/icon.svg") == 4
+    assert lab.changes[1].endswith(" does not answer") and lab.asked("/ui/icon.svg") == 3
     lab.site.trouble = "it is away"
     site._loop.call_soon_threadsafe(site.doubt)
     site._loop.call_soon_threadsafe(lab.changes.append, "seen")
     eventually(lambda: "seen" in lab.changes)
     assert not site._doubted, "that is known"
+
+
+def test_a_connection_that_has_ended_while_it_was_doubted_is_not_ended_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_site, "PROBE", 0.2)
+    monkeypatch.setattr(engine_site, "PAUSES", (3600.0,))
+    go_on = threading.Event()
+
+    def silent() -> Iterator[bytes]:
+        go_on.wait(60)
+        yield b""
+
+    lab.lying.lies["GET /ui/icon.svg"] = silent
+    lab.site.start()
+    site = lab.reached()
+    faults: list[Exception] = []
+
+    async def probed() -> None:
+        try:
+            await site._probe()
+        except Exception as error:
+            faults.append(error)
+
+    lab.say(CUT)
+    eventually(lambda: site.trouble)
+    site._doubted = True
+    site._loop.call_soon_threadsafe(lambda: site._begin(probed()))
+    eventually(lambda: not site._doubted)
+    go_on.set()
+    assert not faults and site.trouble == "the connection was closed"
 
 
 def test_a_look_asks_for_what_is_old_once(lab: Lab) -> None:

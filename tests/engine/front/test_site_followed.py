@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from pdudaemon.engine.front import site as engine_site
+from pdudaemon.engine.front.siteupkeep import LOADING
 from pdudaemon.power import State
 from tests.support.lyingsite import OUTLET, events, problem, reply
 from tests.support.process import eventually
@@ -163,12 +165,35 @@ def test_one_that_is_silent_is_lost(lab: Lab, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(engine_site, "SILENCE", 0.3)
     lab.site.start()
     lab.reached()
-    for _ in range(5):
-        lab.say(b": heartbeat\n\n")
-        time.sleep(0.1)
-    assert not lab.site.trouble
     eventually(lambda: len(lab.changes) >= 2)
     assert lab.changes[1].endswith(" does not answer")
+
+
+def test_each_line_gives_it_time_anew_and_what_has_to_be_loaded_more_of_it(lab: Lab) -> None:
+    class Bound:
+        """Of a connection: ``left`` are the seconds that it has."""
+
+        left = 0.0
+
+        def reschedule(self, when: float) -> None:
+            self.left = when - asyncio.get_running_loop().time()
+
+    bound, found = Bound(), list[tuple[str, float]]()
+
+    async def lines() -> AsyncIterator[bytes]:
+        for line in (b": heartbeat", b'data: {"kind": "outlet"}', b"id: 5"):
+            found.append(("waits", bound.left))
+            bound.left = 0.0
+            yield line
+        found.append(("waits", bound.left))
+
+    async def hear() -> None:
+        lab.site._upkeep.take = lambda _: found.append(("takes", bound.left))  # type: ignore[method-assign]
+        await lab.site._hear(lines(), bound)  # type: ignore[arg-type]
+
+    asyncio.run(hear())
+    assert [kind for kind, _ in found] == ["waits", "waits", "takes", "waits", "waits"]
+    assert all(100 < left <= LOADING if kind == "takes" else 20 < left <= 25 for kind, left in found)
 
 
 def test_one_that_is_silent_from_the_start_is_lost(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
