@@ -46,9 +46,13 @@ _EXCEPTIONS = {
 
 
 class Coils(PDUDriver):
-    """Writes single coils, which the device answers by repeating the order. ``first`` is the port of address 0."""
+    """Writes single coils, which the device answers by repeating the order. ``first`` is the port of address 0.
+
+    ``numbered``: an answer tells which question it is to.
+    """
 
     first = 0
+    numbered = False
 
     unit = Setting(integer(0, 255), 1, "unit id (device id) of the board")
 
@@ -83,8 +87,14 @@ class Coils(PDUDriver):
         try:
             share = min(_PATIENCE, self.deadline.remaining() / 2)
             return self._read(coil, 1, port_number, self.deadline.within(share))[1]
-        except (DeviceTimeout, _Illegal):
+        except _Illegal:
             return self._read(0, coil + 1, port_number, self.deadline)[coil + 1]
+        except DeviceTimeout:
+            found = self._read(0, coil + 1, port_number, self.deadline)
+        before: dict[int, State] = found if self.numbered else {}
+        while found != before:  # of one coil, it may be the late answer to the question before
+            before, found = found, self._read(0, coil + 1, port_number, self.deadline)
+        return found[coil + 1]
 
     def read_outlets(self) -> list[OutletReading]:
         if not self.count():

@@ -30,6 +30,7 @@ from pdudaemon.transports.tcp import Connection
 class OverTCP(Coils, NetworkDevice):
     """A connection for each exchange, whose number the answer repeats."""
 
+    numbered = True
     port = tcp_port(502)
 
     def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:

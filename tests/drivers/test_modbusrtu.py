@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.drivers import hooks, strategies
+from pdudaemon.drivers import coils, hooks, strategies
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.base.scripted import Scripted
@@ -64,6 +64,30 @@ def test_a_board_with_fewer_coils_says_so() -> None:
             match=rf"^{device.path} .* exception 2 \(illegal address\) at switching coil 8$",
         ):
             board.port_on(8)
+
+
+class Late(Bus):
+    """Answers each question about one coil when the next one has come."""
+
+    def __init__(self, coils: int) -> None:
+        super().__init__(coils)
+        self.later = b""
+
+    def send(self, data: bytes) -> None:
+        alone = bytes(self.received[-4:-2]) == b"\0\1"
+        super().send(self.later + (b"" if alone else data))
+        self.later = data if alone else b""
+
+
+@pytest.mark.parametrize("on", [{"3"}, {"0"}, {"0", "3"}, {"1", "3"}, set()])
+def test_a_late_answer_is_not_taken_for_that_to_the_next_question(
+    on: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coils, "_PATIENCE", 0.2)
+    with Late(8) as device:
+        device.outlets.update(dict.fromkeys(on, "on"))
+        for port in ("1", "3"):
+            assert driver("modbusrtu", device.path).port_status(int(port)) is State("on" if port in on else "off")
 
 
 def test_an_answer_of_another_board() -> None:
