@@ -24,6 +24,7 @@ from pdudaemon.drivers.sensors import faults as wrong_ports
 from pdudaemon.drivers.sensors import sensors
 from pdudaemon.errors import TransientError
 from pdudaemon.power import State
+from pdudaemon.transports.mqtt import Message
 
 _QUIET = 0.5  # seconds without another message after which the broker has told what it has kept
 _SETTLED = 1.0  # seconds in which a switch that was already as asked would have said otherwise
@@ -46,19 +47,30 @@ class ESPHomeMQTT(MQTTDevice):
         return found
 
     def port_interaction(self, command: str, port_number: str | int) -> None:
-        topic, step = self._state(port_number), f"switching {command}"
+        topic, wanted, step = self._state(port_number), command.upper(), f"switching {command}"
         with self.session(topic, self._status) as exchange:
             kept = exchange.gather(_QUIET, lambda said: {topic, self._status} <= {*said}, "reading the state")
-            there = availability(kept.get(self._status, ""))
-            if there is False:
-                raise exchange.gone()
-            exchange.say(f"{self.device}/switch/{port_number}/command", command.upper(), step)
-            if there and kept.get(topic) == command.upper():
-                said = exchange.gather(_SETTLED, lambda said: topic in said, step).get(topic, command.upper())
-                if said != command.upper():
+
+            def as_asked() -> bool | None:
+                """Whether it was so already, as the broker has it; None: it is not known to be."""
+                there = availability(kept.get(self._status, ""))
+                if there is False:
+                    raise exchange.gone()
+                return True if there and kept.get(topic) == wanted else None
+
+            def told(message: Message) -> bool | None:
+                """Whether that was so already, once it is known, or is so now; what was kept may come late."""
+                if not message.retained and (message.topic, message.text) == (topic, wanted):
+                    return False
+                kept[message.topic] = message.text
+                return as_asked()
+
+            already = as_asked()
+            exchange.say(f"{self.device}/switch/{port_number}/command", wanted, step)
+            if already or exchange.wait_for(told, step):
+                said = exchange.gather(_SETTLED, lambda said: topic in said, step).get(topic, wanted)
+                if said != wanted:
                     raise TransientError(f"{exchange.source}: {port_number} is {said[:40]!r} after {step}")
-            else:
-                exchange.wait_for(lambda each: (each.topic, each.text) == (topic, command.upper()) or None, step)
 
     def port_status(self, port_number: str | int) -> State:
         topic = self._state(port_number)

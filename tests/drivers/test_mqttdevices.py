@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.drivers import esphomemqtt
 from pdudaemon.drivers.esphomemqtt import ESPHomeMQTT
 from pdudaemon.drivers.mqttdevice import MQTTDevice
 from pdudaemon.drivers.readings import OutletReading
@@ -118,6 +119,19 @@ def test_a_device_that_is_offline(made: Any, settings: dict[str, Any], kind: Any
         for ask in (lambda: offline.port_on(port), lambda: offline.port_status(port), offline.read_outlets):
             with pytest.raises(TransientError, match=r"by the broker \S+ is offline$"):
                 ask()
+
+
+def test_what_is_kept_and_told_late_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(esphomemqtt, "_QUIET", 0.05)
+    for before in ("off", "on"):
+        with Relays() as device:
+            device.late = True
+            device.outlets["relay_1"] = before
+            driver(ESPHomeMQTT, device.port, **BENCH).port_on("relay_1")
+            assert device.outlets["relay_1"] == "on"
+            device.there, device.obeys = "offline", False
+            with pytest.raises(TransientError, match=r"by the broker \S+ is offline$"):
+                driver(ESPHomeMQTT, device.port, **BENCH).port_on("relay_1")
 
 
 def test_states_that_are_kept_and_old() -> None:

@@ -40,7 +40,12 @@ def fits(topic: str, wanted: str) -> bool:
 
 
 class BehindBroker(Device):
-    """A device and its broker, which lets one user in. A subclass says what is kept, and what it answers."""
+    """A device and its broker, which lets one user in. A subclass says what is kept, and what it answers.
+
+    ``late``: what is kept is told when something is published, and not before.
+    """
+
+    late = False
 
     def __init__(self, mood: Mood = Mood.WELL, username: str = "", password: str = "") -> None:
         super().__init__(mood)
@@ -85,7 +90,8 @@ class BehindBroker(Device):
                 topics = self._topics(content[2:])
                 wanted += topics
                 self.send(connection, packet(SUBACK, content[:2] + bytes([1] * len(topics))))
-                self._tell(connection, topics, self.kept(), kept=True)
+                if not self.late:
+                    self._tell(connection, topics, self.kept(), kept=True)
             elif kind == PUBLISH:
                 size = int.from_bytes(content[:2], "big")
                 topic, rest = content[2 : 2 + size].decode(), content[2 + size :]
@@ -93,6 +99,8 @@ class BehindBroker(Device):
                     self.send(connection, packet(PUBACK, rest[:2]))
                     rest = rest[2:]
                 self.heard_topics.append((topic, rest.decode(), bool(flags & 1)))
+                if self.late:
+                    self._tell(connection, wanted, self.kept(), kept=True)
                 with self.lock:
                     said = self.heard(topic, rest.decode())
                 self._tell(connection, wanted, said)
