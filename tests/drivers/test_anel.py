@@ -17,7 +17,7 @@ from tests.devices.anel import PASSWORD, USERNAME, Anel
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.base.web import ScriptedWeb
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 
 SAMPLE = conversation("anel")
 HOME, PRO, ADV = "anel_netpwrctrlhome", "anel_netpwrctrlpro", "anel_netpwrctrladv"
@@ -104,7 +104,7 @@ def test_an_order_without_effect() -> None:
     with Anel("P") as device:
         device.obeys = False
         with pytest.raises(TransientError, match=r"^port 3 is still off after on$"):
-            driver(device, seconds=0.5).port_on(3)
+            hurried(driver(device), 0.5).port_on(3)
 
 
 @pytest.mark.parametrize("fields", ["end", ";" * 58 + "end", "1;" * 40 + "END", ";".join(["x"] * 40 + ["end"])])

@@ -19,7 +19,7 @@ from pdudaemon.power import State
 from tests.devices.base.device import Mood
 from tests.devices.dlihttp import CHALLENGE, PASSWORD, PowerSwitch
 from tests.devices.dlirest import ProSwitch
-from tests.support.action import begun, recognised
+from tests.support.action import begun, hurried, recognised
 from tests.support.certificate import self_signed
 
 
@@ -49,7 +49,7 @@ def test_a_relay_that_lags_is_waited_for() -> None:
         assert device.outlets["8"] == "on"
         device.lag = 1000
         with pytest.raises(TransientError, match=r"^port 8 is still on after off$"):
-            rest(device, seconds=0.4).port_off(8)
+            hurried(rest(device), 0.4).port_off(8)
 
 
 def test_over_tls_with_a_certificate_of_its_own(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.devices.base import usb
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.energenieusb import ID, Strip
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 
 SAMPLE = conversation("energenie_usb")
 
@@ -127,7 +127,7 @@ def test_an_outlet_that_does_not_follow() -> None:
     strip = Strip()
     strip.stuck = True
     with usb.attached(strip), pytest.raises(TransientError, match=r"^port 3 is still off after on$"):
-        driver(seconds=0.5).port_on(3)
+        hurried(driver(), 0.5).port_on(3)
 
 
 # -- the transport

@@ -15,7 +15,7 @@ from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.esphome import PASSWORD, USERNAME, ESPHome
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 
 SAMPLE = conversation("esphome")
 LOGIN = {"username": USERNAME, "password": PASSWORD}
@@ -107,7 +107,7 @@ def test_orders_take_effect_late_or_never() -> None:
         assert driver(device).port_status("relay_1") is State.ON
         device.lag = 1000
         with pytest.raises(TransientError, match=r"^port relay_1 is still on after off$"):
-            driver(device, seconds=0.5).port_off("relay_1")
+            hurried(driver(device), 0.5).port_off("relay_1")
 
 
 @pytest.mark.parametrize("value", [True, False])

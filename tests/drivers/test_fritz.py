@@ -12,7 +12,7 @@ from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.base.web import Answer, Request
 from tests.devices.fritz import PASSWORD, USER, Box
-from tests.support.action import begun, recognised
+from tests.support.action import begun, hurried, recognised
 
 AIN = 116570272633
 
@@ -74,7 +74,7 @@ def test_a_box_that_wants_to_be_left_alone() -> None:
         assert device.outlets[str(AIN)] == "on"
         device.block = 1000
         with pytest.raises(TransientError):
-            driver(device, seconds=0.5).port_off(AIN)
+            hurried(driver(device), 0.5).port_off(AIN)
 
 
 @pytest.mark.parametrize("said", ["", "<x", "<!DOCTYPE x [<!ENTITY a 'b'>]><SessionInfo/>", "<SessionInfo/>"])

@@ -14,7 +14,7 @@ from pdudaemon.power import State
 from tests.devices.base.device import Mood
 from tests.devices.base.web import Answer
 from tests.devices.geistapi import ID, PASSWORD, PDU
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 
 
 def driver(pdu: PDU, seconds: float = 30, **settings: Any) -> Geist:
@@ -56,7 +56,7 @@ def test_a_pdu_that_does_not_obey() -> None:
     with PDU() as device:
         device.stuck = True
         with pytest.raises(TransientError, match=r"port 1 is still off after on"):
-            driver(device, 2).port_on(1)
+            hurried(driver(device), 2).port_on(1)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.gudejson import ExpertPowerControl
 from tests.devices.gudepages import NAMES, Pages
-from tests.support.action import begun, recognised
+from tests.support.action import begun, hurried, recognised
 
 
 def by_json(device: ExpertPowerControl, seconds: float = 30) -> GudeJSON:
@@ -52,7 +52,7 @@ def test_an_order_without_effect() -> None:
     with ExpertPowerControl() as device:
         device.obeys = False
         with pytest.raises(TransientError, match=r"^port 1 is still off after on$"):
-            by_json(device, seconds=0.4).port_on(1)
+            hurried(by_json(device), 0.4).port_on(1)
 
 
 def test_somebody_else_uses_the_pages() -> None:

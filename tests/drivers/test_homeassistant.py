@@ -23,7 +23,7 @@ from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.homeassistant import API_KEY, HomeAssistant
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 from tests.support.certificate import self_signed
 
 SAMPLE = conversation("homeassistant")
@@ -94,7 +94,7 @@ def test_an_order_without_effect() -> None:
     with HomeAssistant() as device:
         device.obeys = False
         with pytest.raises(TransientError, match=r"^port lab1 is still off after on$"):
-            driver(device, seconds=0.5).port_on("lab1")
+            hurried(driver(device), 0.5).port_on("lab1")
 
 
 def test_refusals() -> None:

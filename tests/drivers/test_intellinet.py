@@ -16,7 +16,7 @@ from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.intellinet import PASSWORD, Intellinet
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 
 SAMPLE = conversation("intellinet")
 
@@ -97,7 +97,7 @@ def test_an_order_without_effect() -> None:
     with Intellinet() as device:
         device.obeys = False
         with pytest.raises(TransientError, match=r"^port 3 is still off after on$"):
-            driver(device, seconds=0.5).port_on(3)
+            hurried(driver(device), 0.5).port_on(3)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pdudaemon.drivers.lxatac import LXATAC
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.lxatac import TAC
-from tests.support.action import begun, recognised
+from tests.support.action import begun, hurried, recognised
 
 
 def driver(device: TAC, seconds: float = 30, **settings: Any) -> LXATAC:
@@ -34,7 +34,7 @@ def test_a_change_that_takes_a_while() -> None:
         assert device.outlets["dut"] == "on"
         device.lag = 10000
         with pytest.raises(TransientError, match=r"^port dut is still unknown after off$"):
-            driver(device, seconds=0.5).port_off("dut")
+            hurried(driver(device), 0.5).port_off("dut")
 
 
 def test_a_board_that_is_protected() -> None:

@@ -13,7 +13,7 @@ from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.base.web import Answer, Request
 from tests.devices.mikrotik import PASSWORD, Switch
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 
 
 def driver(device: Switch, seconds: float = 30, **settings: Any) -> MikroTik:
@@ -42,7 +42,7 @@ def test_a_port_that_does_not_obey() -> None:
     with Switch() as device:
         device.obeys = False
         with pytest.raises(TransientError, match=r"^port ether3 is still off after on$"):
-            driver(device, seconds=0.5).port_on("ether3")
+            hurried(driver(device), 0.5).port_on("ether3")
         with pytest.raises(PermanentError, match=r"has no PoE port 'ether1'$"):
             driver(device).port_on("ether1")
 

@@ -16,7 +16,7 @@ from pdudaemon.power import State
 from tests.devices import nut as fake
 from tests.devices.nut import Upsd
 from tests.peers.nut import EPDU, FAILED, PASSWORD, UNKNOWN, USER, upsd
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 from tests.support.process import Daemon, eventually
 
 LOGIN = {"username": USER, "password": PASSWORD}
@@ -142,14 +142,14 @@ def test_a_server_that_does_not_track() -> None:
         assert device.outlets["2.1"] == "on"
         device.outcome = "nothing"
         with pytest.raises(TransientError, match=r"^port 1 is still off after on$"):
-            driver(device.port, seconds=0.5, username="pdu", password=fake.PASSWORD).port_on(1)
+            hurried(driver(device.port, username="pdu", password=fake.PASSWORD), 0.5).port_on(1)
 
 
 def test_an_order_that_stays_pending() -> None:
     with Upsd() as device:
         device.outcome = "PENDING"
         with pytest.raises(DeviceTimeout):
-            driver(device.port, seconds=0.5, username="pdu", password=fake.PASSWORD).port_on(1)
+            hurried(driver(device.port, username="pdu", password=fake.PASSWORD), 0.5).port_on(1)
 
 
 def test_more_than_the_agreement_to_speak_tls() -> None:

@@ -20,7 +20,7 @@ from tests.devices.base.device import Mood
 from tests.devices.base.web import Answer, Request
 from tests.devices.redfish import BMC, PASSWORD, SESSIONS, USER
 from tests.devices.redfishpdu import RackPDU
-from tests.support.action import begun, recognised
+from tests.support.action import begun, hurried, recognised
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def test_a_session_is_ended_after_a_failure_and_when_the_time_is_over() -> None:
     with BMC() as bmc:
         bmc.lag = 10000
         with pytest.raises(TransientError, match=r"^127.0.0.1:\d+: the system is not on after the order$"):
-            driver(bmc, seconds=0.5).port_on(1)
+            hurried(driver(bmc), 0.5).port_on(1)
         assert not bmc.open and [each.method for each in bmc.requests][-1] == "DELETE"
 
 

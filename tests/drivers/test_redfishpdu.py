@@ -14,7 +14,7 @@ from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.redfish import PASSWORD, USER
 from tests.devices.redfishpdu import RackPDU
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 
 NUMBERS = ("Voltage", "CurrentAmps", "PowerWatts", "EnergykWh")
 
@@ -109,4 +109,4 @@ def test_an_outlet_on_its_way() -> None:
         device.moving = {"A1"}
         assert driver(device).port_status("A1") is State.UNKNOWN
         with pytest.raises(TransientError, match=r"outlet A1 is not on after the order$"):
-            driver(device, seconds=0.3).port_on("A1")
+            hurried(driver(device), 0.3).port_on("A1")

@@ -17,7 +17,7 @@ from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.shelly import PASSWORD, Shelly
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 
 SAMPLE = conversation("shelly")
 
@@ -110,7 +110,7 @@ def test_an_order_without_effect() -> None:
         ScriptedWeb([SAMPLE[0], (SAMPLE[1][0], SAMPLE[1][1].replace("true", "false"))]) as device,
         pytest.raises(TransientError, match=r"^port 0 is still off after on$"),
     ):
-        driver(device, seconds=0.25).port_on(0)
+        hurried(driver(device), 0.25).port_on(0)
 
 
 def test_a_model_without_meters_and_names() -> None:

@@ -32,7 +32,7 @@ from tests.devices.lindy import IPower
 from tests.devices.sainsmart import RelayBoard
 from tests.devices.servertech import Switched
 from tests.devices.ubus import Switch
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 from tests.support.certificate import self_signed
 
 
@@ -250,9 +250,9 @@ def test_sainsmart_asks_for_four_pages_at_most() -> None:
         assert driver(device, "sainsmart").port_status(16) is State.UNKNOWN
         assert [request.target for request in device.requests] == ["/30000/99"] + ["/30000/42"] * 4
     with Page("<html>Relay-01: ON</html>") as device:  # one that tells nothing of the relay is believed
-        driver(device, "sainsmart", 0.2).port_on(16)
+        driver(device, "sainsmart").port_on(16)
         with pytest.raises(TransientError, match=r"^port 1 is still on after off$"):
-            driver(device, "sainsmart", 0.2).port_off(1)
+            hurried(driver(device, "sainsmart"), 0.2).port_off(1)
 
 
 def test_sainsmart_without_a_page_of_digits() -> None:

@@ -10,7 +10,7 @@ from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.base.device import Mood
 from tests.devices.wtirest import PASSWORD, Switch
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 
 
 def driver(device: Switch, seconds: float = 30) -> WTI:
@@ -27,7 +27,7 @@ def test_a_switch_that_does_not_obey() -> None:
     with Switch() as device:
         device.stuck = True
         with pytest.raises(TransientError):
-            driver(device, 2).port_on(3)
+            hurried(driver(device), 2).port_on(3)
         assert driver(device).port_status(3) is State.OFF
 
 

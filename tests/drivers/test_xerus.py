@@ -15,7 +15,7 @@ from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.xerus import PASSWORD, PX3
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 from tests.support.certificate import self_signed
 
 
@@ -66,7 +66,7 @@ def test_an_outlet_on_its_way(more: dict[str, Any]) -> None:
         assert driver(device).port_status(2) is State.UNKNOWN
         assert driver(device).read_outlets()[1].state is State.UNKNOWN
         with pytest.raises(TransientError, match=r"^port 2 is still unknown after on$"):
-            driver(device, seconds=0.5).port_on(2)
+            hurried(driver(device), 0.5).port_on(2)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TypeVar
 
 from pdudaemon.drivers import hooks
@@ -17,6 +18,29 @@ Driver = TypeVar("Driver", bound=PDUDriver)
 def begun(driver: Driver, seconds: float = 30) -> Driver:
     """Return a driver whose next action has begun and has so many seconds, as the engine gives them."""
     driver.deadline = Deadline(seconds)
+    return driver
+
+
+class Pauses(Deadline):
+    """So many seconds of pauses, which take no time, however long a machine takes for what is done between them."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(300)
+        self.seconds = self._left = seconds
+
+    def within(self, seconds: float) -> Deadline:
+        return self if seconds >= self._left else super().within(seconds)
+
+    def pause(self, seconds: float) -> None:
+        self.remaining()
+        self._left -= seconds
+        if self._left <= 0:
+            self.when = time.monotonic()
+
+
+def hurried(driver: Driver, seconds: float) -> Driver:
+    """Return a driver whose next action is over when it has paused for so long, to wait for what never comes."""
+    driver.deadline = Pauses(seconds)
     return driver
 
 
