@@ -12,8 +12,8 @@ answered at all. A session must be ended, or the strip ignores everybody for 4 s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from pdudaemon.drivers.driver import Numbered
 from pdudaemon.drivers.network import NetworkDevice, tcp_port
@@ -24,7 +24,7 @@ from pdudaemon.settings import Setting, text
 from pdudaemon.transports.tcp import Connection
 
 _KNOCK = b"\x11"
-_NEXT_KNOCK = 0.5
+_NEXT_KNOCK, _LONGEST = 0.5, 4.0  # seconds until another knock; longer for a strip that was late
 PATIENCE = 3.5  # with a password; the strip itself gives a session up after 4 s
 _SOCKETS = 4
 _CONTROLS = {State.ON: 0x01, State.OFF: 0x02}
@@ -67,6 +67,10 @@ class EGPMSLAN(NetworkDevice):
     port = tcp_port(5000)
     password = Setting(text, "1", "password", secret=True)
 
+    def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(hostname, settings)
+        self._next_knock = _NEXT_KNOCK
+
     def port_interaction(self, command: str, port_number: int) -> None:
         wanted = State(command)
         step = f"switching socket {port_number}"
@@ -98,6 +102,7 @@ class EGPMSLAN(NetworkDevice):
                 connection.send(cipher.solution(), step)
                 answer = self._soon(connection, step, PATIENCE)
                 if not answer and knocks > 1:
+                    self._next_knock = min(2 * self._next_knock, _LONGEST)
                     raise TransientError(f"no answer from {connection.peer} to the password, after {knocks} knocks")
                 if not answer:
                     raise LoginRefused(f"no answer from {connection.peer} to the password: it is probably wrong")
@@ -116,7 +121,7 @@ class EGPMSLAN(NetworkDevice):
         while True:
             knocks += 1
             connection.send(_KNOCK, step)
-            if task := self._soon(connection, step, _NEXT_KNOCK):
+            if task := self._soon(connection, step, self._next_knock):
                 return task, knocks
 
     def _soon(self, connection: Connection, step: str, seconds: float) -> bytes:

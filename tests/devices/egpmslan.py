@@ -39,12 +39,14 @@ class Strip(Device):
         self.ended = 0
         self.stuck = False  # takes orders and switches nothing
         self.late = False  # hears a second knock before it answers the first
+        self.takes = 0.0  # seconds to answer a knock
 
     def converse(self, connection: socket.socket) -> None:
         while self.receive(connection, 1) != b"\x11" or self.busy():
             pass
         if self.late:
             connection.recv(1, socket.MSG_PEEK)
+        self.closing.wait(self.takes)
         self.send(connection, self.task)
         solved = self.receive(connection, 4) == self.solution()
         if self.mood is Mood.WRONG_PASSWORD or not solved:

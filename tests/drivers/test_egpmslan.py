@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from typing import Any
@@ -14,13 +15,19 @@ from pdudaemon.drivers.egpmslan import EGPMSLAN, Cipher
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from tests.devices.base.device import Mood
-from tests.devices.base.scripted import Scripted, conversation
+from tests.devices.base.scripted import Scripted, conversation, exactly
 from tests.devices.egpmslan import CODES, PASSWORD, Strip
 from tests.support.action import begun
+from tests.support.patience import with_patience
 from tests.support.process import eventually
 
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("egpms")]
 VECTOR = Cipher(b"1       ", bytes.fromhex("12345678"))
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", 20)
 
 
 def driver(device: Any, seconds: float = 30, **settings: Any) -> EGPMSLAN:
@@ -51,7 +58,7 @@ def test_the_conversation_against_the_fake() -> None:
         with socket.create_connection(("127.0.0.1", device.port), 5) as client:
             for asked, said in SAMPLE:
                 client.sendall(asked)
-                assert not said or client.recv(100) == said
+                assert exactly(client, len(said)) == said
             assert client.recv(100) == b""
         assert device.outlets == {"1": "on", "2": "on", "3": "off", "4": "on"}
         assert device.ended == 1
@@ -82,7 +89,6 @@ def test_passwords_are_padded_and_cut(password: str) -> None:
 
 def test_a_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(egpmslan, "PATIENCE", 0.2)
-    monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", 20)
     with Strip() as device:
         why = f"^no answer from 127.0.0.1:{device.port} to the password: it is probably wrong$"
         for act in (EGPMSLAN.port_on, EGPMSLAN.port_status):
@@ -105,12 +111,34 @@ def test_a_knock_too_many_is_not_called_a_wrong_password(monkeypatch: pytest.Mon
         assert device.outlets["4"] == "on"
 
 
+def test_a_strip_that_is_always_late_is_given_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(egpmslan, "PATIENCE", 0.5)
+    monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", 0.05)
+    with Strip() as device:
+        device.takes = 0.2
+        made = driver(device)
+
+        def switched() -> bool:
+            with contextlib.suppress(TransientError):
+                begun(made).port_on(4)
+            return device.outlets["4"] == "on"
+
+        eventually(switched, 60)
+
+
 def test_silence_at_the_password_that_ends_with_the_deadline() -> None:
-    with Strip(Mood.WRONG_PASSWORD) as device, pytest.raises(DeviceTimeout, match=r"at the password within 0.3 s$"):
-        driver(device, 0.3).port_on(1)
+    def attempt(seconds: float) -> None:
+        with (
+            Strip(Mood.WRONG_PASSWORD) as device,
+            pytest.raises(DeviceTimeout, match=rf"at the password within {seconds:g} s$"),
+        ):
+            driver(device, seconds).port_on(1)
+
+    with_patience(attempt)
 
 
-def test_a_session_that_is_not_over_yet() -> None:
+def test_a_session_that_is_not_over_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", 0.05)
     with Strip(ignores=2) as device:
         start = time.monotonic()
         driver(device).port_on(4)
@@ -126,11 +154,16 @@ def test_a_session_that_lasts_for_as_long_as_the_strip_waits(monkeypatch: pytest
         assert device.outlets["4"] == "on" and device.sessions == 1
 
 
-def test_another_session_that_stays() -> None:
-    with Strip(Mood.BUSY) as device:
-        with pytest.raises(DeviceTimeout, match=f"127.0.0.1:{device.port} at the beginning of a session within 0.7 s$"):
-            driver(device, 0.7).port_on(4)
-        assert bytes(device.received) == b"\x11\x11"
+def test_another_session_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def attempt(seconds: float) -> None:
+        monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", seconds / 1.4)
+        with Strip(Mood.BUSY) as device:
+            why = f"127.0.0.1:{device.port} at the beginning of a session within {seconds:g} s$"
+            with pytest.raises(DeviceTimeout, match=why):
+                driver(device, seconds).port_on(4)
+            eventually(lambda: bytes(device.received) == b"\x11\x11")
+
+    with_patience(attempt, 0.7)
 
 
 def test_a_socket_that_does_not_follow() -> None:

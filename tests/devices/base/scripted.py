@@ -21,10 +21,18 @@ def conversation(name: str) -> list[tuple[str, str]]:
 
 def replay(exchanges: list[tuple[bytes, bytes]], port: int) -> None:
     """Play the client's side of a conversation to a device on TCP, which has to answer to the letter."""
-    with socket.create_connection(("127.0.0.1", port), 5) as client:
+    with socket.create_connection(("127.0.0.1", port), 30) as client:
         for asked, said in exchanges:
             client.sendall(asked)
-            assert client.recv(100) == said
+            assert exactly(client, len(said)) == said
+
+
+def exactly(client: socket.socket, size: int) -> bytes:
+    """Receive so many bytes, in however many pieces they come; fewer if the device hangs up."""
+    data = b""
+    while len(data) < size and (more := client.recv(size - len(data))):
+        data += more
+    return data
 
 
 def replay_on_line(exchanges: list[tuple[bytes, bytes]], path: str) -> None:
