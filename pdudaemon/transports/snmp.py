@@ -181,10 +181,10 @@ class Agent:
 
             engines = snmpengine.engines()
             engines.prepare(question)
-        wait = min(self.patience, deadline.remaining())
+        wait, told = min((self.patience, self.patience), (deadline.remaining(), deadline.seconds))
         answer, step = engines.ask(question, wait), f"{verb} {_dotted(objects[0])}"
         if answer is None:
-            raise DeviceTimeout(f"no answer from {self} to {step} within {wait:.3g} s{self._likely()}")
+            raise DeviceTimeout(f"no answer from {self} to {step} within {told:g} s{self._likely()}")
         if answer.trouble.startswith("encryptionError"):
             raise PermanentError(f"SNMPv3 privacy needs the package {engines.ciphers} (extra snmp-privacy)")
         if answer.trouble:
