@@ -18,6 +18,7 @@ from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.cleware import SERIAL, Switch4, Switch8
 from tests.support.action import begun
+from tests.support.patience import with_patience
 from tests.support.process import in_parallel
 
 
@@ -95,18 +96,21 @@ def test_the_seven_bit_form_is_remembered() -> None:
 
 @pytest.mark.parametrize("kind", [Switch4, Switch8])
 def test_an_order_that_is_missed_is_given_again(kind: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdudaemon.drivers.cleware._STATE_SECONDS", 0.1)
-    device = kind()
-    made = driver(ClewareSwitch if kind is Switch4 else ClewareContact)
-    with hid.attached(device):
-        device.misses = 2
-        made.port_on(1)
-        assert device.outlets["1"] == "on"
-        device.misses = 3
-        with pytest.raises(
-            TransientError, match=r"^HID device 0d50:\S+ at \S+: port 1 is on after being switched off$"
-        ):
-            made.port_off(1)
+    def attempt(seconds: float) -> None:
+        monkeypatch.setattr("pdudaemon.drivers.cleware._STATE_SECONDS", seconds)
+        device = kind()
+        made = driver(ClewareSwitch if kind is Switch4 else ClewareContact)
+        with hid.attached(device):
+            device.misses = 2
+            made.port_on(1)
+            assert device.outlets["1"] == "on"
+            device.misses = 3
+            with pytest.raises(
+                TransientError, match=r"^HID device 0d50:\S+ at \S+: port 1 is on after being switched off$"
+            ):
+                made.port_off(1)
+
+    with_patience(attempt, 0.1)
 
 
 @pytest.mark.parametrize("kind", [Switch4, Switch8])
@@ -190,11 +194,14 @@ def test_a_memory_without_a_serial_number() -> None:
 @pytest.mark.parametrize("mood", [Mood.DEAF, Mood.GARBLED])
 @pytest.mark.parametrize("kind", [Switch4, Switch8])
 def test_silence_and_nonsense(kind: type[Any], mood: Mood) -> None:
-    with (
-        hid.attached(kind(mood=mood)),
-        pytest.raises(DeviceTimeout, match=r"^no answer from HID device 0d50:\S+ at \S+ at reading port 1$"),
-    ):
-        driver(ClewareSwitch if kind is Switch4 else ClewareContact, seconds=0.2).port_status(1)
+    def attempt(seconds: float) -> None:
+        with (
+            hid.attached(kind(mood=mood)),
+            pytest.raises(DeviceTimeout, match=r"^no answer from HID device 0d50:\S+ at \S+ at reading port 1$"),
+        ):
+            driver(ClewareSwitch if kind is Switch4 else ClewareContact, seconds=seconds).port_status(1)
+
+    with_patience(attempt, 0.2)
 
 
 def test_names() -> None:

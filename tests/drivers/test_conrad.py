@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from pdudaemon.drivers import conrad
 from pdudaemon.drivers.conrad import Conrad
 from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
@@ -12,8 +13,14 @@ from tests.devices.base.device import Mood
 from tests.devices.base.scripted import Scripted, conversation, replay_on_line
 from tests.devices.conrad import GET_OPTION, SET_OPTION, SET_SINGLE, Cascade, frame
 from tests.support.action import begun
+from tests.support.patience import with_patience
 
 ACTS = [("on", Conrad.port_on), ("off", Conrad.port_off), ("status", Conrad.port_status)]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conrad, "_PATIENCE", 20.0)
 
 
 def sample(name: str) -> list[tuple[bytes, bytes]]:
@@ -78,22 +85,31 @@ def test_options_are_set_where_they_are_others() -> None:
 
 @pytest.mark.parametrize("cards", [1, 2])
 @pytest.mark.parametrize("left", ["06", "06 01", "06 01 ff"])
-def test_a_card_that_is_out_of_step(left: str, cards: int) -> None:
-    with Cascade(cards) as device:
-        device.cards[0].waiting = bytes.fromhex(left)
-        driver(device.path).port_on(cards * 8 - 1)
-        assert [port for port, state in device.outlets.items() if state == "on"] == [str(cards * 8 - 1)]
+def test_a_card_that_is_out_of_step(left: str, cards: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def attempt(seconds: float) -> None:
+        monkeypatch.setattr(conrad, "_PATIENCE", 4 * seconds)
+        monkeypatch.setattr(conrad, "_SILENCE", seconds)
+        with Cascade(cards) as device:
+            device.cards[0].waiting = bytes.fromhex(left)
+            driver(device.path, 120).port_on(cards * 8 - 1)
+            assert [port for port, state in device.outlets.items() if state == "on"] == [str(cards * 8 - 1)]
+
+    with_patience(attempt, 0.1)
 
 
 def test_a_card_that_missed_a_byte_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdudaemon.drivers.conrad._PATIENCE", 0.3)
-    with Cascade(1) as device:
-        lost = [b"\x06"]
-        heard = device.heard
-        device.heard = lambda data: heard(data[1:] if data.startswith(b"\x06") and lost and lost.pop() else data)
-        driver(device.path).port_on(5)
-        assert device.outlets["5"] == "on"
-        assert device.received.count(frame(SET_SINGLE, 1, 1 << 5)) == 2
+    def attempt(seconds: float) -> None:
+        monkeypatch.setattr(conrad, "_PATIENCE", seconds)
+        monkeypatch.setattr(conrad, "_SILENCE", seconds)
+        with Cascade(1) as device:
+            lost = [b"\x06"]
+            heard = device.heard
+            device.heard = lambda data: heard(data[1:] if data.startswith(b"\x06") and lost and lost.pop() else data)
+            driver(device.path, 120).port_on(5)
+            assert device.outlets["5"] == "on"
+            assert device.received.count(frame(SET_SINGLE, 1, 1 << 5)) == 2
+
+    with_patience(attempt)
 
 
 def test_an_error_of_the_card() -> None:
@@ -114,7 +130,7 @@ def test_a_relay_that_does_not_follow() -> None:
 
 @pytest.mark.parametrize("mood", [Mood.DEAF, Mood.GARBLED, Mood.BUSY])
 def test_trouble(mood: Mood, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdudaemon.drivers.conrad._SILENCE", 0.01)
+    monkeypatch.setattr(conrad, "_SILENCE", 0.01)
     with Cascade(1, mood) as device:
         for act in (Conrad.port_on, Conrad.port_status):
             with pytest.raises(TransientError, match=device.path) as caught:

@@ -82,12 +82,15 @@ def test_habits(different: dict[str, Any]) -> None:
 def test_an_echo_and_a_push_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "FAREWELL_SECONDS", 0.1)
     for said in ("port 3 state set 1\r\n", "#OK.\r\n#port 3 ON\r\n>", "port 3 OK.\r\n"):
-        with Scripted([(b"port 3 state set 1\r\n", said.encode()), (b"never", b"")]) as device:
-            with pytest.raises(
-                DeviceTimeout, match=r"^not what was expected from \S+ at 'port 3 state set 1' within 0.2 s"
-            ):
-                driver(device, 0.2).port_on(3)
-            eventually(lambda device=device: device.received.endswith(b"quit\r"))
+
+        def attempt(seconds: float, said: str = said) -> None:
+            with Scripted([(b"port 3 state set 1\r\n", said.encode()), (b"never", b"")]) as device:
+                why = rf"^not what was expected from \S+ at 'port 3 state set 1' within {seconds:g} s"
+                with pytest.raises(DeviceTimeout, match=why):
+                    driver(device, seconds).port_on(3)
+                eventually(lambda: device.received.endswith(b"quit\r"))
+
+        with_patience(attempt, 0.2)
 
 
 def test_refusals() -> None:

@@ -126,7 +126,7 @@ def test_an_outlet_that_does_not_follow(name: str, fake: Callable[[], Any], port
     with fake() as device:
         device.stuck = True
         with pytest.raises(TransientError, match=f"^port {port} is still off after on$"):
-            driver(device, name, 0.4, **login).port_on(port)
+            hurried(driver(device, name, **login), 0.4).port_on(port)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import sys
+import termios
 import time
 import tty
 from pathlib import Path
@@ -21,8 +22,9 @@ from tests.devices.base.device import Mood
 from tests.devices.base.pty import PtyDevice
 from tests.devices.base.scripted import Scripted
 from tests.peers.ser2net import ser2net
+from tests.support.patience import with_patience
 from tests.support.ports import free_ports
-from tests.support.process import nothing_left_behind
+from tests.support.process import eventually, nothing_left_behind
 
 
 class Echo(PtyDevice):
@@ -54,14 +56,24 @@ def test_a_slow_device() -> None:
 def test_what_came_before_is_not_read() -> None:
     with Echo() as device:
         device.send(b"left over")
-        time.sleep(0.05)
+        eventually(lambda: waiting(device.path) == len(b"left over"))
         with SerialPort(device.path, Deadline(30)) as line:
             line.send(b"x", "a step")
             assert line.receive("a step") == b"X"
 
 
+def waiting(path: str) -> int:
+    """Return how many bytes have come on a line that nobody has read."""
+    line = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        return int.from_bytes(fcntl.ioctl(line, termios.FIONREAD, bytes(4)), sys.byteorder)
+    finally:
+        os.close(line)
+
+
 def test_silence_ends_with_the_deadline() -> None:
-    with Echo(Mood.DEAF) as device, SerialPort(device.path, Deadline(0.3)) as line:
+    with Echo(Mood.DEAF) as device, SerialPort(device.path, Deadline(30)) as line:
+        line.deadline = Deadline(0.3)
         begun = time.monotonic()
         with pytest.raises(DeviceTimeout, match=f"^no answer from {device.path} at the prompt within 0.3 s$"):
             line.receive_until(b">", "the prompt")
@@ -71,9 +83,16 @@ def test_silence_ends_with_the_deadline() -> None:
 def test_a_line_that_takes_nothing() -> None:
     device, terminal = pty.openpty()
     tty.setraw(terminal)
-    try:
-        with SerialPort(os.ttyname(terminal), Deadline(0.3)) as line, pytest.raises(DeviceTimeout, match="at sending"):
+
+    def attempt(seconds: float) -> None:
+        with (
+            SerialPort(os.ttyname(terminal), Deadline(seconds)) as line,
+            pytest.raises(DeviceTimeout, match="at sending"),
+        ):
             line.send(b"x" * 100_000, "sending")
+
+    try:
+        with_patience(attempt)
     finally:
         os.close(device)
         os.close(terminal)

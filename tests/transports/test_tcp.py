@@ -75,8 +75,9 @@ def test_refused() -> None:
 
 
 def test_silence_ends_with_the_deadline() -> None:
-    with Scene(in_pieces, Mood.DEAF) as device, device.connection(0.3) as connection:
+    with Scene(in_pieces, Mood.DEAF) as device, device.connection() as connection:
         begun = time.monotonic()
+        connection.deadline = Deadline(0.3)
         with pytest.raises(DeviceTimeout, match=rf"^no answer from 127.0.0.1:{device.port} at the login within 0.3 s$"):
             connection.receive_exactly(1, "the login")
         assert 0.1 < time.monotonic() - begun < 20
@@ -117,7 +118,8 @@ def test_one_deadline_for_all_however_slowly_it_dribbles() -> None:
         while not device.closing.wait(0.02):
             connection.sendall(b"x")
 
-    with Scene(dribble) as device, device.connection(0.4) as connection:
+    with Scene(dribble) as device, device.connection() as connection:
+        connection.deadline = Deadline(0.4)
         begun = time.monotonic()
         with pytest.raises(DeviceTimeout):
             connection.receive_line("a step")
@@ -126,10 +128,12 @@ def test_one_deadline_for_all_however_slowly_it_dribbles() -> None:
 
 def test_a_device_that_takes_nothing() -> None:
     def sleep(device: Scene, connection: socket.socket) -> None:
-        device.closing.wait(5)
+        device.closing.wait(60)
 
-    with Scene(sleep) as device, device.connection(0.3) as connection, pytest.raises(DeviceTimeout, match="at sending"):
-        connection.send(b"x" * 50_000_000, "sending")
+    with Scene(sleep) as device, device.connection() as connection:
+        connection.deadline = Deadline(0.3)
+        with pytest.raises(DeviceTimeout, match="at sending"):
+            connection.send(b"x" * 50_000_000, "sending")
 
 
 def test_reset() -> None:
