@@ -26,10 +26,14 @@ def listening(command: list[str], port: int) -> Iterator[subprocess.Popen[bytes]
         return any(fields[1].endswith(f":{port:04X}") and fields[3] == "0A" for fields in sockets)
 
     try:
-        eventually(listens, 10)
+        eventually(listens, 60)
         yield process
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:  # it is busy with something else than its end
+            process.kill()
+            process.wait()
         drained.join(5)
         process.stdout.close()
