@@ -177,7 +177,7 @@ class Watchers:
                     about = self._about[event.id] = About.of(event, config)
                 if not wanted.holds(event, about):
                     continue
-            if rights.everything or _may_see(rights, event):
+            if _may_see(rights, event):
                 told.append(watcher.form.one(event.id, self._spelled(event, rights, watcher.client, config)))
         return watcher.form.piece(b"".join(told)) if told else b"", last, len(events) == MOST
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +20,9 @@ from pdudaemon.config import reader
 from pdudaemon.drivers.readings import Identity, InletReading
 from pdudaemon.engine.inventory import NamesUnknown
 from pdudaemon.engine.outlets import Known
-from pdudaemon.errors import StoreError
-from pdudaemon.power import Action, State
+from pdudaemon.engine.trail import Trail
+from pdudaemon.errors import RequestError, StoreError
+from pdudaemon.power import Action, Outlet, Reading, State
 from pdudaemon.server import devices
 from pdudaemon.server.messages import Answer, Misdirected
 from pdudaemon.server.pace import Pace
@@ -33,6 +34,7 @@ NODES = {
     "others": {"hostname": "a", "port": 1},
     "second": {"hostname": "a", "port": 2},
 }
+GROUPS = {"pair": "mine,second"}
 ROLES = {"node": {"nodes": "mine", "may": ["on"]}, "pdu": {"pdus": "a", "may": ["status", "off"]}}
 
 
@@ -40,20 +42,25 @@ class Lab(Rack):
     def config(self) -> Any:
         found = super().config()
         path = Path(self._folder / "nodes")
-        path.write_text(json.dumps({"pdus": self.pdus, "nodes": NODES, "roles": ROLES}))
+        path.write_text(
+            json.dumps({"pdus": self.pdus, "nodes": NODES, "roles": ROLES, "groups": {"pair": "mine,second"}})
+        )
         read = reader.load(str(path))
-        assert not read.faults
-        return replace(found, nodes=read.nodes, roles=read.roles)
+        assert all("pdus.off." in fault for fault in read.faults)
+        return replace(found, nodes=read.nodes, roles=read.roles, groups=read.groups)
 
-    def ask(self, serve: Any, word: str = "", role: str = "", **words: str) -> Any:
-        """Return what somebody is told who has a role, or may see everything."""
+    def exchange(self, role: str = "", words: dict[str, str] | None = None) -> Any:
+        """Return a request of somebody who has a role, or may see everything."""
         config = self.dispatcher.config
         rights = RoleRights(config, (role,)) if role else EVERYTHING
         orders = SimpleNamespace(pace=Pace())
-        exchange: Any = SimpleNamespace(
-            dispatcher=self.dispatcher, rights=rights, config=rights.view(config), words=words, orders=orders
+        return SimpleNamespace(
+            dispatcher=self.dispatcher, rights=rights, config=rights.view(config), words=words or {}, orders=orders
         )
-        answer = serve(exchange, word)
+
+    def ask(self, serve: Any, word: str = "", role: str = "", **words: str) -> Any:
+        """Return what somebody is told who has a role, or may see everything."""
+        answer = serve(self.exchange(role, words), word)
         assert isinstance(answer, Answer) and answer.status == 200
         return json.loads(answer.body) if isinstance(answer.body, bytes) else answer.body
 
@@ -173,3 +180,306 @@ def test_the_last_request_of_a_node_or_none_if_the_store_cannot_tell(
     monkeypatch.setattr(lab.dispatcher, "records", fails)
     assert [node["last_request"] for node in lab.ask(devices.nodes)] == [None] * 3
     assert caplog.messages[-1:] == ["the last requests of nodes cannot be told: the disk is full"]
+
+
+# Pages, names, and what is read behind an answer.
+
+
+@pytest.fixture
+def looks(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
+    """What is read behind answers, here and at sites."""
+    found: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(lab.dispatcher.surveys, "look", lambda names: found.append(("here", sorted(names))))
+    monkeypatch.setattr(lab.dispatcher.sites, "look", lambda names: found.append(("site", sorted(names))))
+    return found
+
+
+def both_ways(*names: str) -> list[tuple[str, list[str]]]:
+    return [("here", [*names]), ("site", [*names])]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ({}, "ab"),
+        ({"limit": "1"}, "a"),
+        ({"limit": "2"}, "ab"),
+        ({"after": "a"}, "b"),
+        ({"after": "b"}, ""),
+        ({"after": "gone"}, "ab"),
+    ],
+)
+def test_pdus_in_pages(lab: Lab, looks: Any, words: dict[str, str], names: str) -> None:
+    assert [pdu["name"] for pdu in lab.ask(devices.pdus, **words)] == [*names]
+    assert looks == [each for name in names for each in both_ways(name)]
+
+
+@pytest.mark.parametrize(
+    ("words", "places", "read"),
+    [
+        ({}, ["a1", "a2", "b3"], "ab"),
+        ({"limit": "2"}, ["a1", "a2"], "a"),
+        ({"limit": "3"}, ["a1", "a2", "b3"], "ab"),
+        ({"after": "a"}, ["b3"], "b"),
+        ({"after": "b"}, [], ""),
+        ({"after": "gone"}, ["a1", "a2", "b3"], "ab"),
+    ],
+)
+def test_outlets_in_pages(lab: Lab, looks: Any, words: dict[str, str], places: list[str], read: str) -> None:
+    known = lab.dispatcher.inventory.pdu("b")
+    assert known is not None
+    known.outlets = {"3": Known(State.ON, "device", 5.0)}
+    assert [outlet["pdu"] + outlet["port"] for outlet in lab.ask(devices.every_outlet, **words)] == places
+    assert looks == both_ways(*read)
+
+
+def test_of_a_pdu_that_is_new_no_outlet_is_known(lab: Lab, looks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = lab.dispatcher.inventory.pdu
+    monkeypatch.setattr(lab.dispatcher.inventory, "pdu", lambda name: None if name == "a" else original(name))
+    assert {outlet["pdu"] for outlet in lab.ask(devices.every_outlet)} == {"b"}
+    assert lab.ask(devices.watts, "a") == {"pdu": [], "outlets": {}}
+    one = lab.ask(devices.one_pdu, "a")
+    assert (one["outlets"], one["inlets"], one["identity"], one["watts"], one["age"]) == ([], [], None, None, None)
+    assert one["reachable"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "names", "read"),
+    [
+        ({}, ["mine", "others", "second"], "a"),
+        ({"limit": "1"}, ["mine"], "a"),
+        ({"limit": "1", "after": "mine"}, ["others"], "a"),
+        ({"after": "second"}, [], ""),
+        ({"after": "gone"}, ["mine", "others", "second"], "a"),
+        ({"names": "second,mine"}, ["second", "mine"], "a"),
+        ({"names": "second,mine", "after": "second"}, ["mine"], "a"),
+        ({"names": " ", "groups": " "}, ["mine", "others", "second"], "a"),
+        ({"groups": "pair"}, ["mine", "second"], "a"),
+        ({"names": "others", "groups": "pair"}, ["others", "mine", "second"], "a"),
+    ],
+)
+def test_nodes_in_pages(lab: Lab, looks: Any, words: dict[str, str], names: list[str], read: str) -> None:
+    assert [node["name"] for node in lab.ask(devices.nodes, **words)] == names
+    assert looks == both_ways(*read)
+
+
+@pytest.mark.parametrize(
+    ("serve", "word", "words", "status", "why"),
+    [
+        (devices.nodes, "", {"names": "mina"}, 404, "there is no alias or node 'mina'; did you mean 'mine'?"),
+        (devices.nodes, "", {"names": "x" * 150}, 404, f"there is no alias or node '{'x' * 100}'"),
+        (devices.nodes, "", {"groups": "pear"}, 404, "there is no group 'pear'; did you mean 'pair'?"),
+        (devices.nodes, "", {"groups": "x" * 150}, 404, f"there is no group '{'x' * 100}'"),
+        (devices.nodes, "", {"names": "n[3-1]"}, 400, "'n[3-1]': the range 3-1 runs downwards"),
+        (devices.one_node, "mine,second", {}, 404, "there is no alias or node 'mine,second'"),
+        (devices.one_node, "@pair", {}, 404, "there is no alias or node '@pair'"),
+        (devices.one_pdu, "c", {}, 404, "there is no PDU 'c'"),
+        (devices.watts, "c", {}, 404, "there is no PDU 'c'"),
+        (devices.one_pdu, "x" * 150, {}, 404, f"there is no PDU '{'x' * 100}'"),
+        (devices.one_outlet, "c/outlets/1", {}, 404, "there is no PDU 'c'"),
+        (devices.one_outlet, "a/outlets/99", {}, 404, "a: '99' is not a port: this PDU has 1 to 8"),
+        (devices.one_outlet, "off/outlets/1", {}, 503, "off: disabled by its configuration"),
+        (devices.one_pdu, "a", {"fresh": "x" * 30}, 400, f"fresh: '{'x' * 20}' is neither 0 nor 1"),
+    ],
+)
+def test_what_is_not_there_and_why(
+    lab: Lab, serve: Any, word: str, words: dict[str, str], status: int, why: str
+) -> None:
+    lab.pdus["off"] = {"driver": "nosuch"}
+    lab.dispatcher.reload(lab.config())
+    with pytest.raises(RequestError) as refused:
+        lab.ask(serve, word, **words)
+    assert refused.value.http_status == status and str(refused.value).startswith(why)
+
+
+def test_the_names_of_pdus_and_ports_are_quoted_in_a_path(lab: Lab, looks: Any) -> None:
+    lab.pdus["b c/d"] = {"driver": "dummy"}
+    lab.dispatcher.reload(lab.config())
+    known = lab.dispatcher.inventory.pdu("b c/d")
+    assert known is not None
+    known.outlets = {"3": Known(State.ON, "device", 5.0)}
+    assert lab.ask(devices.one_pdu, "b%20c%2Fd")["name"] == "b c/d"
+    assert lab.ask(devices.one_outlet, "b%20c%2Fd/outlets/%33")["port"] == "3"
+    assert lab.ask(devices.watts, "b%20c%2Fd") == {"pdu": [], "outlets": {}}
+    exchange = lab.exchange(words={"limit": "1", "after": "b"})
+    assert devices.every_outlet(exchange, "").headers == {
+        "Link": '</api/v1/outlets?after=b%20c%2Fd&limit=1>; rel="next"'
+    }
+    assert lab.ask(devices.one_node, "m%69ne")["name"] == "mine"
+
+
+# What is told.
+
+
+@pytest.mark.parametrize(
+    ("role", "told"),
+    [
+        ("", {"pdu": [(60, 3.0)], "outlets": {"1": [(60, 1.0)], "2": [(60, 2.0)]}}),
+        ("pdu", {"pdu": [(60, 3.0)], "outlets": {"1": [(60, 1.0)], "2": [(60, 2.0)]}}),
+        ("node", {"pdu": [], "outlets": {"1": [(60, 1.0)]}}),
+    ],
+)
+def test_what_was_drawn_is_told_of_what_may_be_seen(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, role: str, told: object
+) -> None:
+    monkeypatch.setattr(devices, "time", SimpleNamespace(time=lambda: 130.0))
+    known = lab.dispatcher.inventory.pdu("a")
+    assert known is not None
+    for port, watts in (("", 3.0), ("1", 1.0), ("2", 2.0)):
+        known.trails[port] = Trail()
+        known.trails[port].put(70.0, watts)
+    for _ in range(2):
+        assert lab.ask(devices.watts, "a", role) == told
+    del known.trails[""]
+    assert lab.ask(devices.watts, "a", role) == {**told, "pdu": []}  # type: ignore[dict-item]
+
+
+def test_a_pdu_that_goes_meanwhile_is_not_there(lab: Lab) -> None:
+    with pytest.raises(Misdirected, match="gone is not configured any more") as refused:
+        devices._one_pdu(lab.exchange(), "gone")
+    assert refused.value.http_status == 404
+
+
+def test_why_a_pdu_is_disabled_is_told_before_its_trouble(lab: Lab) -> None:
+    record = {"name": "a", "reason": "it is stuck", "requests": 3}
+    told = devices._summary(lab.exchange(), record, 0.0)
+    assert (told["reason"], told["requests"], told["outlets"]) == ("it is stuck", 3, 2)
+    known = lab.dispatcher.inventory.pdu("a")
+    assert known is not None
+    known.trouble, known.outlets = "", {}
+    told = devices._summary(lab.exchange(), {**record, "reason": ""}, 0.0)
+    assert told["reason"] is None and told["outlets"] is None
+
+
+@pytest.mark.parametrize(
+    ("states", "state", "source", "when"),
+    [
+        ([("on", 5.0), ("off", 4.0)], "on", "device", 4.0),
+        ([("off", 5.0), ("off", 7.0)], "off", "device", 5.0),
+        ([("off", 5.0), ("unknown", None)], "unknown", "device", 5.0),
+        ([], "unknown", "none", None),
+    ],
+)
+def test_a_node_is_what_its_feeds_are(
+    lab: Lab, states: list[tuple[str, float | None]], state: str, source: str, when: float | None
+) -> None:
+    known = lab.dispatcher.inventory.pdu("a")
+    assert known is not None
+    known.outlets = {str(port): Known(State(each), "device", since) for port, (each, since) in enumerate(states, 1)}
+    config = lab.dispatcher.config
+    feeds = tuple(Outlet("a", str(port)) for port in range(1, len(states) + 1))
+    node = replace(config.nodes["second"], feeds=feeds, fault="" if feeds else "there is no such PDU")
+    told = devices._node(lab.exchange(), node, None, 10.0)
+    assert (told["state"], told["source"], told["time"]) == (state, source, when)
+    assert told["age"] == (None if when is None else 10.0 - when) and told["groups"] == ["pair"]
+    assert (told["locked"], told["reason"]) == (False, None if feeds else "there is no such PDU")
+    assert [feed["port"] for feed in told["feeds"]] == [feed.port for feed in feeds]
+
+
+def test_a_node_with_a_lock_says_why(lab: Lab) -> None:
+    lab.pdus["a"]["locked"] = {"ports": [1], "reason": "it is the router"}
+    lab.dispatcher.reload(lab.config())
+    told = lab.ask(devices.one_node, "mine")
+    assert (told["locked"], told["reason"]) == (True, told["feeds"][0]["reason"]) and "router" in told["reason"]
+    assert lab.ask(devices.one_node, "second")["locked"] is False
+
+
+def test_of_several_last_requests_the_last_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(number: int, *ports: str) -> dict[str, Any]:
+        outlets = [{"pdu": "a", "port": port} for port in ports]
+        return {"id": number, "target": "x", "outlets": outlets, "nodes": []}
+
+    asked: list[int] = []
+
+    def records(most: int) -> list[dict[str, Any]]:
+        asked.append(most)
+        return [record(9, "2"), record(8, "1", "2"), record(7, "1")]
+
+    monkeypatch.setattr(lab.dispatcher, "records", records)
+    nodes = lab.dispatcher.config.nodes
+    both = replace(nodes["mine"], name="both", feeds=(Outlet("a", "1"), Outlet("a", "2")))
+    none = replace(nodes["mine"], name="none", feeds=(Outlet("a", "3"),))
+    found = devices._last_requests(lab.exchange(), [nodes["mine"], nodes["second"], both, none])
+    assert {name: last["id"] for name, last in found.items()} == {"mine": 8, "second": 9, "both": 9}
+    assert asked == [devices.NEWEST]
+    monkeypatch.setattr(lab.dispatcher.sites, "last", lambda name: record(77, "1") if name == "none" else None)
+    found = devices._last_requests(lab.exchange(), [none, both])
+    assert {name: last["id"] for name, last in found.items()} == {"none": 77, "both": 9}
+    assert set(devices._last_requests(lab.exchange("node"), [nodes["mine"], nodes["second"]])) == set()
+
+
+# With devices asked first, and sites.
+
+
+class Waiting:
+    """A request that is answered later: its ``answers``, and the PDUs and outlets that are ``asked`` before."""
+
+    def __init__(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lab = lab
+        self.asked: list[object] = []
+        self.answers: list[Answer] = []
+        monkeypatch.setattr(lab.dispatcher.surveys, "ask", self._survey)
+        monkeypatch.setattr(lab.dispatcher, "ask", self._looks)
+
+    def _survey(self, name: str, told: Callable[[None], None]) -> None:
+        self.asked.append(name)
+        told(None)
+
+    def _looks(self, looks: list[Any]) -> None:
+        for look in looks:
+            self.asked.append(look.outlets)
+            look.heard(look.outlets[0], Reading(State.ON, "device", 5.0))
+
+    def asks(self, serve: Any, word: str, **words: str) -> list[object]:
+        """Return what is asked for an answer, which is given in the end."""
+        exchange = self.lab.exchange(words=words)
+        exchange.connection = SimpleNamespace(connections=SimpleNamespace(later=lambda call: call()))
+        exchange.within = lambda seconds, late: None
+        exchange.give = lambda made: self.answers.append(made())
+        self.asked.clear()
+        self.answers.clear()
+        if (answer := serve(exchange, word)) is not None:
+            self.answers.append(answer)
+        assert [each.status for each in self.answers] in ([200], [])
+        return [*self.asked]
+
+
+@pytest.fixture
+def waiting(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Waiting:
+    return Waiting(lab, monkeypatch)
+
+
+def test_which_devices_are_asked_first(lab: Lab, waiting: Waiting) -> None:
+    places = {"a": devices.one_pdu, "a/outlets/2": devices.one_outlet, "second": devices.one_node}
+    for word, serve in places.items():
+        assert waiting.asks(serve, word, fresh="1") == ["a"] and len(waiting.answers) == 1
+        assert waiting.asks(serve, word) == [] and len(waiting.answers) == 1
+    config = lab.dispatcher.config
+    single = {name: replace(pdu, traits=replace(pdu.traits, reads_outlets=False)) for name, pdu in config.pdus.items()}
+    lab.dispatcher.config = replace(config, pdus=single)
+    assert waiting.asks(devices.one_pdu, "a", fresh="1") == [] and len(waiting.answers) == 1
+    for word in ("a/outlets/2", "second"):
+        assert waiting.asks(places[word], word, fresh="1") == [[Outlet("a", "2")]]
+
+
+def test_what_is_at_a_site_is_asked_there_unless_it_is_away(
+    lab: Lab, waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions: list[tuple[Any, ...]] = []
+    translation = SimpleNamespace(theirs=lambda name: f"their {name}")
+    site = SimpleNamespace(
+        name="berlin", trouble="", translation=translation, ask=lambda *words: questions.append(words)
+    )
+    monkeypatch.setattr(lab.dispatcher.sites, "of", lambda target, config: site)
+    for serve, path in ((devices.one_pdu, ""), (devices.watts, "/watts")):
+        assert waiting.asks(serve, "a") == [] and not waiting.answers
+        assert questions.pop()[:2] == ("GET", f"/api/v1/pdus/their%20a{path}")
+    assert waiting.asks(devices.one_pdu, "a", fresh="1") == ["a"] and len(waiting.answers) == 1
+    site.trouble = "it is away"
+    for serve in (devices.one_pdu, devices.watts):
+        assert waiting.asks(serve, "a") == [] and len(waiting.answers) == 1
+    assert not questions
+
+
+def test_the_groups_that_there_are(lab: Lab) -> None:
+    assert lab.ask(devices.groups) == {"pair": ["mine", "second"]}

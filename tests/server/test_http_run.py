@@ -98,6 +98,16 @@ def test_the_words_of_a_query_are_taken_apart_once(lab: Lab) -> None:
     assert seen[0] == {"a": "b"} and lab.exchange.head.words is seen[0] is seen[1]
 
 
+@pytest.mark.parametrize(
+    "lab", ["POST /api/v1/x?a=b HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded"], indirect=True
+)
+def test_a_form_is_read_though_the_words_of_the_query_are_known(lab: Lab) -> None:
+    seen: list[Any] = []
+    for form in (b"", b"c=d", b""):
+        lab.run(lambda exchange, _: seen.append({**exchange.words}), form, takes=("a", "c"))
+    assert seen == [{"a": "b"}, {"a": "b", "c": "d"}, {"a": "b"}]
+
+
 @pytest.mark.parametrize("first", ["GET /api/v1/pdus HTTP/1.1", "GET /nodes HTTP/1.1", "GET /x HTTP/1.1"])
 def test_who_tries_again_and_again_is_told_later(first: str, caplog: pytest.LogCaptureFixture) -> None:
     """And at once, who only has not heard yet that a token is needed."""
