@@ -241,13 +241,16 @@ class HardOfHearing(apcmenu.APCMenu):
     ],
 )
 def test_devices_with_habits(name: str, kind: type[apcmenu.APCMenu], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialogue, "PATIENCE", 0.1)
-    monkeypatch.setattr(telnet, "_UP_PATIENCE", 0.1)
-    with kind(apcmenu.PERSONALITIES[name]) as device:
-        driver(device, name).port_on(7)
-        assert [port for port, state in device.outlets.items() if state == "on"] == ["7"]
-        assert driver(device, name).port_status(7) is State.ON
-        assert device.logouts == 2
+    def attempt(seconds: float) -> None:
+        monkeypatch.setattr(dialogue, "PATIENCE", seconds)
+        monkeypatch.setattr(telnet, "_UP_PATIENCE", seconds)
+        with kind(apcmenu.PERSONALITIES[name]) as device:
+            driver(device, name, 120).port_on(7)
+            assert [port for port, state in device.outlets.items() if state == "on"] == ["7"]
+            assert driver(device, name, 120).port_status(7) is State.ON
+            assert device.logouts == 2
+
+    with_patience(attempt, 0.1)
 
 
 class Slow(apcmenu.APCMenu):
@@ -290,12 +293,16 @@ def test_an_outlet_without_a_name() -> None:
 
 
 def test_a_menu_that_does_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialogue, "PATIENCE", 0.1)
-    with menu_device("apc7920", way=((*apcmenu.WAY_2[0][:2], 7),)) as device:
-        device.menu = lambda *_: apcmenu.APCMenu.menu(device, "", ("Outlet Management",))  # type: ignore[method-assign]
-        with pytest.raises(TransientError, match=r"shows the same menu again at the way to the outlets"):
-            driver(device, "apc7920").port_on(1)
-        assert device.logouts == 1
+    def attempt(seconds: float) -> None:
+        monkeypatch.setattr(dialogue, "PATIENCE", seconds)
+        with menu_device("apc7920", way=((*apcmenu.WAY_2[0][:2], 7),)) as device:
+            way = "", ("Outlet Management",)
+            device.menu = lambda *_: apcmenu.APCMenu.menu(device, *way)  # type: ignore[method-assign]
+            with pytest.raises(TransientError, match=r"shows the same menu again at the way to the outlets"):
+                driver(device, "apc7920").port_on(1)
+            assert device.logouts == 1
+
+    with_patience(attempt, 0.1)
 
 
 def test_the_command_line_says_why() -> None:

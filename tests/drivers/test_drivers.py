@@ -256,7 +256,8 @@ def test_a_command_is_run_by_a_shell_with_the_port_in_its_place(daemon: Callable
 def test_the_exit_status_is_the_result(
     daemon: Callable[..., Daemon], cmd: str, status: int, reason: str | None
 ) -> None:
-    started = daemon({"pdu": {"driver": "localcmdline", "cmd_on": cmd, "timeout": 1, "retries": 1}})
+    timeout = 1 if status == 504 else 30
+    started = daemon({"pdu": {"driver": "localcmdline", "cmd_on": cmd, "timeout": timeout, "retries": 1}})
     before = time.monotonic()
     reply = started.power("on", "pdu", 7)
     assert time.monotonic() - before < 30
@@ -297,12 +298,12 @@ def test_verify_reads_the_state_back_until_it_is_as_asked(daemon: Callable[..., 
     state = tmp_path / "state"
     state.write_text("off")
     command = {"cmd_on": f"(sleep 0.7; echo on > {state}) &", "cmd_off": "true", "cmd_status": f"cat {state}"}
-    pdu = {"driver": "localcmdline", "verify": True, "timeout": 2, "retries": 1, **command}
-    started = daemon({"pdu": pdu})
+    pdu = {"driver": "localcmdline", "verify": True, "timeout": 30, "retries": 1, **command}
+    started = daemon({"pdu": pdu, "hasty": {**pdu, "timeout": 3}})
     assert started.power("on", "pdu", 1).status == 200
     assert state.read_text() == "on\n"
-    reply = started.power("off", "pdu", 1)
-    assert (reply.status, reply.text) == (502, "pdu: port 1 is still on after off\n")
+    reply = started.power("off", "hasty", 1)
+    assert (reply.status, reply.text) == (502, "hasty: port 1 is still on after off\n")
 
 
 # -- what must hold for every driver

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import threading
 import time
 
 import pytest
@@ -134,20 +133,21 @@ def test_an_outlet_that_does_not_follow() -> None:
 # -- the transport
 
 
-def test_the_kernels_driver_is_detached_and_another_program_is_waited_for() -> None:
-    strip = Strip(mood=Mood.BUSY)
-    later = threading.Timer(0.15, setattr, (strip, "mood", Mood.WELL))
-    later.start()
+def test_the_kernels_driver_is_detached_and_another_program_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "RELEASE_SECONDS", 30.0)
+    strip = Strip()
+    strip.refuses = 3
     with usb.attached(strip):
         driver().port_on(1)
         assert not strip.kernel_driver and strip.claimed_by is None
+        assert not strip.refuses
+        monkeypatch.setattr(transport, "RELEASE_SECONDS", 0.2)
         strip.claimed_by = 0
         with pytest.raises(
             TransientError, match=r"^USB device 04b4:fd11 \(bus 1 device \d+\) is in use by another prog"
         ):
             driver().port_on(1)
         strip.claimed_by = None
-    later.join()
 
 
 def test_silence_ends_with_the_deadline() -> None:

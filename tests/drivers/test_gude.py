@@ -120,8 +120,8 @@ def test_logins(echo: bool) -> None:
 
 
 def test_a_login_that_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialogue, "PATIENCE", 0.1)
-    for greeting in ("", "hello\r\n>"):
+    for greeting, seconds in (("", 0.1), ("hello\r\n>", 60)):
+        monkeypatch.setattr(dialogue, "PATIENCE", seconds)
         with EPC() as device:
             device.greeting = greeting
             driver(device, username="pdudaemon", password=PASSWORD).port_on(3)

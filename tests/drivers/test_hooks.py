@@ -188,7 +188,7 @@ def test_what_port_status_returns_is_a_state_or_a_fault_that_is_told(
 
 def test_verify_takes_a_word_for_a_state(daemon: Callable[..., Daemon]) -> None:
     started = installed(
-        daemon, "def port_status(self, port_number):\n    return 'on'", verify=True, retries=1, timeout=1
+        daemon, "def port_status(self, port_number):\n    return 'on'", verify=True, retries=1, timeout=4
     )
     started.start()
     assert started.power("on", "pdu", 1).status == 200

@@ -24,6 +24,7 @@ ON, OFF = State.ON, State.OFF
 @pytest.fixture(autouse=True)
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_REST_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_ANSWER_SECONDS", 20.0)
 
 
 def driver(device: Board, told: dict[str, tuple[State, float]] | None, seconds: float = 30) -> ICStation:

@@ -84,7 +84,7 @@ def test_trouble(mood: Mood) -> None:
     with Module(2, mood) as device:
         for act in (Numato.port_on, Numato.port_off, Numato.port_status):
             with pytest.raises(TransientError, match=device.path) as caught:
-                act(driver(2, device.path, 0.3), 1)
+                act(driver(2, device.path, 0.3 if mood is Mood.DEAF else 30), 1)
             assert isinstance(caught.value, DeviceTimeout) == (mood is Mood.DEAF)
         assert device.outlets == {"1": "off", "2": "off"}
 

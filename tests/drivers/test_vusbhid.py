@@ -15,7 +15,7 @@ from tests.devices.base import usb
 from tests.devices.base.device import Mood
 from tests.devices.base.scripted import conversation
 from tests.devices.vusbhid import Board, Joystick
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 
 SAMPLE = conversation("vusbhid")
 
@@ -145,4 +145,4 @@ def test_a_relay_that_does_not_follow() -> None:
     board = Board(1)
     board.stuck = True
     with usb.attached(board), pytest.raises(TransientError, match=r"^port 1 is still off after on$"):
-        driver(0.5).port_on(1)
+        hurried(driver(), 0.5).port_on(1)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import threading
 from pathlib import Path
 from types import ModuleType
 
@@ -129,18 +128,18 @@ def test_no_access() -> None:
         driver().port_on(1)
 
 
-def test_a_board_in_use_is_waited_for() -> None:
-    board = Board("YKUSH", mood=Mood.BUSY)
-    later = threading.Timer(0.15, setattr, (board, "mood", Mood.WELL))
-    later.start()
+def test_a_board_in_use_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "RELEASE_SECONDS", 30.0)
+    board = Board("YKUSH")
+    board.refuses = 2
     with hid.attached(board):
         driver().port_on(1)
         assert board.outlets["1"] == "on"
+        monkeypatch.setattr(transport, "RELEASE_SECONDS", 0.2)
         board.held_by = 0
         with pytest.raises(TransientError, match="it was pulled out, or another program uses it"):
             driver().port_on(1)
         board.held_by = None
-    later.join()
 
 
 def test_words_that_are_none_of_its_models() -> None:

@@ -39,6 +39,7 @@ class Gadget:
         self.sessions = 0  # how often it was opened
         self.reads = 0
         self.held_by: Any = None  # the handle that has it open; 0 another program
+        self.refuses = 0  # how often it is not to be had, since another program is about to let it go
         self.path = f"1-1.{next(_ports)}:1.0".encode()
 
     def heard(self, report: bytes) -> None:
@@ -110,6 +111,9 @@ def attached(*gadgets: Gadget) -> Iterator[None]:
         def open_path(self, path: bytes) -> None:
             assert isinstance(path, bytes)
             for gadget in present():
+                if gadget.path == path and gadget.refuses:
+                    gadget.refuses -= 1
+                    break
                 if gadget.path == path and gadget.held_by is None:
                     if gadget.mood in (Mood.BUSY, Mood.WRONG_PASSWORD):
                         break

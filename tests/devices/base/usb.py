@@ -67,6 +67,7 @@ class Gadget:
         self.open: set[int] = set()  # the handles that are
         self.kernel_driver = True
         self.claimed_by: int | None = None  # a handle; 0 another program
+        self.refuses = 0  # how often it is not to be had, since another program is about to let it go
         self.fails: list[str] = []  # what the next transfers fail with
         self.recipient = 0  # where reports are to be asked for: 0 the device, 1 its interface
         self.address = next(_addresses)
@@ -188,6 +189,9 @@ def claim_interface(device: Device, interface: int) -> None:
     """As ``usb.util.claim_interface``."""
     device._open()
     gadget = device._gadget
+    if gadget.refuses:
+        gadget.refuses -= 1
+        raise failure("BUSY")
     if gadget.mood is Mood.BUSY or gadget.kernel_driver or gadget.claimed_by not in (None, id(device)):
         raise failure("BUSY")
     gadget.claimed_by = id(device)
