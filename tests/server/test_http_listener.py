@@ -25,7 +25,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         "blind": {"driver": "localcmdline", "cmd_on": "true", "cmd_off": "true"},
         "refusing": {"driver": "dummy", "refuse": "the breaker is out"},
         "deaf": {"driver": "dummy", "deaf": True, "timeout": 0.5, "retries": 1},
-        "slow": {"driver": "dummy", "slow": 1},
+        "slow": {"driver": "dummy", "slow": 3},
         "broken": {"driver": "nosuchdriver"},
     }
     (folder / "outlets").write_text('{"3": "on"}')
@@ -42,7 +42,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         ("on?hostname=pdu01&port=01", 200, "OK - accepted request\n"),
         ("off?alias=board7", 200, "OK - accepted request\n"),
         ("reboot?hostname=pdu01&port=2&delay=0.1", 200, "OK - accepted request\n"),
-        ("on?hostname=pdu01&port=1&delay=0&wait=3", 200, "OK - accepted request\n"),
+        ("on?hostname=pdu01&port=1&delay=0&wait=30", 200, "OK - accepted request\n"),
         ("on?hostname=slow&port=1&wait=0", 200, "OK - accepted request\n"),
         ("status?hostname=pdu01&port=03", 200, "on\n"),
         ("get-status?alias=board7", 200, "off\n"),
@@ -235,7 +235,7 @@ def test_the_api_lists_pdus_and_requests(started: Daemon) -> None:
 
 
 def test_cancel(daemon: Callable[..., Daemon]) -> None:
-    started = daemon({"pdu": {"driver": "dummy", "slow": 0.5}})
+    started = daemon({"pdu": {"driver": "dummy", "slow": 3}})
     running = started.power("on", "pdu", 1, wait=0).headers["Location"]
     eventually(lambda: started.http(running).json["state"] == "running")
     waiting = started.power("off", "pdu", 1, wait=0).headers["Location"]

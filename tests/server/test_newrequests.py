@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,19 +63,25 @@ def test_who_does_not_wait_is_told_that_it_is_accepted(lab: tuple[Daemon, Any]) 
     eventually(lambda: plugin.by_outlet() == {("slow", "3"): "f", ("slow", "4"): "f"})
 
 
-def test_what_is_not_done_within_wait_is_an_error_and_goes_on(lab: tuple[Daemon, Any]) -> None:
+def test_what_is_not_done_within_wait_is_an_error_and_goes_on(lab: tuple[Daemon, Any], tmp_path: Path) -> None:
     started, plugin = lab
+    until = tmp_path / "until"
+    started.stop()
+    started.settings["pdus"]["slow"] |= {"takes": 0, "until": str(until)}
+    started.configure(started.settings)
+    started.start()
     reply = post(started, {"action": "on", "hostname": "slow", "port": 3, "wait": 0.2})
     assert (reply.status, reply.json["type"], reply.json["request"]) == (504, "urn:pdudaemon:not-done", 1)
     assert reply.headers["Location"] == "/api/v1/requests/1" and "not done after 0.2 s: " in reply.json["detail"]
-    reply = post(started, {"action": "on", "nodes": "n[1-2],n4", "wait": 0.2})
+    reply = post(started, {"action": "on", "nodes": "n[1-2],n4", "wait": 4})
     states = {each["name"]: each["state"] for each in reply.json["nodes"]}
     assert (reply.status, states) == (504, {"n1": "done", "n2": "done", "n4": "accepted"})
-    assert "not done after 0.2 s: " in reply.json["nodes"][2]["reason"]
+    assert "not done after 4 s: " in reply.json["nodes"][2]["reason"]
     words = {"action": "off", "wait": 0.2, "delay": 0.3}  # which is not counted
     for target in ({"hostname": "slow", "port": 4}, {"nodes": "n4"}):
         reply = post(started, {**words, **target})
         assert reply.status == 504 and "not done after 0.5 s: " in reply.text
+    until.touch()
     eventually(lambda: plugin.by_outlet().get(("slow", "4"), "").startswith("o"))
 
 

@@ -362,19 +362,19 @@ def test_a_slow_node_does_not_hold_up_what_is_told_of_the_others(gated: Daemon, 
 
 
 def test_a_node_that_is_late_does_not_lose_the_results_of_the_others(gated: Daemon) -> None:
-    told = attributes(gated.http("/?nodes=slow,fast1&wait=0.5"))
+    told = attributes(gated.http("/?nodes=slow,fast1&wait=4"))
     assert told["fast1"]["success"] and told["fast1"]["running"] is True
     assert (told["slow"]["success"], told["slow"]["running"]) == (False, None)
-    assert told["slow"]["error"] == "no answer within 0.5 s"
+    assert told["slow"]["error"] == "no answer within 4 s"
     (gated.folder / "gate").touch()
     assert attributes(gated.http("/?nodes=slow"))["slow"]["running"] is True
     (gated.folder / "gate").unlink()
-    told = attributes(gated.http("/?nodes=slow,fast1&wait=0.5", "PATCH"))
+    told = attributes(gated.http("/?nodes=slow,fast1&wait=4", "PATCH"))
     assert told["fast1"]["success"] and told["fast1"]["error"] is None
     number = told["slow"]["request"]
     assert told["slow"]["success"] is False
     so_far = "slow: the device has not answered yet"
-    assert told["slow"]["error"] == f"accepted as request {number}, not done after 0.5 s: {so_far}; it goes on"
+    assert told["slow"]["error"] == f"accepted as request {number}, not done after 4 s: {so_far}; it goes on"
     assert told["slow"]["pending"] is True and "pending" not in told["fast1"]
     (gated.folder / "gate").touch()
     eventually(lambda: gated.http(f"/api/v1/requests/{number}").json["state"] == "done")
@@ -392,12 +392,12 @@ def test_a_hung_node_and_impatient_clients_cost_the_other_nodes_nothing(gated: D
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", gated.port), timeout=20))
             connection.sendall(f"GET {every} HTTP/1.1\r\n\r\n".encode())
         eventually(lambda: all(each["success"] for each in attributes(gated.http("/?groups=both")).values()))
-        told = attributes(gated.http(f"{every}&wait=1"))
+        told = attributes(gated.http(f"{every}&wait=4"))
         assert {name: each["running"] for name, each in told.items()} == {"slow": None, "fast1": True, "fast2": True}
-        assert "no answer within 1 s" in told["slow"]["error"]
-        told = attributes(gated.http(f"{every}&wait=1", "PATCH"))
+        assert "no answer within 4 s" in told["slow"]["error"]
+        told = attributes(gated.http(f"{every}&wait=4", "PATCH"))
         assert {name: each["success"] for name, each in told.items()} == {"slow": False, "fast1": True, "fast2": True}
-        assert told["slow"]["pending"] and "not done after 1 s" in told["slow"]["error"]
+        assert told["slow"]["pending"] and "not done after 4 s" in told["slow"]["error"]
         told = attributes(gated.http(f"{every}&wait=0", "PATCH"))
         assert all(each["success"] and each["error"] is None for each in told.values()), told
         number = told["slow"]["request"]
@@ -461,7 +461,7 @@ def test_what_was_asked_for_is_done_when_the_client_hangs_up(gated: Daemon) -> N
     assert "slow" not in record.read_text()
     (gated.folder / "gate").touch()
     eventually(lambda: sorted(record.read_text().split()) == sorted(["fast1", "fast2", "slow", "slow2"] * 2))
-    eventually(lambda: all(now <= then for now, then in zip(held(gated), before, strict=True)), 5)
+    eventually(lambda: all(now <= then for now, then in zip(held(gated), before, strict=True)), 60)
     assert {request["state"] for request in gated.http("/api/v1/requests").json} == {"done"}
     assert "Traceback" not in gated.log_text()
 

@@ -119,7 +119,7 @@ def heard(client: socket.socket, until: str = "") -> list[dict[str, Any]]:
 
 
 def test_who_does_not_read_is_closed_and_told_where_to_go_on(house: Callable[[float], House]) -> None:
-    lab = house(3)
+    lab = house(6)
     deaf, reading = lab.watch(), lab.watch()
     for number in range(200):
         lab.publish(number)
@@ -178,7 +178,7 @@ def test_a_heartbeat_is_heard_where_nothing_happens(daemon: Callable[..., Daemon
 
 def test_a_token_that_expires_ends_the_stream(daemon: Callable[..., Daemon]) -> None:
     started = daemon(PDUS, secret=SECRET)
-    with Watching(started, Authorization=f"Bearer {good(exp=later(5))}") as watching:
+    with Watching(started, Authorization=f"Bearer {good(exp=later(8))}") as watching:
         assert watching.rest()[-1]["reason"] == "the token has expired"
 
 
@@ -214,12 +214,12 @@ def test_without_a_watcher_the_ring_wakes_nobody(daemon: Callable[..., Daemon]) 
         time.sleep(1.5)
         return switches() == before
 
-    eventually(asleep)
+    eventually(asleep, 60)
 
 
 @pytest.mark.parametrize("sse", [True, False])
 def test_a_watcher_that_begins_as_the_daemon_stops_is_told(daemon: Callable[..., Daemon], sse: bool) -> None:
-    started = daemon({"slow": {"driver": "dummy", "slow": 3}})
+    started = daemon({"slow": {"driver": "dummy", "slow": 6}})
     started.power("on", "slow", 1, wait=0)
     eventually(lambda: started.http("/api/v1/requests/1").json["state"] == "running")
     with Watching(started, sse=sse) as watching:
