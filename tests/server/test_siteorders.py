@@ -54,7 +54,7 @@ def test_what_a_site_says_is_passed_on(lab: Front) -> None:
     assert "'9' is not a port" in front.power("on", "berlin/p1", 9).text
     wrong = order(front, hostname="berlin/p1", port=9)
     assert wrong.status == 422 and wrong.json["field"] == "port" and "berlin: p1: '9' is not a port" in wrong.text
-    late = order(front, hostname="berlin/deaf", port=1, wait=0.5)
+    late = order(front, hostname="berlin/deaf", port=1, wait=4)
     assert late.status == 504 and late.json["type"] == "urn:pdudaemon:not-done", late.text
     assert late.json["request"].startswith("berlin/")
     accepted = order(front, hostname="berlin/deaf", port=2, wait=0)

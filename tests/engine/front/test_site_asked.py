@@ -123,8 +123,10 @@ def test_a_site_that_was_let_go_or_was_not_reached_is_asked_nothing(lab: Lab, be
 
 
 def test_who_waits_when_a_site_is_let_go_is_told(lab: Lab) -> None:
+    over = threading.Event()
+
     def silent() -> Iterator[bytes]:
-        time.sleep(1)
+        over.wait(60)
         yield b""
 
     lab.lying.lies["POST "] = silent
@@ -136,10 +138,11 @@ def test_who_waits_when_a_site_is_let_go_is_told(lab: Lab) -> None:
     site.stop()
     _, error = told.get(timeout=30)
     assert error is not None and "this daemon stops, or has let go of it" in str(error)
+    over.set()
 
 
 def test_that_it_answers_nothing_any_more_is_found_out(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_site, "PROBE", 0.2)
+    monkeypatch.setattr(engine_site, "PROBE", 30.0)
     lab.site.start()
     site = lab.reached()
     site._loop.call_soon_threadsafe(site.doubt)
@@ -147,16 +150,20 @@ def test_that_it_answers_nothing_any_more_is_found_out(lab: Lab, monkeypatch: py
     eventually(lambda: not site._doubted)
     assert not site.trouble, "it has answered"
 
+    over = threading.Event()
+
     def silent() -> Iterator[bytes]:
-        time.sleep(1)
+        over.wait(60)
         yield b""
 
+    monkeypatch.setattr(engine_site, "PROBE", 3.0)
     lab.lying.lies["GET /ui/icon.svg"] = silent
     site._loop.call_soon_threadsafe(site.doubt)
     eventually(lambda: lab.asked("/ui/icon.svg") == 2)
     lab.site._bound, bound = asyncio.Timeout(None), lab.site._bound  # it has been connected to anew meanwhile
     eventually(lambda: not site._doubted)
     lab.site._bound = bound
+    monkeypatch.setattr(engine_site, "PROBE", 0.2)
     site.ask("GET", "/api/v1/groups", 20.0, lambda *_: lab.changes.append("asked"))
     eventually(lambda: len(lab.changes) >= 2)
     assert lab.changes.pop() == "asked" and not site.trouble
@@ -169,6 +176,7 @@ def test_that_it_answers_nothing_any_more_is_found_out(lab: Lab, monkeypatch: py
     site._loop.call_soon_threadsafe(lab.changes.append, "seen")
     eventually(lambda: "seen" in lab.changes)
     assert not site._doubted, "that is known"
+    over.set()
 
 
 def test_a_connection_that_has_ended_while_it_was_doubted_is_not_ended_again(

@@ -197,9 +197,11 @@ def test_each_line_gives_it_time_anew_and_what_has_to_be_loaded_more_of_it(lab: 
 
 
 def test_one_that_is_silent_from_the_start_is_lost(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
     def silent() -> Iterator[bytes]:
         yield HEAD
-        time.sleep(1)
+        over.wait(60)
         raise ConnectionError
 
     lab.lying.lies["GET /api/v1/events"] = silent
@@ -207,19 +209,23 @@ def test_one_that_is_silent_from_the_start_is_lost(lab: Lab, monkeypatch: pytest
     lab.site.start()
     eventually(lambda: len(lab.changes) >= 2)
     assert lab.changes[1].endswith(" does not answer")
+    over.set()
 
 
 def test_one_that_does_not_answer_is_told_after_a_while(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_site, "ANSWER", 0.2)
 
+    over = threading.Event()
+
     def silent() -> Iterator[bytes]:
-        time.sleep(1)
+        over.wait(60)
         yield b""
 
     lab.lying.lies["GET /api/v1/events"] = silent
     lab.site.start()
     eventually(lambda: lab.changes)
     assert lab.changes[0].endswith(f"{lab.lying.url.removeprefix('http://')} does not answer")
+    over.set()
 
 
 @pytest.mark.usefixtures("meant")

@@ -165,7 +165,7 @@ def test_whether_it_was_accepted_is_not_made_up(
     hangs = why == "it does not answer"
     monkeypatch.setattr(siterequests, "PAUSES", (0.0, 0.01, 60.0))  # for which there is no time
     lab.site.lies = {"POST ": answer}
-    error, request = lab.error(seconds=0.3 if hangs else 30.0)
+    error, request = lab.error(seconds=2.0 if hangs else 30.0)
     assert type(error) is Unanswered and request is None
     assert str(error).startswith(
         f"it is not known whether berlin has accepted this: {why}; asked for again with the key a-key"
