@@ -93,15 +93,15 @@ def test_a_state_that_is_not_known_is_not_off() -> None:
         (End.CLOSE, "the answer"),
         (End.HALF, "the answer"),
         (End.RESET, "Connection reset by peer"),
-        (End.HOLD, "no answer within 0.2 s"),
+        (End.HOLD, "no answer within 3 s"),
     ],
 )
 def test_what_came_before_a_stream_broke_off_is_not_lost(end: End, why: str) -> None:
     came = [result("node01", "power_on"), result("node04", "power_on", success=False, error="locked")]
     with StreamServer(*came, count=5, pause=0.02, end=end) as server:
         begin = time.monotonic()
-        ran = ask(server.url, "on node[01-05]" + " --timeout 0.2" * (end is End.HOLD))
-        assert time.monotonic() - begin < 5
+        ran = ask(server.url, "on node[01-05]" + " --timeout 3" * (end is End.HOLD))
+        assert time.monotonic() - begin < 30
         assert ran.out == "node01 Starting       \nnode04 Failed to start\n"
         locked, unknown = ran.err.splitlines()
         assert locked == "pduclient: node04: locked"
@@ -132,14 +132,14 @@ def test_timeout_without_any_answer() -> None:
             "",
             f"pduclient: {server.url}: no answer within 0.2 s{GOES_ON}\n",
         )
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 30
 
 
 def test_many_nodes_take_no_time() -> None:
     with StreamServer(*cluster(2000)) as server:
         begin = time.monotonic()
         assert ask(server.url, "status -f node[01-2000] --timeout 20") == (0, "on: node[01-2000]\n", "")
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 30
 
 
 LATE = "accepted as request 7, not done after 1 s: slow: the device has not answered yet; it goes on"

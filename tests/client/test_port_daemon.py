@@ -16,7 +16,7 @@ from tests.support.process import Daemon
 
 PDUS: dict[str, dict[str, Any]] = {
     "pdu01": {"driver": "dummy", "outlets": 24},
-    "slow": {"driver": "dummy", "slow": 10},
+    "slow": {"driver": "dummy", "slow": 60},
     "no": {"driver": "dummy", "refuse": "the breaker is open"},
 }
 ALIASES = {"board7": {"hostname": "pdu01", "port": 7}}
@@ -46,7 +46,7 @@ def test_real_daemon(daemon: Callable[..., Daemon], tmp_path: Path, options: lis
     assert ask("--hostname slow --port 1 --command on --wait 0") == (0, SENT, "")
     ran = ask("--hostname slow --port 2 --command on --timeout 0.5")
     assert ran == (127, "Error sending command! no answer within 0.5 s" + UNSURE, "")
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
 
     assert ask("--hostname no --port 1 --command on") == (127, f"{nack}no: the breaker is open\n", "")
     assert ask("--hostname no --port 1 --command status") == (127, f"{nack}no: the breaker is open\n", "")

@@ -108,7 +108,7 @@ def test_what_may_be_no_pdudaemon_is_sent_nothing_twice(spare: Spare) -> None:
 
 def test_all_of_it_ends_in_time(spare: Spare) -> None:
     """Where no place answers any more, it says in the end what it had said without another place to ask."""
-    thread, ran = spare.ask("restart", "--yes", "board1", "--timeout=3", "--json")
+    thread, ran = spare.ask("restart", "--yes", "board1", "--timeout=6", "--json")
     spare.off(1)
     spare.daemon.kill()
     thread.join(30)

@@ -140,11 +140,11 @@ def test_no_on_for_a_debt_comes_after_the_off_that_ends_it(
     rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The off is due while the PDU is busy, and so is the next try of the on, a little later; the other feed takes long."""
-    monkeypatch.setattr(debts, "FIRST_BACK_OFF", 1.0)
+    monkeypatch.setattr(debts, "FIRST_BACK_OFF", 4.0)
     one = rack("a", "b")
     owing(one, "a")
     one.hold("b", port="2")
-    later = submitted(one.dispatcher, Action.OFF, one.target("a", "b"), 0.5)
+    later = submitted(one.dispatcher, Action.OFF, one.target("a", "b"), 3)
     repair = later.repairs[0]
     eventually(lambda: repair.backing_off)
     one.refusing.clear()
@@ -161,7 +161,7 @@ def test_a_debt_that_nobody_can_pay_is_given_up_while_its_request_waits(
     rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(debts, "FIRST_BACK_OFF", 0.05)
-    one = rack("a", give_up=0.3)
+    one = rack("a", give_up=3)
     owing(one, "a")
     later = submitted(one.dispatcher, Action.OFF, one.target("a"), HOUR)
     eventually(lambda: "a port 1 MAY BE OFF" in caplog.text)

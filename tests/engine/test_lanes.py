@@ -390,12 +390,14 @@ def test_ons_of_a_pdu_that_staggers_come_one_after_the_other_and_say_when(rack: 
 
 def test_one_that_has_waited_for_others_is_switched_on(rack: Callable[..., Rack]) -> None:
     one = rack("a", settings={"stagger": 0.1})
-    ons = [submitted(one.dispatcher, Action.ON, one.dispatcher.config.target("a", str(port))) for port in (1, 2, 3)]
+    targets = [one.dispatcher.config.target("a", port) for port in ("1", "2", "3")]
+    ons = one.dispatcher.submit([Submission(Action.ON, target) for target in targets])
     for on in ons:
+        assert isinstance(on, Request)
         assert awaited(one.dispatcher, on, 30)
     assert one.seen["a"] == "ooo"
     waited = [event.request for event in one.dispatcher.events.since(0)[0] if event.kind == "waiting"]
-    assert waited == [on.id for on in ons[1:]]
+    assert waited == [on.id for on in ons[1:] if isinstance(on, Request)]
 
 
 def test_what_became_of_an_outlet_is_noted_with_what_was_before() -> None:

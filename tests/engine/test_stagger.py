@@ -18,8 +18,8 @@ from pdudaemon.power import Outlet
 from tests.support.process import Daemon, eventually
 from tests.support.watching import Watching
 
-SLACK = 0.5  # what a busy machine takes to start a command, more or less
-BETWEEN = 1.5
+SLACK = 2.0  # what a busy machine takes to start a command, more or less
+BETWEEN = 3.0
 
 
 def config(folder: Path, pdus: dict[str, Any], groups: dict[str, Any] | None = None) -> Config:

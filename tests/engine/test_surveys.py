@@ -263,7 +263,7 @@ def test_those_that_do_not_answer_hold_up_nobody_else(tmp_path: Path, monkeypatc
 
 def test_what_is_stuck_is_not_read(rack: Meters, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pdudaemon.engine.dispatcher.STUCK_GRACE", 0.1)
-    rack.pdus["a"]["timeout"] = 0.1
+    rack.pdus["a"]["timeout"] = 3
     rack.dispatcher.reload(rack.config())
     rack.hold("a")
     told: queue.SimpleQueue[PDUDaemonError | None] = queue.SimpleQueue()

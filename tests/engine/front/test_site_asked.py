@@ -171,11 +171,17 @@ def test_that_it_answers_nothing_any_more_is_found_out(lab: Lab, monkeypatch: py
         site._loop.call_soon_threadsafe(site.doubt)
     eventually(lambda: len(lab.changes) >= 2)
     assert lab.changes[1].endswith(" does not answer") and lab.asked("/ui/icon.svg") == 3
-    lab.site.trouble = "it is away"
-    site._loop.call_soon_threadsafe(site.doubt)
-    site._loop.call_soon_threadsafe(lab.changes.append, "seen")
-    eventually(lambda: "seen" in lab.changes)
-    assert not site._doubted, "that is known"
+    eventually(lambda: not site._doubted)
+    doubted: list[bool] = []
+
+    def doubt() -> None:
+        site.trouble = "it is away"  # before it is connected to anew
+        site.doubt()
+        doubted.append(site._doubted)
+
+    site._loop.call_soon_threadsafe(doubt)
+    eventually(lambda: doubted)
+    assert doubted == [False], "that is known"
     over.set()
 
 

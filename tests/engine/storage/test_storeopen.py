@@ -9,6 +9,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -232,8 +233,11 @@ def test_nothing_is_accepted_while_it_is_gone(daemon: Callable[..., Daemon]) -> 
     started.db = started.folder / "state" / "store.db"
     started.start()
     assert started.power("on", "pdu", 1).status == 200
+    assert started.process is not None
+    started.process.send_signal(signal.SIGSTOP)  # it would write it anew in between
     shutil.rmtree(started.db.parent)
     started.db.parent.write_text("in the way")
+    started.process.send_signal(signal.SIGCONT)
     health = started.http("/healthz")
     assert health.status == 503 and "cannot be written anew" in health.text
     refused = started.power("on", "pdu", 2)

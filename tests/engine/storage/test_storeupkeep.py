@@ -98,8 +98,9 @@ def test_no_write_begins_the_log_anew_which_would_wait_for_the_disk(
 def test_when_nothing_is_written_the_thread_begins_the_log_anew(path: Path, store: Store) -> None:
     header = log_header(path)
     for port in range(1, 4):
-        begun(store, port)
-        assert log_header(path) == header, "the write did so"
+        with store._open.upkeep._using:  # so that the thread does not, yet
+            begun(store, port)
+            assert log_header(path) == header, "the write did so"
         header = eventually(lambda: log_header(path) != header and log_header(path))  # noqa: B023
         eventually(lambda: not store._open.upkeep._woken)
 
