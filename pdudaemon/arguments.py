@@ -10,7 +10,18 @@ from pdudaemon.config.options import LEVELS, PROTOCOLS
 from pdudaemon.power import Action
 
 DEFAULT_CONF = "/etc/pdudaemon/pdudaemon.conf"
+DAYS = 30
 MOST_DAYS = 36500
+
+_ANSWERS = "check check_start health unfinished list_drivers list_devices schema print_file"
+_ANSWERS += " probe import_ token tokens drive"
+_NEED = {
+    "check": "online",
+    "probe": "community",
+    "import_": "output keep_powerman",
+    "token": "days name role",
+    "drive": "hostname port alias request wait delay retries retry_delay",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,8 +83,8 @@ def parser() -> argparse.ArgumentParser:
     token = made.add_argument_group("tokens")
     token.add_argument("--token", action="store_true", help="print a new token for clients and exit")
     token.add_argument("--tokens", action="store_true", help="print the tokens made so far that are still valid")
-    token.add_argument("--days", type=_days, default=30, help="how long it is valid (%(default)s)")
-    token.add_argument("--name", default="", type=_name, help="whose it is, for the log")
+    token.add_argument("--days", type=_days, help=f"how long it is valid ({DAYS})")
+    token.add_argument("--name", type=_name, help="whose it is, for the log")
     token.add_argument(
         "--role", action="append", default=[], metavar="ROLE", help="what it is good for; without one, everything"
     )
@@ -88,6 +99,29 @@ def parser() -> argparse.ArgumentParser:
     drive.add_argument("--retries", metavar="N", help="tries in all, instead of the configuration's")
     drive.add_argument("--retry-delay", metavar="SECONDS", help="between two tries, instead of the configuration's")
     return made
+
+
+def serves(options: argparse.Namespace) -> bool:
+    """Whether it is the daemon itself that the options ask for, and not one answer."""
+    return not any(_given(options, each) for each in _ANSWERS.split())
+
+
+def alone(options: argparse.Namespace) -> str:
+    """Return what is wrong with options that mean something beside another one only, which is not there."""
+    for other, these in _NEED.items():
+        for each in these.split():
+            if _given(options, each) and not _given(options, other):
+                return f"{_spelled(each)} needs {_spelled(other)}"
+    return ""
+
+
+def _given(options: argparse.Namespace, name: str) -> bool:
+    found = getattr(options, name)
+    return found is not None and found is not False and found != []
+
+
+def _spelled(name: str) -> str:
+    return f"--{name.rstrip('_').replace('_', '-')}"
 
 
 def _days(text: str) -> int:

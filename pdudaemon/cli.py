@@ -46,8 +46,6 @@ log = logging.getLogger("pdud")
 
 OPENFLIGHT_PORT = 6302
 
-_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-
 
 def main(words: list[str] | None = None) -> int:
     """Run as the command line says; return the exit code."""
@@ -55,10 +53,10 @@ def main(words: list[str] | None = None) -> int:
     options = parser.parse_args(words)
     if options.drive and not options.request:
         parser.error("--drive needs --request")
-    if (options.output or options.keep_powerman) and not options.import_:
-        parser.error("--output and --keep-powerman need --import")
-    if options.online and not options.check:
-        parser.error("--online needs --check")
+    if alone := arguments.alone(options):
+        parser.error(alone)
+    if not arguments.serves(options):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
     if options.conf and not (options.check or options.check_start):  # a reload finds it wherever a driver has gone
         options.conf = os.path.abspath(options.conf)
     if options.topology:
@@ -153,7 +151,7 @@ def _token(conf: Config, options: argparse.Namespace) -> int:
     for role in options.role:
         if role not in conf.roles:
             raise ConfigError(f"{conf.path}: there is no role {role!r}{near(role, conf.roles)}")
-    claims = access.claims(options.days, options.name, options.role)
+    claims = access.claims(options.days or arguments.DAYS, options.name or "", options.role)
     print(permitted(conf).token(claims))
     try:
         issued.add(secret_file, claims)

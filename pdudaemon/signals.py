@@ -25,6 +25,7 @@ class SignalPipe:
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in numbers:
             signal.signal(number, lambda number, _: self._enter(number))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # what has come since the program began
 
     def put(self, number: int) -> None:
         """Put in a number. Any thread."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +56,62 @@ def test_a_foreign_table_in_an_old_store_is_left_alone(daemon: Callable[..., Dae
     with sqlite3.connect(started.db) as after:
         assert after.execute("SELECT * FROM pdu_queue").fetchall() == [(1, "pdu", 1, "on")]
     after.close()
+
+
+class Loading(Daemon):
+    """A program that gets a SIGHUP while it is loaded."""
+
+    CODE = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "pdudaemon.cli":
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGHUP)
+
+from pdudaemon.__main__ import main
+sys.meta_path.insert(0, Finder())
+sys.exit(main())
+"""
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-c", self.CODE, *super().command(*arguments)[3:]]
+
+
+def test_a_reload_that_is_asked_for_while_the_program_is_loaded_does_not_end_it(tmp_path: Path) -> None:
+    loading = Loading(tmp_path, {"pdu": {"driver": "dummy"}})
+    loading.real = True
+    try:
+        loading.start()
+        eventually(lambda: "the configuration has been taken over" in loading.log_text())
+        assert loading.power("on", "pdu", 1).status == 200
+        assert loading.stop() == 0
+    finally:
+        loading.kill()
+    assert loading.run("--check").returncode == -signal.SIGHUP, "what is no daemon knows no reload"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--request on", "--request needs --drive"),
+        ("--hostname pdu", "--hostname needs --drive"),
+        ("--check --port 1", "--port needs --drive"),
+        ("--retry-delay 1", "--retry-delay needs --drive"),
+        ("--name ci", "--name needs --token"),
+        ("--tokens --role ci", "--role needs --token"),
+        ("--days 3", "--days needs --token"),
+        ("--community public", "--community needs --probe"),
+        ("--keep-powerman", "--keep-powerman needs --import"),
+        ("--check-start --online", "--online needs --check"),
+    ],
+)
+def test_an_option_without_the_one_that_it_belongs_to_starts_nothing(
+    daemon: Callable[..., Daemon], line: str, words: str
+) -> None:
+    ended = daemon({}, start=False).run(*line.split())
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (2, f"pdudaemon: error: {words}")
 
 
 DEAR = {"asyncio", "multiprocessing", "xmlrpc", "ctypes", "decimal", "unittest", "pysnmp", "pexpect", "serial"}
