@@ -85,6 +85,7 @@ class LogWriter(logging.Handler):
         super().__init__()
         self._journal = None if path else to
         self._file = _LogFile(path, errors="backslashreplace") if path else None
+        self._error = sys.stderr  # as it is now: a driver may put anything in its place
         self._waiting: deque[logging.LogRecord] = deque()
         self._lost = 0
         self._wake = threading.Event()
@@ -157,8 +158,8 @@ class LogWriter(logging.Handler):
         if self._file is not None and self._file.write(text):
             return
         try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
+            self._error.write(text)
+            self._error.flush()
         except (OSError, ValueError):
             return  # nobody is left who could be told
 

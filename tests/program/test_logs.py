@@ -111,6 +111,22 @@ def test_what_is_logged_is_what_was_at_that_moment(log: tuple[logging.Logger, Lo
     assert "before" in path.read_text() and "after" not in path.read_text()
 
 
+@pytest.mark.parametrize("instead", [None, io.StringIO()])
+def test_a_driver_that_puts_something_in_place_of_standard_error_has_no_line_of_the_log(
+    monkeypatch: pytest.MonkeyPatch, instead: io.StringIO | None
+) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    writer = LogWriter()
+    writer.setFormatter(LineFormatter(journal=False))
+    logger = logging.Logger("lab")
+    logger.addHandler(writer)
+    monkeypatch.setattr(sys, "stderr", instead)
+    logger.info("line")
+    writer.close()
+    assert "lab: line" in written.getvalue() and not (instead and instead.getvalue())
+
+
 def test_a_log_that_takes_nothing_stalls_no_pdu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "MOST_WAITING", 100)
     reading, writing = os.pipe()
