@@ -109,8 +109,12 @@ def _node(name: str, entry: object, outlet: Outlets) -> Node:
 
 def _feed(feed: object, outlet: Outlets) -> Outlet:
     hostname, port = (feed.get("hostname"), feed.get("port")) if isinstance(feed, dict) else (None, None)
-    if not isinstance(hostname, str) or isinstance(port, bool) or not isinstance(port, str | int):
+    if hostname is None or port is None:
         raise RequestError("must have a hostname and a port")
+    if not isinstance(hostname, str):
+        raise RequestError(f"hostname: {hostname!r} is not a text")
+    if isinstance(port, bool) or not isinstance(port, str | int):
+        raise RequestError(f"port: {port!r} is neither a text nor a whole number")
     return outlet(hostname, port)
 
 

@@ -269,7 +269,7 @@ class Driving:
         else:
             trace = without(self._pdu.secrets, "".join(traceback.format_exception(error)))
             log.debug("%s: the driver raised what is no device error\n%s", self._pdu.name, trace.rstrip())
-            text = f"{type(error).__name__}: {error}"
+            text = f"{type(error).__name__}: {error}".removesuffix(": ")
         text = " ".join(without(self._pdu.secrets, text).split()) or type(error).__name__
         return _clean(text), _clean(private)
 

@@ -181,7 +181,7 @@ def test_what_it_was_told_last_is_for_those_of_ours(told: Told) -> None:
         (LoginRefused("no"), PermanentError, "pdu: no"),
         (DeviceTimeout("no answer"), DeviceTimeout, "pdu: no answer"),
         (DeviceError("odd"), TransientError, "pdu: odd"),
-        (TimeoutError(), DeviceTimeout, "pdu: TimeoutError:"),
+        (TimeoutError(), DeviceTimeout, "pdu: TimeoutError"),
         (TimeoutError(110, "Connection timed out"), DeviceTimeout, "pdu: Connection timed out"),
         (ConnectionRefusedError(111, "Connection refused"), TransientError, "pdu: Connection refused"),
         (OSError("odd"), TransientError, "pdu: OSError: odd"),
@@ -192,6 +192,7 @@ def test_what_it_was_told_last_is_for_those_of_ours(told: Told) -> None:
         (RuntimeError("hunter2"), TransientError, "pdu: RuntimeError: ***"),
         (TransientError("half \ud83d"), TransientError, "pdu: half ?"),
         (SystemExit(3), TransientError, "pdu: SystemExit: 3"),
+        (MemoryError(), TransientError, "pdu: MemoryError"),
     ],
 )
 def test_what_it_raises_is_one_of_ours(
