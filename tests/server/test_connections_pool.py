@@ -55,6 +55,8 @@ def test_an_answer_that_is_never_made_keeps_nobody_from_the_end(make: Make) -> N
     one.later(lambda: done.append(1))
     assert busy.wait(60) and one.close(0) is True and not go_on.is_set()
     go_on.set()
+    for thread in one._pool._threads:
+        thread.join(60)
     assert str(one) == "the thread that serves the clients" and not done
 
 

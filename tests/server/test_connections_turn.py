@@ -187,7 +187,7 @@ def test_it_leaves_once_all_is_answered_and_sent(hand: Hand) -> None:
     second.unsent.append(b"end")
     assert hand.hears(other, b"end", leaves) == LARGE + b"end" and hand.one._left
     hand.one._run()
-    assert not hand.one._open
+    assert not hand.one._open and hand.poll.closed
     assert drained(client) == b"done(closed)" and drained(idle) == b"(closed)" == drained(other)
 
 

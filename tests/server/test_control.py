@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pdudaemon.config import reader
 from pdudaemon.engine.front.siteorders import SiteRequest
 from pdudaemon.errors import NoSuchRequest, PDUDaemonError, StoreError, TransientError
 from pdudaemon.power import Action, Outcome, Outlet, Phase, Reading, Request, State, Target
-from pdudaemon.server.control import _described, became, feeds, record
+from pdudaemon.server.control import _described, became, control, feeds, record
+from pdudaemon.server.control import status as serve_status
+from pdudaemon.server.http import HTTPExchange
 from pdudaemon.server.rights import EVERYTHING
+from tests.support.pair import asked as asked_for
 from tests.support.process import Daemon
 
 A, B, C, D = (Outlet(pdu, "1") for pdu in "abcd")
@@ -87,6 +93,70 @@ def test_what_a_site_says_of_a_request_is_shown_as_far_as_it_may_be() -> None:
     assert became(shows, request(whole)) == {**whole, "target": "hidden"}
     assert became(shows, request({"id": "berlin/7", "state": "done"})) == {"id": "berlin/7", "state": "done"}
     assert feeds(request(whole)) == {"feeds": [1]} and feeds(request({"id": "berlin/7"})) == {}
+
+
+class Taking:
+    """Takes an order, and has its client told what came of it."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "conf"
+        path.write_text(json.dumps({"pdus": {"a": {"driver": "dummy"}}}))
+        self.dispatcher = SimpleNamespace(config=reader.load(str(path)), record=lambda number: {"id": number})
+        self.order: Any = None
+        self.told: Any = None
+
+    def carry_out(self, order: Any, client: object, exchange: HTTPExchange, told: Any) -> None:
+        assert client is exchange.client
+        self.order, self.told = order, told
+
+    def look(self, order: Any, exchange: HTTPExchange, told: Any) -> None:
+        self.order, self.told = order, told
+
+    def tells(self, serve: Any, word: str, *told: Any, accept: str = "*/*") -> tuple[int, Any, str]:
+        """Return status, body and headers of the answer once something has come of an order."""
+        with asked_for(self, f"GET /power/control/{word} HTTP/1.1", f"Accept: {accept}") as (pair, exchange):
+            exchange.words = {"hostname": "a", "port": "1"}
+            exchange.give(lambda: serve(exchange, word))
+            assert pair.hears_nothing() and self.order.target.outlets == (Outlet("a", "1"),)
+            self.told(*told)
+            head, _, body = pair.client.recv(10_000).decode().partition("\r\n\r\n")
+            return int(head.split()[1]), json.loads(body) if "json" in head else body, head
+
+
+def test_what_came_of_an_order_is_told(tmp_path: Path) -> None:
+    taking = Taking(tmp_path)
+    request = asked(A)
+    numbered = f"X-Request-Id: {request.number}\r\nLocation: /api/v1/requests/{request.number}\r\n"
+    status, body, head = taking.tells(control, "on", request, None)
+    assert (status, body) == (200, "OK - accepted request\n") and numbered in head and taking.order.action.value == "on"
+    status, body, head = taking.tells(control, "off", request, None, accept="application/json")
+    assert (status, body) == (200, {"id": 7}) and numbered in head and taking.order.action.value == "off"
+    twin = asked(A, B)
+    assert len(taking.tells(control, "on", twin, None, accept="application/json")[1]["feeds"]) == 2
+    status, body, head = taking.tells(control, "on", twin, TransientError("deaf"), accept="application/json")
+    assert (status, body["detail"], body["request"], len(body["feeds"])) == (502, "deaf", 7, 2) and numbered in head
+    status, body, head = taking.tells(control, "on", request, TransientError("deaf"))
+    assert (status, body) == (502, "deaf\n") and numbered in head
+
+
+def test_what_an_outlet_is_is_told(tmp_path: Path) -> None:
+    taking = Taking(tmp_path)
+    one = Reading(State.ON, "device", 5.0)
+    twin = Reading(State.ON, "device", 5.0, ((A, one), (B, Reading(State.OFF, "device", 6.0))))
+    for answer in (one, twin):
+        assert taking.tells(serve_status, "status", answer)[:2] == (200, "on\n")
+    assert taking.order.action is Action.STATUS
+    json_ = {"accept": "application/json"}
+    shown = {"pdu": "a", "port": "1", "state": "on", "source": "device", "time": 5.0}
+    assert taking.tells(serve_status, "status", one, **json_)[:2] == (200, shown)
+    other = {"pdu": "b", "port": "1", "state": "off", "source": "device", "time": 6.0}
+    whole = {"state": "on", "source": "device", "time": 5.0, "mixed": True, "feeds": [shown, other]}
+    assert taking.tells(serve_status, "status", twin, **json_)[:2] == (200, whole)
+    alike = Reading(State.ON, "device", 5.0, ((A, one), (B, one)))
+    assert taking.tells(serve_status, "status", alike, **json_)[1]["mixed"] is False
+    for accept in ("application/json", "*/*"):
+        status, body, _ = taking.tells(serve_status, "status", TransientError("deaf"), accept=accept)
+        assert status == 502 and (body["detail"] if isinstance(body, dict) else body) in ("deaf", "deaf\n")
 
 
 def test_what_clients_that_accept_json_are_told(daemon: Callable[..., Daemon]) -> None:

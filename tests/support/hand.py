@@ -30,7 +30,7 @@ class Asked(Exchange):
 
 
 class Lines:
-    """A protocol of lines, each of which begins a request; ``late`` is what is answered when the time for one is over."""
+    """A protocol of lines, each of which begins a request; ``late`` is what is answered when its time is over."""
 
     late = b""
 
@@ -66,7 +66,7 @@ class Poll:
         self.found: list[list[tuple[int, int]]] = []
         self.modified: list[int] = []
         self.unregister = epoll.unregister
-        self.close = epoll.close
+        self.closed = False
 
     def register(self, what: Any, events: int) -> None:
         self._epoll.register(what, events)
@@ -74,6 +74,10 @@ class Poll:
     def modify(self, what: Any, events: int) -> None:
         self.modified.append(events)
         self._epoll.modify(what, events)
+
+    def close(self) -> None:
+        self._epoll.close()
+        self.closed = True
 
     def poll(self, wait: float | None) -> list[tuple[int, int]]:
         self.waits.append(wait)
