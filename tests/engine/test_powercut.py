@@ -33,7 +33,7 @@ from tests.support.lossydisk import LossyDisk
 from tests.support.plugins import Recorded
 from tests.support.process import Daemon, at_rest
 
-CUTS = int(os.environ.get("CUTS", "16"))
+CUTS = int(os.environ.get("CUTS", "8"))
 SEED = int(os.environ.get("CUTS_SEED", "0"))
 CHAINS = 4
 PDUS = {"pdu0": {"takes": 0.002}, "pdu1": {"takes": 0.02}, "pdu2": {"takes": 0.05}}

@@ -19,6 +19,7 @@ import atexit
 import contextlib
 import gc
 import os
+import selectors
 import sys
 import threading
 import time
@@ -27,7 +28,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -149,10 +150,12 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     most = count + session.config.getoption("more_workers")
     processors, looked = Processors(), time.monotonic()
     workers: dict[Connection, Worker] = {}
+    selector = selectors.PollSelector()  # of which the workers have nothing
 
     def begin(number: int) -> None:
         worker = Worker(number, session, list(workers.values()))
         workers[worker.connection] = worker
+        selector.register(worker.connection, selectors.EVENT_READ, worker)
         worker.give(schedule.next(number))
         if not worker.over:
             worker.give(schedule.next(number))
@@ -166,11 +169,12 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
                 if processors.idle() > IDLE and schedule.left:
                     begin(count)
                     count += 1
-            for ready in wait(list(workers), LOOK):
-                worker = workers[ready]  # type: ignore[index]
+            for key, _ in selector.select(LOOK):
+                worker = key.data
                 try:
                     reports, warned = worker.connection.recv()
                 except (EOFError, ConnectionResetError):
+                    selector.unregister(worker.connection)
                     del workers[worker.connection]
                     code = worker.end()
                     if worker.given:
@@ -213,6 +217,8 @@ def _tell(session: pytest.Session, number: int, reports: list[Any], warned: list
         warning = warnings.WarningMessage(message, category, file, line)
         told = {"warning_message": warning, "when": "runtest", "nodeid": item.nodeid, "location": None}
         hook.pytest_warning_recorded.call_historic(kwargs=told)
+    if reports and "location" in reports[0]:
+        vars(item)["location"] = tuple(reports[0]["location"])  # which takes long to find out once more
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for data in reports:
         report = hook.pytest_report_from_serializable(config=session.config, data=data)

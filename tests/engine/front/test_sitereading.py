@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.engine.front.sitereading import MOST
 from tests.support.fronts import order
 from tests.support.lyingsite import HAS, NODE, OUTLET, PDU, LyingSite, events, reply, slowly
 from tests.support.process import Daemon, eventually
@@ -57,6 +58,11 @@ def endless(beginning: bytes, piece: bytes) -> Lie:
     return lambda: itertools.chain([beginning], itertools.repeat(piece * max(1, 65536 // len(piece))))
 
 
+def in_turn(*replies: bytes) -> Lie:
+    turns = itertools.cycle(replies)
+    return lambda: next(turns)
+
+
 def head(**headers: str) -> bytes:
     return reply(b"", **{"Content_Length": "", **headers})
 
@@ -66,10 +72,9 @@ def lists(**lies: object) -> dict[str, Lie]:
     return {f"GET /api/v1/{name}?": lambda said=said: reply(said) for name, said in lies.items()}  # type: ignore[misc]
 
 
-PAGE = reply(
-    [{key: OUTLET[key] for key in ("pdu", "port", "state")}] * 1000,
-    Link='</api/v1/outlets?after=p1&limit=1000>; rel="next"',
-)
+NEXT = '</api/v1/outlets?after=p1&limit=1000>; rel="next"'
+PAGE = reply([{key: OUTLET[key] for key in ("pdu", "port", "state")}] * 1000, Link=NEXT)
+REST = reply([0] * (MOST - 999), Link=NEXT)  # with the page before it one more than may be; none of them is looked at
 NESTED = reply(b"[" * 500_000)
 
 LIES: dict[str, tuple[dict[str, Lie], str]] = {
@@ -85,7 +90,7 @@ LIES: dict[str, tuple[dict[str, Lie], str]] = {
     "negative": ({"GET /api/v1/pdus": lambda: head(Content_Length="-5")}, "the answer is not HTTP"),
     "head": ({"GET /api/v1/pdus": endless(b"HTTP/1.1 200 OK\r\nX: ", b"y")}, "the answer is not HTTP"),
     "line": ({"GET /api/v1/events": endless(next(iter(events())) + b"data: ", b"{")}, "a line of the answer has more"),
-    "pages": ({"GET /api/v1/outlets": lambda: PAGE}, "it has too much to tell of its outlets"),
+    "pages": ({"GET /api/v1/outlets": in_turn(PAGE, REST)}, "it has too much to tell of its outlets"),
     "elsewhere": (
         {"GET ": lambda: reply(b"", 302, Location="http://127.0.0.1:1/secrets")},
         "it leads elsewhere (302): http://127.0.0.1:1/secrets",
