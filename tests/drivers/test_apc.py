@@ -61,7 +61,7 @@ def test_the_conversation_against_the_fake(name: str) -> None:
     device: Any = apccli.APCCommandLine(24) if name.startswith("apc8959") else menu_device(names={3: "board"})
     device.password = "apc"
     device.outlets.update({"1": "on", "2": "on", "3": "on"})
-    with device, socket.create_connection(("127.0.0.1", device.port), 5) as client:
+    with device, socket.create_connection(("127.0.0.1", device.port), 30) as client:
         answers = client.makefile("rb")
         for asked, said in sample(name):
             client.sendall(asked)
@@ -199,7 +199,7 @@ def test_a_device_is_left_free_after_the_deadline() -> None:
 
 def test_a_session_is_kept_when_a_client_just_goes() -> None:
     with menu_device() as device:
-        with socket.create_connection(("127.0.0.1", device.port), 5) as client:
+        with socket.create_connection(("127.0.0.1", device.port), 30) as client:
             client.sendall(b"apc\rapc-secret\r")
             received = b""
             while b"Logout" not in received:

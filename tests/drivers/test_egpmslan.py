@@ -55,7 +55,7 @@ def test_the_conversation_against_the_driver() -> None:
 def test_the_conversation_against_the_fake() -> None:
     with Strip(password="1") as device:
         device.outlets.update({"1": "on", "4": "on"})
-        with socket.create_connection(("127.0.0.1", device.port), 5) as client:
+        with socket.create_connection(("127.0.0.1", device.port), 30) as client:
             for asked, said in SAMPLE:
                 client.sendall(asked)
                 assert exactly(client, len(said)) == said

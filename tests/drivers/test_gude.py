@@ -45,7 +45,7 @@ def test_the_conversation_against_the_fake(name: str) -> None:
         device.greeting = ""
         device.echo = "_on_" in name
         device.outlets["3"] = "off" if device.echo else "on"
-        with socket.create_connection(("127.0.0.1", device.port), 5) as client:
+        with socket.create_connection(("127.0.0.1", device.port), 30) as client:
             answers = client.makefile("rb")
             asked, said = sample(name)[0]
             client.sendall(asked)

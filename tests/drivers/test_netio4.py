@@ -48,7 +48,7 @@ def test_the_conversation_against_the_fake(name: str) -> None:
     with KShell() as device:
         device.password = "admin"
         device.outlets["2"] = "on" if "status" in name else "off"
-        with socket.create_connection(("127.0.0.1", device.port), 5) as client:
+        with socket.create_connection(("127.0.0.1", device.port), 30) as client:
             answers = client.makefile("rb")
             for asked, said in sample(name):
                 client.sendall(asked)

@@ -45,7 +45,7 @@ def test_the_conversation_against_the_driver() -> None:
 def test_the_conversation_against_the_fake() -> None:
     with synaccess.NetBooter(2) as device:
         device.password = "admin"
-        with socket.create_connection(("127.0.0.1", device.port), 5) as client:
+        with socket.create_connection(("127.0.0.1", device.port), 30) as client:
             answers = client.makefile("rb")
             for asked, said in SAMPLE:
                 client.sendall(asked)

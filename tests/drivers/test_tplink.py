@@ -73,7 +73,7 @@ def test_the_conversations_against_the_driver(name: str, port: Any) -> None:
 def test_the_conversations_against_the_fake(name: str) -> None:
     with Plug(*(() if name == "plug" else ("Plug 1", "Plug 2", "Plug 3"))) as device:
         for asked, said in conversation(f"tplink_{name}"):
-            with socket.create_connection(("127.0.0.1", device.port), 5) as client, client.makefile("rb") as file:
+            with socket.create_connection(("127.0.0.1", device.port), 30) as client, client.makefile("rb") as file:
                 client.sendall(wire(asked))
                 answer = plain(file.read(int.from_bytes(file.read(4), "big")))
             assert answer == said or '"get_sysinfo":{"err_code":0,' in answer

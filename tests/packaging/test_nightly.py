@@ -43,9 +43,9 @@ def test_a_part_that_fails_is_told_with_how_to_repeat_it(tmp_path: Path, monkeyp
 def test_a_part_that_hangs_is_ended_and_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nightly, "FOLDER", tmp_path)
     (tmp_path / "part.py").write_text("import time\nprint('begun', flush=True)\nwhile not None: time.sleep(99)")
-    hangs = nightly.run("hangs", f"{sys.executable} {tmp_path}/part.py; true", 5)
+    hangs = nightly.run("hangs", f"{sys.executable} -S {tmp_path}/part.py; true", 5)
     monkeypatch.setattr(nightly, "LAST_WORDS", 1.0)
-    deaf = nightly.run("deaf", f"trap '' INT; sleep 99 & echo $! >{tmp_path}/pid; wait", 1)
+    deaf = nightly.run("deaf", f"trap '' INT; sleep 99 & echo $! >{tmp_path}/pid; wait", 3)
     assert [(each.result, each.failed) for each in (hangs, deaf)] == [("HANGS", True)] * 2
     assert "begun" in hangs.printed and "KeyboardInterrupt" in hangs.printed
     pid = int((tmp_path / "pid").read_text())

@@ -70,7 +70,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def scraping(lab: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     with prometheus(tmp_path_factory.mktemp("prometheus"), lab.port, RULES) as running:
         enough = 'count_over_time(pdudaemon_build_info[5m]) > 2 and on() pdudaemon_outlet_watts{pdu="plug"}'
-        eventually(lambda: running.query(enough), 30)
+        eventually(lambda: running.query(enough), 60)
         yield running
 
 
@@ -118,9 +118,9 @@ def test_the_alerts_are_evaluated(scraping: Prometheus) -> None:
         (group,) = scraping.ask("rules")["groups"]
         return all(rule["health"] == "ok" for rule in group["rules"]) and group["rules"]
 
-    rules = {rule["name"]: rule for rule in eventually(evaluated, 30)}
+    rules = {rule["name"]: rule for rule in eventually(evaluated, 60)}
     assert rules["PDUDisabled"]["state"] == "pending" and rules["StoreBroken"]["state"] == "inactive"
-    dead = eventually(lambda: scraping.query('ALERTS{alertname="PDUDead"}'), 30)
+    dead = eventually(lambda: scraping.query('ALERTS{alertname="PDUDead"}'), 60)
     assert [alert["metric"]["pdu"] for alert in dead] == ["dead"]
 
 

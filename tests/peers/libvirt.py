@@ -66,7 +66,7 @@ def libvirtd(folder: Path) -> Iterator[Hypervisor]:
             assert connected.stdout.readline()
             yield hypervisor
             connected.stdin.close()
-            connected.wait(10)
+            connected.wait(60)
     finally:
         process.kill()
         process.wait()

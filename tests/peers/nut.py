@@ -125,8 +125,8 @@ def upsd(folder: Path, secure: bool = False) -> Iterator[tuple[int, EPDU]]:
             with listening(["env", *(f"{key}={place}" for key, place in places.items()), UPSD, "-F", *me], port):
                 yield port, epdu
         finally:
-            dummy.terminate()
-            dummy.wait(10)
+            dummy.kill()
+            dummy.wait()
 
 
 def _tls(folder: Path) -> list[str]:

@@ -65,7 +65,7 @@ def test_what_answers_and_what_does_not(checked: Checked) -> None:
             {
                 "good": plug(good),
                 "locked": plug(locked),
-                "deaf": plug(deaf, timeout=0.3),
+                "deaf": plug(deaf, timeout=2),
                 "gone": plug(good, ip=f"127.0.0.1:{nobody}"),
                 "netio": {"driver": "netiojson", "ip": "127.0.0.1", "port": netio.port, "password": "wrong"},
                 "127.0.0.1": {"driver": "apc_rpdu2", "community": COMMUNITY, "snmpport": agent.port},
@@ -170,7 +170,7 @@ def test_a_driver_that_does_not_come_back_or_fails(
         def port_interaction(self, command: str, port_number: Any) -> None:
             raise AssertionError
 
-    monkeypatch.setattr(online, "_SECONDS", 0.3)
+    monkeypatch.setattr(online, "_SECONDS", 3.0)
     pdus = {
         "hangs": {"driver": "online-hanging"},
         "fails": {"driver": "online-failing", "secret": "s3cret!"},
@@ -185,7 +185,6 @@ def test_a_driver_that_does_not_come_back_or_fails(
 def test_a_device_that_another_process_holds_is_waited_for(
     checked: Checked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(online, "_SECONDS", 0.5)
     with tasmota.Tasmota(1, password=tasmota.PASSWORD) as device:
         assert checked({"good": plug(device)})[0] == 0
         conf = reader.load(str(tmp_path / "pdudaemon.conf"))
@@ -193,6 +192,7 @@ def test_a_device_that_another_process_holds_is_waited_for(
         assert lockfile.is_free(descriptor)
         lockfile.sign(descriptor)
         sessions = device.sessions
+        monkeypatch.setattr(online, "_SECONDS", 0.5)
         code, said = checked({"good": plug(device)})
         assert code == 1 and "busy: " in said["good"] and device.sessions == sessions
         os.close(descriptor)
