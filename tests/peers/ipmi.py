@@ -36,9 +36,9 @@ if [ "$1" = get ]; then
   shift
   for name; do [ "$name" = power ] && echo "power:$(cat power)" || echo "$name:0"; done
 elif [ "$1 $2" = "set power" ]; then
-  echo "$3" > power
+  echo "$3" > power.new && mv power.new power
 elif [ "$1 $2" = "set shutdown" ] && [ -e polite ]; then
-  echo 0 > power
+  echo 0 > power.new && mv power.new power
 fi
 """
 

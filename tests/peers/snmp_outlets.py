@@ -38,7 +38,13 @@ class Tables:
         return (self.folder / outlet).read_text() == "on"
 
     def switch(self, outlet: str, on: bool) -> None:
-        (self.folder / outlet).write_text("on" if on else "off")
+        self.put(outlet, "on" if on else "off")
+
+    def put(self, name: str, text: str) -> None:
+        """Write a file at one go: an order may be sent again, and somebody look meanwhile."""
+        new = self.folder / f"{name}.new"
+        new.write_text(text)
+        new.replace(self.folder / name)
 
     def read(self, oid: str) -> tuple[str, str] | None:
         """Return the type and the value of an object, None if there is none."""
@@ -74,7 +80,7 @@ class Tables:
         """Return an ePDU's state: 0 off, 1 on, 2 pending off, 3 pending on."""
         left = int((self.folder / "pending").read_text())
         if left:
-            (self.folder / "pending").write_text(str(left - 1))
+            self.put("pending", str(left - 1))
             return 3 if on else 2
         return 1 if on else 0
 
@@ -105,7 +111,7 @@ class Tables:
             return "wrong-value"
         self.switch(outlet, meanings[column][value])
         if column.startswith(EPDU):
-            (self.folder / "pending").write_text("1")
+            self.put("pending", "1")
         return "DONE"
 
 
