@@ -203,11 +203,11 @@ def test_a_console_that_was_only_late_has_refused_nobody(
 def test_a_prompt_for_an_empty_line_that_was_too_much_answers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "PATIENCE", 0.05)
     monkeypatch.setattr(dialogue, "SETTLING", 0.05)
-    login = [(b"", b"Name: "), (b"me\r\n", b"Password: "), (b"pass-word\r\n\r\n", b"Welcome\r\n> > ")]
+    login = [(b"me\r\n", b"Password: "), (b"pass-word\r\n\r\n", b"Welcome\r\n> > ")]
     with (
         Scripted([*login, (b"state\r\n", b"on\r\n> ")]) as device,
         session(device) as console,
-        console.logged_in(LOGIN, "me", "pass-word", lambda: None),
+        console.logged_in(LOGIN, "me", "pass-word", lambda: None, asked=True),
     ):
         console.line("state", "the state")
         assert console.expect("the state", {"prompt": "> "}).before == "on\r\n"
