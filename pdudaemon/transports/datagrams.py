@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _FIRST_WAIT, _LONGER, _LONGEST_WAIT = 1.0, 1.5, 5.0  # seconds until a packet is sent again, and how they grow
 _LARGEST = 4096
+_AT_A_TIME = 32  # packets that are looked at of one device, before the others have their turn
 _LOOK_EVERY = 0.25  # seconds between two looks, during a pause, at whether the daemon stops
 
 
@@ -280,19 +281,21 @@ class _Run:
             heapq.heappush(self._due, (when, next(self._count), talk))
 
     def _hear(self, talk: Conversation[Any]) -> None:
-        """Take what has come."""
+        """Take what has come, up to an answer: that is not late though this thread was, and other things came first."""
         question = talk.question
-        try:
-            said = talk.line.recv(_LARGEST)
-            found = None if question is None else question.understood(said)
-        except BlockingIOError:
-            return
-        except Exception as error:  # a fault in one conversation is none of the others
-            if question is not None:
-                self._resume(talk, _of_line(error, talk))
-        else:
+        for _ in range(_AT_A_TIME):
+            try:
+                said = talk.line.recv(_LARGEST)
+                found = None if question is None else question.understood(said)
+            except BlockingIOError:
+                return
+            except Exception as error:  # a fault in one conversation is none of the others
+                if question is not None:
+                    self._resume(talk, _of_line(error, talk))
+                return
             if found is not None:
                 self._resume(talk, None, found)
+                return
 
     def _late(self, talk: Conversation[Any]) -> None:
         """Ask again, unless the time is over."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -28,7 +28,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @contextmanager
-def echo(answers: Callable[[bytes], list[bytes]]) -> Iterator[int]:
+def echo(answers: Callable[[bytes], Iterable[bytes]]) -> Iterator[int]:
     """Answer every packet; yield the port."""
     closing = threading.Event()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
@@ -300,6 +300,31 @@ def test_what_comes_during_a_pause_answers_nothing() -> None:
         assert heard == [b"1", b"2"]
 
     with_patience(attempt)
+
+
+def test_an_answer_behind_others_is_not_late_because_the_thread_was() -> None:
+    answered, go_on = threading.Event(), threading.Event()
+    deadline = Deadline(0.2)
+
+    def answers(packet: bytes) -> Iterator[bytes]:
+        yield from [b"noise"] * 5
+        yield packet
+        answered.set()
+
+    def packet() -> bytes:
+        assert soon(lambda: go_on.wait(60))
+        return b"?"
+
+    def steps() -> Steps[bytes]:
+        return (yield Question(packet, lambda got: got if got == b"?" else None, "asking", deadline, once=True))
+
+    with echo(answers) as port, ThreadPoolExecutor(1) as pool:
+        said = pool.submit(carry, port, steps(), 60)
+        assert answered.wait(60)
+        while time.monotonic() < deadline.when:
+            threading.Event().wait(0.05)
+        go_on.set()
+        assert said.result(60) == b"?"
 
 
 def test_calls_are_made_by_the_thread_in_order_and_once_if_they_wait_already() -> None:
