@@ -14,7 +14,7 @@ import pytest
 from pdudaemon.engine import waiting
 from pdudaemon.engine.queries import Answer, Look
 from pdudaemon.errors import PDUDaemonError, StoreError, TransientError
-from pdudaemon.power import Action, Asked, Outlet, Phase, Reading, Request, Soft, Stage, Step, Target
+from pdudaemon.power import Action, Asked, Outlet, Phase, Reading, Request, Soft, Stage, Step, Submission, Target
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
 
@@ -108,6 +108,26 @@ def test_a_store_that_takes_nothing_is_tried_again_and_who_waits_is_told_all_the
     assert told.get(timeout=30) == (request, None)
     eventually(lambda: not store.noted)
     assert len(tries) >= 3
+
+
+def test_what_ends_once_the_store_takes_something_again_is_on_record_before_anybody_is_told(
+    rack: Rack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is not yet time to try again: a kill at that moment would have it done twice."""
+    monkeypatch.setattr("pdudaemon.engine.dispatcher.WRITE_AGAIN", 3600)
+    store: Any = rack.dispatcher._store
+
+    def refuse() -> None:
+        raise StoreError("full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "flush", refuse)
+        assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("left")), 30)
+        eventually(lambda: rack.dispatcher._lock.refused)
+    states: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+    request = submitted(rack.dispatcher, Action.ON, rack.target("right"))
+    rack.dispatcher.join(request, lambda *_: states.put([each["state"] for each in rack.dispatcher.records(2)]))
+    assert states.get(timeout=30) == ["done", "done"]
 
 
 def test_the_state_of_many_outlets_is_told_one_by_one(rack: Rack) -> None:
@@ -266,11 +286,13 @@ def test_whether_the_store_takes_things_is_known(rack: Rack, monkeypatch: pytest
     def refuse() -> None:
         raise StoreError("full")
 
+    (other,) = rack.hold("right", "1", Submission(Action.OFF, rack.target("right")))
     with monkeypatch.context() as patched:
         patched.setattr(store, "flush", refuse)
         assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("left")), 30)
         eventually(lambda: rack.dispatcher.store == (str(rack.store), False))
-    assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.ON, rack.target("right")), 30)
+    rack.let_go("right")
+    assert awaited(rack.dispatcher, other, 30)
     assert store.noted, "it is not tried again before its time"
     with rack.dispatcher._lock:
         rack.dispatcher._lock.write_again()
