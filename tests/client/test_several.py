@@ -43,9 +43,13 @@ class Spare:
 
     def off(self, *ports: int) -> None:
         """Wait until outlets are off, and that is on record: what is under way at a kill is done again."""
-        for port in ports:
-            outlet = f"/api/v1/pdus/rack/outlets/{port}"
-            eventually(lambda outlet=outlet: self.daemon.http(outlet).json["state"] == "off")
+        wanted = {str(port) for port in ports}
+
+        def switched() -> set[str]:
+            every = self.daemon.http("/api/v1/requests").json
+            return {outlet["port"] for each in every for outlet in each["switched"] if outlet["state"] == "off"}
+
+        eventually(lambda: wanted <= switched())
 
     def ask(self, *words: str) -> tuple[threading.Thread, list[Ran]]:
         """Run the client beside; return what runs it, and what is there when it has ended."""
