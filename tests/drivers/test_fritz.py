@@ -13,6 +13,7 @@ from pdudaemon.power import State
 from tests.devices.base.web import Answer, Request
 from tests.devices.fritz import PASSWORD, USER, Box
 from tests.support.action import begun, hurried, recognised
+from tests.support.process import eventually
 
 AIN = 116570272633
 
@@ -40,7 +41,8 @@ def test_a_session_is_ended_and_the_password_is_never_sent(old: bool) -> None:
     with Box() as device:
         device.old = old
         driver(device).port_on(AIN)
-        assert device.outlets[str(AIN)] == "on" and not device.open and PASSWORD.encode() not in device.received
+        assert device.outlets[str(AIN)] == "on" and PASSWORD.encode() not in device.received
+        eventually(lambda: not device.open)
         with pytest.raises(LoginRefused, match=r"^login refused by \S+ at POST /login_sid.lua$"):
             driver(device, password="wrong").port_on(AIN)
 

@@ -11,6 +11,7 @@ from pdudaemon.drivers.netgearplus import NetgearPlus, hashed
 from pdudaemon.errors import LoginRefused, PermanentError, TransientError
 from tests.devices.netgearplus import PASSWORD, Switch
 from tests.support.action import begun
+from tests.support.process import eventually
 
 
 def driver(device: Switch, seconds: float = 30, **settings: Any) -> NetgearPlus:
@@ -30,10 +31,11 @@ def test_the_session_is_left() -> None:
             (lambda: switch.port_on(2), lambda: switch.port_status(2), switch.read_outlets), 1
         ):
             act()
-            assert device.logouts == number and not device.logged_in
+            eventually(lambda number=number: device.logouts == number and not device.logged_in)
         with pytest.raises(PermanentError, match=r"has no PoE port 9$"):
             switch.port_on(9)
-        assert device.logouts == 4 and PASSWORD.encode() not in device.received
+        eventually(lambda: device.logouts == 4)
+        assert PASSWORD.encode() not in device.received
 
 
 def test_another_session() -> None:

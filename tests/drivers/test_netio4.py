@@ -39,7 +39,7 @@ def driver(device: Any, seconds: float = 30, password: str = PASSWORD) -> Netio4
 def test_the_conversation_against_the_driver(name: str, act: Callable[[Netio4, int], State | None]) -> None:
     with Scripted(sample(name)) as device:
         assert act(driver(device, password="admin"), 2) in (None, State.ON)
-    assert device.played == len(sample(name))
+    eventually(lambda: device.played == len(sample(name)))
     assert bytes(device.received) == b"".join(asked for asked, _ in sample(name))
 
 
@@ -107,7 +107,7 @@ def test_a_farewell_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "FAREWELL_SECONDS", 0.1)
     with Scripted([*sample(SAMPLES[0])[:-1], (b"quit\r\n", b""), (b"never", b"")]) as device:
         driver(device, password="admin").port_on(2)
-        assert device.played == 4
+        eventually(lambda: device.played == 4)
 
     def attempt(seconds: float) -> None:
         with Scripted([*sample(SAMPLES[0])[:2], (b"port 2 1\r\n", b""), (b"quit\r\n", b"")]) as device:
@@ -137,7 +137,7 @@ def test_what_is_not_ok(said: str, kind: type[Exception], words: str) -> None:
         with pytest.raises(kind) as caught:
             driver(device, password="admin").port_on(2)
         assert str(caught.value) == f"127.0.0.1:{device.port} {words}"
-        assert device.played == 4
+        eventually(lambda: device.played == 4)
 
 
 @pytest.mark.parametrize(

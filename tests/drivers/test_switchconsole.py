@@ -15,6 +15,7 @@ from tests.devices.base.program import console_of
 from tests.devices.switchconsole import ENABLE, MODELS, PASSWORD, USER, Cisco, EdgeSwitch
 from tests.peers.ssh import sshd
 from tests.support.action import begun
+from tests.support.process import eventually
 
 MODEL = pytest.mark.parametrize("model", [*MODELS])
 
@@ -33,12 +34,13 @@ def test_the_session_is_left(model: str) -> None:
         switch = driver(device)
         port = device.names[1]
         switch.port_on(port)
-        assert device.outlets[port] == "on" and device.logouts == 1
+        assert device.outlets[port] == "on"
+        eventually(lambda: device.logouts == 1)
         switch.port_status(port)
         switch.read_outlets()
         with pytest.raises(PermanentError, match=r"refuses 'interface (Gi9/9|9/9)': Invalid input detected"):
             switch.port_on("Gi9/9" if model == "cisco_poe" else "9/9")
-        assert device.logouts == 4
+        eventually(lambda: device.logouts == 4)
 
 
 def test_a_user_with_privileges() -> None:

@@ -18,6 +18,7 @@ from tests.devices.base.scripted import Scripted, conversation
 from tests.devices.synaccess import PASSWORD
 from tests.support.action import begun, hurried
 from tests.support.patience import with_patience
+from tests.support.process import eventually
 
 SAMPLE = [(asked.encode(), said.encode()) for asked, said in conversation("synnetbooter_on_2")]
 TABLE = "Port | Name       |Status\n\r   1 |    Outlet1 |   OFF|   2 |    Outlet2 |   ON |\r\n"
@@ -38,7 +39,7 @@ def shown(table: str) -> list[tuple[bytes, bytes]]:
 def test_the_conversation_against_the_driver() -> None:
     with Scripted(SAMPLE) as device:
         driver(device, password="admin").port_on(2)
-    assert device.played == len(SAMPLE)
+    eventually(lambda: device.played == len(SAMPLE))
     assert bytes(device.received) == b"".join(asked for asked, _ in SAMPLE)
 
 
@@ -52,7 +53,7 @@ def test_the_conversation_against_the_fake() -> None:
                 assert answers.read(len(said)) == said
             assert answers.read() == b""
         assert device.outlets == {"1": "off", "2": "on"}
-        assert device.logouts == 1
+        eventually(lambda: device.logouts == 1)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_habits(different: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> N
             assert driver(device).port_status(port) is State.ON
             driver(device).port_off(port)
             assert driver(device).port_status(port) is State.OFF
-        assert device.logouts == device.sessions
+        eventually(lambda: device.logouts == device.sessions)
 
 
 class Mute(synaccess.NetBooter):
@@ -132,7 +133,7 @@ def test_refusals() -> None:
         with pytest.raises(PermanentError) as caught:
             driver(device).port_on(3)
         assert str(caught.value) == f"127.0.0.1:{device.port} refused 'pset 3 1': 'Outlet is locked.'"
-        assert device.logouts == 1
+        eventually(lambda: device.logouts == 1)
 
 
 def test_a_smaller_unit_than_could_be() -> None:
