@@ -6,6 +6,8 @@ With ``REQUIRE_PEERS=1`` a skipped test is a failure, unless ``ALLOWED_SKIPS`` (
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import shutil
 import signal
@@ -36,11 +38,28 @@ if _PYTHON and Path(_PYTHON).read_bytes()[:2] == b"#!":
     os.environ["PATH"] = f"{Path(sys.executable).resolve().parent}{os.pathsep}{os.environ['PATH']}"
 
 
+# What drivers import when they come to it, which is as much as ten of their tests take.
+DEAR = (
+    "cryptography.hazmat.primitives.ciphers",
+    "jwt",
+    "paho.mqtt.client",
+    "pexpect.spawnbase",
+    "pysnmp.carrier.asyncio.dgram.udp",
+    "pysnmp.entity.config",
+    "pysnmp.entity.engine",
+    "pysnmp.entity.rfc3413.cmdgen",
+    "yaml",
+)
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Load once what all workers will start, while the tests are collected."""
+    """Load once what all workers will start, while the tests are collected, and what most of them will import."""
     if session.config.getoption("workers") > 1:
         PDUDAEMON.begin({**os.environ, **BASE})
         PDUCLIENT.begin(NOWHERE)
+        for name in DEAR:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
 
 
 @pytest.fixture
