@@ -137,6 +137,8 @@ def test_between_two_tries_to_ask_there_is_a_pause(machines: Machines, caplog: p
     said = f"request {one.id}: off a: try 1 of 3 to ask failed: a: no answer"
     eventually(lambda: said in caplog.messages and machines.state(one.id) == "waiting")
     assert one.steps[0].at > time.monotonic() + 3000 and one.steps[0].attempts == 1
+    with pytest.raises(PDUDaemonError, match=r"not done after 0\.01 s: .*a: no answer"):
+        awaited(machines.dispatcher, one, 0.01)
     looks = machines.looks["a"]
     eventually(lambda: cancelled(machines, one))
     assert machines.looks["a"] == looks == 1 and machines.seen["a"] == "o"
@@ -181,6 +183,16 @@ def test_it_has_all_of_its_time(machines: Machines, monkeypatch: pytest.MonkeyPa
     assert machines.seen["a"] == "os" and one.ended is None
     monkeypatch.setattr(machines.clock, "uptime", lambda: until)
     assert awaited(machines.dispatcher, one, 30) and machines.seen["a"] == "osf"
+
+
+def test_a_look_that_is_not_answered_is_no_try(machines: Machines) -> None:
+    machines.blind.add("a")
+    one = machines.ask("off", "a")
+    machines.asked("a", looks=3)
+    machines.clock.pass_by(3600.0)
+    assert awaited(machines.dispatcher, one, 30)
+    tried = [event.error for event in machines.dispatcher.events.since(0)[0] if event.kind == "tried"]
+    assert tried == [None] and machines.seen["a"] == "osf"
 
 
 def test_a_hard_off_is_tried_as_often_as_any_other(machines: Machines) -> None:
