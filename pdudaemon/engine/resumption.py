@@ -39,12 +39,12 @@ class Resumption:
     def resume(self, request: Request) -> None:
         """Take up a request of an earlier run, or say why not."""
         first = [outlet for outlet in request.remaining if outlet not in self._in_line]
-        self._in_line.update(first)
         lost = self._lost(request)
         disabled = [outlet for outlet in lost if self._fleet.disabled(outlet.pdu)]
         if disabled and len(lost) == len(request.remaining):
             self._keep(request, disabled[0])
             return
+        self._in_line.update(first)
         for outlet in disabled:
             self._part_with_debt(request, outlet)
         for outlet, absence in lost.items():
@@ -55,7 +55,7 @@ class Resumption:
         if lost:
             self._store.note(request)
         behind = self._date(request)
-        self._doubt(request, [outlet for outlet in first if outlet in request.remaining])
+        self._doubt(request, first)
         postponed = 0.0 if request.action is Action.REBOOT else request.delay
         postponed += 0.0 if request.soft is None else request.soft.seconds
         late = self._clock.uptime() - request.accepted_uptime - postponed

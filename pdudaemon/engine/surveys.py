@@ -102,7 +102,9 @@ class Surveys:
             if pdu is not None and pdu.driver is None:
                 raise Busy(f"{name}: disabled by its configuration: {pdu.fault}")
             self._fleet.check(name, DeviceTimeout)
-            if pdu is None or not surveyable(pdu):
+            if pdu is None:
+                raise Busy(f"{name} is not configured any more")
+            if not surveyable(pdu):
                 raise PermanentError(f"{name}: this PDU does not tell what its outlets are")
             survey, known = self._pending.get(name), self._inventory.pdu(name)
             assert known is not None, "what is configured is known"

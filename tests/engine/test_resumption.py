@@ -218,6 +218,35 @@ def test_what_was_under_way_leaves_nobody_sure_of_the_outlet(rack: Callable[...,
     assert one.dispatcher.inventory.outlet(Outlet("a", "1")).state is State.OFF
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_was_under_way_leaves_nobody_sure_of_an_outlet_that_was_not_there_meanwhile(
+    rack: Callable[..., Rack], gone: bool
+) -> None:
+    """Since its PDU was taken out of the configuration, or disabled."""
+    one = rack("a", "b")
+    assert awaited(one.dispatcher, submitted(one.dispatcher, Action.ON, one.target("a", "b")), 30)
+    for name in ("a", "b"):
+        one.held[name] = threading.Event()
+        one.begun[name].clear()
+    off = submitted(one.dispatcher, Action.OFF, one.target("a", "b") if gone else one.target("a"))
+    assert one.begun["a"].wait(30)
+    one.stop()
+    one.clock.pass_by(HOUR)
+    for name in ("a", "b"):
+        one.let_go(name)
+    before = one.pdus["a"]
+    if gone:
+        del one.pdus["a"]
+    else:
+        one.pdus["a"] = {**before, "retries": "many"}
+    one.start()
+    one.pdus["a"] = before
+    one.dispatcher.reload(one.config())
+    eventually(lambda: one.dispatcher.record(off.id)["ended"])
+    one.restart()
+    assert one.dispatcher.inventory.outlet(Outlet("a", "1")).state is State.UNKNOWN
+
+
 @pytest.mark.parametrize(("passed", "state"), [(0, State.OFF), (HOUR, State.UNKNOWN)])
 def test_a_board_whose_on_may_have_been_done_is_not_said_to_be_off(
     rack: Callable[..., Rack], passed: float, state: State

@@ -214,6 +214,7 @@ def test_who_is_in_a_hurry_does_not_wait_for_a_machine_to_shut_down(
     one = machines.ask("reboot", "a")
     machines.asked("a")
     eventually(lambda: machines.state(one.id) == "waiting")
+    assert one.steps[0].at > time.monotonic() + 2000, "it is not looked at all the time"
     machines.dispatcher.hurry(one)
     with pytest.raises(PDUDaemonError, match="interrupted between two tries"):
         awaited(machines.dispatcher, one, 30)

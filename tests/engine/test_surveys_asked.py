@@ -282,7 +282,7 @@ def test_who_asks_for_one_that_goes_is_told(rack: Meters) -> None:
     answers: queue.SimpleQueue[object] = queue.SimpleQueue()
     for port in "12":
         rack.dispatcher.ask([Look((Outlet("a", port),), answers.put)])
-        until(lambda: rack.dispatcher._acting.devices)
+        until(lambda: rack.dispatcher._acting)
         if port == "1":
             heard = Heard().ask(rack)
     del rack.pdus["a"]
@@ -291,6 +291,15 @@ def test_who_asks_for_one_that_goes_is_told(rack: Meters) -> None:
     until(lambda: heard)
     assert str(heard[0]) == "a is not configured any more"
     assert answers.get(timeout=60) and answers.get(timeout=60)
+
+
+def test_who_asks_for_one_that_has_yet_to_end_what_it_does_before_it_goes_is_told(rack: Meters) -> None:
+    rack.hold("a")
+    del rack.pdus["a"]
+    rack.dispatcher.reload(rack.config())
+    with pytest.raises(Busy, match=r"^a is not configured any more$"):
+        Heard().ask(rack)
+    rack.let_go("a")
 
 
 def test_a_pdu_at_a_site_is_not_read_by_this_daemon(rack: Meters) -> None:
