@@ -71,7 +71,6 @@ class Listener(socketserver.TCPServer):
         if handed is not None:
             self.socket.close()
             self.socket = handed.socket
-            self.server_address = handed.socket.getsockname()
             self._handed = handed.name if handed.of_unit else "the daemon before"
 
     def _bind_file(self, path: str) -> None:

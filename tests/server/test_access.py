@@ -95,6 +95,29 @@ def bad_headers() -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize(
+    ("address", "allow", "why"),
+    [
+        ("127.0.0.1", "", ""),
+        ("127.0.0.1", "127.0.0.0/8", ""),
+        ("::ffff:127.0.0.1", "127.0.0.0/8", ""),
+        ("fe80::1%eth0", "fe80::/10", ""),
+        ("192.0.2.1", "127.0.0.0/8", "192.0.2.1 is not in the networks that are allowed here"),
+        ("::1", "127.0.0.0/8", "::1 is not in the networks that are allowed here"),
+        (access.UNIX, "127.0.0.0/8", ""),
+        (access.UNIX, "", ""),
+    ],
+)
+def test_without_tokens_the_network_says_who_may(address: str, allow: str, why: str) -> None:
+    networks = (ipaddress.ip_network(allow),) if allow else ()
+    if not why:
+        assert Access().permit(address, networks, None) == Access().permit(address, networks, "") == ("", None)
+        return
+    with pytest.raises(Denied) as denied:
+        Access().permit(address, networks, "")
+    assert (denied.value.http_status, str(denied.value)) == (403, why)
+
+
 @pytest.mark.parametrize("why", bad_headers())
 def test_what_is_no_token(why: str) -> None:
     with pytest.raises(Denied) as denied:

@@ -160,6 +160,10 @@ def test_the_names_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for host, known in {"srv03:16421": True, "SRV03.lab.test": True, "srv03.evil.example": False}.items():
         assert (refusal({"User_Agent": MOZILLA, "Accept": PAGE}, host=host) == "") is known, host
     browsers._full_name.cache_clear()
+    monkeypatch.setattr(socket, "gethostname", lambda: "srv04.lab.test")
+    for host, known in {"srv04": True, "srv04.lab.test": True, "lab": False, "srv04.": True}.items():
+        assert (refusal({"User_Agent": MOZILLA, "Accept": PAGE}, host=host) == "") is known, host
+    browsers._full_name.cache_clear()
 
 
 def test_what_a_page_says_is_one_bounded_line() -> None:

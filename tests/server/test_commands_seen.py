@@ -131,3 +131,9 @@ def test_what_ends_meanwhile_is_not_said_to_be_kept() -> None:
 
     dispatcher.record = ends  # type: ignore[method-assign]
     assert taken_back(exchange(dispatcher)) == {"a": None}
+
+
+def test_what_is_taken_back_and_has_not_ended_yet_is_not_said_to_be_kept() -> None:
+    dispatcher = Dispatcher(a=1, b=2)
+    dispatcher.end = lambda number: None  # type: ignore[method-assign]
+    assert taken_back(exchange(dispatcher)) == {"a": None, "b": None} and dispatcher.cancelled == [(1, ""), (2, "")]

@@ -137,7 +137,7 @@ def test_who_has_gone_is_not_attended_to(hand: Hand) -> None:
 # How a client ends.
 
 
-def test_who_has_shut_his_side_has_his_answer_first(hand: Hand) -> None:
+def test_who_has_shut_his_side_has_his_answer_first(hand: Hand, caplog: pytest.LogCaptureFixture) -> None:
     client, connection = hand.client()
     client.sendall(b"one\n")
     client.shutdown(socket.SHUT_WR)
@@ -148,6 +148,10 @@ def test_who_has_shut_his_side_has_his_answer_first(hand: Hand) -> None:
     connection.write(b"done\n", last=True)
     hand.turn()
     assert drained(client) == b"done\n(closed)" and not hand.one._open and not hand.one._acceptor.open
+    client, _ = hand.client()
+    client.shutdown(socket.SHUT_WR)
+    hand.turn()
+    assert not hand.one._open and not caplog.messages
 
 
 def test_who_has_shut_his_side_has_what_he_sent_before_begun(hand: Hand) -> None:
@@ -300,6 +304,17 @@ def test_who_has_gone_with_an_answer_unsent_begins_nothing(hand: Hand) -> None:
     assert not hand.one._open and hand.begun(connection) == [b"one"]
 
 
+def test_what_nobody_holds_any_more_is_not_looked_at_though_a_child_has_it(hand: Hand) -> None:
+    """A command that is started just then inherits the socket for a moment."""
+    client, connection = hand.client()
+    kept = os.dup(connection.socket.fileno())
+    hand.one._drop(connection)
+    client.sendall(b"x")
+    hand.turn()
+    assert hand.poll.found == [[]]
+    os.close(kept)
+
+
 # Goodbyes.
 
 
@@ -444,3 +459,15 @@ def test_who_has_not_sent_all_in_time_may_have_an_answer_all_the_same(hand: Hand
     speech.late = b""
     hand.turn()
     assert not hand.one._open
+
+
+def test_what_begins_when_the_time_is_over_has_its_own(hand: Hand) -> None:
+    client, connection = hand.client()
+    speech: Any = connection.speech
+    speech.begins_late = True
+    client.sendall(b"ha")
+    hand.turn()
+    hand.clock.now = NOW + TIMEOUT
+    hand.turn()
+    assert connection.exchange is not None and connection.deadline == NOW + 2 * TIMEOUT == connection.entry
+    assert hand.one._rung

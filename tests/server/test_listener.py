@@ -74,10 +74,14 @@ def test_who_comes_by_an_address_is_called_by_his_own(make: Make) -> None:
         listener.get_request()
 
 
-def test_who_comes_by_a_file_is_called_by_its_kind(make: Make, tmp_path: Path) -> None:
+def test_who_comes_by_a_file_is_called_by_its_kind(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     path = tmp_path / "s"
     listener = make(socket=str(path), socket_mode="0640")
     assert stat.S_IMODE(path.stat().st_mode) == 0o640 and [*tmp_path.iterdir()] == [path]
+    assert caplog.messages == [f"listening on {path} (both)"]
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         sock, address = accepted(listener)
@@ -184,10 +188,11 @@ def test_its_file_is_as_the_configuration_says(make: Make, tmp_path: Path, caplo
 
 
 def test_a_file_that_cannot_be_dressed_leaves_nothing(make: Make, tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
     for owner, why in (("nobody-such", "getpwnam"), (":nobody-such", "getgrnam")):
         with pytest.raises(Unavailable, match=f"cannot listen on .*: socket_owner: {why}"):
             make(socket=str(tmp_path / "s"), socket_owner=owner)
-        assert not [*tmp_path.iterdir()]
+        assert not [*tmp_path.iterdir()] and os.listdir("/proc/self/fd") == before
 
 
 def test_a_file_is_given_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

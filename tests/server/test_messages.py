@@ -15,6 +15,7 @@ from pdudaemon.server.messages import (
     Misdirected,
     Unreadable,
     chunk,
+    parsed,
 )
 from tests.support.reading import LONG, Found, got, read
 
@@ -103,6 +104,48 @@ def test_what_a_refusal_is_about_is_kept() -> None:
     with pytest.raises(Unreadable) as refused:
         Reader().take(received, False)
     assert (refused.value.head.method, refused.value.head.headers) == ("PUT", {"host": "lab"})
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        (b"GET /" + LONG[len(b"GET / HTTP/1.1") :] + b" HTTP/1.1", 0),
+        (b"GET /" + LONG[len(b"GET / HTTP/1.1") - 1 :] + b" HTTP/1.1", 414),
+        (b"GET / HTTP/1.1\nX:" + LONG[2:], 0),
+        (b"GET / HTTP/1.1\nX:" + LONG[1:], 431),
+        (b"GET / HTTP/1.1\n" + LONG, 400),
+        (b"GET / HTTP/1.1\nx" + LONG, 431),
+        (b"GET / HTTP/1.1" + b"\nX: y" * MOST_HEADERS, 0),
+        (b"GET / HTTP/1.1" + b"\nX: y" * (MOST_HEADERS + 1), 431),
+    ],
+)
+def test_a_line_may_be_so_long_and_no_longer(text: bytes, status: int) -> None:
+    if not status:
+        assert parsed(text).method == "GET"
+        return
+    with pytest.raises(Unreadable) as refused:
+        parsed(text)
+    assert refused.value.http_status == status
+
+
+@pytest.mark.parametrize(
+    ("length", "found"),
+    [
+        ("0", 0),
+        ("0000000005", 5),
+        ("00000000005", 413),
+        (str(LONGEST_BODY), LONGEST_BODY),
+        (str(LONGEST_BODY + 1), 413),
+    ],
+)
+def test_a_length_has_so_many_digits_and_no_more(length: str, found: int) -> None:
+    head = Head(headers={"content-length": length})
+    if found != 413:
+        assert head.length == found
+        return
+    with pytest.raises(Unreadable, match=f"a body must have a Content-Length of at most {LONGEST_BODY}") as refused:
+        head.length  # noqa: B018
+    assert refused.value.http_status == found
 
 
 LINE = b"GET / HTTP/1.1\r\n"

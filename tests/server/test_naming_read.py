@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.errors import Busy, PDUDaemonError, RequestError, TransientError
+from pdudaemon.engine.inventory import NamesUnknown
+from pdudaemon.errors import Busy, Locked, PDUDaemonError, RequestError, TransientError
+from pdudaemon.power import Outlet, Target
 from pdudaemon.server.connections import Exchange
-from pdudaemon.server.naming import GRACE, read_first
+from pdudaemon.server.naming import GRACE, read_first, resolved
 from tests.support.pair import Pair, connected, unanswered
 
 Told = Callable[[PDUDaemonError | None], None]
@@ -52,6 +54,45 @@ class Surveys:
         if name in self.refusing:
             raise Busy(f"{name} is stuck")
         self.asked[name] = told
+
+
+class Resolving:
+    """What finds out which outlets are meant, or says why it cannot."""
+
+    def __init__(self, error: RequestError | None) -> None:
+        self.surveys = self
+        self.config = "the configuration"
+        self._error = error
+
+    def resolved(self, target: Target, config: object, *, switching: bool) -> Target:
+        assert config == "the configuration" and switching
+        if self._error is not None:
+            raise self._error
+        return Target(f"{target.name} found", target.outlets)
+
+
+@pytest.mark.parametrize(
+    ("error", "whole", "told"),
+    [
+        (None, (), "x found"),
+        (NamesUnknown("a", "they are not read"), (), "they are not read"),
+        (RequestError("others: a, b"), ("a", "b"), "others: a, b"),
+        (RequestError("others: a, b"), ("a",), "x: there is no such outlet"),
+        (Locked("others: a, b"), (), "x: there is no such outlet"),
+    ],
+)
+def test_why_a_name_means_nothing_is_for_who_may_see_all(
+    error: RequestError | None, whole: tuple[str, ...], told: str
+) -> None:
+    dispatcher: Any = Resolving(error)
+    rights: Any = SimpleNamespace(sees_whole=whole.__contains__)
+    target = Target("x", (Outlet("a", "name:x"), Outlet("b", "name:x")))
+    if error is None:
+        assert resolved(dispatcher, target, rights, switching=True).name == told
+        return
+    with pytest.raises(type(error)) as refused:
+        resolved(dispatcher, target, rights, switching=True)
+    assert str(refused.value) == told
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ With daemons and a provider that has moods it is tried in `test_oidc`.
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pdudaemon.config.oidc import OIDC
 from pdudaemon.errors import ConfigError, Denied
 from pdudaemon.server import oidc
-from pdudaemon.server.oidc import LEEWAY, Issuer
+from pdudaemon.server.oidc import LEEWAY, PAUSE, REFRESH, Issuer
 from tests.support.process import eventually
 from tests.support.provider import AUDIENCE, ISSUER, jwk, rsa_key
 
@@ -175,19 +175,60 @@ def test_keys_are_read_anew_from_time_to_time(make: Make, tmp_path: Path, monkey
     eventually(lambda: "new" in issuer._keys)
 
 
-def test_tokens_of_strangers_have_the_keys_read_no_more_than_now_and_then(
+class Signal:
+    """An event that nobody waits for: what was done with it is noted, and that takes some seconds."""
+
+    def __init__(self, clock: list[float], done: list[Any], *took: float) -> None:
+        self._clock, self._done, self._took = clock, done, iter(took)
+
+    def clear(self) -> None:
+        self._done.append("clear")
+
+    def wait(self, seconds: float) -> None:
+        self._done.append(seconds)
+        self._clock[0] += next(self._took, 0.0)
+
+    def is_set(self) -> bool:
+        return self._done.count("read") == 3
+
+    def set(self) -> None:
+        self._done.append("set")
+
+
+def test_keys_are_read_when_they_are_wanted_and_no_more_than_now_and_then(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(oidc, "PAUSE", 0.2)
+    issuer, clock, done = make(jwk(RSA, "one")), [1000.0], list[Any]()
+    monkeypatch.setattr(oidc, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(issuer, "_wanted", Signal(clock, done, 3.0, 20.0, 0.0))
+    monkeypatch.setattr(issuer, "_left", Signal(clock, done))
+    monkeypatch.setattr(issuer, "_read", lambda: done.append("read"))
+    issuer._run()
+    assert done == [
+        *("clear", "read", REFRESH, PAUSE - 3.0),
+        *("clear", "read", REFRESH, 0.0),
+        *("clear", "read", REFRESH, PAUSE),
+    ]
+
+
+def test_a_token_by_a_key_that_is_not_known_has_them_read(make: Make) -> None:
     issuer = make(jwk(RSA, "one"))
-    reads: list[float] = []
-    monkeypatch.setattr(issuer, "_read", lambda: reads.append(time.monotonic()))
-    issuer.start()
-    until = time.monotonic() + 1.0
-    while time.monotonic() < until:
-        with pytest.raises(Denied):
-            claims(issuer, kid="none")
-    assert len(reads) >= 2 and all(later - earlier > 0.19 for earlier, later in itertools.pairwise(reads))
+    assert claims(issuer) and not issuer._wanted.is_set()
+    with pytest.raises(Denied):
+        claims(issuer, kid="none")
+    assert issuer._wanted.is_set()
+
+
+def test_trouble_is_told_once_and_again_when_it_was_over(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer = make(jwk(RSA, "one"))
+    caplog.clear()
+    for text, told in (("{", 1), ("{", 1), ("[]", 2), ("{", 3), ("", 3), ("{", 4)):
+        publish(tmp_path, *([jwk(RSA, "one")] if not text else []), text=text)
+        issuer._read()
+        assert len(caplog.messages) == told and "one" in issuer._keys
+    assert all(each.startswith(f"{tmp_path / 'keys'}: ") for each in caplog.messages)
 
 
 def test_without_the_library_there_is_no_issuer(monkeypatch: pytest.MonkeyPatch) -> None:

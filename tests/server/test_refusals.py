@@ -96,6 +96,20 @@ def test_each_minute_begins_anew(clock: Clock, caplog: pytest.LogCaptureFixture)
     assert table.note("192.0.2.2", "again") == 0.0 and lines(caplog) == ["again"]
 
 
+def test_who_has_gone_is_forgotten_once_his_minute_is_over(clock: Clock) -> None:
+    table = Refusals(clock.at)
+    table.note("192.0.2.1", "no")
+    table.note("192.0.2.1", "no")
+    clock.pass_by(MINUTE / 2)
+    table.note("192.0.2.2", "no")
+    table.note("192.0.2.2", "no")
+    assert len(clock.calls) == 1
+    clock.pass_by(MINUTE / 2)
+    assert [*table._table] == ["192.0.2.2"] and not clock.calls
+    table.note("192.0.2.2", "no")
+    assert [when for when, _ in clock.calls] == [clock.now + MINUTE]
+
+
 def test_bad_tokens_are_answered_slower_and_good_ones_are_not(daemon: Callable[..., Daemon]) -> None:
     started = daemon({"pdu": {"driver": "dummy"}}, secret=SECRET)
     bad = f"Bearer {made({'exp': later()}, 'x')}"

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -261,3 +262,14 @@ def test_a_key_makes_it_one_command(lab: Lab) -> None:
     assert lab.seen == {"a": "f"}
     told = switched(lab, Action.ON, "a1", key="k")
     assert told.lines[1][1].startswith("the idempotency key 'k' is that of another command")
+
+
+def test_the_end_is_told_once(tmp_path: Path) -> None:
+    """Though two threads may find at the same time that there is nothing left to wait for."""
+    exchange: Any = SimpleNamespace(dispatcher=SimpleNamespace(config=None), config=None, rights=EVERYTHING)
+    telling = Told(exchange, Action.STATUS, "n")
+    telling.entry("n", None)
+    telling.begin(3)
+    telling._end_if_whole()
+    telling.begin(3)
+    assert telling.lines.count(["n"]) == 1

@@ -33,6 +33,7 @@ class Lines:
     """A protocol of lines, each of which begins a request; ``late`` is what is answered when its time is over."""
 
     late = b""
+    begins_late = False
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -52,7 +53,11 @@ class Lines:
         return True
 
     def expired(self) -> bool:
+        if self.begins_late:
+            self.connection.exchange = Asked(self.connection)
+            return True
         if self.late:
+            self.connection.received.clear()
             self.connection.write(self.late, last=True)
         return bool(self.late)
 
