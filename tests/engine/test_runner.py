@@ -453,7 +453,7 @@ def test_what_waits_for_a_place_costs_no_queue_and_keeps_its_order(tmp_path: Pat
         (OSError("odd"), "pdu: OSError: odd"),
         (ValueError("many\n  lines"), "pdu: ValueError: many lines"),
         (ValueError("it is sesame!"), "pdu: ValueError: it is ***!"),
-        (KeyError(), "pdu: KeyError:"),
+        (KeyError(), "pdu: KeyError"),
         (TransientError(" "), "pdu: TransientError"),
         (TransientError("half \ud83d"), "pdu: half ?"),
         (TimeoutError("late"), "pdu: TimeoutError: late"),

@@ -71,6 +71,7 @@ def outlet(lab: Daemon, name: str, port: str) -> str:
 
 @pytest.mark.parametrize("path", ["/", "/ui/"])
 def test_it_shows_what_there_is(browser: Chromium, lab: Daemon, path: str) -> None:
+    browser.open("about:blank")  # leaving that of a test before, whose daemon is gone
     browser.complaints()
     look(browser, lab, path)
     assert seen(browser, "router")
