@@ -178,7 +178,7 @@ class Acceptance:
         if accepted:
             self._store.add_all(accepted, command)
             with self._lock.bare:
-                self._lock.write_again()  # the store takes what there is: what ends from now on need not wait
+                self._lock.refused = False  # the store takes what there is: what ends from now on need not wait
                 self._lanes.enter(accepted, debts)
 
     def _check_room(self, request: Request, new: Counter[str]) -> None:

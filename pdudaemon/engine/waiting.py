@@ -30,6 +30,7 @@ class Waiting:
     """A lock, as `threading.Condition` takes one. ``unwritten`` is called, without it, when the store took nothing.
 
     ``bare`` is the lock alone: who takes that must call `lead` or `hand_in` afterwards, when he holds no other lock.
+    ``refused``: the store took nothing of the last that there was to write; until it is tried again the rest waits.
     ``wake`` wakes a thread that calls `lead` then, if there is one.
     """
 
@@ -43,7 +44,7 @@ class Waiting:
         self._leader = 0  # the thread that has it, or had it last
         self._next = threading.Lock()  # whoever waits to lead
         self._tired = False  # whether another should
-        self._refused = False  # the store took nothing: until it is tried again, what is to be written waits
+        self.refused = False
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock, as `threading.Lock.acquire` does."""
@@ -64,13 +65,13 @@ class Waiting:
         """Have what is to be written and told be so, with what others have, by who is woken. The lock is not held."""
         if self.wake is None:
             self.lead()
-        elif self._calls or (self._store.noted and not self._refused):
+        elif self._calls or (self._store.noted and not self.refused):
             self.wake()
 
     def lead(self) -> None:
         """Write what is to be written, and tell those who wait, unless another thread does. The lock is not held."""
         rounds = 0
-        while self._calls or (self._store.noted and not self._refused):
+        while self._calls or (self._store.noted and not self.refused):
             if rounds >= ROUNDS and self._next.locked():
                 return
             me = threading.get_ident()
@@ -97,17 +98,12 @@ class Waiting:
 
     def write(self) -> None:
         """Write what is to be written, and return when it is; unless the store takes nothing. The lock is not held."""
-        if self._store.noted and not self._refused:
+        if self._store.noted and not self.refused:
             try:
                 self._store.flush()
             except StoreError as error:
-                self._refused = True
+                self.refused = True
                 self._unwritten(error)
-
-    @property
-    def refused(self) -> bool:
-        """Whether the store did not take the last that there was to write."""
-        return self._refused
 
     def locked(self) -> bool:
         """Whether anybody has the lock."""
@@ -125,7 +121,7 @@ class Waiting:
 
     def write_again(self) -> None:
         """Try again to write what the store did not take."""
-        self._refused = False
+        self.refused = False
 
     def settle(self, request: Request, trouble: PDUDaemonError | None = None) -> None:
         """Tell who waits for a request how it stands; ``trouble`` is what there is to tell before its end."""
