@@ -212,9 +212,8 @@ def _may_go_on(text: str) -> bool:
         return False
     if len(given) < 3:
         return True
-    last_is_open = not text[-1].isspace()
-    if len(given) == 3 and last_is_open:
+    if len(given) == 3 and not text[-1].isspace():
         return given[1] in ACTIONS or any(action.startswith(given[2]) for action in ACTIONS)
     if given[2] not in ACTIONS and given[1] not in ACTIONS:
         return False
-    return len(given) <= 7 and (not last_is_open or bool(_LAST_WORD.fullmatch(given[-1])))
+    return len(given) <= 7 and bool(_LAST_WORD.fullmatch(given[-1]))

@@ -80,6 +80,12 @@ def test_what_is_done_or_accepted(waited: bool, outcome: Outcome | None, status:
     )
 
 
+def test_what_is_about_to_end_has_been_accepted() -> None:
+    one = request(Outcome.SUPERSEDED)
+    one.ended = None
+    assert told((None, one), waited=False)[1]["nodes"][0]["state"] == "accepted"
+
+
 @pytest.mark.parametrize(("began", "status"), [(None, 201), (ACCEPTED - 1, 201), (ACCEPTED, 201), (ACCEPTED + 1, 200)])
 def test_what_was_accepted_before_by_the_same_key_is_not_created(began: float | None, status: int) -> None:
     one = (None, request(Outcome.DONE))

@@ -71,6 +71,9 @@ def test_a_whole_request_is_taken_at_once(text: str) -> None:
         "board on 5 w",
         "board on wa",
         "pdu 1 on 5 6",
+        "pdu 1 on 5 6 ",
+        "pdu 1 on 1 2 3 4",
+        "board on wait= ",
         "token",
         "token abc",
     ],
@@ -111,6 +114,10 @@ def test_what_is_late_is_taken_as_it_is() -> None:
         "pdu\0 1",
         "x" * (LONGEST + 1),
         "pdu 1 on 1 2 3 4 5",
+        "pdu 1 o ",
+        "pdu 1 on x ",
+        "pdu 1 on waix ",
+        "board on x ",
     ],
 )
 def test_what_cannot_become_a_request_is_taken_at_once(text: str) -> None:
