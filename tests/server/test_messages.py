@@ -10,6 +10,7 @@ from pdudaemon.server.messages import (
     LAST_CHUNK,
     LONGEST_BODY,
     LONGEST_HEAD,
+    LONGEST_LINE,
     MOST_HEADERS,
     Head,
     Misdirected,
@@ -208,3 +209,8 @@ def test_what_is_wrong_with_a_first_line(line: bytes, status: int, text: str) ->
 
 def test_headers_of_a_refusal_are_kept() -> None:
     assert Misdirected(405, "no", {"Allow": "GET"}).headers == {"Allow": "GET"} and Misdirected(404, "no").headers == {}
+
+
+def test_how_much_is_read_at_most() -> None:
+    """Of lines no more than other servers take, and of headers as many."""
+    assert (LONGEST_LINE, LONGEST_HEAD, LONGEST_BODY, MOST_HEADERS) == (65536, 262144, 65536, 100)

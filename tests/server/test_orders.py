@@ -159,3 +159,9 @@ def test_a_key_is_taken_without_blanks_around_it() -> None:
 def test_a_duration_that_is_blank_is_not_given() -> None:
     assert duration({}, "wait", 10) is duration({"wait": " "}, "wait", 10) is None
     assert duration({"wait": "10"}, "wait", 10) == 10.0 and duration({"wait": "0"}, "wait", 10) == 0.0
+
+
+def test_a_key_may_have_so_many_characters() -> None:
+    assert key({"key": "k" * 200}) == "k" * 200
+    with pytest.raises(RequestError):
+        key({"key": "k" * 201})

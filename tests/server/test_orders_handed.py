@@ -7,6 +7,7 @@ import queue
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from pdudaemon.errors import Forbidden, PDUDaemonError
 from pdudaemon.power import Action, Reading, Request, State
+from pdudaemon.server import siteorders
 from pdudaemon.server.client import Client
 from pdudaemon.server.connections import Exchange
 from pdudaemon.server.orders import Orders, check_may, order
@@ -67,6 +69,27 @@ class Lab:
         else:
             self.orders.carry_out(asked, Client("192.0.2.1", 7, "ann"), exchange, exchange.became)
         return exchange
+
+
+def test_what_is_at_a_site_is_left_to_that(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[tuple[Any, ...]] = []
+    dispatcher, site = lab.rack.dispatcher, object()
+    monkeypatch.setattr(siteorders, "carry_out", lambda *words: passed.append(words))
+    monkeypatch.setattr(siteorders, "look", lambda *words: passed.append(words))
+    monkeypatch.setattr(dispatcher.sites, "of", lambda target, config: site if target.outlets[0].pdu == "a" else None)
+    dispatcher.config = replace(dispatcher.config, sites={"berlin": site})  # type: ignore[misc, arg-type]
+    for wait, words in ((50.0, {}), (3.0, {"wait": "3"})):
+        exchange = lab.ask("on", **words)
+        where, asked, seconds, client, who, told = passed.pop()
+        assert (where, asked.action, seconds, client.name, who) == (site, Action.ON, wait, "ann", exchange)
+        assert told == exchange.became
+    exchange = lab.ask("status")
+    where, asked, who, told = passed.pop()
+    assert (where, asked.action, who, told) == (site, Action.STATUS, exchange, exchange.said)
+    assert not lab.orders.hand_over()
+    here, looking = lab.ask("on", "c"), lab.ask("status", "c")
+    assert lab.orders.hand_over() and not passed
+    assert here.hears() == (1, None) and isinstance(looking.hears(), State)
 
 
 @pytest.fixture

@@ -128,6 +128,19 @@ def test_what_is_found(lab: Lab, words: dict[str, str], numbers: list[int]) -> N
     assert lab.found(**words) == numbers
 
 
+def test_so_many_are_told_if_nobody_says(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def records(most: int, *_: object) -> list[dict[str, Any]]:
+        asked.append(most)
+        return []
+
+    monkeypatch.setattr(lab.dispatcher, "records", records)
+    for words in ({}, {"limit": ""}, {"limit": "7"}):
+        assert lab.found(**words) == []
+    assert asked == [100, 100, 7]
+
+
 def test_a_page_leads_to_the_next(lab: Lab) -> None:
     words = {"limit": "2", "client": "ann"}
     link = '</api/v1/requests?limit=2&client=ann&after=3>; rel="next"'
