@@ -83,7 +83,7 @@ class Watching:
     def close(self) -> None:
         """End it, if it has not."""
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(60)
         self.results.close()
         self.others.close()
 
@@ -105,7 +105,7 @@ def test_lines() -> None:
         server.tell(*EVENTS)
         assert [client.line() for _ in LINES] == LINES
         client.process.send_signal(signal.SIGINT)
-        assert (client.process.wait(20), client.line(), client.said()) == (0, "", "")
+        assert (client.process.wait(60), client.line(), client.said()) == (0, "", "")
         assert server.asked[0] == "GET /api/v1/events" and "last-event-id" not in server.watching[0].headers
 
 
@@ -155,7 +155,7 @@ def test_a_reader_that_leaves() -> None:
     with EventServer(NODES) as server, watching(server) as client:
         client.results.close()
         server.tell(*EVENTS)
-        assert (client.process.wait(20), client.said()) == (0, "")
+        assert (client.process.wait(60), client.said()) == (0, "")
 
 
 def test_what_cannot_be_watched() -> None:
@@ -224,7 +224,7 @@ def test_a_real_daemon_that_is_killed_and_comes_back(daemon: Callable[..., Daemo
         assert says[-1] == f"pduclient: http://127.0.0.1:{port}: there again\n"
         assert not any("node3" in line for line in lines)
         client.process.send_signal(signal.SIGINT)
-        assert client.process.wait(20) == 0
+        assert client.process.wait(60) == 0
     finally:
         client.process.kill()
         for reader in readers:

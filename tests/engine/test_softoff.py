@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -230,6 +231,11 @@ def asked_by_http(lab: Daemon, **fields: Any) -> dict[str, Any]:
     return answer
 
 
+def orders(asked: list[str]) -> list[str]:
+    """Return what a BMC was told, which it is again if it is slow to answer."""
+    return [each for each, _ in itertools.groupby(asked) if each.startswith("set")]
+
+
 def test_a_real_bmc_passes_it_on_to_its_machine(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     with ipmi_sim(tmp_path / "bmc", "admin", "secret-pass") as bmc:
         settings = {"driver": "ipmi", "ip": "127.0.0.1", "port": bmc.port, "username": "admin"}
@@ -238,13 +244,13 @@ def test_a_real_bmc_passes_it_on_to_its_machine(daemon: Callable[..., Daemon], t
         answer = asked_by_http(lab, action="off", soft=0.5)
         assert answer["reason"] == "did not shut down within 0.5 s: switched off hard" and bmc.power == "off"
         asked = (bmc.folder / "asked").read_text().splitlines()
-        assert [each for each in asked if each.startswith("set")] == ["set shutdown 1", "set power 0"]
+        assert orders(asked) == ["set shutdown 1", "set power 0"]
         bmc.flip("on")
         (bmc.folder / "polite").touch()
         answer = asked_by_http(lab, action="reboot", soft=60, delay=0.1)
         assert (answer["state"], plain(answer["reason"]), bmc.power) == ("done", BY_ITSELF, "on")
         asked = (bmc.folder / "asked").read_text().splitlines()
-        assert [each for each in asked if each.startswith("set")][2:] == ["set shutdown 1", "set power 1"]
+        assert orders(asked)[2:] == ["set shutdown 1", "set power 1"]
 
 
 @pytest.mark.long

@@ -65,7 +65,7 @@ def test_look_switch_watch_remember_and_measure(daemon: Callable[..., Daemon], b
         assert eventually(lambda: any("pdu01:3 on" in line for line in [*said]), BOUND), said
     finally:
         watching.kill()
-        watching.communicate(timeout=20)
+        watching.communicate(timeout=60)
     found = client("history", f"--url={url}")
     assert found.code == 0, found
     assert re.search(r"on +pdu01 port 3 +done", found.out), found

@@ -72,8 +72,12 @@ def test_calls_are_made_in_order_by_its_thread(make: Make) -> None:
     one.start()
     eventually(lambda: len(made) == 3)
     now = time.monotonic()
-    for number, seconds in ((5, 0.2), (4, 0.1)):
-        one.call(lambda number=number, seconds=seconds: one.at(now + seconds, lambda: call(number)))  # type: ignore[misc]
+
+    def plan() -> None:
+        for number, seconds in ((5, 0.2), (4, 0.1)):
+            one.at(now + seconds, lambda number=number: call(number))  # type: ignore[misc]
+
+    one.call(plan)
     eventually(lambda: len(made) == 5)
     assert made == [(number, "connections") for number in (0, 1, 2, 4, 5)] and time.monotonic() >= now + 0.2
 

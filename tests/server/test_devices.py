@@ -73,7 +73,7 @@ def test_a_pdu_with_all_that_it_tells(lab: Daemon) -> None:
 
 
 def test_whoever_looks_has_it_read_behind_the_answer(daemon: Callable[..., Daemon]) -> None:
-    one = daemon({"pdu": {"driver": "dummy", "outlets": 2}})
+    one = daemon({"pdu": {"driver": "dummy", "outlets": 2, "slow": 2}})
     assert known(one, "outlets")[0]["source"] == "none"
     assert eventually(lambda: known(one, "outlets")[0]["source"] == "device")
     one.stop()

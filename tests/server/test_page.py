@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,11 +170,11 @@ def test_a_token_is_asked_for_and_never_in_an_address(browser: Chromium, daemon:
     lab = daemon(PDUS, secret="a-secret")
     token = lab.run("--token").stdout.strip()
     browser.open(f"http://127.0.0.1:{lab.port}/")
-    for given in ("wrong", token):
-        assert eventually(lambda: browser.run("return document.getElementById('ask').open"), BOUND)
+    asks = "return document.getElementById('ask').open && !document.getElementById('why').textContent === arguments[0]"
+    for given, first in (("wrong", True), (token, False)):
+        assert eventually(lambda first=first: browser.run(asks, first), BOUND)
         browser.press(given, "#token")
         browser.click('#ask button[value="yes"]')
-        time.sleep(0.2)
     assert seen(browser, "Live") and "pdu01" in browser.text()
     assert token not in browser.url and token not in lab.log_text()
     assert browser.run("return localStorage.length + document.cookie.length") == 0
@@ -289,5 +288,5 @@ def test_the_page_of_a_front_shows_its_sites(browser: Chromium, daemon: Callable
     browser.click('[data-view="outlets"]')
     labs.sites["munich"].stop()
     assert seen(browser, "not reachable: munich cannot be asked")
-    assert state(browser, "munich/p1", "2") == "unknown"
+    assert eventually(lambda: state(browser, "munich/p1", "2") == "unknown", BOUND)
     labs.close()

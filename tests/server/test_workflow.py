@@ -115,7 +115,7 @@ def service(machine: dict[str, str], topology: Path) -> Iterator[str]:
         found = eventually(lambda: re.search(started, log.read_text(), re.DOTALL))
         yield f"http://{found[1]}"
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(15) == 0
+        assert daemon.wait(60) == 0
     assert "adminpass" not in log.read_text()
 
 

@@ -40,14 +40,14 @@ class Ran(NamedTuple):
 
 def client(*arguments: str, **environment: str) -> Ran:
     """Run our client, with nothing but the standard library in its reach, away from any configuration."""
-    return Ran(*PDUCLIENT.run(*arguments, env={**NOWHERE, **environment}, timeout=30))
+    return Ran(*PDUCLIENT.run(*arguments, env={**NOWHERE, **environment}, timeout=60))
 
 
 def run(program: list[str], *arguments: str, **environment: str) -> Ran:
     """Run any program as `client` runs ours."""
     env = {**NOWHERE, **environment}
     command = [*program, *arguments]
-    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     return Ran(done.returncode, done.stdout, done.stderr)
 
 

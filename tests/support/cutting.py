@@ -34,12 +34,16 @@ class Cutting:
         self._open: list[socket.socket] = []
         self._server = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = self._server.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def __enter__(self) -> Cutting:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()  # who is about to accept would do so for whoever has the descriptor next
         self._server.close()
         self.flows.set()
         self.end()

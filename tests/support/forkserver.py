@@ -151,7 +151,7 @@ def _pipe(written: contextlib.ExitStack) -> tuple[IO[bytes], list[int]]:
 
 def _end(connection: socket.socket, server: subprocess.Popen[bytes]) -> None:
     connection.close()
-    server.wait(10)
+    server.wait(60)
 
 
 class Process:

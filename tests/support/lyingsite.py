@@ -110,16 +110,20 @@ class LyingSite:
         self._server = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
         self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def __enter__(self) -> LyingSite:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in (self._server, *self._open):
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()  # who is about to accept would do so for whoever has the descriptor next
+        self._server.close()
+        for each in self._open:  # which are closed by who serves them
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-            each.close()
 
     def answer(self, question: str) -> Answer:
         """Return what is said to "METHOD target"."""

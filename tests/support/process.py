@@ -192,7 +192,7 @@ class Daemon:
         return self.log.read_text()
 
 
-def eventually(condition: Any, seconds: float = 20.0) -> Any:
+def eventually(condition: Any, seconds: float = 60.0) -> Any:
     """Return what ``condition`` returns, as soon as that is true; fail after some seconds."""
     give_up = time.monotonic() + seconds
     while not (found := condition()):

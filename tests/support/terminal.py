@@ -44,7 +44,7 @@ class Terminal:
 
     def end(self) -> Ran:
         """Wait for the end of the client; the third of the results is the screen."""
-        out, _ = self.process.communicate(timeout=20)
+        out, _ = self.process.communicate(timeout=60)
         self._reader.join(5)
         os.close(self.fd)
         return Ran(self.process.wait(), out.decode(), self.screen.replace("\r\n", "\n"))
@@ -58,4 +58,4 @@ def terminal(url: str, words: str, **environment: str) -> Iterator[Terminal]:
         yield made
     finally:
         made.process.kill()
-        made.process.wait(10)
+        made.process.wait(60)

@@ -73,13 +73,15 @@ class Device:
         self.closing.set()
         if self.mood is not Mood.GONE:
             self._listener.shutdown(socket.SHUT_RDWR)
+            self._threads[0].join(5)  # who is about to accept would do so for whoever has the descriptor next
         self._listener.close()
         for connection in self._connections:
             with contextlib.suppress(OSError):  # it is closed
                 connection.shutdown(socket.SHUT_RDWR)  # so that who reads from it is told
-            connection.close()
         for thread in self._threads:
             thread.join(5)
+        for connection in self._connections:
+            connection.close()
 
     def _accept(self) -> None:
         while not self.closing.is_set():
