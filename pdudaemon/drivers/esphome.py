@@ -36,6 +36,7 @@ from pdudaemon.transports.pages import Pages
 
 _LONGEST = 100
 _QUIET = 0.5  # seconds without another event after which the device has told of all
+_LONGER = 4  # times as many, where it has told of less than the last time
 _METHODS = ("turn_on", "turn_off", "toggle")  # after a name they are no name: old firmware obeys them even to GET
 _STATES = {"true": State.ON, "on": State.ON, "false": State.OFF, "off": State.OFF}
 
@@ -49,6 +50,10 @@ class ESPHome(NetworkDevice):
     username = Setting(text, "", "user name of the web server")
     password = Setting(text, "", "password of the web server; there is a login only if both are given", secret=True)
     sensors = sensors('{"relay_1": {"watts": "relay_1_power"}}')
+
+    def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(hostname, settings)
+        self._known = 0  # how many entities it has told of
 
     @hook
     def faults(self) -> dict[str, str]:
@@ -77,8 +82,12 @@ class ESPHome(NetworkDevice):
         return state
 
     def read_outlets(self) -> list[OutletReading]:
-        events = self._client().request("GET", "/events", quiet=_QUIET)
-        told = dict(_entities(events.text))
+        for quiet in (_QUIET, _LONGER * _QUIET):
+            events = self._client().request("GET", "/events", quiet=quiet)
+            told = dict(_entities(events.text))
+            if len(told) >= self._known:
+                break
+        self._known = len(told)
         switches = {name: said for (kind, name), said in told.items() if kind == "switch"}
         if not switches:
             raise TransientError(f"{events.source}: the device tells of no switch")

@@ -16,6 +16,7 @@ unit, and is not told.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from typing import Any
 
 from pdudaemon.drivers.driver import Named, hook
 from pdudaemon.drivers.mqttdevice import MQTTDevice, availability
@@ -27,6 +28,7 @@ from pdudaemon.power import State
 from pdudaemon.transports.mqtt import Message
 
 _QUIET = 0.5  # seconds without another message after which the broker has told what it has kept
+_LONGER = 4  # times as many, where it has told less than the last time
 _SETTLED = 1.0  # seconds in which a switch that was already as asked would have said otherwise
 _STATES = {"ON": State.ON, "OFF": State.OFF}
 
@@ -38,6 +40,10 @@ class ESPHomeMQTT(MQTTDevice):
     ports = Named(r"[a-z0-9_-]{1,100}", "the object id of a switch: small letters, digits, _ and - only")
 
     sensors = sensors('{"relay_1": {"watts": "relay_1_power"}}')
+
+    def __init__(self, hostname: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(hostname, settings)
+        self._known = 0  # of how many topics the broker has told all that it has
 
     @hook
     def faults(self) -> dict[str, str]:
@@ -97,7 +103,11 @@ class ESPHomeMQTT(MQTTDevice):
     def _told(self, *topics: str, enough: Set[str] = frozenset()) -> tuple[str, dict[str, str]]:
         """Return whose states they are, and what the broker has kept. Raises: TransientError if that may be old."""
         with self.session(*topics, self._status) as exchange:
-            kept = exchange.gather(_QUIET, lambda said: bool(enough) and enough <= {*said}, "reading the state")
+            step = "reading the state"
+            kept = exchange.gather(_QUIET, lambda said: bool(enough) and enough <= {*said}, step)
+            if not enough:
+                kept |= exchange.gather(_LONGER * _QUIET, lambda said: len({*kept, *said}) >= self._known, step)
+                self._known = len(kept)
             there = availability(kept.get(self._status, ""))
             if there is None:
                 raise TransientError(f"{exchange.source}: the broker does not know whether it is there")

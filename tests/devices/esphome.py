@@ -40,6 +40,7 @@ class ESPHome(WebDevice):
         self.scheme = scheme
         self.outlets = {"relay_1": "off", "a b": "off", "strip/Relay 2": "off"}
         self.lag = 0
+        self.holds, self.pause = 1000, 0.0  # after how many events it pauses, and for how many seconds
         self.value = True
         self._still: dict[str, list[str]] = {}
 
@@ -70,8 +71,11 @@ class ESPHome(WebDevice):
         super().converse(connection)
         told = self.mood not in (Mood.GARBLED, Mood.BUSY) and (not self.scheme or self._let_in(self.requests[-1]))
         if told and self.requests[-1].target == "/events":
-            for event in self._events():
-                self.send(connection, f"{len(event):x}\r\n{event}\r\n".encode())
+            events = [*self._events()]
+            told, held = events[: self.holds], events[self.holds :]
+            for part in (told, held):
+                self.send(connection, "".join(f"{len(event):x}\r\n{event}\r\n" for event in part).encode())
+                self.closing.wait(self.pause if part is told else 0)
             while True:  # the stream has no end
                 self.receive(connection)
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import pytest
 
 from pdudaemon.config import reader
-from pdudaemon.drivers import hooks, strategies
+from pdudaemon.drivers import esphome, esphomemqtt, hooks, strategies
 from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
 from pdudaemon.engine.dispatcher import Dispatcher
@@ -238,7 +238,7 @@ def told(outlets: list[OutletReading], case: Case, reads_state: bool) -> None:
 
 
 @pytest.mark.parametrize(("name", "mood"), [each for each in MOODS if each.values[1] is not Mood.WELL])
-def test_readings_in_every_bad_mood(name: str, mood: Mood) -> None:
+def test_readings_in_every_bad_mood(name: str, mood: Mood, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a device does not tell is an error in time, and no reading; one that only refuses to switch may tell."""
     with NAMES[name].case(name, mood) as case:
         driver = strategies.find(name)
@@ -248,6 +248,8 @@ def test_readings_in_every_bad_mood(name: str, mood: Mood) -> None:
         if getattr(NAMES[name], "AFTER_AN_ACTION", False):
             return
         if mood is Mood.SLOW:
+            for module in (esphome, esphomemqtt):
+                monkeypatch.setattr(module, "_QUIET", 3.0)  # of a slow device on a machine that may stand still
             told(made.read_outlets(), case, True)
         elif mood in (Mood.REFUSING, Mood.WRONG_PASSWORD):  # as with a state, see `fails`
             with contextlib.suppress(PermanentError):

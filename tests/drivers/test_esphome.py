@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pdudaemon.drivers import esphome
 from pdudaemon.drivers.esphome import ESPHome as Driver
 from pdudaemon.errors import PermanentError, TransientError
 from pdudaemon.power import State
@@ -16,6 +17,7 @@ from tests.devices.base.scripted import conversation
 from tests.devices.base.web import ScriptedWeb
 from tests.devices.esphome import PASSWORD, USERNAME, ESPHome
 from tests.support.action import begun, hurried
+from tests.support.patience import with_patience
 
 SAMPLE = conversation("esphome")
 LOGIN = {"username": USERNAME, "password": PASSWORD}
@@ -108,6 +110,23 @@ def test_orders_take_effect_late_or_never() -> None:
         device.lag = 1000
         with pytest.raises(TransientError, match=r"^port relay_1 is still on after off$"):
             hurried(driver(device), 0.5).port_off("relay_1")
+
+
+def test_a_device_that_tells_of_less_than_the_last_time_is_listened_to_for_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def attempt(seconds: float) -> None:
+        monkeypatch.setattr(esphome, "_QUIET", seconds)
+        with ESPHome() as device:
+            made = driver(device)
+            every = {each.port for each in made.read_outlets()}
+            device.holds, device.pause = 2, 2 * seconds
+            assert {each.port for each in begun(made, 120).read_outlets()} == every and len(every) == 3
+            device.holds = 1000
+            del device.outlets["relay_1"]
+            assert {each.port for each in begun(made, 120).read_outlets()} == every - {"relay_1"}
+
+    with_patience(attempt, 0.2)
 
 
 @pytest.mark.parametrize("value", [True, False])

@@ -27,6 +27,7 @@ from tests.devices.esphomemqtt import Relays
 from tests.devices.tasmotamqtt import Plug
 from tests.peers.mosquitto import PASSWORD, USER, mosquitto
 from tests.support.action import begun
+from tests.support.patience import with_patience
 from tests.support.process import Daemon
 
 pytest.importorskip("paho.mqtt.client", reason="needs the Python package paho-mqtt")
@@ -132,6 +133,23 @@ def test_what_is_kept_and_told_late_is_no_answer(monkeypatch: pytest.MonkeyPatch
             device.there, device.obeys = "offline", False
             with pytest.raises(TransientError, match=r"by the broker \S+ is offline$"):
                 driver(ESPHomeMQTT, device.port, **BENCH).port_on("relay_1")
+
+
+def test_a_broker_that_tells_less_than_the_last_time_is_listened_to_for_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def attempt(seconds: float) -> None:
+        monkeypatch.setattr(esphomemqtt, "_QUIET", seconds)
+        with Relays() as device:
+            made = driver(ESPHomeMQTT, device.port, **BENCH)
+            assert {each.port for each in made.read_outlets()} == {*device.outlets}
+            device.pause = 2 * seconds
+            assert {each.port for each in begun(made, 120).read_outlets()} == {*device.outlets}
+            device.pause = 0.0
+            del device.outlets["relay_2"]
+            assert [each.port for each in begun(made, 120).read_outlets()] == ["relay_1"]
+
+    with_patience(attempt, 0.2)
 
 
 def test_states_that_are_kept_and_old() -> None:

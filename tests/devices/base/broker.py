@@ -42,10 +42,12 @@ def fits(topic: str, wanted: str) -> bool:
 class BehindBroker(Device):
     """A device and its broker, which lets one user in. A subclass says what is kept, and what it answers.
 
-    ``late``: what is kept is told when something is published, and not before.
+    ``late``: what is kept is told when something is published, and not before. ``pause``: for how many seconds the
+    broker rests after the first of what is kept.
     """
 
     late = False
+    pause = 0.0
 
     def __init__(self, mood: Mood = Mood.WELL, username: str = "", password: str = "") -> None:
         super().__init__(mood)
@@ -114,10 +116,16 @@ class BehindBroker(Device):
                 self.closing.wait(0.003)
 
     def _tell(self, connection: socket.socket, wanted: list[str], said: dict[str, str], kept: bool = False) -> None:
+        packets, rests = b"", kept and self.pause
         for topic, text in said.items():
             if any(fits(topic, each) for each in wanted):
                 number = next(self._numbers).to_bytes(2, "big")
-                self.send(connection, packet(PUBLISH, counted(topic) + number + text.encode(), 0b010 | kept))
+                packets += packet(PUBLISH, counted(topic) + number + text.encode(), 0b010 | kept)
+            if packets and rests:
+                self.send(connection, packets)
+                self.closing.wait(self.pause)
+                packets, rests = b"", False
+        self.send(connection, packets)
 
     def _let_in(self, content: bytes) -> bool:
         """Whether a CONNECT has the right login; there is no will in it."""
