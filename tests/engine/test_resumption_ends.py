@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from pdudaemon.engine import dispatcher
 from pdudaemon.errors import RequestError
 from pdudaemon.power import Action, Outlet, Phase, State, Target
+from tests.support.machines import LONG, Machines
 from tests.support.process import eventually
 from tests.support.rack import Rack, awaited, submitted
 
@@ -306,3 +308,29 @@ def test_what_goes_on_after_another_start_of_the_machine_is_of_that_one(
     (step,) = one.dispatcher._lanes.live[number].steps
     assert one.seen["a"] == "f" and step.at > time.monotonic() + HOUR / 2
     assert caplog.messages.count(f"request {number}: reboot a resumed") == 2
+
+
+def test_a_restart_of_its_own_that_has_not_begun_is_done(rack: Callable[..., Rack]) -> None:
+    one = rack("a")
+    number = left_over(one, Action.REBOOT, "a")
+    rewrite(one, number, phase="restart")
+    one.start()
+    eventually(lambda: one.dispatcher.record(number)["ended"])
+    assert one.state(number) != "interrupted"
+
+
+@pytest.mark.parametrize(("passed", "expires"), [(LONG - 100, False), (LONG + HOUR, True)])
+def test_what_was_to_be_done_softly_is_late_when_the_time_for_that_is_over(
+    tmp_path: Path, passed: float, expires: bool
+) -> None:
+    machines = Machines(tmp_path, "a")
+    machines.hold("a", "2")
+    number = machines.ask("off", "a").id
+    machines.stop()
+    machines.let_go("a")
+    machines.heeding.add("a")
+    machines.clock.pass_by(passed)
+    machines.start()
+    eventually(lambda: machines.state(number) == ("expired" if expires else "done"))
+    assert ("s" in machines.seen["a"]) is not expires
+    machines.stop()

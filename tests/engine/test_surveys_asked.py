@@ -319,3 +319,35 @@ def test_who_looks_when_the_daemon_stops_has_nothing_read(rack: Meters) -> None:
     rack.let_go("b")
     stopping.join(60)
     assert not rack.reads
+
+
+def test_what_waits_when_the_daemon_begins_to_stop_is_not_begun(rack: Meters) -> None:
+    rack.hold("a")
+    rack.dispatcher.surveys.look(["a"])
+    with rack.dispatcher._lock:
+        rack.dispatcher._fleet.closing = True
+    rack.let_go("a")
+    until(lambda: not rack.dispatcher._acting and not rack.dispatcher._fleet.runners["a"].waiting)
+    assert not rack.reads
+
+
+def test_a_stop_waits_for_what_acts_and_not_for_what_is_read(rack: Meters) -> None:
+    surveys = rack.dispatcher.surveys
+    assert not surveys.others(())
+    rack.gate("a")
+    surveys.look(["a"])
+    assert rack.reading["a"].wait(30)
+    assert surveys.others({*rack.dispatcher._acting}) is False
+    rack.hold("b")
+    assert surveys.others({*rack.dispatcher._acting}) is True
+    rack.let_go("b")
+    rack.gates["a"].set()
+    until(lambda: not surveys._reading and not rack.dispatcher._acting)
+
+
+def test_a_poll_has_the_interval_of_the_configuration_from_its_change_on(racks: Callable[..., Meters]) -> None:
+    rack = racks(a={"poll": 3600})
+    until(lambda: rack.known("a").read)
+    rack.pdus["a"]["poll"] = 0.05
+    rack.dispatcher.reload(rack.config())
+    until(lambda: rack.reads["a"] > 3)

@@ -74,6 +74,7 @@ def test_all_is_asked_by_the_thread_of_the_site(lab: Lab) -> None:
     lab.lying.lies["GET /?"] = lambda: lines({"id": "board1", "attributes": {"state": "on"}})
     site.ask_states(["board1"], 20.0, tell, 1.0)
     assert told.get(timeout=30) == ("board1", {"state": "on"}) and {*by} == {"site berlin"}
+    eventually(lambda: not site._tasks)
 
 
 def test_what_was_heard_to_have_ended_is_not_known_by_its_answer(lab: Lab) -> None:
