@@ -215,10 +215,8 @@ class Surveys:
         return interval > 0 and _is_due(known, interval, now)
 
     def _poll(self, name: str) -> None:
-        pdu, known = self._config.pdus.get(name), self._inventory.pdu(name)
-        if self._fleet.closing or pdu is None or known is None:
-            return
-        every = pdu.options.poll
+        known, every = self._inventory.pdu(name), self._config.pdus[name].options.poll
+        assert known is not None, "what is configured is known"
         if not known.failures or _is_due(known, every, self._clock.uptime()):
             self._want(name)
         self._polls[name] = self._timetable.at(time.monotonic() + every, partial(self._poll, name))

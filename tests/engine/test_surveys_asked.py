@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from pdudaemon.config.nodes import Node
+from pdudaemon.engine import surveys
 from pdudaemon.engine.outlets import KnownPDU
 from pdudaemon.engine.queries import Look
 from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, TransientError
@@ -351,3 +352,46 @@ def test_a_poll_has_the_interval_of_the_configuration_from_its_change_on(racks: 
     rack.pdus["a"]["poll"] = 0.05
     rack.dispatcher.reload(rack.config())
     until(lambda: rack.reads["a"] > 3)
+
+
+def test_who_asks_for_one_that_goes_while_it_is_read_is_told(rack: Meters) -> None:
+    rack.gate("a")
+    heard = Heard().ask(rack)
+    assert rack.reading["a"].wait(30)
+    del rack.pdus["a"]
+    rack.dispatcher.reload(rack.config())
+    rack.gates["a"].set()
+    until(lambda: heard)
+    until(lambda: not rack.dispatcher.surveys._pending and not rack.dispatcher.surveys._reading)
+    assert len(heard) == 1
+
+
+NEVER = float("-inf")
+
+
+@pytest.mark.parametrize(
+    ("interval", "failures", "switched", "after"),
+    [
+        (30.0, 0, NEVER, 30.0),
+        (30.0, 0, 99.0, 30.0),
+        (30.0, 0, 100.0, 30.0),
+        (30.0, 0, 101.0, 5.0),
+        (2.0, 0, 101.0, 2.0),
+        (30.0, 1, NEVER, 30.0),
+        (30.0, 1, 101.0, 30.0),
+        (30.0, 2, NEVER, 60.0),
+        (30.0, 3, NEVER, 120.0),
+        (30.0, 4, NEVER, 240.0),
+        (30.0, 5, NEVER, 300.0),
+        (30.0, 5000, NEVER, 300.0),
+        (600.0, 5, NEVER, 600.0),
+    ],
+)
+def test_how_long_after_one_reading_the_next_is_due(
+    interval: float, failures: int, switched: float, after: float
+) -> None:
+    known = KnownPDU({})
+    assert surveys._is_due(known, interval, 0.0) is True, "it was never read"
+    known.tried, known.failures, known.switched = 100.0, failures, switched
+    assert surveys._is_due(known, interval, 100.0 + after - 0.5) is False
+    assert surveys._is_due(known, interval, 100.0 + after) is True

@@ -286,8 +286,8 @@ class Site:
             self._last = int(rest)
         if word != b"data":
             return None
-        event = Reply(200, {}, rest).json()
-        if not isinstance(event, dict) or not isinstance(event.get("kind"), str):
+        event: Record = Reply(200, {}, rest).json()
+        if not isinstance(event["kind"], str):
             raise Lost("what it says is not understood")
         return event
 

@@ -103,6 +103,24 @@ def test_what_ended_while_nothing_was_heard_is_asked_for(lab: Lab) -> None:
     assert error is None and request.number == "berlin/7" and request.ended
 
 
+def test_what_ended_while_events_were_missed_is_asked_for(lab: Lab) -> None:
+    """And not for what a reload changes, which tells of what ends."""
+    lab.site.start()
+    site = lab.reached()
+    told: queue.Queue[Any] = queue.Queue()
+    lab.lying.lies["POST "] = lambda: reply({"id": 7, "state": "running", "ended": None}, 202)
+    site.switch(wanted(60.0), Action.OFF, BOARD, lambda *said: told.put(said))
+    eventually(lambda: site._requests._waiting)
+    lab.lying.lies["GET /api/v1/requests/7"] = lambda: reply({"id": 7, "state": "done", "ended": 5.0})
+    lab.say({"kind": "reload", "id": 42})
+    eventually(lambda: lab.changes[1:] == ["site berlin: its configuration was reloaded"])
+    site.ask("GET", "/api/v1/odd", 20.0, lambda *_: told.put("asked"))
+    assert told.get(timeout=30) == "asked" and not lab.asked("/api/v1/requests/7")
+    lab.say({"kind": "gap", "id": 43})
+    request, error = told.get(timeout=30)
+    assert error is None and request.number == "berlin/7" and request.ended
+
+
 @pytest.mark.parametrize("before", [True, False])
 def test_a_site_that_was_let_go_or_was_not_reached_is_asked_nothing(lab: Lab, before: bool) -> None:
     site, told = lab.site, list[Any]()

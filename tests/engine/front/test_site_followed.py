@@ -76,8 +76,22 @@ def test_without_an_event_it_goes_on_from_where_it_began(lab: Lab) -> None:
     lab.reached()
     lab.say({"id": "odd", "kind": "new"}, CUT)
     eventually(lambda: len(lab.changes) == 3)
+    assert lab.changes[1] == "site berlin cannot be asked: the connection was closed"
     found = [each.headers.get("last-event-id") for each in lab.lying.questions if each.asked == "GET /api/v1/events"]
     assert found == [None, "41"]
+
+
+def test_what_it_says_before_it_says_where_it_begins_is_passed_over(lab: Lab) -> None:
+    def stream() -> Iterator[bytes]:
+        yield HEAD + b": hello\nretry: 3000\n\nid: 41\n\n"
+        yield from lab._stream()
+
+    lab.lying.lies["GET /api/v1/events"] = stream
+    lab.site.start()
+    lab.reached()
+    eventually(lambda: lab.site._last == 41)
+    assert lab.changes == ["site berlin can be asked"]
+    lab.say(CUT)
 
 
 @pytest.mark.parametrize(
@@ -283,3 +297,79 @@ def test_where_what_it_says_is_not_understood_is_for_who_mends_it(lab: Lab, capl
     eventually(lambda: len(lab.changes) >= 2)
     assert "Traceback" in caplog.text
     lab.say(CUT)
+
+
+def test_one_that_takes_its_time_to_refuse_is_tried_less_often_as_well(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection by which nothing was heard did not last, however long it took."""
+    monkeypatch.setattr(engine_site, "PAUSES", (0.01, 3600.0))
+    monkeypatch.setattr(engine_site, "STEADY", 0.0)
+    statuses = iter(range(500, 600))
+    lab.lying.lies["GET /api/v1/events"] = lambda: reply(b"oops", next(statuses), "text/html")
+    lab.site.start()
+    eventually(lambda: len(lab.changes) == 2)
+    time.sleep(0.3)
+    assert lab.changes == [f"site berlin cannot be asked: it answers {status}" for status in (500, 501)]
+
+
+def test_who_is_in_a_hurry_does_not_have_it_tried_before_the_least_pause_is_over(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_site, "PAUSES", (3600.0,))
+    lab.lying.lies["GET /api/v1/events"] = lambda: reply(b"oops", 500, "text/html")
+    lab.site.start()
+    eventually(lambda: lab.changes)
+    for _ in range(3):
+        lab.site.ask("GET", "/api/v1/groups", 1.0, lambda *_: None)
+        time.sleep(0.1)
+    assert lab.asked("/api/v1/events") == 1
+
+
+def test_a_refusal_without_an_end_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_site, "LONGEST_REFUSAL", 100)
+
+    def endless() -> Iterator[bytes]:
+        yield reply(b"", 500, "text/plain", Content_Length="") + b"it is too much\n"
+        while True:
+            yield b"and more\n"
+            time.sleep(0.001)
+
+    lab.lying.lies["GET /api/v1/events"] = endless
+    lab.site.start()
+    eventually(lambda: lab.changes)
+    assert lab.changes[0] == "site berlin cannot be asked: it answers 500: it is too much"
+
+
+def test_a_refusal_of_several_lines_is_told(lab: Lab) -> None:
+    said = b'{\n"type": "urn:pdudaemon:unavailable",\n"detail": "it is busy"\n}'
+    lab.lying.lies["GET /api/v1/events"] = lambda: reply(said, 503, "application/problem+json")
+    lab.site.start()
+    eventually(lambda: lab.changes)
+    assert lab.changes[0] == "site berlin cannot be asked: it is busy"
+
+
+def test_what_takes_longer_to_load_than_to_answer_is_waited_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_site, "ANSWER", 0.4)
+
+    def slow() -> Iterator[bytes]:
+        time.sleep(0.6)
+        yield reply({"rack1": ["board1"]})
+
+    lab.lying.lies["GET /api/v1/groups"] = slow
+    lab.site.start()
+    eventually(lambda: not lab.site.trouble, 60)
+
+
+def test_how_far_its_clock_is_ahead_is_found_out(lab: Lab) -> None:
+    lab.lying.lies["GET /api/v1/events"] = lambda: events(ahead=3600.0)
+    lab.site.start()
+    eventually(lambda: 3500 < lab.site.translation.ahead < 3700)
+
+
+def test_what_was_left_open_when_it_was_lost_is_closed(lab: Lab) -> None:
+    lab.site.start()
+    before = lab.reached().asker
+    lab.say(CUT)
+    eventually(lambda: len(lab.changes) == 3)
+    assert lab.site.asker is not before and before._closed and not before._idle and not lab.site.asker._closed
