@@ -79,9 +79,12 @@ class SiteCommand:
         except PDUDaemonError as refused:
             error = refused
         except asyncio.CancelledError:
+            name = self._site.name
             if self._number is None:
-                self._end(Unanswered("it is not known whether this is accepted: this daemon stops"))
-            self._end(Stopping(f"accepted as command {self._number}, which goes on there; this daemon stops"))
+                unknown = f"it is not known whether {name} has accepted this: this daemon stops, or has let go of it"
+                self._end(Unanswered(unknown))
+            known = f"accepted as command {self._number}; this daemon stops, or has let go of {name}, where it goes on"
+            self._end(Stopping(known))
             raise
         except Exception:
             log.exception("%s: a command was lost", self._site.name)

@@ -344,11 +344,11 @@ def test_of_what_was_accepted_it_is_told_that_it_is_not_known_what_became_of_it(
 @pytest.mark.parametrize(
     ("first", "kind", "text"),
     [
-        (b"", Unanswered, "it is not known whether this is accepted: this daemon stops"),
+        (b"", Unanswered, "it is not known whether berlin has accepted this: this daemon stops, or has let go of it"),
         (
             b'{"meta": {"command": 9}}\n',
             Stopping,
-            "accepted as command berlin/9, which goes on there; this daemon stops",
+            "accepted as command berlin/9; this daemon stops, or has let go of berlin, where it goes on",
         ),
     ],
 )
