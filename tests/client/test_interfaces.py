@@ -33,6 +33,15 @@ def test_calls_for_nodes(words: str, err: str | None) -> None:
     assert err is None or ran.err == err
 
 
+@pytest.mark.parametrize("command", ["show", "outlets", "cancel"])
+@pytest.mark.parametrize("blank", ["", " "])
+def test_blank_is_not_given_as_when_a_variable_is_empty(command: str, blank: str) -> None:
+    """No server is asked."""
+    ran = client(command, blank, "--url", "http://127.0.0.1:1")
+    assert (ran.code, ran.out) == (2, "") and ran.err.startswith(f"Usage: pduclient {command} ")
+    assert ran.err.endswith(f"pduclient: error: insufficient arguments for command '{command}'\n")
+
+
 @pytest.mark.parametrize(
     ("words", "ran"),
     [

@@ -128,13 +128,18 @@ def test_a_token_that_everybody_can_read(tmp_path: Path) -> None:
         ("http://lab:x", "http://lab:x"),
         ("http://lab:99999", "http://lab:99999"),
         ("http://lab/?a=b", "http://lab/?a=b"),
-        ("http://us:s3cret@lab", "http://lab"),
         ("http://a b", "http://a b"),
     ],
 )
 def test_no_url(url: str, shown: str) -> None:
     ran = client("list", f"--url={url}")
     assert ran == (2, "", f"pduclient: {shown!r} is not a URL such as http://localhost:6302\n")
+
+
+def test_a_url_with_a_login_is_none_and_is_shown_without_it() -> None:
+    ran = client("list", "--url=http://us:s3cret@lab")
+    why = "'http://lab' is not a URL such as http://localhost:6302: it has a login in it"
+    assert ran == (2, "", f"pduclient: {why}\n")
 
 
 @pytest.mark.parametrize("token", ["s3cret\nX-Evil: 1", "s3cret token", "s3crét"])
