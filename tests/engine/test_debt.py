@@ -9,9 +9,11 @@ import functools
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -401,11 +403,21 @@ def test_half_a_character_of_a_device_is_told_as_a_question_mark(tmp_path: Path)
 
 
 def test_those_who_ask_the_same_share_the_answer(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
-    asked = tmp_path / "asked"
-    command = f"echo x >> {asked}; sleep 0.5; echo on"
+    asked, go = tmp_path / "asked", tmp_path / "go"
+    command = f"echo x >> {asked}; until test -e {go}; do sleep 0.05; done; echo on"
     started = daemon({"pdu": {"driver": "localcmdline", "cmd_status": command}})
-    replies = in_parallel([lambda: started.power("status", "pdu", 1) for _ in range(20)])
-    assert {reply.text for reply in replies} == {"on\n"}
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", started.port), timeout=60)) for _ in range(20)
+        ]
+        for client in clients:
+            client.sendall(b"pdu 1 status\n")
+        eventually(asked.exists)
+        for _ in range(3):  # by then all have been heard
+            assert started.http("/healthz").status == 200
+        go.touch()
+        answers = [client.makefile() for client in clients]
+        assert [answer.readline() for answer in answers] == ["on\n"] * 20
     assert len(asked.read_text().split()) <= 4
 
 

@@ -88,7 +88,7 @@ def off_times(seen: list[Seen]) -> list[float]:
 def test_other_ports_go_on_during_a_retry_pause(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     fails = tmp_path / "fails"
     fails.touch()
-    started, plugin = recorded(daemon, {"pdu": {"fails": str(fails), "retries": 2, "retrydelay": 1.5}})
+    started, plugin = recorded(daemon, {"pdu": {"fails": str(fails), "retries": 2, "retrydelay": 5}})
     assert started.tcp("pdu 1 on wait=0") == "ack\n"
     eventually(lambda: plugin.seen("refused"))
     assert started.tcp("pdu 1 off wait=0") == "ack\n"

@@ -25,9 +25,10 @@ def test_the_debt_for_a_disabled_pdu_waits_until_it_can_be_paid(
 ) -> None:
     """Though the other feed of the node goes on."""
     one = rack("a", "b")
-    first = submitted(one.dispatcher, Action.REBOOT, one.target("a", "b"), 1.5)
-    eventually(lambda: one.seen == {"a": "f", "b": "f"})
+    first = submitted(one.dispatcher, Action.REBOOT, one.target("a", "b"), HOUR)
+    eventually(lambda: one.seen == {"a": "f", "b": "f"} and first.phase is Phase.ON)
     one.stop()
+    one.clock.pass_by(HOUR)
     one.pdus["a"]["retries"] = "many"
     one.start()
     eventually(lambda: one.state(first.id) == "failed")
@@ -121,7 +122,7 @@ def test_a_clock_that_is_behind_some_later_request_is_not_believed(rack: Callabl
 @pytest.mark.parametrize("boot", ["first", "second"])
 def test_a_debt_is_paid_in_time_whatever_the_clock_says(rack: Callable[..., Rack], wall: float, boot: str) -> None:
     one = rack("a")
-    submitted(one.dispatcher, Action.REBOOT, one.target("a"), 2)
+    submitted(one.dispatcher, Action.REBOOT, one.target("a"), 4)
     eventually(lambda: one.seen["a"] == "f" and one.dispatcher._lanes.owed()[0].count(" in "))
     one.clock.boot, one.clock.wall_off = boot, wall
     one.restart()

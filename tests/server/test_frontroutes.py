@@ -21,7 +21,7 @@ NODE, PDU = "berlin%2Fboard1", "berlin%2Fp1"
 SITE_PDUS: dict[str, Any] = {
     "meter": {"driver": "dummy", "outlets": 2, "names": {"1": "router"}, "watts": {"1": 12.5}},
     "slow": {"driver": "dummy", "slow": 1, "outlets": 4},
-    "stag": {"driver": "dummy", "outlets": 4, "stagger": 1},
+    "stag": {"driver": "dummy", "outlets": 4, "stagger": 3},
 }
 SITE_NODES = {
     "core": {"hostname": "p1", "port": 4, "locked": {"reason": "core switch"}},
