@@ -21,6 +21,7 @@ from tests.devices.base import snmp as fake
 from tests.peers.snmp import AUTH, Snmpd
 from tests.support import snmpmessage as wire
 from tests.support.action import begun
+from tests.support.patience import with_patience
 
 E = "1.3.6.1.4.1"
 CTL = f"{E}.318.1.1.4.4.2.1.3"
@@ -118,9 +119,13 @@ def test_a_pending_state_is_read_until_it_has_settled(net_snmp: Snmpd) -> None:
     begun = time.monotonic()
     assert made.handle("status", 6) is State.OFF
     assert 0.4 < time.monotonic() - begun < 20
-    (net_snmp.folder / "pending").write_text("99")
-    made.deadline = Deadline(0.8)
-    assert made.handle("status", 6) is State.UNKNOWN
+    (net_snmp.folder / "pending").write_text("9999")
+
+    def attempt(seconds: float) -> None:
+        made.deadline = Deadline(seconds)
+        assert made.handle("status", 6) is State.UNKNOWN
+
+    with_patience(attempt, 0.8)
     (net_snmp.folder / "pending").write_text("0")
 
 
