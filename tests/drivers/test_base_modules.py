@@ -80,7 +80,7 @@ def test_a_plugin_on_local_base(daemon: Callable[..., Daemon], tmp_path: Path, o
     assert started.tcp("pdu 03 on") == "ack\n"
     assert started.power("reboot", "pdu", "relay@2", delay=0).status == 200
     assert (tmp_path / "out").read_text() == "3 on\nrelay@2 off\nrelay@2 on\n"
-    assert "WARNING pdud.drivers.pluginmodule.py: 3 on at pdu" in started.log_text()
+    eventually(lambda: "WARNING pdud.drivers.pluginmodule.py: 3 on at pdu" in started.log_text())
 
 
 def test_a_plugin_on_local_base_that_defines_nothing(daemon: Callable[..., Daemon]) -> None:

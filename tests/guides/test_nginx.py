@@ -10,6 +10,7 @@ from tests.devices.rack import Rack
 from tests.peers.proxies import nginx_with
 from tests.support.guides import Guide
 from tests.support.ports import free_ports
+from tests.support.process import eventually
 
 
 def test_the_guide(rack: Rack, tmp_path: Path) -> None:
@@ -28,4 +29,4 @@ def test_the_guide(rack: Rack, tmp_path: Path) -> None:
         guide.services["nginx"] = reload
         guide.follow()
         assert rack.acts == ["3 on"]
-        assert "for 127.0.0.1 (you) done" in guide.daemon.log.read_text()
+        eventually(lambda: "for 127.0.0.1 (you) done" in guide.daemon.log.read_text())
