@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -88,14 +90,20 @@ def test_no_argument_and_no_environment_has_the_password(server: Server, user: A
     assert user.password not in repr(asked)
     seen: list[str] = []
 
-    def look() -> None:
-        eventually(lambda: "sleep 0.4" in shown("cmdline"))
-        seen.append(shown("cmdline") + shown("environ"))
+    with tempfile.NamedTemporaryFile(prefix="pdudaemon-test-") as there:
+        os.chmod(there.name, 0o644)  # for that user as well
+        waits = f"until grep -q seen {there.name}; do sleep 0.05; done"
 
-    looker = threading.Thread(target=look)
-    looker.start()
-    assert ssh.run(asked, "sleep 0.4", Deadline(60)).status == 0
-    looker.join()
+        def look() -> None:
+            eventually(lambda: waits in shown("cmdline"))
+            seen.append(shown("cmdline") + shown("environ"))
+            there.write(b"seen\n")
+            there.flush()
+
+        looker = threading.Thread(target=look)
+        looker.start()
+        assert ssh.run(asked, waits, Deadline(60)).status == 0
+        looker.join()
     assert "KnownHostsFile" in seen[0] and user.password not in seen[0]
 
 
