@@ -109,13 +109,13 @@ def told(lab: Daemon, name: str) -> list[str]:
 
 
 def test_a_real_daemon_tells_which_of_both_it_was(lab: Daemon) -> None:
-    ran = client("off", "polite", "stubborn", "--soft", "1", f"--url=http://127.0.0.1:{lab.port}")
+    ran = client("off", "polite", "stubborn", "--soft", "4", f"--url=http://127.0.0.1:{lab.port}")
     assert (ran.code, ran.out) == (0, "polite   Stopping\nstubborn Stopping\n")
     assert re.search(r"^pduclient: polite: shut down by itself after \d+ s$", ran.err, re.MULTILINE)
-    assert "stubborn: did not shut down within 1 s: switched off hard\n" in ran.err
+    assert "stubborn: did not shut down within 4 s: switched off hard\n" in ran.err
     assert (told(lab, "polite"), told(lab, "stubborn")) == (["soft"], ["soft", "off"])
     record = lab.http("/api/v1/requests/1").json
-    assert (record["soft"], record["hard"]) == (1.0, True) and record["reason"].startswith("shut down by itself after ")
+    assert (record["soft"], record["hard"]) == (4.0, True) and record["reason"].startswith("shut down by itself after ")
 
 
 def test_a_real_daemon_leaves_it_at_asking(lab: Daemon) -> None:
@@ -127,7 +127,7 @@ def test_a_real_daemon_leaves_it_at_asking(lab: Daemon) -> None:
 
 
 def test_a_real_daemon_switches_nothing_that_it_cannot_shut_down_first(lab: Daemon) -> None:
-    ran = client("off", "mute", "--soft", "1", f"--url=http://127.0.0.1:{lab.port}")
+    ran = client("off", "mute", "--soft", "4", f"--url=http://127.0.0.1:{lab.port}")
     assert ran.code == 1 and "mute port 1 cannot be asked to shut down" in ran.err
     assert told(lab, "mute") == []
 

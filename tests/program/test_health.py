@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -50,9 +51,12 @@ def test_what_ails_the_daemon_is_printed(
 ) -> None:
     """Its store is gone, which it notices when it is asked."""
     started = daemon(PDUS)
+    assert started.process is not None
+    started.process.send_signal(signal.SIGSTOP)  # it would write it anew in between
     for file in started.folder.glob("store.db*"):
         file.unlink() if file.is_file() else None
     started.db.mkdir()
+    started.process.send_signal(signal.SIGCONT)
     assert health(tmp_path, started.port) == 1 and started.http("/livez").status == 503
     assert f"port {started.port}: 503: " in capsys.readouterr().err
 
