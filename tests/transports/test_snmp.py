@@ -286,20 +286,22 @@ def test_an_answer_to_the_first_of_them_counts() -> None:
 
 
 @pytest.fixture
-def slow_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the process engines that take their time to be made, as on a busy machine."""
+def slow_engines(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return what gives the process engines that take so many seconds to be made, as on a busy machine."""
     kind = snmpengine.engines()._kind
 
-    class Slow(kind):  # type: ignore[misc, valid-type]
-        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-            threading.Event().wait(2.2)
-            super().__init__(loop)
+    def make(seconds: float) -> None:
+        class Slow(kind):  # type: ignore[misc, valid-type]
+            def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+                threading.Event().wait(seconds)
+                super().__init__(loop)
 
-    fresh = snmpengine.Engines(Slow)
-    monkeypatch.setattr(snmpengine, "engines", lambda: fresh)
+        fresh = snmpengine.Engines(Slow)
+        monkeypatch.setattr(snmpengine, "engines", lambda: fresh)
+
+    return make
 
 
-@pytest.mark.usefixtures("slow_engines")
 @pytest.mark.parametrize(
     "login",
     [
@@ -309,17 +311,24 @@ def slow_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["1", "2c", "3"],
 )
-def test_the_first_question_of_a_process_has_all_its_time(login: Community | User) -> None:
+def test_the_first_question_of_a_process_has_all_its_time(
+    login: Community | User, slow_engines: Callable[[float], None]
+) -> None:
     """The time of the agent, and of the action, begins when there is an engine to ask with."""
-    with fake.Agent(late=0.1) as agent:
-        deadline = Deadline(2.0)
-        at(agent.port, login, 2.0).set(f"{CTL}.1", 1, Syntax.INTEGER, deadline)
-        assert agent.outlets["1"] == "on"
-        assert at(agent.port, login, 2.0).get(f"{CTL}.1", deadline) == 1
+
+    def attempt(seconds: float) -> None:
+        slow_engines(seconds + 0.2)
+        with fake.Agent(late=0.1) as agent:
+            deadline = Deadline(seconds)
+            at(agent.port, login, seconds).set(f"{CTL}.1", 1, Syntax.INTEGER, deadline)
+            assert agent.outlets["1"] == "on"
+            assert at(agent.port, login, seconds).get(f"{CTL}.1", deadline) == 1
+
+    with_patience(attempt, 1.5)
 
 
-@pytest.mark.usefixtures("slow_engines")
-def test_a_deaf_agent_is_asked_at_intervals_however_long_the_engine_took() -> None:
+def test_a_deaf_agent_is_asked_at_intervals_however_long_the_engine_took(slow_engines: Callable[[float], None]) -> None:
+    slow_engines(2.2)
     with fake.Agent(Mood.DEAF) as deaf:
         begun = time.monotonic()
         with pytest.raises(DeviceTimeout, match=r"within 1 s"):
@@ -328,19 +337,24 @@ def test_a_deaf_agent_is_asked_at_intervals_however_long_the_engine_took() -> No
         eventually(lambda: deaf.sessions == 4)
 
 
-@pytest.mark.usefixtures("slow_engines")
 @pytest.mark.long
-def test_nobody_pays_for_the_engines_of_others() -> None:
+def test_nobody_pays_for_the_engines_of_others(slow_engines: Callable[[float], None]) -> None:
     """Each user of SNMPv3 has an engine, and all are made on one thread: whoever is first waits for the last as well."""
     users = [User(fake.USER, passphrase, "", "USM_AUTH_HMAC96_SHA") for passphrase in ("the first one", "the second")]
-    with fake.Agent(late=0.1, passphrase="the first one") as agent, ThreadPoolExecutor(3) as workers:
-        logins = [*users, Community(fake.COMMUNITY)]
-        asked = [
-            workers.submit(switch, at(agent.port, login, 2.0), outlet) for outlet, login in enumerate(logins, start=1)
-        ]
-        assert isinstance(asked[1].exception(), PermanentError)  # not a time-out
-        assert [asked[0].exception(), asked[2].exception()] == [None, None]
-        assert [port for port, state in agent.outlets.items() if state == "on"] == ["1", "3"]
+    logins = [*users, Community(fake.COMMUNITY)]
+
+    def attempt(seconds: float) -> None:
+        slow_engines(seconds + 0.2)
+        with fake.Agent(late=0.1, passphrase="the first one") as agent, ThreadPoolExecutor(3) as workers:
+            asked = [
+                workers.submit(switch, at(agent.port, login, seconds), outlet)
+                for outlet, login in enumerate(logins, start=1)
+            ]
+            assert isinstance(asked[1].exception(), PermanentError)  # not a time-out
+            assert [asked[0].exception(), asked[2].exception()] == [None, None]
+            assert [port for port, state in agent.outlets.items() if state == "on"] == ["1", "3"]
+
+    with_patience(attempt, 2.0)
 
 
 @pytest.mark.long
