@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import pytest
 
 from pdudaemon.config import reader
-from pdudaemon.drivers import conrad, egpmslan, esphome, esphomemqtt, hooks, strategies
+from pdudaemon.drivers import cleware, conrad, egpmslan, esphome, esphomemqtt, hooks, strategies
 from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
 from pdudaemon.engine.dispatcher import Dispatcher
@@ -122,6 +122,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no driver take a device for one in another session, or out of step, since the machine stood still."""
     monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", 20.0)
     monkeypatch.setattr(conrad, "_PATIENCE", 20.0)
+    monkeypatch.setattr(cleware, "_STATE_SECONDS", 20.0)
 
 
 def test_every_driver_has_a_fake() -> None:
