@@ -78,7 +78,7 @@ def config(tmp_path: Path) -> Config:
     found = reader.load(str(tmp_path / "conf"))
     able = {}
     for name, pdu in found.pdus.items():
-        traits = replace(pdu.traits, shuts_down=name != "deaf", reads_state=name != "blind")
+        traits = replace(pdu.traits, shuts_down=name not in ("deaf", "off"), reads_state=name != "blind")
         able[name] = replace(pdu, traits=traits)
     return replace(found, pdus=able)
 
