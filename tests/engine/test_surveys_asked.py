@@ -16,7 +16,7 @@ from pdudaemon.engine import surveys
 from pdudaemon.engine.outlets import KnownPDU
 from pdudaemon.engine.queries import Look
 from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError, TransientError
-from pdudaemon.power import Action, Outlet
+from pdudaemon.power import Action, Outlet, Request
 from tests.support.meters import Meters, until
 from tests.support.rack import awaited, submitted
 
@@ -395,3 +395,20 @@ def test_how_long_after_one_reading_the_next_is_due(
     known.tried, known.failures, known.switched = 100.0, failures, switched
     assert surveys._is_due(known, interval, 100.0 + after - 0.5) is False
     assert surveys._is_due(known, interval, 100.0 + after) is True
+
+
+def test_what_was_read_whole_is_told_though_something_is_to_be_switched_by_then(rack: Meters) -> None:
+    class Meanwhile(dict[str, BaseException]):
+        """Has something be switched while a device says who it is."""
+
+        def __contains__(self, name: object) -> bool:
+            offs.append(submitted(rack.dispatcher, Action.OFF, rack.target("a")))
+            until(lambda: all(survey.hurry.is_set() for survey in rack.dispatcher.surveys._reading.values()))
+            return False
+
+    offs: list[Request] = []
+    rack.secretive = Meanwhile()
+    heard = Heard().ask(rack)
+    until(lambda: heard == [None])
+    assert awaited(rack.dispatcher, offs[0], 30) and rack.reads["a"] == len(offs) == 1
+    assert rack.known("a").identity is not None

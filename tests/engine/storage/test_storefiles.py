@@ -80,12 +80,12 @@ def test_where_there_is_none_it_is_told_how_much(
     assert os.path.ismount(folder) and path.startswith(folder)
 
 
-def test_a_disk_that_fails_otherwise_is_not_full(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storefiles.os, "write", refused(errno.EIO))
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS])
+def test_a_disk_that_fails_otherwise_is_not_full(path: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storefiles.os, "write", refused(number))
     found = storefiles.store_error(path, of_sqlite(sqlite3.SQLITE_IOERR))
-    assert (
-        type(found) is StoreError and "Input/output error: " in str(found) and str(found).endswith("(disk I/O error)")
-    )
+    assert type(found) is StoreError and str(found).startswith(f"{path}: {os.strerror(number)}: ")
+    assert str(found).endswith("(disk I/O error)")
 
 
 def test_what_is_not_of_the_disk_is_not_looked_for_there(path: str) -> None:

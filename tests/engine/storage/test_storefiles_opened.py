@@ -9,6 +9,7 @@ import os
 import shutil
 import sqlite3
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -200,6 +201,26 @@ def test_a_connection_to_memory_leaves_no_file(tmp_path: Path, monkeypatch: pyte
         for each in (one, other):
             each.execute("CREATE TABLE t (n)")
     assert os.listdir(tmp_path) == ["odd ?#%41"]
+
+
+def test_a_connection_is_for_any_thread_and_waits_for_the_disk(tmp_path: Path) -> None:
+    with closing(storefiles.connected(str(tmp_path / "store"))) as one:
+        found: list[sqlite3.Row] = []
+        thread = threading.Thread(target=lambda: found.append(one.execute("PRAGMA busy_timeout").fetchone()))
+        thread.start()
+        thread.join()
+        assert found[0]["timeout"] == 60_000
+        one.execute("CREATE TABLE t (n)")
+        assert not one.in_transaction
+
+
+def test_a_folder_for_a_store_is_made_for_its_owner_and_group(tmp_path: Path) -> None:
+    path = tmp_path / "var" / "lib" / "store"
+    umask = os.umask(0)
+    for _ in range(2):
+        os.close(storefiles.locked(str(path)))
+    os.umask(umask)
+    assert path.parent.stat().st_mode & 0o7777 == 0o750
 
 
 def test_a_store_may_be_read_by_its_group_and_written_by_its_owner(path: str) -> None:
