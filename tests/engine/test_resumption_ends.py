@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.engine import dispatcher
+from pdudaemon.engine import dispatcher, softoff
 from pdudaemon.errors import RequestError
 from pdudaemon.power import Action, Outlet, Phase, State, Target
 from tests.support.machines import LONG, Machines
@@ -333,4 +333,36 @@ def test_what_was_to_be_done_softly_is_late_when_the_time_for_that_is_over(
     machines.start()
     eventually(lambda: machines.state(number) == ("expired" if expires else "done"))
     assert ("s" in machines.seen["a"]) is not expires
+    machines.stop()
+
+
+def test_what_a_reload_took_away_does_not_come_back_with_the_next_start(rack: Callable[..., Rack]) -> None:
+    one = rack("a", "b", settings={"outlets": 4})
+    node = Target("node", (Outlet("a", "4"), Outlet("b", "1")))
+    off = submitted(one.dispatcher, Action.OFF, node, HOUR)
+    one.pdus["a"]["outlets"] = 2
+    one.dispatcher.reload(one.config())
+    assert [outlet.pdu for outlet in off.remaining] == ["b"]
+    one.pdus["a"]["outlets"] = 4
+    one.restart()
+    assert [outlet.pdu for outlet in one.dispatcher._lanes.live[off.id].remaining] == ["b"]
+
+
+def test_who_was_asked_to_shut_down_has_what_is_left_of_the_time_however_late_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(softoff, "LOOK_EVERY", 0.05)
+    machines = Machines(tmp_path, "a", resume_age=1)
+    machines.hold("a", "2")
+    number = machines.ask("off", "a").id
+    machines.clock.pass_by(LONG)  # in the queue
+    machines.let_go("a")
+    machines.asked("a")
+    machines.stop()
+    machines.clock.pass_by(LONG / 2)
+    machines.start()
+    before = machines.looks["a"]
+    eventually(lambda: machines.looks["a"] > before)
+    machines.heeding.add("a")
+    eventually(lambda: machines.state(number) == "done")
     machines.stop()
