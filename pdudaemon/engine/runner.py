@@ -97,13 +97,15 @@ class PDURunner(Jobs):
             (self._held.append if self._queue is None else self._queue.put)(job)
             if self._thread is not None or self._place is not None or self.carried or self._under_way is not None:
                 return
+            carrier = None
             if pool is not None:
                 place = self._wish(job, job.crowd)
-            else:
-                self.carried = not job.lengthy and self._at_once
+            elif not job.lengthy and self._at_once:
+                carrier = self._carrier
+            self.carried = carrier is not None
         if pool is not None:
             pool.ask(place)
-        elif not (self.carried and self._carrier is not None and self._carrier.carry(self)):
+        elif carrier is None or not carrier.carry(self):
             self._start_soon()
 
     def _start_soon(self) -> None:

@@ -91,9 +91,6 @@ class Store:
         self._lock = threading.Lock()  # the connection, and all that follows but for what is noted
         self._noting = threading.Lock()
         self.noted: dict[int, Snapshot] = {}  # by number; what is not committed yet
-        self._told: dict[Outlet, tuple[State, float]] = {}
-        self._last = 0  # the highest number that was given to a request, and to a command
-        self._last_command = 0
         self._tidied_upto = 0  # the number of the last request by which there was nothing to tidy
         self._tidied = -TIDY_EVERY  # when what is too old was looked for without a write, in monotonic seconds
         self._refused = False  # the last write
@@ -102,6 +99,7 @@ class Store:
         self.searches = self._open.searches
         database = self._open.database
         try:
+            # The highest number that was given to a request, and to a command.
             self._last, self._last_command = storestart.last_numbers(database)
             self._told = storestart.told(database)
             behind = storesearch.behind(database)

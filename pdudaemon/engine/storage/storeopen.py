@@ -242,7 +242,8 @@ def _cleared(path: str, files: Mapping[str, Identity]) -> str:
             seen = os.stat(name)
         except FileNotFoundError:
             continue
-        if (seen.st_dev, seen.st_ino) == files.get(name, Identity(0, 0, 0))[:2]:
+        ours = files.get(name)
+        if ours is not None and (seen.st_dev, seen.st_ino) == ours[:2]:
             continue
         if name == path:
             with open(name, "rb") as file:

@@ -1,0 +1,666 @@
+# SPDX-License-Identifier: MIT
+"""`PDURunner` where the test plays the threads: which one does a job, and what is left behind when it has."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdudaemon.config import reader
+from pdudaemon.drivers.driver import PDUDriver
+from pdudaemon.engine import jobs, threads
+from pdudaemon.engine.carrier import Carrier
+from pdudaemon.engine.device import Device
+from pdudaemon.engine.pool import Place, Pool
+from pdudaemon.engine.runner import PDURunner
+from pdudaemon.errors import DeviceError
+from pdudaemon.power import Outlet, State
+from pdudaemon.transports import datagrams
+from tests.support.locks import free
+
+
+class Job:
+    """Something to be switched, or asked."""
+
+    def __init__(self, port: str, lengthy: bool = False, order: str = "on", crowd: str | None = None) -> None:
+        self.outlet = Outlet("pdu", port)
+        self.lengthy, self.order, self.crowd = lengthy, order, crowd
+
+
+class Talk:
+    """A conversation, which ends when the test has it end, or fails."""
+
+    def __init__(self, lab: Bench, port: Any) -> None:
+        self.lab, self.port = lab, port
+
+    def begin(self, ended: Callable[[], None]) -> None:
+        self.lab.talks.append(ended)
+
+    def wait(self) -> None:
+        self.lab.waited.append(self.port)
+
+    def outcome(self) -> State:
+        self.lab.acted(self.port)
+        return State.ON
+
+
+class Bench:
+    """A worker and what is around it. ``begun`` are the names of threads that it wants, ``refuses`` whether it gets any.
+
+    ``done`` is what was switched, in order, ``told`` what was told of it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        pool: Pool | None = None,
+        converses: bool = False,
+        **pdu: Any,
+    ) -> None:
+        self.begun: list[str] = []
+        self.refuses = False
+        self.done: list[str] = []
+        self.told: list[tuple[str, State | None, str]] = []
+        self.raises: BaseException | None = None
+        self.later: list[tuple[float, Callable[[], None]]] = []
+        self.soon: list[Callable[[], object]] = []
+        self.talks: list[Callable[[], None]] = []
+        self.waited: list[Any] = []
+        self.woken = 0
+        self.carrier = Carrier(self, lambda: None)  # type: ignore[arg-type]
+        self.carrier._watched = True  # nobody looks after the test's thread
+        self.carrier.leader = self  # type: ignore[assignment]
+        monkeypatch.setattr(threads, "started", self._started)
+        monkeypatch.setattr(datagrams, "soon", self._soon)
+        monkeypatch.setattr(threads, "PAUSE", 50.0)
+        lab = self
+
+        class Switch(PDUDriver):
+            def handle(self, request: str, port_number: Any) -> Any:
+                lab.acted(port_number)
+                return State.ON
+
+            def conversation(self, request: str, port_number: Any) -> Any:
+                return Talk(lab, port_number)
+
+        (folder / "conf").write_text(json.dumps({"pdus": {"pdu": {"driver": "dummy", **pdu}}}))
+        found = replace(reader.load(str(folder / "conf")).pdus["pdu"], driver=Switch)
+        traits = replace(found.traits, converses=converses, pool=None if pool is None else ("all", 1))
+        self.file = folder / "lock"
+        self.device = Device(self.file)
+        self.runner = PDURunner(
+            replace(found, traits=traits),
+            self.device,
+            pool,
+            lambda *_: True,
+            self._end,
+            self,  # type: ignore[arg-type]
+            None,
+            self.carrier,
+        )
+
+    def acted(self, port: Any) -> None:
+        self.done.append(str(port))
+        if self.raises is not None:
+            raise self.raises
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def at(self, when: float, call: Callable[[], None]) -> None:
+        self.later.append((when, call))
+
+    def _started(self, call: Callable[[], object], name: str, whose: object) -> threading.Thread | None:
+        if self.refuses:
+            return None
+        self.begun.append(name)
+        return threading.Thread(target=call, name=name)
+
+    def _soon(self, call: Callable[[], object]) -> bool:
+        if not self.refuses:
+            self.soon.append(call)
+        return not self.refuses
+
+    def _end(self, runner: PDURunner, job: Job, state: State | None, error: DeviceError | None) -> None:
+        self.told.append((job.outlet.port, state, "" if error is None else str(error)))
+
+    def prompt(self) -> None:
+        """Have the device be one that comes back at once."""
+        while not self.runner._promptness.enough:
+            self.runner._promptness.add(0.0)
+
+    def put(self, *ports: str, **words: Any) -> None:
+        for port in ports:
+            self.runner.put(Job(port, **words))
+
+    def serve(self) -> None:
+        """Play the thread that has been begun, until there is nothing left for it to do."""
+        me = threading.current_thread()
+        name = me.name
+        try:
+            self.runner.serve()
+        finally:
+            me.name = name
+
+    def call(self) -> None:
+        """Play the thread of datagrams: make the one call that it is to make."""
+        (call,) = self.soon
+        self.soon.clear()
+        call()
+
+    def end_talk(self) -> None:
+        (ended,) = self.talks
+        self.talks.clear()
+        ended()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bench]:
+    """Of several the last one has what threads are begun for any of them."""
+    folders = map("bench{}".format, itertools.count())
+
+    def make(pool: Pool | None = None, converses: bool = False, **pdu: Any) -> Bench:
+        folder = tmp_path / next(folders)
+        folder.mkdir()
+        return Bench(folder, monkeypatch, pool, converses, **pdu)
+
+    return make
+
+
+def test_one_thread_is_begun_for_all_that_there_is_to_do(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    assert lab.runner.waiting == 0 and not lab.runner.dead and lab.runner.join(0)
+    lab.put("1", "2")
+    assert lab.begun == ["pdu pdu"] and lab.runner.waiting == 2 and lab.done == []
+    assert lab.runner.start() and lab.begun == ["pdu pdu"], "it has one"
+    lab.runner.stop()
+    lab.serve()
+    assert lab.done == ["1", "2"] and lab.runner.waiting == 0
+    assert lab.told == [("1", None, ""), ("2", None, "")]
+
+
+def test_one_whose_thread_has_ended_is_dead_unless_it_was_to_end(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    assert str(lab.runner) == "the worker of pdu"
+    lab.put("1")
+    assert lab.runner.dead is True
+    lab.runner._thread = threading.Thread()
+    lab.runner.stop()
+    assert lab.runner.dead is False
+
+
+def test_without_a_thread_it_is_asked_for_again_later(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.refuses = True
+    before = time.monotonic()
+    lab.put("1")
+    ((when, again),) = lab.later
+    assert before + threads.PAUSE <= when <= time.monotonic() + threads.PAUSE
+    again()
+    assert len(lab.later) == 2 and lab.begun == []
+    lab.refuses = False
+    again()
+    assert len(lab.later) == 2 and lab.begun == ["pdu pdu"]
+
+
+def test_what_is_to_be_switched_cuts_a_survey_short(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.put("1", order="on")
+    lab.device.survey = threading.Event()
+    lab.put("2", order="status")
+    assert not lab.device.survey.is_set()
+    lab.put("3", order="off")
+    assert lab.device.survey.is_set()
+
+
+# Carried.
+
+
+def test_one_that_comes_back_at_once_is_carried(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.prompt()
+    lab.put("1", "2")
+    assert lab.begun == [] and lab.runner.carried and len(lab.carrier._line) == 1 and lab.woken == 1
+    lab.carrier.work()
+    assert lab.done == ["1"] and lab.runner.carried and len(lab.carrier._line) == 1
+    lab.carrier.work()
+    assert lab.done == ["1", "2"] and lab.runner.carried is False and not lab.carrier._line
+    lab.put("3")
+    lab.carrier.work()
+    assert lab.done == ["1", "2", "3"] and lab.begun == [] and lab.later[0][1] == lab.carrier._rest
+
+
+@pytest.mark.parametrize("why", ["slow", "rests", "lengthy", "alone", "nobody leads"])
+def test_one_that_cannot_be_carried_has_a_thread(bench: Callable[..., Bench], why: str) -> None:
+    lab = bench(min_interval=1 if why == "rests" else 0)
+    if why != "slow":
+        lab.prompt()
+    if why == "alone":
+        lab.runner._carrier = None
+    if why == "nobody leads":
+        lab.carrier.leader = None
+    lab.put("1", lengthy=why == "lengthy")
+    assert not lab.carrier._line and lab.begun == ["pdu pdu"] and lab.runner.carried is False
+    lab.runner.stop()
+    lab.serve()
+    assert lab.done == ["1"] and lab.told == [("1", None, "")]
+
+
+def test_who_has_none_to_carry_it_any_more_has_a_thread(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He may go at any moment."""
+    lab = bench()
+    lab.prompt()
+    monkeypatch.setattr(lab.carrier, "carry", lambda _: False)
+    lab.put("1")
+    assert lab.begun == ["pdu pdu"]
+
+
+def test_whoever_has_a_thread_is_not_carried_besides(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.put("1")
+    lab.prompt()
+    lab.put("2")
+    assert lab.begun == ["pdu pdu"] and not lab.carrier._line and lab.runner.carried is False
+
+
+def test_who_has_nobody_to_be_carried_by_keeps_its_thread(bench: Callable[..., Bench]) -> None:
+    """However prompt it is."""
+    lab = bench()
+    assert lab.runner._at_once is False
+    lab.prompt()
+    assert lab.runner._at_once is True
+    lab.carrier.leader = None
+    assert lab.runner._at_once is False
+
+
+def test_there_is_no_turn_for_who_is_not_carried(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    assert lab.runner.turn() is False
+    lab.put("1")
+    assert lab.runner.carried is False and lab.runner.turn() is False
+    assert lab.done == [] and lab.runner.waiting == 1
+    other = bench()
+    other.runner.carried = True  # it has no queue yet
+    assert other.runner.turn() is False and other.begun == []
+
+
+def test_what_takes_its_time_is_left_to_a_thread(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.prompt()
+    lab.put("1")
+    lab.put("2", lengthy=True)
+    lab.put("3")
+    assert lab.runner.turn() is True and lab.done == ["1"] and lab.begun == []
+    assert lab.runner.turn() is False and lab.done == ["1"]
+    assert lab.begun == ["pdu pdu"] and lab.runner.carried is False and lab.runner.waiting == 2
+    assert lab.runner.turn() is False and lab.done == ["1"], "it has the thread now"
+    lab.runner.stop()
+    lab.serve()
+    assert lab.done == ["1", "2", "3"]
+
+
+def test_without_a_thread_for_it_it_is_done_all_the_same(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.prompt()
+    lab.put("1")
+    lab.put("2", lengthy=True)
+    lab.put("3")
+    lab.refuses = True
+    assert [lab.runner.turn() for _ in range(3)] == [True, True, False] and lab.done == ["1", "2", "3"]
+
+
+def test_one_that_is_not_prompt_any_more_goes_on_with_a_thread(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.prompt()
+    lab.put("1", "2", "3")
+    lab.raises = DeviceError("refused")
+    assert lab.runner.turn() is False and lab.begun == ["pdu pdu"] and lab.runner.carried is False
+    assert lab.told == [("1", None, "pdu: refused")] and lab.runner.waiting == 2
+    other = bench()
+    other.prompt()
+    other.put("1", "2")
+    other.refuses, other.raises = True, DeviceError("refused")
+    assert other.runner.turn() is True and other.runner.carried, "there is no thread"
+    assert other.runner.turn() is False and other.done == ["1", "2"]
+
+
+def test_one_whose_device_fails_last_needs_no_thread(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.prompt()
+    lab.put("1")
+    lab.raises = DeviceError("refused")
+    assert lab.runner.turn() is False and lab.begun == [] and lab.runner.carried is False
+
+
+def test_one_that_is_told_to_stop_is_not_carried_on(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.prompt()
+    lab.put("1")
+    assert lab.runner._queue is not None
+    lab.runner._queue.get()
+    lab.runner.stop()
+    lab.runner._queue.put(Job("2"))
+    assert lab.runner.turn() is False and lab.runner.carried is False and lab.done == []
+    lab.runner._queue.get()
+    lab.runner.carried = True
+    assert lab.runner.turn() is False and lab.runner.carried is False, "there was nothing"
+
+
+def test_a_thread_that_is_kept_is_the_workers(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.prompt()
+    lab.put("1")
+    thread = threading.Thread()
+    lab.runner.keep(thread)
+    assert thread.name == "pdu pdu" and lab.runner._thread is thread and lab.runner.carried is False
+    assert not lab.runner._promptness.enough
+    trusted = 0
+    while not lab.runner._promptness.enough:
+        lab.runner._promptness.add(0.0)
+        trusted += 1
+    assert trusted == 16, "it was a mistake"
+
+
+def test_who_rests_has_neither_queue_nor_file(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = bench()
+    assert lab.runner.rest() is True
+    lab.prompt()
+    lab.put("1")
+    lab.runner.turn()
+    assert lab.device.kept and not free(lab.file)
+    assert lab.runner.rest() is False and lab.runner._queue is None and lab.device.kept
+    lab.device.last_action -= 60
+    assert lab.runner.rest() is True and not lab.device.kept and free(lab.file)
+
+
+def test_who_has_something_to_do_keeps_its_queue(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.prompt()
+    lab.put("1", "2")
+    lab.runner.turn()
+    lab.runner.turn()
+    lab.runner.carried = True  # it is about to be put something
+    lab.runner.rest()
+    assert lab.runner._queue is not None
+    lab.runner.carried = False
+    lab.runner._queue.put(Job("3"))
+    lab.runner.rest()
+    assert lab.runner.waiting == 1
+    lab.device.last_action -= 60
+    lab.runner.start()
+    assert lab.runner.rest() is True and lab.device.kept, "its thread sees to that"
+    assert lab.runner.waiting == 1
+
+
+# In a pool.
+
+
+def test_one_in_a_pool_waits_for_a_place_and_for_no_thread(bench: Callable[..., Bench]) -> None:
+    pool = Pool(1)
+    lab = bench(pool)
+    with pool.place():
+        lab.put("1", "2")
+        assert lab.begun == ["pool"] and lab.runner.waiting == 2 and lab.runner._queue is None
+        lab.begun.clear()
+    assert lab.begun == ["pdu pdu"]
+    lab.serve()
+    assert lab.done == ["1", "2"] and lab.runner._thread is None and lab.runner._queue is None
+    assert not pool._since and not pool._line and lab.runner._place is None
+
+
+def test_a_thread_goes_on_to_who_is_next(bench: Callable[..., Bench]) -> None:
+    pool = Pool(1)
+    lab, other = bench(pool), bench(pool)
+    lab.put("1")
+    other.put("2", "3")
+    lab.serve()
+    assert (lab.done, other.done) == (["1"], ["2", "3"])
+    assert other.begun == ["pdu pdu", "pool"] and not pool._since and not pool._line
+
+
+def test_one_that_leaves_at_the_end_gives_its_place_back(bench: Callable[..., Bench]) -> None:
+    pool = Pool(1)
+    lab = bench(pool)
+    lab.put("1")
+    lab.runner.stop()
+    assert lab.runner._queue is not None
+    lab.runner._queue.get()  # it was at that already
+    lab.serve()
+    assert not pool._since and lab.done == [] and lab.runner._place is None
+
+
+# Conversations.
+
+
+def test_a_conversation_has_no_thread(bench: Callable[..., Bench]) -> None:
+    pool = Pool(1)
+    lab = bench(pool, converses=True)
+    lab.put("1", "2", crowd="x")
+    assert lab.begun == [] and lab.runner.waiting == 2 and not lab.talks
+    (place,) = pool._since
+    assert place.crowd == "x" and place.serve is None
+    lab.call()
+    assert lab.runner.unaided and lab.runner._under_way is not None and lab.runner.waiting == 1
+    lab.put("3")
+    assert lab.soon == [] and lab.begun == [], "one at a time"
+    lab.end_talk()
+    assert lab.told == [("1", State.ON, "")] and lab.runner.unaided is False and lab.runner._under_way is None
+    lab.call()
+    lab.end_talk()
+    lab.call()
+    lab.end_talk()
+    assert lab.done == ["1", "2", "3"] and lab.runner.waiting == 0
+    assert not pool._since and not pool._line and lab.begun == [] and lab.waited == []
+
+
+def test_what_is_no_conversation_has_a_thread_in_its_turn(bench: Callable[..., Bench]) -> None:
+    pool = Pool(1)
+    lab = bench(pool, converses=True)
+    lab.put("1")
+    lab.put("2", lengthy=True)
+    lab.put("3")
+    lab.call()
+    lab.end_talk()
+    assert lab.soon == [] and lab.begun == ["pdu pdu"]
+    (place,) = pool._since
+    assert place.serve is not None
+    lab.serve()
+    assert lab.done == ["1", "2"] and lab.runner._queue is not None and lab.runner.waiting == 1
+    lab.call()
+    lab.end_talk()
+    assert lab.done == ["1", "2", "3"] and lab.runner._queue is None and lab.waited == []
+
+
+def test_one_that_needs_a_thread_after_all_goes_on_with_it(bench: Callable[..., Bench]) -> None:
+    """As another process has its device: who is at it waits for all that there is to wait for."""
+    pool = Pool(1)
+    lab = bench(pool, converses=True)
+    lab.put("1", "2")
+    lab.device.lock.acquire()
+    lab.call()
+    assert lab.begun == ["pdu pdu"] and lab.runner._under_way is not None and not pool._since, "it makes no use of it"
+    lab.device.lock.release()
+    lab.serve()
+    assert lab.waited == [1]
+    assert lab.done == ["1"] and lab.runner.unaided is False
+    lab.call()
+    lab.end_talk()
+    assert lab.done == ["1", "2"] and lab.runner._under_way is None
+
+
+def test_who_waits_for_its_device_asks_for_no_place_meanwhile(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where something comes in the very moment, nor once it has a thread for that."""
+    pool = Pool(1)
+    lab = bench(pool, converses=True)
+    lab.put("1")
+    lab.device.lock.acquire()
+    leave = pool.leave
+
+    def left(place: Place) -> None:
+        leave(place)
+        lab.put("2")
+
+    monkeypatch.setattr(pool, "leave", left)
+    lab.call()
+    assert lab.begun == ["pdu pdu"] and not pool._since and not pool._line
+    lab.put("3")
+    assert lab.begun == ["pdu pdu"] and not pool._since and not pool._line and lab.soon == []
+
+
+def test_without_that_thread_it_waits_for_one(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(1)
+    lab = bench(pool, converses=True)
+    monkeypatch.setattr(threads, "PAUSE", 0.0)
+    lab.put("1")
+    lab.device.lock.acquire()
+    lab.refuses = True
+    lab.call()
+    assert lab.begun == [] and not pool._since
+    (line,) = pool._line.values()
+    assert len(line) == 1 and lab.runner._place is line[0], "it is first in line again"
+    lab.put("2")
+    assert len(line) == 1
+    lab.device.lock.release()
+    lab.refuses = False
+    pool._hand_out()
+    assert lab.begun == ["pdu pdu"]
+    lab.serve()
+    assert lab.done == ["1"]
+    lab.call()
+    lab.end_talk()
+    assert lab.done == ["1", "2"] and not pool._since and not pool._line
+
+
+def test_one_that_keeps_its_place_waits_with_it(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(1)
+    lab = bench(pool, converses=True)
+    monkeypatch.setattr(threads, "PAUSE", 0.0)
+    lab.put("1")
+    (place,) = pool._since
+    lab.runner._driving.converses = False  # it has been another since
+    lab.refuses = True
+    lab.call()
+    assert lab.begun == [] and lab.runner._place is place and next(iter(pool._line.values()))[0] is place
+    lab.refuses = False
+    pool._hand_out()
+    assert lab.begun == ["pdu pdu"] and lab.soon == []
+    lab.serve()
+    assert lab.done == ["1"] and not pool._since and not pool._line
+
+
+def test_who_is_next_and_finds_no_thread_is_put_off(bench: Callable[..., Bench]) -> None:
+    pool = Pool(1)
+    lab = bench(pool, converses=True)
+    lab.put("1")
+    lab.put("2", lengthy=True)
+    lab.call()
+    lab.refuses = True
+    lab.end_talk()
+    assert lab.done == ["1"] and not pool._since and len(pool._line) == 1
+    lab.refuses = False
+    pool._rest_until = 0.0
+    pool._hand_out()
+    lab.serve()
+    assert lab.done == ["1", "2"]
+
+
+@pytest.mark.usefixtures("meant")
+def test_a_fault_of_ours_in_a_conversation_is_logged_and_ends_it(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = Pool(1)
+    lab = bench(pool, converses=True)
+    lab.put("1", "2")
+
+    def fault(*_: Any) -> Any:
+        raise AssertionError("of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lab.runner, "_carry_out", fault)
+        lab.call()
+    assert [(each.message, each.levelname) for each in caplog.records if each.name == "pdud.runner"] == [
+        ("the worker of pdu: internal error", "ERROR")
+    ]
+    assert "of ours" in caplog.text and lab.runner._under_way is None and not lab.runner.unaided
+    lab.call()
+    lab.end_talk()
+    assert lab.done == ["2"] and not pool._since and not pool._line and not lab.device.lock.locked()
+
+
+def test_what_fails_in_a_conversation_is_told(bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture) -> None:
+    lab = bench(Pool(1), converses=True)
+    lab.put("1")
+    lab.raises = DeviceError("refused")
+    lab.call()
+    lab.end_talk()
+    assert lab.told == [("1", None, "pdu: refused")] and caplog.records == []
+
+
+# The end.
+
+
+def test_one_that_has_nothing_to_do_has_nothing_to_end(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.runner.stop()
+    assert lab.runner._queue is None and lab.runner._stopping is jobs.NEVER and not jobs.NEVER.is_set()
+    lab.put("1")
+    assert lab.runner._stopping.is_set() and lab.runner._stopping is not jobs.NEVER, "what comes after it does not wait"
+
+
+def test_one_that_has_something_to_do_is_told(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.put("1")
+    stopping = lab.runner._stopping
+    assert not stopping.is_set() and stopping is not jobs.NEVER
+    lab.runner.stop()
+    assert stopping.is_set() and lab.runner.waiting == 2
+    pool = Pool(1)
+    with pool.place():
+        held = bench(pool)
+        held.put("1")
+        held.runner.stop()
+        assert held.runner.waiting == 2 and held.runner._stopping.is_set() and held.runner._held == []
+
+
+def test_one_in_a_conversation_is_told_and_waited_for(bench: Callable[..., Bench]) -> None:
+    lab = bench(Pool(1), converses=True)
+    lab.put("1")
+    lab.call()
+    assert lab.runner._stopping is not jobs.NEVER and not lab.runner._stopping.is_set()
+    lab.runner.stop()
+    assert lab.runner._stopping.is_set() and lab.runner.waiting == 1
+    begun = time.monotonic()
+    assert lab.runner.join(0.05) is False and time.monotonic() - begun >= 0.05
+    ended = queue.SimpleQueue[bool]()
+    waits = threading.Thread(target=lambda: ended.put(lab.runner.join(60)))
+    lab.device.lock.release()
+    waits.start()
+    assert ended.get(timeout=60) is True and not lab.device.lock.locked()
+    waits.join()
+    lab.device.lock.acquire()
+    lab.end_talk()
+    assert lab.told == [("1", State.ON, "")]
+
+
+def test_a_thread_is_waited_for(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    go = threading.Event()
+    lab.runner._thread = thread = threading.Thread(target=lambda: go.wait(60))
+    thread.start()
+    assert lab.runner.join(0.01) is False and lab.runner.dead is False
+    go.set()
+    assert lab.runner.join(60) is True and lab.runner.dead is True
