@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.engine.queries import Answer, Look
+from pdudaemon.engine.queries import Answer, Look, Query
 from pdudaemon.errors import Busy, DeviceTimeout, PDUDaemonError
 from pdudaemon.power import Outlet, Reading, State
 from tests.support.process import eventually
@@ -48,6 +48,10 @@ def test_who_asked_the_pdus_that_do_not_answer_is_told_and_nobody_else(
         assert isinstance(right.told[0], Reading)
     eventually(lambda: not one.dispatcher._queries.queued)
     assert len(left.told) == len(right.told) == 1
+
+
+def test_a_question_takes_no_thread_of_its_own() -> None:
+    assert (Query.order, Query.lengthy) == ("status", False)
 
 
 def test_those_who_ask_the_same_before_it_is_put_share_the_answer(rack: Callable[..., Rack]) -> None:

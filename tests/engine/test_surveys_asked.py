@@ -156,6 +156,9 @@ def test_names_that_a_configuration_spells_are_read_when_it_is_taken_over(racks:
     assert surveys.unread([*plain, config.node("n")]) == set()
     rack.clock.pass_by(7200)
     assert surveys.unread(plain) == {"a"}
+    assert surveys.resolved(plain[0], config, switching=False) == plain[0]
+    with pytest.raises(Busy, match="have not been read lately"):
+        surveys.resolved(plain[0], config)
 
 
 def test_who_asks_for_one_that_did_not_answer_waits_as_long_as_for_any_other(racks: Callable[..., Meters]) -> None:

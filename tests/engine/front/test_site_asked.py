@@ -161,6 +161,7 @@ def test_who_waits_when_a_site_is_let_go_is_told(lab: Lab) -> None:
 
 
 def test_that_it_answers_nothing_any_more_is_found_out(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_site, "SILENCE", 3600.0)
     monkeypatch.setattr(engine_site, "PROBE", 30.0)
     lab.site.start()
     site = lab.reached()
