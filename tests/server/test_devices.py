@@ -224,6 +224,7 @@ def test_a_real_agent_from_its_outlets_to_the_page(daemon: Callable[..., Daemon]
     for number in net_snmp.outlets:
         net_snmp.flip(number, "on" if number in "28" else "off")
     pdus = {"127.0.0.1": {"driver": "apc_rpdu2", "snmpport": net_snmp.port, "community": "private", "refresh": 0.1}}
+    pdus["127.0.0.1"]["timeout"] = 60  # as the agent asks a script
     one = daemon(pdus, {"board": {"hostname": "127.0.0.1", "port": "name:board 2"}})
     found = known(one, "pdus/127.0.0.1?fresh=1")
     assert [(each["port"], each["name"], each["state"]) for each in found["outlets"]] == [

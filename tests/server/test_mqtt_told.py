@@ -126,12 +126,15 @@ def test_what_is_there_is_told_and_kept_and_its_end_as_well(make: Make) -> None:
 def test_what_happens_is_told_once(make: Make) -> None:
     lab = make(topic="lab/x").start()
     events = lab.rack.dispatcher.events
+    eventually(lambda: lab.line.told("lab/x/pdu/b%2F%2B/status") and not lab.rack.dispatcher.surveys._pending)
     for known in (Known(State.ON, "device", 5.0, watts=3.5), Known(State.ON, "device", 6.0, watts=3.5)):
         events.outlet(Outlet("a", "1"), known)
     events.outlet(Outlet("a", "name:router"), Known(State.OFF, "device", 5.0))
     events.pdu("a", "ready", "", False)
     events.pdu("gone", "ready", "", False)
-    eventually(lambda: lab.line.told("lab/x/pdu/a/status")[-1:] == ["offline"])
+    events.outlet(Outlet("a", "3"), Known(State.ON, "device", 5.0))
+    eventually(lambda: "on" in lab.line.told("lab/x/outlet/a/3/state"))
+    assert lab.line.told("lab/x/pdu/a/status")[-1] == "offline"
     assert [each for each in lab.line.told("lab/x/outlet/a/1/state") if each != "unknown"] == ["on"]
     readings = {"watts": 3.5, "volts": None, "amps": None, "watt_hours": None}
     assert [json.loads(each) for each in lab.line.told("lab/x/outlet/a/1/readings")] == [readings]
