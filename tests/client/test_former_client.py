@@ -89,7 +89,7 @@ def test_same_as_the_existing_client_over_http(daemon: Callable[..., Daemon], fo
 def test_same_bytes_as_the_existing_client(former: str) -> None:
     address = lab_address()
     with socket.create_server((address, 16421)) as listener:
-        listener.settimeout(10)
+        listener.settimeout(60)
         for words in (
             "--hostname x --port 01 --command on",
             "--hostname x --port 1 --command reboot --delay 5",
@@ -105,7 +105,7 @@ def test_same_bytes_as_the_existing_client(former: str) -> None:
                     with connection:
                         seen.append(connection.recv(4096))
                         connection.sendall(b"nack: a reason\n")
-                    out, _ = process.communicate(timeout=10)
+                    out, _ = process.communicate(timeout=60)
                 assert out.decode() == f"Error sending command! {address} replied: nack: a reason\n"
                 assert process.returncode == 127
             assert seen[0] == seen[1], words

@@ -184,7 +184,7 @@ def test_interrupt() -> None:
             try:
                 eventually(lambda: daemon.received)
                 process.send_signal(2)
-                assert process.wait(10) == 130
+                assert process.wait(60) == 130
                 assert process.stdout is not None and process.stdout.read() == b""
             finally:
                 process.kill()

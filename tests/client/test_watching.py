@@ -243,7 +243,7 @@ def test_on_a_screen(number: signal.Signals) -> None:
     with EventServer(NODES) as server:
         words = [*PROGRAM[1:], "watch", f"--url={server.url}"]
         shown = ""
-        screen = pexpect.spawn(PROGRAM[0], words, env=environment, encoding="utf-8", dimensions=(12, 60), timeout=20)
+        screen = pexpect.spawn(PROGRAM[0], words, env=environment, encoding="utf-8", dimensions=(12, 60), timeout=60)
         try:
 
             def look() -> str:

@@ -354,7 +354,7 @@ class Worker:
         """Return what was seen, in the end."""
         eventually(lambda: self.seen[-1:] and not isinstance(self.seen[-1], str | float))
         self.runner.stop()
-        assert self.runner.join(10)
+        assert self.runner.join(60)
         return self.seen
 
 
@@ -389,7 +389,7 @@ def test_who_waits_for_a_lock_can_be_stopped(tmp_path: Path, held: IO[str]) -> N
     worker = Worker(tmp_path, 60)
     time.sleep(0.2)
     worker.runner.stop()
-    assert worker.runner.join(10)
+    assert worker.runner.join(60)
     begin, error = worker.seen
     assert begin == "begin" and str(error) == "pdu: busy: stopping"
 

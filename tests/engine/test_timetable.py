@@ -22,7 +22,7 @@ def timetable() -> Iterator[Timetable]:
     yield one
     with lock:
         one.stop()
-    assert one.join(10)
+    assert one.join(60)
 
 
 def test_calls_are_made_in_order_of_time_then_of_entry(timetable: Timetable) -> None:

@@ -245,7 +245,7 @@ def test_listeners_that_did_not_change_keep_their_connections(daemon: Callable[.
     (second,) = free_ports()
     started = daemon({"pdu": {"driver": "dummy"}})
     request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", started.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", started.port), timeout=60) as connection:
         connection.sendall(request)
         assert b"200 OK" in connection.recv(4096)
         own = {"protocol": "both", "hostname": "127.0.0.1", "port": started.settings["daemon"]["port"]}
@@ -254,12 +254,12 @@ def test_listeners_that_did_not_change_keep_their_connections(daemon: Callable[.
         reload(started, daemon={**daemon_section, "listeners": [own, more]})
         connection.sendall(request)
         assert b"200 OK" in connection.recv(4096)
-    with socket.create_connection(("127.0.0.1", second), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", second), timeout=60) as connection:
         connection.sendall(request)
         assert b"200 OK" in connection.recv(4096)
     reload(started)
     with pytest.raises(OSError):
-        socket.create_connection(("127.0.0.1", second), timeout=10)
+        socket.create_connection(("127.0.0.1", second), timeout=60)
     assert started.http("/healthz").status == 200
 
 
@@ -269,7 +269,7 @@ def test_a_listener_moves_to_another_address_of_its_port(daemon: Callable[..., D
 
     def heard(address: str) -> bool:
         try:
-            with socket.create_connection((address, started.port), timeout=10) as connection:
+            with socket.create_connection((address, started.port), timeout=60) as connection:
                 connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
                 return b"200 OK" in connection.recv(4096)
         except ConnectionRefusedError:
@@ -299,7 +299,7 @@ def test_tokens_can_be_asked_for_from_now_on(daemon: Callable[..., Daemon]) -> N
 
 def test_connections_of_a_listener_that_is_no_more_are_asked_for_tokens_too(daemon: Callable[..., Daemon]) -> None:
     started = daemon({"pdu": {"driver": "dummy"}}, port=free_ports()[0])
-    with socket.create_connection(("127.0.0.1", started.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", started.port), timeout=60) as connection:
         for status in (b"200", b"401"):
             connection.sendall(b"GET /api/v1/pdus HTTP/1.1\r\nHost: x\r\n\r\n")
             assert connection.recv(4096).split()[1] == status

@@ -23,7 +23,7 @@ class Manager:
     def __init__(self, address: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(address)
-        self.socket.settimeout(20)
+        self.socket.settimeout(60)
 
     def heard(self, until: str) -> list[dict[str, str]]:
         """Return the messages up to the first that has a line beginning so."""

@@ -627,7 +627,7 @@ def paths() -> list[str]:
 def from_elsewhere(daemon: Daemon) -> http.client.HTTPConnection:
     """Return a connection from an address of its own: who is refused again and again is told slower."""
     source = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
-    return http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20, source_address=(source, 0))
+    return http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=60, source_address=(source, 0))
 
 
 def asked(
@@ -744,7 +744,7 @@ def listening(daemon: Daemon, *listeners: dict[str, Any]) -> list[int]:
 
 def said(address: str, port: int, text: str) -> str:
     """Speak the text protocol."""
-    with socket.create_connection((address, port), timeout=20) as connection:
+    with socket.create_connection((address, port), timeout=60) as connection:
         connection.sendall(text.encode())
         return connection.makefile().read()
 

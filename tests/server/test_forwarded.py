@@ -123,7 +123,7 @@ def test_the_word_of_a_proxy_counts_for_log_limits_and_location(daemon: Callable
     assert reply.headers["Link"].startswith("</pdu/api/v1/pdus?")
     reply = started.http("/nodes", X_Forwarded_For="192.0.2.8", Forwarded="for=9.9.9.9")
     assert reply.status == 503 and "differ" in reply.text
-    elsewhere = http.client.HTTPConnection("127.0.0.1", started.port, timeout=20, source_address=("127.0.0.2", 0))
+    elsewhere = http.client.HTTPConnection("127.0.0.1", started.port, timeout=60, source_address=("127.0.0.2", 0))
     elsewhere.request("GET", path, headers={"X-Forwarded-For": "192.0.2.9", "X-Forwarded-Prefix": "/pdu"})
     answer = elsewhere.getresponse()
     assert (answer.status, answer.getheader("Location")) == (200, "/api/v1/requests/3")
@@ -139,7 +139,7 @@ class Web:
     def ask(self, path: str, method: str = "GET", **headers: str) -> Reply:
         source = ("127.0.0.5", 0)
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.port, timeout=20, context=self.context, source_address=source
+            "127.0.0.1", self.port, timeout=60, context=self.context, source_address=source
         )
         every = {"Authorization": f"Bearer {self.token}", **{k.replace("_", "-"): v for k, v in headers.items()}}
         connection.request(method, path, headers=every)
@@ -218,7 +218,7 @@ def test_haproxy_with_tls_and_a_prefix_and_for_the_text_protocol(daemon: Callabl
 
         def said(text: str) -> str:
             with (
-                socket.create_connection(("127.0.0.1", text_port), timeout=20) as plain,
+                socket.create_connection(("127.0.0.1", text_port), timeout=60) as plain,
                 context.wrap_socket(plain, server_hostname="localhost") as sock,
             ):
                 sock.sendall(text.encode())

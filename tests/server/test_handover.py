@@ -99,7 +99,7 @@ def managed(tmp_path: Path) -> Iterator[Managed]:
 def connected(where: Any) -> socket.socket:
     """Return a connection that has sent its request."""
     sock = socket.socket(socket.AF_UNIX if isinstance(where, str) else socket.AF_INET)
-    sock.settimeout(20)
+    sock.settimeout(60)
     sock.connect(where)
     sock.sendall(b"pdu 1 on\n")
     return sock

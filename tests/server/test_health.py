@@ -47,7 +47,7 @@ def test_a_daemon_that_stops_is_not_ready(daemon: Callable[..., Daemon]) -> None
     reply = started.power("reboot", "pdu", 1, delay=5, wait=0)
     assert reply.status == 200
     eventually(lambda: started.http("/api/v1/requests/1").json["switched"])
-    with socket.create_connection(("127.0.0.1", started.port), timeout=20) as held:
+    with socket.create_connection(("127.0.0.1", started.port), timeout=60) as held:
         assert started.process is not None
 
         def ready() -> str:

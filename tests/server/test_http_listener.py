@@ -123,7 +123,7 @@ def test_status_takes_post_as_well(started: Daemon) -> None:
 )
 def test_the_absolute_form_of_a_target(started: Daemon, pieces: list[bytes]) -> None:
     started.power("on", "pdu01", 1)
-    with socket.create_connection(("127.0.0.1", started.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", started.port), timeout=60) as connection:
         for piece in pieces:
             connection.sendall(piece)
             time.sleep(0.1)
@@ -137,7 +137,7 @@ def test_a_target_may_have_names_as_they_are_typed(started: Daemon) -> None:
         (b"/power/control/on?hostname=b%C3%BCro&port=1", "there is no PDU 'büro'"),
         (b"/power/control/on?hostname=b\xfcro&port=1", "there is no PDU 'b\ufffdro'"),
     ):
-        with socket.create_connection(("127.0.0.1", started.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", started.port), timeout=60) as connection:
             connection.sendall(b"GET " + line + b" HTTP/1.0\r\n\r\n")
             assert told in connection.makefile("rb").read().decode()
 
@@ -251,7 +251,7 @@ def test_cancel(daemon: Callable[..., Daemon]) -> None:
 
 
 def test_keep_alive_survives_errors_and_pipelining(started: Daemon) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", started.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", started.port, timeout=60)
     sockets = set()
     for path in ("/power/control/on?hostname=pdu01&port=1", "/nothing", "/power/control/on?port=1", "/healthz"):
         connection.request("GET", path)
@@ -259,7 +259,7 @@ def test_keep_alive_survives_errors_and_pipelining(started: Daemon) -> None:
         sockets.add(connection.sock)
     assert len(sockets) == 1
     connection.close()
-    with socket.create_connection(("127.0.0.1", started.port), timeout=20) as pipe:
+    with socket.create_connection(("127.0.0.1", started.port), timeout=60) as pipe:
         one = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
         pipe.sendall(one + one.replace(b"\r\nHost", b"\r\nContent-Length: 3\r\nHost") + b"abc")
         pipe.sendall(one.replace(b"\r\nHost", b"\r\nConnection: close\r\nHost"))
@@ -267,10 +267,10 @@ def test_keep_alive_survives_errors_and_pipelining(started: Daemon) -> None:
 
 
 def test_what_old_and_careful_clients_send(started: Daemon) -> None:
-    with socket.create_connection(("127.0.0.1", started.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", started.port), timeout=60) as connection:
         connection.sendall(b"GET /healthz HTTP/1.0\n\n")
         assert connection.makefile("rb").read().endswith(b"Connection: close\r\n\r\nok\n")
-    with socket.create_connection(("127.0.0.1", started.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", started.port), timeout=60) as connection:
         form = b"hostname=pdu01&port=2"
         connection.sendall(
             b"POST /power/control/on HTTP/1.1\r\nExpect: 100-continue\r\nConnection: close\r\n"
@@ -303,7 +303,7 @@ def test_what_old_and_careful_clients_send(started: Daemon) -> None:
     ],
 )
 def test_bad_http_is_refused_in_form(started: Daemon, raw: bytes, status: int) -> None:
-    with socket.create_connection(("127.0.0.1", started.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", started.port), timeout=60) as connection:
         connection.sendall(raw)
         connection.shutdown(socket.SHUT_WR)
         try:

@@ -109,7 +109,7 @@ def reloaded(daemon: Daemon) -> None:
 def test_secrets_are_exchanged_without_cutting_anybody_off(daemon: Callable[..., Daemon]) -> None:
     started = daemon({"pdu": {"driver": "dummy"}}, secret=SECRET)
     old, secret = made(started, "--name=old"), started.folder / "secret"
-    held = http.client.HTTPConnection("127.0.0.1", started.port, timeout=20)
+    held = http.client.HTTPConnection("127.0.0.1", started.port, timeout=60)
     assert status(held, old) == 200
     sock = held.sock
     secret.write_text(f"brandnewsecretofadaemon\n{SECRET}\n")
@@ -131,7 +131,7 @@ def test_a_token_is_revoked_by_its_name_or_its_id(daemon: Callable[..., Daemon])
     started = daemon({"pdu": {"driver": "dummy"}}, secret=SECRET)
     seven, eight, nine = (made(started, f"--name=ci-{number}") for number in (7, 8, 9))
     number = started.run("--tokens").stdout.splitlines()[1].split()[0]
-    held = http.client.HTTPConnection("127.0.0.1", started.port, timeout=20)
+    held = http.client.HTTPConnection("127.0.0.1", started.port, timeout=60)
     assert [status(held, each) for each in (seven, eight, nine, good())] == [200] * 4
     started.settings["daemon"]["revoked"] = ["ci-7", number]
     started.configure(started.settings)

@@ -199,7 +199,7 @@ def test_keys_are_rotated_while_no_request_waits(daemon: Callable[..., Daemon], 
 def ask_from(daemon: Daemon, token: str) -> int:
     """Ask from an address of its own: who is refused again and again is told slower."""
     source = (f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}", 0)
-    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20, source_address=source)
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=60, source_address=source)
     connection.request("GET", "/power/control/status?alias=board", headers={"Authorization": f"Bearer {token}"})
     status = connection.getresponse().status
     connection.close()

@@ -63,7 +63,7 @@ def as_recorded(text: str) -> str:
 
 def sent(daemon: Daemon, raw: bytes) -> Reply:
     """Send bytes and return the answer."""
-    with socket.create_connection(("127.0.0.1", daemon.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", daemon.port), timeout=60) as connection:
         connection.sendall(raw)
         response = http.client.HTTPResponse(connection, method=raw.split(b" ")[0].decode())
         response.begin()
@@ -228,7 +228,7 @@ def test_head_is_get_without_the_body(started: Daemon) -> None:
     raw = (
         f"HEAD /?nodes=node01 HTTP/1.1\r\nAuthorization: Bearer {started.token}\r\nAccept: application/x-ndjson\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", started.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", started.port), timeout=60) as connection:
         connection.sendall((raw + raw.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).encode())
         answer = connection.makefile("rb").read()
     assert answer.count(b"HTTP/1.1 200 OK\r\n") == 2 and answer.endswith(b"\r\n\r\n") and b"{" not in answer
@@ -334,7 +334,7 @@ def gated(daemon: Callable[..., Daemon]) -> Daemon:
 @contextmanager
 def stream(daemon: Daemon, path: str, method: str = "GET") -> Iterator[tuple[http.client.HTTPConnection, Any]]:
     """Ask for an answer line by line."""
-    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=60)
     connection.request(method, path, headers={"Accept": "application/x-ndjson, application/json;q=0.5"})
     response = connection.getresponse()
     assert response.status == 200 and response.getheader("Content-Type") == "application/x-ndjson"
@@ -389,7 +389,7 @@ def test_a_hung_node_and_impatient_clients_cost_the_other_nodes_nothing(gated: D
     every = "/?nodes=slow&groups=both"
     with ExitStack() as stack:
         for _ in range(36):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", gated.port), timeout=20))
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", gated.port), timeout=60))
             connection.sendall(f"GET {every} HTTP/1.1\r\n\r\n".encode())
         eventually(lambda: all(each["success"] for each in attributes(gated.http("/?groups=both")).values()))
         told = attributes(gated.http(f"{every}&wait=4"))

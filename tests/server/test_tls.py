@@ -69,7 +69,7 @@ def https(
     daemon: Daemon, path: str, context: ssl.SSLContext, token: str = "", method: str = "GET", source: str = "127.0.0.1"
 ) -> Reply:
     connection = http.client.HTTPSConnection(
-        "127.0.0.1", daemon.port, timeout=20, context=context, source_address=(source, 0)
+        "127.0.0.1", daemon.port, timeout=60, context=context, source_address=(source, 0)
     )
     connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
     response = connection.getresponse()
@@ -80,7 +80,7 @@ def https(
 
 def said(daemon: Daemon, text: str, context: ssl.SSLContext) -> str:
     with (
-        socket.create_connection(("127.0.0.1", daemon.port), timeout=20) as plain,
+        socket.create_connection(("127.0.0.1", daemon.port), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as sock,
     ):
         sock.sendall(text.encode())
@@ -115,7 +115,7 @@ def test_both_protocols_over_tls(tls: Callable[..., Daemon], lab: Authority) -> 
 def test_many_requests_on_one_connection_and_what_is_sent_ahead(tls: Callable[..., Daemon], lab: Authority) -> None:
     started = tls()
     with (
-        socket.create_connection(("127.0.0.1", started.port), timeout=20) as plain,
+        socket.create_connection(("127.0.0.1", started.port), timeout=60) as plain,
         client(lab).wrap_socket(plain, server_hostname="localhost") as sock,
     ):
         one = b"GET /power/control/status?hostname=pdu&port=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -204,7 +204,7 @@ def test_what_a_client_of_python_and_one_of_openssl_send_and_leave_at_once_is_do
     started = tls()
     for port in range(1, 6):
         with (
-            socket.create_connection(("127.0.0.1", started.port), timeout=20) as plain,
+            socket.create_connection(("127.0.0.1", started.port), timeout=60) as plain,
             client(lab).wrap_socket(plain, server_hostname="localhost") as sock,
         ):
             sock.sendall(f"pdu {port} on\n".encode())
@@ -225,7 +225,7 @@ def test_pages_of_other_sites_are_refused_over_tls_as_well(tls: Callable[..., Da
         ({"Host": "rebound.example", "Origin": "https://rebound.example"}, 403),
         ({"Origin": origin, "Sec-Fetch-Site": "same-origin"}, 200),
     ):
-        connection = http.client.HTTPSConnection("127.0.0.1", started.port, timeout=20, context=context)
+        connection = http.client.HTTPSConnection("127.0.0.1", started.port, timeout=60, context=context)
         connection.request("POST", path, headers={**browser, **headers})
         response = connection.getresponse()
         assert (response.status, response.read().startswith(b"OK")) == (status, status == 200), headers
@@ -246,14 +246,14 @@ def test_a_renewed_certificate_is_taken_up_by_a_reload(
     tls: Callable[..., Daemon], lab: Authority, tmp_path: Path
 ) -> None:
     started = tls()
-    held = http.client.HTTPSConnection("127.0.0.1", started.port, timeout=20, context=client(lab))
+    held = http.client.HTTPSConnection("127.0.0.1", started.port, timeout=60, context=client(lab))
     held.request("GET", "/healthz")
     assert held.getresponse().read() == b"ok\n"
 
     def number() -> int:
         """Return the serial number of the certificate that is shown."""
         with (
-            socket.create_connection(("127.0.0.1", started.port), timeout=20) as plain,
+            socket.create_connection(("127.0.0.1", started.port), timeout=60) as plain,
             client(lab).wrap_socket(plain, server_hostname="localhost") as sock,
         ):
             found: Any = sock.getpeercert()
@@ -392,7 +392,7 @@ def test_hostile_handshakes(tls: Callable[..., Daemon], lab: Authority) -> None:
         attempts.append(bytes(changed[: rng.choice([len(changed), rng.randrange(1, len(changed))])]))
 
     def attack(data: bytes) -> None:
-        with socket.create_connection(("127.0.0.1", started.port), timeout=20) as sock:
+        with socket.create_connection(("127.0.0.1", started.port), timeout=60) as sock:
             sock.sendall(data)
             if rng.random() < 0.5:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -421,7 +421,7 @@ def test_handshakes_that_never_end_cost_what_idle_clients_cost(tls: Callable[...
     right = outgoing.read()
     https(started, "/healthz", client(lab))
     before = len([*tasks.iterdir()])
-    held = [socket.create_connection(("127.0.0.1", started.port), timeout=20) for _ in range(400)]
+    held = [socket.create_connection(("127.0.0.1", started.port), timeout=60) for _ in range(400)]
     for number, sock in enumerate(held):
         sock.sendall(right[: number % len(right)] or right[:1])
     assert https(started, "/power/control/on?hostname=pdu&port=1", client(lab)).status == 200
@@ -472,7 +472,7 @@ def test_who_begins_a_handshake_and_goes_leaves_no_memory_behind(tls: Callable[.
 
     def begin(count: int) -> None:
         for number in range(count):
-            with socket.create_connection(("127.0.0.1", started.port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", started.port), timeout=60) as connection:
                 connection.sendall(hello + b"\x16\x03\x03\x00\x02\x63\x63" * (number % 2))
                 while connection.recv(65536) and not number % 2:
                     break

@@ -32,7 +32,7 @@ def lab(daemon: Callable[..., Daemon], *listeners: dict[str, Any], start: bool =
 
 def said(file: Path, text: str) -> str:
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(20)
+        sock.settimeout(60)
         sock.connect(str(file))
         sock.sendall(text.encode())
         return sock.makefile().read()

@@ -99,7 +99,7 @@ def test_what_ended_while_nothing_was_heard_is_asked_for(lab: Lab) -> None:
     eventually(lambda: site._requests._waiting)
     lab.lying.lies["GET /api/v1/requests/7"] = lambda: reply({"id": 7, "state": "done", "ended": 5.0})
     lab.say(CUT)
-    request, error = told.get(timeout=20)
+    request, error = told.get(timeout=60)
     assert error is None and request.number == "berlin/7" and request.ended
 
 
