@@ -173,11 +173,11 @@ class Bridge:
         config, rights = self._dispatcher.config, self._rights_to_see()
         nodes: dict[str, None] = {}
         for event in events:
-            if event.kind == "outlet" and event.known is not None:
+            if event.known is not None:
                 (outlet,) = event.outlets
                 self._tell_outlet(session, outlet, event.known, rights)
                 nodes |= dict.fromkeys(config.nodes_of(outlet))
-            elif event.kind == "pdu" and event.pdu in config.pdus and rights.sees_pdu(event.pdu):
+            elif event.pdu in config.pdus and rights.sees_pdu(event.pdu):
                 self._publish(session, self._topic("pdu", event.pdu, "status"), _there(event.reachable))
         for name in nodes:
             self._tell_node(session, name, config, rights)

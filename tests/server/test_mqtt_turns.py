@@ -28,6 +28,7 @@ NODES: dict[str, Any] = {
     "both": {"feeds": [{"hostname": "a", "port": 1}, {"hostname": "b/+", "port": 2}]},
     "n1": {"hostname": "a", "port": 1},
     "held": {"hostname": "a", "port": 3},
+    "lost": {"hostname": "nowhere", "port": 3},
 }
 ROLES: dict[str, Any] = {
     "lab": {"nodes": "n1", "may": ["on"]},
@@ -78,7 +79,7 @@ class Racked(Rack):
         path = self._folder / "nodes"
         path.write_text(json.dumps({"pdus": self.pdus, "nodes": NODES, "roles": ROLES}))
         read = reader.load(str(path))
-        assert not read.faults
+        assert all("nodes.lost" in fault for fault in read.faults)
         return replace(found, nodes=read.nodes, roles=read.roles)
 
 
@@ -519,6 +520,7 @@ def test_outlets_and_nodes_are_switched(lab: Lab) -> None:
     [
         ({}, "outlet/a/1", "status", "'status' is none of on, off, reboot"),
         ({}, "node/nobody", "on", "there is no alias or node 'nobody'"),
+        ({}, "outlet/a/1", "x" * 20, f"'{'x' * 20}' is none of on, off, reboot"),
         ({}, "outlet/a/3", "off", "a port 3 is locked by the configuration"),
         ({"by_token": True}, "outlet/a/1", "on", "there is no PDU 'a'"),
         ({"roles": ["lab"]}, "outlet/a/1", "off", "the role lab may not switch off"),

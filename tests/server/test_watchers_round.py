@@ -434,6 +434,7 @@ def test_it_watches_the_events_as_long_as_somebody_watches(lab: Lab) -> None:
     lab.watchers._run()
     assert [each[0] for each in seen] == [0, 1, 1, 0] and not lab.events._watches
     assert [each[2] for each in seen] == [0, 0, 1, 2], "each that happens rings, though nobody reads them there"
+    assert not any(each[1] for each in seen), "it has come by then"
 
 
 def test_what_has_happened_by_the_end_is_told(lab: Lab) -> None:
