@@ -133,7 +133,6 @@ class Jobs:
     def _carry_out(self, job: Job) -> Doing[None]:
         state: State | None = None
         error: DeviceError | None = None
-        begun = False
         try:
             # A command that outlived a killed daemon is waited for before the time of this action begins.
             try:
