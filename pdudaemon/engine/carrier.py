@@ -176,7 +176,8 @@ class Carrier:
         now = time.monotonic()
         with self._lock:
             worker, before = self._at, self._thread
-            if worker is not None and before is not None and self.leader is not None and now - self._since >= PATIENCE:
+            if worker is not None and self.leader is not None and now - self._since >= PATIENCE:
+                assert before is not None, "it is at the job"
                 self._at = None  # and only then begin another thread, which may be at a job at once
                 thread = self.leader.succeed()
                 if thread is None:

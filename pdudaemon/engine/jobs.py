@@ -92,7 +92,8 @@ class Jobs:
     def _give_place_back(self) -> None:
         """Have no place any more."""
         place, self._place = self._place, None
-        if place is not None and self._pool is not None:
+        if place is not None:
+            assert self._pool is not None, "it has it of a pool"
             self._pool.leave(place)
 
     def _doing(self, job: Job) -> Doing[None]:

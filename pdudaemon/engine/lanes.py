@@ -122,7 +122,7 @@ class Lanes:
         uptime, now = self._clock.uptime(), time.monotonic()
         if request.action is not Action.REBOOT:
             due = request.accepted_uptime + request.delay
-        elif request.phase is Phase.ON and request.off_ended_uptime is not None:
+        elif request.off_ended_uptime is not None:
             due = request.off_ended_uptime + request.delay
         else:
             due = uptime
@@ -242,7 +242,7 @@ class Lanes:
         if off_half and error is not None:
             follows = "the on follows all the same" if step.outlet in request.debts else "the port was not touched"
             log.error("%s: the off failed, %s: %s", request, follows, error)
-        if last and not (off_half and request.debts):
+        if last and not request.debts:
             outcome = request.outcome or (Outcome.FAILED if request.error else Outcome.DONE)
             self.finish(request, outcome, request.error)
         elif last:

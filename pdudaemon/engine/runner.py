@@ -242,22 +242,21 @@ class PDURunner(Jobs):
     def _go_on(self, doing: Doing[None]) -> None:
         """Go on with a job until there is something to wait for; what is no conversation, with a thread."""
         pool = self._pool
+        assert pool is not None, "only who is in a pool is served"
         try:
             conversation = next(doing)
         except StopIteration:
-            self._end_unaided()
+            self._end_unaided(pool)
         except BaseException:
             log.exception(_FAULT, self)
-            self._end_unaided()
+            self._end_unaided(pool)
         else:
             if conversation is not None:
                 conversation.begin(partial(self._go_on, doing))
-            elif not self.start() and pool is not None:
+            elif not self.start():
                 pool.put_off(self._place or self._wish(None))
 
-    def _end_unaided(self) -> None:
-        pool = self._pool
-        assert pool is not None, "only who is in a pool is served"
+    def _end_unaided(self, pool: Pool) -> None:
         following = self._make_room(pool)
         if following is not None and not following.begin():
             pool.put_off(following)

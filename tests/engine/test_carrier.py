@@ -329,11 +329,15 @@ class Lead:
         monkeypatch.setattr(carrier, "SLICE", 0.5)
         monkeypatch.setattr(carrier, "PATIENCE", 0.5)
         timetable = type("Entries", (), {"at": lambda _, when, call: self.entries.append((when, call))})()
-        self.carrier = carrier.Carrier(timetable, lambda: None)
+        self.led = 0
+        self.carrier = carrier.Carrier(timetable, self.lead)
         self.carrier.leader = self
 
     def monotonic(self) -> float:
         return self.now
+
+    def lead(self) -> None:
+        self.led += 1
 
     def wake(self) -> None:
         self.seen.append("woken")

@@ -54,6 +54,7 @@ def placed(lab: Bench, pool: Pool) -> Place:
 
 def test_the_file_is_kept_after_what_went_well(bench: Callable[..., Bench]) -> None:
     lab = bench()
+    assert lab.runner.unaided is False
     assert done(doing(lab)) == [] and lab.told == [("1", None, "")]
     assert lab.device.kept and not free(lab.file) and not lab.device.lock.locked() and lab.device.last_action > 0
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.engine import jobs, threads
+from pdudaemon.engine import jobs, runner, threads
+from pdudaemon.engine.device import KEPT
 from pdudaemon.engine.pool import Place, Pool
+from pdudaemon.engine.survey import Survey
 from pdudaemon.errors import DeviceError
 from pdudaemon.power import State
 from tests.support.locks import free
@@ -261,6 +263,115 @@ def test_who_has_something_to_do_keeps_its_queue(bench: Callable[..., Bench]) ->
     assert lab.runner.waiting == 1
 
 
+# With a thread of its own.
+
+
+class Line(queue.Queue[Any]):
+    """A queue that has some seconds pass where there is nothing in it; ``waits`` are for how long it was waited.
+
+    ``last`` is made when one has waited for as long as an idle worker does.
+    """
+
+    def __init__(self, lab: Bench, *ports: str) -> None:
+        super().__init__()
+        self.lab = lab
+        self.waits: list[float | None] = []
+        self.last: Callable[[], object] = lambda: None
+        for port in ports:
+            self.put(Job(port))
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        self.waits.append(timeout)
+        if self.empty():
+            assert timeout is not None
+            self.lab.device.last_action -= timeout
+            if timeout != KEPT:
+                last, self.last = self.last, lambda: None
+                last()
+            raise queue.Empty
+        return super().get(block, timeout)
+
+
+def served(lab: Bench, *ports: str) -> Line:
+    line = lab.runner._queue = Line(lab, *ports)
+    lab.serve()
+    return line
+
+
+def test_a_thread_gives_the_file_back_soon_and_ends_late(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    line = served(lab, "1", "2")
+    assert lab.done == ["1", "2"] and free(lab.file)
+    assert line.waits == [runner.IDLE, KEPT, KEPT, runner.IDLE]
+    assert lab.runner._thread is None and lab.runner._queue is None
+    assert lab.by == [("pdu pdu", True, False)] * 2
+
+
+def test_a_thread_that_has_read_all_of_a_device_ends_soon(bench: Callable[..., Bench]) -> None:
+    """Not one that has done anything since."""
+    lab = bench()
+    line = Line(lab)
+    lab.runner._queue = line
+    line.put(Survey("pdu", True, None))
+    lab.serve()
+    assert line.waits == [runner.IDLE, runner.AFTER_SURVEY] and lab.runner._thread is None
+    other = Line(lab)
+    lab.runner._queue = other
+    other.put(Survey("pdu", True, None))
+    other.put(Job("1"))
+    lab.serve()
+    assert other.waits == [runner.IDLE, runner.AFTER_SURVEY, KEPT, runner.IDLE]
+
+
+def test_what_comes_in_the_very_moment_that_a_thread_is_to_end_is_done(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.runner._queue = line = Line(lab, "1")
+    line.last = lambda: line.put(Job("2"))
+    lab.serve()
+    assert lab.done == ["1", "2"] and lab.runner._thread is None and lab.begun == []
+    assert line.waits == [runner.IDLE, KEPT, runner.IDLE, runner.IDLE, KEPT, runner.IDLE]
+
+
+def test_a_thread_whose_queue_has_gone_ends(bench: Callable[..., Bench]) -> None:
+    lab = bench()
+    lab.runner._queue = line = Line(lab)
+    line.last = lambda: setattr(lab.runner, "_queue", None)
+    lab.serve()
+    assert lab.runner._thread is None and line.waits == [runner.IDLE]
+
+
+def test_a_thread_ends_at_once_where_it_can_be_done_without(bench: Callable[..., Bench]) -> None:
+    """Once it has done what there is, and has given the file back."""
+    lab = bench()
+    lab.prompt()
+    line = served(lab, "1", "2")
+    assert lab.done == ["1", "2"] and line.waits == [runner.IDLE, KEPT]
+    assert lab.runner._thread is None and lab.runner._queue is None and free(lab.file) and not lab.device.kept
+    lab.put("3")
+    assert len(lab.carrier._line) == 1 and lab.begun == []
+
+
+@pytest.mark.usefixtures("meant")
+def test_a_fault_of_ours_is_logged_and_the_next_job_done(
+    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    lab = bench()
+    lab.fault = ValueError("of ours")
+    lab.runner._queue = line = Line(lab, "1")
+
+    def mend() -> None:
+        lab.fault = None
+        line.put(Job("2"))
+
+    line.last = mend
+    lab.serve()
+    assert lab.told == [("1", None, "pdu: ValueError: of ours"), ("2", None, "")]
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == [
+        "the worker of pdu: internal error"
+    ]
+    assert "Traceback" in caplog.text
+
+
 # In a pool.
 
 
@@ -351,7 +462,7 @@ def test_one_that_needs_a_thread_after_all_goes_on_with_it(bench: Callable[..., 
     lab.device.lock.release()
     lab.serve()
     assert lab.waited == [1]
-    assert lab.done == ["1"] and lab.runner.unaided is False
+    assert lab.done == ["1"] and lab.runner.unaided is False and lab.by == [("pdu pdu", True, False)]
     lab.call()
     lab.end_talk()
     assert lab.done == ["1", "2"] and lab.runner._under_way is None

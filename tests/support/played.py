@@ -53,7 +53,8 @@ class Bench:
     """A worker and what is around it. ``begun`` are the names of threads that it wants, ``refuses`` whether it gets any.
 
     ``done`` is what was switched, in order, by ``drivers``, and ``told`` what was told of it. A driver ``raises``
-    something, and so may who is asked whether a job is ``wanted``: a ``fault`` of ours.
+    something, and so may who is asked whether a job is ``wanted``: a ``fault`` of ours. ``by`` says of each action the
+    name of the thread that it was done by, whether that was the worker's own, and whether it was unaided.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Bench:
         self.fault: BaseException | None = None
         self.wanted = True
         self.drivers: list[PDUDriver] = []
+        self.by: list[tuple[str, bool, bool]] = []
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.soon: list[Callable[[], object]] = []
         self.talks: list[Callable[[], None]] = []
@@ -117,6 +119,8 @@ class Bench:
 
     def acted(self, port: Any) -> None:
         self.done.append(str(port))
+        runner = self.runner
+        self.by.append((threading.current_thread().name, runner._thread is threading.current_thread(), runner.unaided))
         if self.raises is not None:
             raise self.raises
 
