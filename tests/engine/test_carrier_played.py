@@ -9,7 +9,7 @@ import pytest
 
 from pdudaemon.engine import carrier
 from pdudaemon.engine.carrier import Promptness
-from tests.engine.test_carrier import Lead, Worker
+from tests.support.leading import Lead, Worker
 
 
 @pytest.fixture

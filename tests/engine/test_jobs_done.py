@@ -225,6 +225,20 @@ def test_a_device_rests_for_what_is_left_of_its_interval_without_a_place(bench: 
     assert done(doing(lab, Job("4"))) == [] and len(rests) == 1 and 0 < rests[0] <= 900
 
 
+@pytest.mark.parametrize(("left", "rests"), [(0.5, [0.5]), (0.0, []), (-0.5, [])])
+def test_it_rests_for_a_moment_as_well(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, left: float, rests: list[float]
+) -> None:
+    pool = Pool(1)
+    lab = bench(pool, min_interval=8)
+    lab.runner._stopping = rested = Rests()  # type: ignore[assignment]
+    placed(lab, pool)
+    monkeypatch.setattr(jobs, "time", type("Clock", (), {"monotonic": lambda: 500.0}))
+    lab.device.last_action = 492.0 + left
+    assert done(doing(lab)) == [] and rested == rests and lab.done == ["1"]
+    assert bool(pool._since) is not bool(rests), "who rests has no place"
+
+
 def test_without_an_interval_it_does_not_rest(bench: Callable[..., Bench]) -> None:
     lab = bench()
     lab.runner._stopping = rests = Rests()  # type: ignore[assignment]
