@@ -364,7 +364,7 @@ def _arcs(oid: str) -> tuple[int, ...]:
 def answering(agent: Agent, name: str, mood: Mood, **settings: Any) -> Iterator[Case]:
     """Run an agent and say how it is reached; ``settings`` are those of its driver alone."""
     with agent:
-        patience = PATIENT if mood in (Mood.WELL, Mood.SLOW) else 1.0
+        patience = 1.0 if mood in (Mood.DEAF, Mood.GARBLED) else PATIENT
         common = {"driver": name, "snmpport": agent.port, "snmptimeout": patience}
         login = {} if "username" in settings else {"community": COMMUNITY}
         bad_ports, secret = agent.table.refused(), settings.get("authpassphrase", COMMUNITY)
