@@ -23,10 +23,10 @@ from pdudaemon.drivers.commandline import CommandLine
 from pdudaemon.drivers.driver import hook
 from pdudaemon.drivers.network import login
 from pdudaemon.drivers.readings import OutletReading, quantity
-from pdudaemon.errors import PermanentError, TransientError
+from pdudaemon.errors import DeviceTimeout, PermanentError, TransientError
 from pdudaemon.power import State
 from pdudaemon.settings import Setting, text
-from pdudaemon.transports.dialogue import Dialogue, Login, tidied
+from pdudaemon.transports.dialogue import PATIENCE, Dialogue, Login, tidied
 from pdudaemon.transports.greeting import AT_LINE
 
 
@@ -157,8 +157,7 @@ class SwitchConsole(CommandLine):
 
             def say(command: str) -> str:
                 console.line(command, repr(command))
-                said = console.expect(repr(command), {"prompt": self.row.prompt}).before
-                said = tidied(said.replace("\r", "\n"))
+                said = _lines(console.expect(repr(command), {"prompt": self.row.prompt}).before)
                 if refused := re.search(self.row.refusal, said, re.MULTILINE):
                     raise PermanentError(f"{console.peer} refuses {command!r}: {refused[1].strip()[:100]}")
                 return said
@@ -168,18 +167,27 @@ class SwitchConsole(CommandLine):
             yield say
 
     def _enable(self, console: Dialogue) -> None:
-        """Become privileged, unless the prompt says that we are. Raises: PermanentError."""
+        """Become privileged, unless the prompt says that we are. Raises: PermanentError if that is refused in words."""
         patterns = {"password": r"[Pp]assword:", "prompt": self.row.prompt}
         console.line("", "the prompt")
         if console.expect("the prompt", patterns).match[0].endswith("#"):
             return
         console.line("enable", "enable")
-        seen = console.expect("enable", patterns)
-        if seen.name == "password":
-            console.line(self.enable_password, "enable", secret=True)
-            seen = console.expect("enable", patterns)
-        if seen.name == "password" or not seen.match[0].endswith("#"):
-            raise PermanentError(f"{console.peer} refuses enable: is the enable_password right?")
+        refused = f"{console.peer} refuses enable: is the enable_password right?"
+        told, silence = False, None
+        try:
+            while not (seen := console.expect("enable", patterns, silence)).match[0].endswith("#"):
+                if seen.name == "password" and not told:
+                    console.line(self.enable_password, "enable", secret=True)
+                    told, silence = True, None
+                elif seen.name == "password" or re.search(self.row.refusal, _lines(seen.before), re.MULTILINE):
+                    raise PermanentError(refused)
+                else:  # of a slow console, one prompt more may still be to come for a line before
+                    silence = PATIENCE
+        except DeviceTimeout:
+            if silence is None:
+                raise
+            raise TransientError(refused) from None
 
     def _login(self) -> Login:
         return Login(name=self.row.name, password=rf"{AT_LINE}[Pp]assword:", ready=self.row.prompt)
@@ -193,3 +201,7 @@ class SwitchConsole(CommandLine):
                 console.line("n", step)
             if seen is None:
                 return
+
+
+def _lines(shown: str) -> str:
+    return tidied(shown.replace("\r", "\n"))

@@ -50,6 +50,18 @@ def test_a_user_with_privileges() -> None:
 
 
 @MODEL
+def test_a_prompt_too_many_is_no_refusal_of_enable(model: str) -> None:
+    class Late(MODELS[model]):  # type: ignore[misc]
+        def enable(self) -> list[str]:
+            self.terminal.write(f"\r\n{self.modes[0]}")
+            return list(super().enable())
+
+    with Late() as device:
+        driver(device).port_on(device.names[0])
+        assert device.outlets[device.names[0]] == "on"
+
+
+@MODEL
 def test_a_wrong_password_for_enable(model: str) -> None:
     with MODELS[model]() as device:
         with pytest.raises(PermanentError, match=r"refuses enable: is the enable_password right\?$"):
