@@ -105,8 +105,9 @@ class ESPHomeMQTT(MQTTDevice):
         with self.session(*topics, self._status) as exchange:
             step = "reading the state"
             kept = exchange.gather(_QUIET, lambda said: bool(enough) and enough <= {*said}, step)
+            known = max(2, self._known if not enough else 0)
+            kept |= exchange.gather(_LONGER * _QUIET, lambda said: len({*kept, *said}) >= known, step)
             if not enough:
-                kept |= exchange.gather(_LONGER * _QUIET, lambda said: len({*kept, *said}) >= self._known, step)
                 self._known = len(kept)
             there = availability(kept.get(self._status, ""))
             if there is None:
