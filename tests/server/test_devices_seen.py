@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from pdudaemon.config import reader
 from pdudaemon.drivers.readings import Identity, InletReading
 from pdudaemon.engine.inventory import NamesUnknown
 from pdudaemon.engine.outlets import Known
@@ -39,15 +38,7 @@ ROLES = {"node": {"nodes": "mine", "may": ["on"]}, "pdu": {"pdus": "a", "may": [
 
 
 class Lab(Rack):
-    def config(self) -> Any:
-        found = super().config()
-        path = Path(self._folder / "nodes")
-        path.write_text(
-            json.dumps({"pdus": self.pdus, "nodes": NODES, "roles": ROLES, "groups": {"pair": "mine,second"}})
-        )
-        read = reader.load(str(path))
-        assert all("pdus.off." in fault for fault in read.faults)
-        return replace(found, nodes=read.nodes, roles=read.roles, groups=read.groups)
+    sections = {"nodes": NODES, "roles": ROLES, "groups": GROUPS}
 
     def exchange(self, role: str = "", words: dict[str, str] | None = None) -> Any:
         """Return a request of somebody who has a role, or may see everything."""

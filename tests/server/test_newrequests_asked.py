@@ -10,13 +10,11 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pdudaemon.config import reader
 from pdudaemon.config.options import LONGEST_WAIT
 from pdudaemon.engine.outlets import Known
 from pdudaemon.errors import Conflict
@@ -38,13 +36,7 @@ ROLES = {"r": {"nodes": "n2", "may": ["on"]}}
 
 
 class Racked(Rack):
-    def config(self) -> Any:
-        found = super().config()
-        path = self._folder / "nodes"
-        path.write_text(json.dumps({"pdus": self.pdus, "nodes": NODES, "groups": {"all": "n1,n2"}, "roles": ROLES}))
-        read = reader.load(str(path))
-        assert not read.faults
-        return replace(found, nodes=read.nodes, groups=read.groups, roles=read.roles)
+    sections = {"nodes": NODES, "groups": {"all": "n1,n2"}, "roles": ROLES}
 
 
 class Lab:

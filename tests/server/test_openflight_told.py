@@ -7,12 +7,10 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pdudaemon.config import reader
 from pdudaemon.errors import Denied
 from pdudaemon.power import Action, Outlet, State
 from pdudaemon.server import openflight
@@ -39,12 +37,7 @@ SAFE = "X-Content-Type-Options: nosniff\r\n"
 
 
 class Lab(Rack):
-    def config(self) -> Any:
-        found = super().config()
-        path = self._folder / "nodes"
-        path.write_text(json.dumps({"pdus": self.pdus, "nodes": NODES, "groups": {"pair": "n[1-2]"}, "roles": ROLES}))
-        read = reader.load(str(path))
-        return replace(found, nodes=read.nodes, groups=read.groups, roles=read.roles, locked=read.locked)
+    sections = {"nodes": NODES, "groups": {"pair": "n[1-2]"}, "roles": ROLES}
 
 
 class Front:

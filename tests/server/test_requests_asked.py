@@ -6,15 +6,12 @@ With a daemon it is tried in `test_requests`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pdudaemon.config import reader
 from pdudaemon.errors import Forbidden, NoSuchRequest, PDUDaemonError
 from pdudaemon.power import Action, Outlet, Request, State, Target
 from pdudaemon.server import requests, siteviews
@@ -37,13 +34,7 @@ ROLES = {
 
 
 class Lab(Rack):
-    def config(self) -> Any:
-        found = super().config()
-        path = self._folder / "nodes"
-        words = {"pdus": self.pdus, "nodes": NODES, "roles": ROLES, "groups": {"pair": "n1,n2"}}
-        path.write_text(json.dumps(words))
-        read = reader.load(str(path))
-        return replace(found, nodes=read.nodes, roles=read.roles, groups=read.groups)
+    sections = {"nodes": NODES, "roles": ROLES, "groups": {"pair": "n1,n2"}}
 
     def does(self, action: Action, target: Target, client: str) -> Request:
         request = submitted(self.dispatcher, action, target, client=client)

@@ -73,6 +73,8 @@ class Rack:
     event; ``begun`` says that it has.
     """
 
+    sections: Mapping[str, Any] = {}  # of the configuration, beside those of the daemon and of PDUs
+
     def __init__(self, folder: Path, pdus: Mapping[str, Mapping[str, Any]], **daemon: Any) -> None:
         self.seen: dict[str, str] = defaultdict(str)
         self.refusing: set[tuple[str, str]] = set()
@@ -106,7 +108,7 @@ class Rack:
     def config(self) -> Config:
         """Return the configuration, as ``pdus`` has it now."""
         path = self._folder / "conf"
-        path.write_text(json.dumps({"daemon": self._daemon, "pdus": self.pdus}))
+        path.write_text(json.dumps({"daemon": self._daemon, "pdus": self.pdus, **self.sections}))
         found = reader.load(str(path))
         driver = self._driver()
         usable = {name: pdu if pdu.driver is None else replace(pdu, driver=driver) for name, pdu in found.pdus.items()}
