@@ -193,22 +193,27 @@ class Daemon:
 
 
 def eventually(condition: Any, seconds: float = 60.0) -> Any:
-    """Return what ``condition`` returns, as soon as that is true; fail after some seconds."""
-    give_up = time.monotonic() + seconds
+    """Return what ``condition`` returns, as soon as that is true; fail after some seconds.
+
+    What takes long is looked at less often, since to look mostly takes a request, and many tests wait at a time.
+    """
+    give_up, pause = time.monotonic() + seconds, 0.02
     while not (found := condition()):
         assert time.monotonic() < give_up, "did not happen in time"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(pause * 1.2, 0.1)
     return found
 
 
 def at_rest(daemon: Daemon, seconds: float = 60.0) -> None:
     """Wait until every request has ended, however long that takes a busy machine; fail if none ends for some seconds."""
-    before, give_up = 0, 0.0
+    before, give_up, pause = 0, 0.0, 0.05
     while left := daemon.unended():
         if left != before:
             before, give_up = left, time.monotonic() + seconds
         assert time.monotonic() < give_up, f"{left} requests do not end"
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(pause * 1.2, 0.2)
 
 
 @contextmanager
