@@ -28,8 +28,10 @@ START_BOUND = 300.0
 TOLD = 10_000  # characters of a log, the last, in which it says why it has not started
 BASE = {"PYTHONDONTWRITEBYTECODE": "1"}  # plugins come and go
 TOKENS = ("encodings.idna", "encodings.utf_8_sig", "jwt")  # what takes a daemon with tokens longer than all else
-PDUDAEMON = Program("pdudaemon.cli", folder=ROOT, ahead=(*TOKENS, *strategies.modules(), "tests.support.started"))
-ASKING = ("http.client", "ssl", "encodings.idna", "datetime", "shutil")  # what most runs of the client come to
+# What takes one longer that has sites, a topology or a broker.
+OTHERS = ("pdudaemon.engine.front.site", "encodings.latin_1", "yaml", "paho.mqtt.client", "tests.support.started")
+PDUDAEMON = Program("pdudaemon.cli", folder=ROOT, ahead=(*TOKENS, *strategies.modules(), *OTHERS))
+ASKING = ("http.client", "ssl", "encodings.idna", "datetime", "shutil", "uuid")  # what most runs of the client come to
 PDUCLIENT = Program(str(ROOT / "pduclient"), "-I", "-S", ahead=ASKING)
 
 
