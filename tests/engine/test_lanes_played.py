@@ -412,7 +412,7 @@ def test_a_reboot_is_off_then_on_when_its_delay_is_over(lab: Lab, caplog: pytest
     lab.act()
     assert request.outcome is Outcome.DONE and request.debts == set() and request.steps == [] == request.repairs
     assert caplog.messages == [f"{request} for a client done after 12.0 s"]
-    assert caplog.records[0].request is request
+    assert vars(caplog.records[0])["request"] is request
 
 
 def test_a_feed_whose_off_failed_is_not_switched_on_unless_it_may_be_off(

@@ -95,19 +95,34 @@ def test_no_write_begins_the_log_anew_which_would_wait_for_the_disk(
         assert log_header(path) == header
 
 
-def test_when_nothing_is_written_the_thread_begins_the_log_anew(path: Path, store: Store) -> None:
+@pytest.fixture
+def may(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Whether the thread may begin a turn."""
+    turn, may = store._open.upkeep._turn, threading.Event()
+
+    def wait() -> None:
+        assert may.wait(60)
+        turn()
+
+    monkeypatch.setattr(store._open.upkeep, "_turn", wait)
+    yield may
+    may.set()
+
+
+def test_when_nothing_is_written_the_thread_begins_the_log_anew(path: Path, store: Store, may: threading.Event) -> None:
     header = log_header(path)
     for port in range(1, 4):
-        with store._open.upkeep._using:  # so that the thread does not, yet
-            begun(store, port)
-            assert log_header(path) == header, "the write did so"
+        may.clear()
+        begun(store, port)
+        assert log_header(path) == header, "the write did so"
+        may.set()
         header = eventually(lambda: log_header(path) != header and log_header(path))  # noqa: B023
         eventually(lambda: not store._open.upkeep._woken)
 
 
-def test_nobody_waits_for_a_checkpoint_that_waits_for_the_disk(path: Path, store: Store) -> None:
+def test_nobody_waits_for_a_checkpoint_that_waits_for_the_disk(path: Path, store: Store, may: threading.Event) -> None:
     begun(store, 1)
-    with store._open.upkeep._using:  # as by the thread
+    with store._open.upkeep._using:  # as by the thread, which holds nothing else then
         for port in range(2, 5):
             request = begun(store, port)
             assert store.record(request.id)["id"] == request.id
