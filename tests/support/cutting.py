@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 import threading
@@ -80,11 +81,13 @@ class Cutting:
                 return
             if self.refuses:
                 _reset(client)
+                client.close()
                 continue
             try:
                 server = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
                 _reset(client)
+                client.close()
                 continue
             self._open += [client, server]
             link = _Link(self, client, server)
@@ -101,6 +104,13 @@ class _Link:
         self.counts: dict[str, int] | None = None
 
     def pump(self, way: str, source: socket.socket, target: socket.socket) -> None:
+        with source:
+            self._pass_on(way, source, target)
+            for each in self.both:
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+    def _pass_on(self, way: str, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 self.proxy.flows.wait()
@@ -115,9 +125,6 @@ class _Link:
                     self.counts[way] += len(data)
                     self.proxy.sizes[way] = self.counts[way]
                 target.sendall(data)
-        for each in self.both:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
 
     def _cut(self, way: str, data: bytes, target: socket.socket) -> bool:
         """End the connection if it is time to, with what may still be passed on; return whether it was."""
@@ -138,7 +145,9 @@ class _Link:
 
 
 def _reset(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
+    """End a connection; its descriptor stays until who reads from it has ended, and is nobody else's before."""
+    with contextlib.suppress(OSError), open(os.devnull, "rb") as nothing:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.shutdown(socket.SHUT_RDWR)
-    connection.close()
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        os.dup2(nothing.fileno(), connection.fileno())
