@@ -366,3 +366,19 @@ def test_who_was_asked_to_shut_down_has_what_is_left_of_the_time_however_late_it
     machines.heeding.add("a")
     eventually(lambda: machines.state(number) == "done")
     machines.stop()
+
+
+def test_an_on_that_is_kept_up_for_a_debt_ends_with_the_outlet(
+    rack: Callable[..., Rack], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = rack("a", "b", settings={"outlets": 4})
+    one.refusing.add(("a", "on"))
+    outlet = Outlet("a", "4")
+    first = submitted(one.dispatcher, Action.REBOOT, Target("board", (outlet,)), 0)
+    later = submitted(one.dispatcher, Action.OFF, Target("node", (outlet, Outlet("b", "1"))), HOUR)
+    eventually(lambda: one.state(first.id) == "superseded" and later.repairs and later.repairs[0].backing_off)
+    one.pdus["a"]["outlets"] = 2
+    one.dispatcher.reload(one.config())
+    assert not later.repairs and not later.debts and [left.pdu for left in later.remaining] == ["b"]
+    assert f"request {later.id}: off node: a port 4 MAY BE OFF: " in caplog.text
+    one.dispatcher.cancel(later.id)

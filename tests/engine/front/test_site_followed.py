@@ -313,6 +313,19 @@ def test_one_that_takes_its_time_to_refuse_is_tried_less_often_as_well(
     assert lab.changes == [f"site berlin cannot be asked: it answers {status}" for status in (500, 501)]
 
 
+def test_who_is_in_a_hurry_has_it_tried_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_site, "PAUSES", (0.01, 3600.0))
+    statuses = iter(range(500, 600))
+    lab.lying.lies["GET /api/v1/events"] = lambda: reply(b"oops", next(statuses), "text/html")
+    lab.site.start()
+    for tries in (2, 3):
+        eventually(lambda tries=tries: len(lab.changes) == tries)
+        time.sleep(0.2)
+        assert lab.changes[-1] == f"site berlin cannot be asked: it answers {499 + tries}"
+        lab.site.ask("GET", "/api/v1/groups", 1.0, lambda *_: None)
+    eventually(lambda: len(lab.changes) == 4)
+
+
 def test_who_is_in_a_hurry_does_not_have_it_tried_before_the_least_pause_is_over(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,7 +108,13 @@ def test_a_search_finds_what_a_look_at_every_row_finds(database: sqlite3.Connect
         rows = database.execute("SELECT * FROM request ORDER BY id DESC").fetchall()
         WANTED[name] = [row["id"] for row in rows if row["id"] < (search.before or 10_000) and search.matches(row)]
     wanted = WANTED[name]
-    assert wanted or name in ("nobody", "never", "no such client", "client, a state that there is not", "failed, of who has no name")
+    assert wanted or name in (
+        "nobody",
+        "never",
+        "no such client",
+        "client, a state that there is not",
+        "failed, of who has no name",
+    )
     searches = Searches("store")
     searches.share(database, threading.Lock())
     live = [row["id"] for row in database.execute("SELECT id FROM request WHERE ended IS NULL ORDER BY id DESC")]
