@@ -34,8 +34,12 @@ def carry_out(conf: Config, options: argparse.Namespace, locks: Path) -> int:
             raise RequestError("wait: there is no daemon that would go on: 0 is no time to do anything in")
         conf = _with_retries(conf, options)
     except RequestError as error:
-        raise ConfigError(str(error)) from None
-    signals = SignalPipe(signal.SIGTERM, signal.SIGINT)
+        hint = "; what sites have is for a daemon to switch: nothing is passed on from here" if conf.sites else ""
+        raise ConfigError(f"{error}{hint}") from None
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # the terminal has gone, and there is no nohup
+        numbers.append(signal.SIGHUP)
+    signals = SignalPipe(*numbers)
     dispatcher = Dispatcher(conf, Store(MEMORY), locks)
     dispatcher.start()
     try:

@@ -98,7 +98,9 @@ def read(path: str, faults: Faults, keys: str) -> dict[str, Any]:
         mark = error.problem_mark
         position = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         faults.stop(Location(f"{path}{position}"), f"not valid YAML: {error.problem}")
-    except (yaml.YAMLError, RecursionError) as error:
+    except RecursionError:
+        faults.stop(Location(path), "not usable YAML: nested too deeply")
+    except yaml.YAMLError as error:
         faults.stop(Location(path), f"not valid YAML: {' '.join(str(error).split())}")
     if not isinstance(whole, dict):
         faults.stop(Location(path), f"must be a map of {keys}")

@@ -85,7 +85,7 @@ def test_why_it_failed_is_the_last_line(program: Daemon) -> None:
 
 
 @pytest.mark.real_program
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_between_the_halves_of_a_reboot_it_switches_on_at_once(
     daemon: Callable[..., Daemon], number: int
 ) -> None:
@@ -101,6 +101,29 @@ def test_interrupted_between_the_halves_of_a_reboot_it_switches_on_at_once(
         assert process.returncode == 128 + number
         assert plugin.by_outlet() == {("pdu", "1"): "fo"}
         assert b"switching on at once" in err
+
+
+@pytest.mark.real_program
+def test_a_terminal_that_goes_is_no_concern_of_what_was_started_by_nohup(daemon: Callable[..., Daemon]) -> None:
+    program = daemon({}, start=False)
+    plugin = Recorded(program)
+    program.configure({"pdus": {"pdu": plugin.settings()}})
+    process = program.spawn(
+        *"--drive --hostname pdu --port 1 --request reboot --delay 1".split(),
+        stderr=-1,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    eventually(lambda: plugin.seen("end"))
+    process.send_signal(signal.SIGHUP)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"") and plugin.by_outlet() == {("pdu", "1"): "fo"}
+
+
+def test_what_a_site_has_is_not_switched_without_a_daemon(daemon: Callable[..., Daemon]) -> None:
+    program = daemon({}, start=False)
+    program.configure({"pdus": {}, "sites": {"berlin": {"url": "http://127.0.0.1:1"}}})
+    ended = drive(program, "--alias berlin/board1 --request on")
+    assert ended.returncode == 2 and "what sites have is for a daemon to switch" in ended.stderr
 
 
 def test_interrupted_before_anything_has_started_it_switches_nothing(daemon: Callable[..., Daemon]) -> None:

@@ -134,7 +134,7 @@ class Sites:
         """Return the site of a request or a command, and the number that it has there. Raises: NoSuchRequest."""
         name, _, theirs = number.partition("/")
         if name not in self._sites:
-            raise NoSuchRequest(f"there is no site {name!r}")
+            raise NoSuchRequest(f"there is no site {name!r}" if theirs else f"{number!r} is the number of nothing")
         return self._sites[name], theirs
 
     def every_pdu(

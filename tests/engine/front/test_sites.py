@@ -98,6 +98,8 @@ def test_without_sites_there_is_nothing_of_them(front: Callable[..., Front]) -> 
     assert [*alone.sites.every_pdu(lambda *_: iter([{"name": "own"}]))] == [{"name": "own"}]
     with pytest.raises(NoSuchRequest, match="there is no site 'berlin'"):
         alone.sites.numbered("berlin/7")
+    with pytest.raises(NoSuchRequest, match="'seven' is the number of nothing"):
+        alone.sites.numbered("seven")
 
 
 def test_what_sites_have_is_in_the_configuration(
