@@ -29,8 +29,14 @@ from tests.support.tokens import SECRET
 
 NOW = 5000.0
 STATES = {"good": "ready", "silent": "leaving", "held": "stuck", "none": "disabled", "new": "ready"}
-NODES = {name: {"hostname": "good", "port": 1} for name in ("mine", "others")}
-ROLES = {"node": {"nodes": "mine", "may": ["on"]}, "pdu": {"pdus": "good", "may": ["on"]}}
+NODES = {name: {"hostname": "good", "port": 1} for name in ("mine", "others")} | {
+    "later": {"hostname": "good", "port": 4}
+}
+ROLES = {
+    "node": {"nodes": "mine", "may": ["on"]},
+    "later": {"nodes": "later", "may": ["on"]},
+    "pdu": {"pdus": "good", "may": ["on"]},
+}
 
 PDUS = """\
 # HELP pdudaemon_pdu_up Whether a PDU can be used: configured well, not stuck, and answering.
@@ -268,3 +274,10 @@ def test_who_sees_a_node_is_told_of_its_outlet(lab: Lab) -> None:
     told = OUTLETS.partition("# HELP pdudaemon_inlet")[0].replace("mine,others", "mine")
     lines = [line for line in told.splitlines() if 'port="2"' not in line]
     assert lab.text("node") == START + "".join(f"{line}\n" for line in lines)
+
+
+def test_who_sees_a_later_outlet_is_told_of_that(lab: Lab) -> None:
+    lab.known["good"].outlets |= {"4": Known(State.ON, "device", 5.0)}
+    told = OUTLETS.partition("# HELP pdudaemon_outlet_watts")[0].splitlines()[:2]
+    line = 'pdudaemon_outlet_on{pdu="good",port="4",node="later"} 1'
+    assert lab.text("later") == START + "".join(f"{each}\n" for each in (*told, line))
