@@ -99,7 +99,7 @@ class Carrier:
         self._lock = threading.Lock()  # of the end of a job, and of its taking too long; before a worker's own
         self._thread: threading.Thread | None = None  # that calls `work`
         self._at: Carried | None = None  # whose job it is at
-        self._since = 0.0  # when it began, in monotonic seconds
+        self._since: float  # when it began, in monotonic seconds
         self._restless: dict[Carried, None] = {}
         self._watched = False
 

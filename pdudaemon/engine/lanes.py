@@ -184,7 +184,7 @@ class Lanes:
         if first:
             self._events.of_request(request, "begun", RUNNING)
             request.started = self._clock.wall()
-        if step.action is Action.OFF and request.action is Action.OFF and step.outlet in request.debts:
+        if request.action is Action.OFF and step.outlet in request.debts:
             request.debts.discard(step.outlet)  # who asked wants it off
             self._store.note(request)
         if step.action is Action.REBOOT:

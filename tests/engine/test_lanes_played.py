@@ -405,7 +405,7 @@ def test_a_reboot_is_off_then_on_when_its_delay_is_over(lab: Lab, caplog: pytest
     assert lab.lanes.owed() and lab.take() == []
     lab.now += 10
     lab.table.due(lab.now)
-    assert lab.take() == [ON_A]
+    assert lab.take() == [ON_A] and [step.action for step in request.steps] == [Action.ON] * 2
     lab.act()
     assert request.debts == {B} and request.remaining == [B]
     assert lab.take() == [("b port 1", "on", "on")]

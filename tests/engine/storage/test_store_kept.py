@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -380,6 +381,21 @@ def test_one_that_cannot_be_read_at_the_start_is_told_and_left_to_others(
         with pytest.raises(StoreError, match=f"^{tmp_path}/store: odd$"):
             Store(str(tmp_path / "store"))
     Store(str(tmp_path / "store")).close()
+
+
+def test_what_was_committed_is_on_the_disk_once_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path / "store"))
+    synced: list[int] = []
+    store.add_all(many(1))
+    monkeypatch.setattr(os, "fdatasync", lambda line: synced.append(os.fstat(line).st_ino))
+    assert synced == []
+    store.sync()
+    assert synced == [(tmp_path / "store-wal").stat().st_ino]
+    found = store.request(1)
+    assert (found.id, found.action, found.remaining) == (1, Action.ON, [Outlet("a", "0")])
+    store.close()
 
 
 def test_what_cannot_be_read_of_what_goes_on_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
