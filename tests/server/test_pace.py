@@ -28,7 +28,7 @@ def rested(served: float, items: int, work: float = 0.0) -> list[float]:
     pace._never = rests
     found = []
     for item in pace.sliced(range(items)):
-        pace.served = time.monotonic() - served
+        pace.served = time.monotonic() - served if served else float("inf")  # whatever this thread is kept from
         until = time.thread_time() + work
         while time.thread_time() < until:
             pass
