@@ -26,7 +26,7 @@ from tests.support.process import BASE, PDUCLIENT, PDUDAEMON, Daemon
 
 strategies.load()  # so that what registers words later is a driver of a test's own
 
-pytest_plugins = ["tests.support.workers", "tests.support.leftovers"]
+pytest_plugins = ["tests.support.workers", "tests.support.leftovers", "tests.support.standstill"]
 
 # A suite in the background of a script is told to ignore Ctrl-C; the programs that it starts must not inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
