@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -252,6 +252,15 @@ def no_threads() -> Iterator[threading.Event]:
         yield refused
     finally:
         threading.Thread.start = start  # type: ignore[method-assign]
+
+
+def descriptors() -> set[tuple[str, str]]:
+    """Return what this process has open. That of a thread of an earlier test may be closed at any time."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            found.add((name, os.readlink(f"/proc/self/fd/{name}")))
+    return found
 
 
 def _held() -> tuple[int, int]:

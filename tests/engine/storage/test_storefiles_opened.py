@@ -19,6 +19,7 @@ import pytest
 
 from pdudaemon.engine.storage import storefiles, storelock
 from pdudaemon.errors import StoreError
+from tests.support.process import descriptors
 
 
 @pytest.fixture
@@ -26,10 +27,6 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(storefiles, "LEFT", 0.6)
     monkeypatch.setattr(storefiles, "LINGER", 0.1)
     return str(tmp_path / "store")
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 @contextmanager
@@ -66,7 +63,7 @@ def test_a_lock_that_nobody_uses_is_waited_for_and_told_of_once(path: str, caplo
         before, begun = descriptors(), time.monotonic()
         with pytest.raises(StoreError, match=f"^the store is in use by another pdudaemon: {path}$"):
             storefiles.locked(path)
-        assert time.monotonic() - begun >= 0.6 and descriptors() == before
+        assert time.monotonic() - begun >= 0.6 and descriptors() <= before
     (record,) = caplog.records
     assert record.levelno == logging.WARNING and "locked by a process that does not use it" in record.getMessage()
     caplog.clear()
@@ -123,7 +120,7 @@ def test_what_cannot_be_opened_or_locked_says_so(path: str, monkeypatch: pytest.
     monkeypatch.setattr(fcntl, "fcntl", refuse)
     with pytest.raises(StoreError, match=f"^the store cannot be locked: No locks available: {path}$"):
         storefiles.locked(path)
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 @pytest.fixture
@@ -192,7 +189,7 @@ def test_the_names_of_the_files_are_on_the_disk(path: str, monkeypatch: pytest.M
     monkeypatch.setattr(os, "fsync", fsync)
     before = descriptors()
     storefiles.sync_folder(path)
-    assert synced == [(Path(path).parent.stat().st_ino, False)] and descriptors() == before
+    assert synced == [(Path(path).parent.stat().st_ino, False)] and descriptors() <= before
 
 
 def test_a_connection_to_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

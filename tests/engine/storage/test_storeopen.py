@@ -26,7 +26,7 @@ from pdudaemon.engine.storage.store import Store
 from pdudaemon.engine.storage.storeopen import OpenStore
 from pdudaemon.errors import StoreError
 from tests.support.plugins import recorded
-from tests.support.process import ROOT, Daemon, eventually, full_disk
+from tests.support.process import ROOT, Daemon, descriptors, eventually, full_disk
 from tests.support.stores import begun, ports, reboot, said, wal
 
 
@@ -152,10 +152,9 @@ def test_what_cannot_be_written_at_the_end_is_told(tmp_path: Path) -> None:
     def fail() -> None:
         raise sqlite3.OperationalError("it is locked")
 
-    before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(StoreError, match=f"^{tmp_path}/store: it is locked$"):
         store.close(fail)
-    assert len(os.listdir("/proc/self/fd")) < before
+    assert not [link for _, link in descriptors() if link.startswith(str(tmp_path))]
 
 
 def test_a_store_that_is_written_to_notices_by_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
