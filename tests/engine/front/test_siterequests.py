@@ -19,7 +19,7 @@ import pytest
 from tests.support.fronts import Front, order
 from tests.support.process import Daemon, Reply, eventually
 
-CUTS = os.environ.get("FRONT_CUTS", "6")
+CUTS = os.environ.get("FRONT_CUTS", "2")
 SEED = int(os.environ.get("FRONT_SEED") or time.time())
 METHODS = {"on": "PATCH", "off": "DELETE", "reboot": "PUT"}
 TOLD = {f"urn:pdudaemon:{kind}" for kind in ("unanswered", "site-unreachable", "not-done")}
