@@ -303,7 +303,7 @@ def well_again(at: Bench, action: str, port: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES if EVERY else FEW)
 def test_a_bad_port_is_refused_before_any_byte(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with bench(name, Mood.WELL, tmp_path, caplog) as at:
         assert at.case.bad_ports
@@ -331,7 +331,7 @@ def test_ports(name: str) -> None:
                 canonical(port)
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", NAMES if EVERY else [family.NAMES[0] for family in FAMILIES])
 def test_verify_and_a_reboot(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with NAMES[name].case(name, Mood.WELL) as case:
         reads_state = hooks.traits(strategies.find(name), case.settings).reads_state

@@ -26,6 +26,8 @@ from tests.support.ports import free_ports
 OPTIONS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     " --disable-component-update --disable-sync --disable-dev-shm-usage --no-proxy-server"
+    " --disable-extensions --disable-default-apps --disable-breakpad --disable-domain-reliability --mute-audio"
+    " --disable-client-side-phishing-detection --disable-component-extensions-with-background-pages"
     # What a site may do does not hang on which process its pages are drawn by: new ones for each page take time.
     " --in-process-gpu --renderer-process-limit=1 --disable-site-isolation-trials"
     " --disable-features=IsolateOrigins,site-per-process,SpareRendererForSitePerProcess,BackForwardCache"
