@@ -22,11 +22,6 @@ from tests.support.patience import with_patience
 from tests.support.process import in_parallel
 
 
-@pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdudaemon.drivers.cleware._STATE_SECONDS", 20.0)
-
-
 def driver(kind: type[Cleware], serial: int = SERIAL, seconds: float = 30) -> Any:
     return begun(kind("switch", {"driver": next(iter(kind.models)), "serial": serial}), seconds)
 

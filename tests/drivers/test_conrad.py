@@ -18,11 +18,6 @@ from tests.support.patience import with_patience
 ACTS = [("on", Conrad.port_on), ("off", Conrad.port_off), ("status", Conrad.port_status)]
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conrad, "_PATIENCE", 20.0)
-
-
 def sample(name: str) -> list[tuple[bytes, bytes]]:
     told = conversation(f"conrad197720_{name}")
     return [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in told]

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import pytest
 
 from pdudaemon.config import reader
-from pdudaemon.drivers import cleware, conrad, egpmslan, esphome, esphomemqtt, hooks, strategies
+from pdudaemon.drivers import esphome, esphomemqtt, hooks, strategies
 from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.drivers.readings import Identity, InletReading, OutletReading
 from pdudaemon.engine.dispatcher import Dispatcher
@@ -115,14 +115,6 @@ def bench(name: str, mood: Mood, tmp_path: Path, caplog: pytest.LogCaptureFixtur
             yield Bench(case, dispatcher, caplog)
         finally:
             assert dispatcher.close(5) == ([], [])
-
-
-@pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no driver take a device for one in another session, or out of step, since the machine stood still."""
-    monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", 20.0)
-    monkeypatch.setattr(conrad, "_PATIENCE", 20.0)
-    monkeypatch.setattr(cleware, "_STATE_SECONDS", 20.0)
 
 
 def test_every_driver_has_a_fake() -> None:

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from pdudaemon.drivers import conrad, egpmslan, hooks, strategies
+from pdudaemon.drivers import hooks, strategies
 from pdudaemon.drivers.driver import PDUDriver
 from pdudaemon.errors import DeviceError
 from pdudaemon.power import State
@@ -82,8 +82,6 @@ FAKES = {name: family for family in FAMILIES for name in family.NAMES}
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "LOGOUT_SECONDS", 0.5)
-    monkeypatch.setattr(conrad, "_PATIENCE", 20.0)  # who is late is not out of step, nor in another session
-    monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", 20.0)
 
 
 def behind_terminals() -> list[str]:

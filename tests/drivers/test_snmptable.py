@@ -11,6 +11,7 @@ import pytest
 
 from pdudaemon.drivers import strategies
 from pdudaemon.drivers.readings import Identity, OutletReading
+from pdudaemon.drivers.snmp import found as found_out
 from pdudaemon.drivers.snmpoutlet import SNMPDriver
 from pdudaemon.power import State
 from pdudaemon.probing import ask
@@ -58,7 +59,8 @@ def test_names_and_watts_of_net_snmp(rack_pdu: Snmpd, word: str, login: dict[str
     assert made.identify() == Identity("APC", "AP8941", driver=found)
 
 
-def test_net_snmp_is_probed(rack_pdu: Snmpd) -> None:
+def test_net_snmp_is_probed(rack_pdu: Snmpd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(found_out, "_PATIENCE", 20.0)
     before = rack_pdu.outlets
     (found,) = ask(f"127.0.0.1:{rack_pdu.port}", ["public"]).found
     assert found.settings == {"driver": "apc_rpdu2", "snmpport": rack_pdu.port}
