@@ -216,7 +216,7 @@ class Bridge:
         """Tell Home Assistant of something that can be switched, or only be looked at, and of what it draws."""
         if not self.options.discovery:
             return
-        known = self._dispatcher.inventory.pdu(pdu) if pdu and self._rights_to_see().sees_whole(pdu) else None
+        known = self._dispatcher.inventory.pdu(pdu) if self._rights_to_see().sees_whole(pdu) else None
         device = discovery.device(self.options.topic, pdu, None if known is None else known.identity)
         found = discovery.Found(self._topic, place, name, pdu, locked, readings, device)
         for kind, number, content in found.announced(discovery.object_id(self.options.topic, *place)):

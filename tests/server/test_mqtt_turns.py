@@ -533,6 +533,17 @@ def test_what_is_refused(
     assert said == f"{text} {place} from mqtt broker:1883: {told['reason']}"
 
 
+def test_what_is_said_of_a_refusal_is_one_bounded_line(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    bridge = lab.bridge()
+    told = result(lab, bridge, f"pdudaemon/node/{'n' * 300}/set", "x" * 300)[1]
+    assert told["reason"] == f"'{'x' * 20}' is none of on, off, reboot"
+    bridge._obey(Message(f"pdudaemon/node/{'n' * 300}/set", b"on", retained=True))
+    assert caplog.messages == [
+        f"{'x' * 20} {'n' * 200} from mqtt broker:1883: {told['reason']}",
+        f"MQTT: pdudaemon/node/{'n' * 185}: a command that the broker had kept was not obeyed",
+    ]
+
+
 @pytest.mark.parametrize(("role", "state"), [("lab", "refused"), ("all", "done")])
 def test_an_outlet_by_its_name_is_for_who_may_see_it(lab: Lab, role: str, state: str) -> None:
     named = {"1": Known(State.ON, "device", 5.0, "mine"), "2": Known(State.ON, "device", 5.0, "others")}
