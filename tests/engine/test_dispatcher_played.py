@@ -518,6 +518,14 @@ def test_what_cannot_be_cancelled_is_told_with_how_it_stands(lab: Lab) -> None:
     assert lab.store.noted == {} and lab.store.record(other.id)["state"] == "cancelled"
 
 
+def test_without_a_clock_it_goes_by_that_of_the_machine(lab: Lab) -> None:
+    store = Store(MEMORY)
+    other = Dispatcher(lab.config, store)
+    assert type(other._clock) is Clock and other.work() is None
+    assert other._lanes._clock is other.inventory._clock is other._clock
+    store.close()
+
+
 def test_who_joins_late_is_told_of_the_request_that_lives(lab: Lab) -> None:
     """Though he has it from the store."""
     request = lab.ask("on")

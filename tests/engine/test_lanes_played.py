@@ -407,7 +407,7 @@ def test_a_reboot_is_off_then_on_when_its_delay_is_over(lab: Lab, caplog: pytest
     lab.table.due(lab.now)
     assert lab.take() == [ON_A] and [step.action for step in request.steps] == [Action.ON] * 2
     lab.act()
-    assert request.debts == {B} and request.remaining == [B]
+    assert request.debts == {B} and request.remaining == [B] and lab.noted == [request.id] * 3
     assert lab.take() == [("b port 1", "on", "on")]
     lab.act()
     assert request.outcome is Outcome.DONE and request.debts == set() and request.steps == [] == request.repairs

@@ -94,7 +94,7 @@ class Upkeep:
         while True:
             self._wake.wait()
             self._wake.clear()
-            seen = -1
+            seen: int | None = None
             while not self._closing.is_set() and self._written < MUCH and seen != self._written:
                 seen = self._written
                 self._wake.wait(IDLE)
