@@ -178,8 +178,16 @@ def test_a_request_that_is_kept_waits_for_its_turn_when_it_can_be(rack: Callable
     one = rack("a")
     one.hold("a")
     requests = [submitted(one.dispatcher, action, one.target("a")) for action in (Action.OFF, Action.ON, Action.OFF)]
-    threading.Timer(0.3, one.let_go, ("a",)).start()
+
+    def let_go() -> None:
+        eventually(lambda: dispatcher._closed)
+        one.let_go("a")
+
+    dispatcher = one.dispatcher
+    letting = threading.Thread(target=let_go)
+    letting.start()
     one.stop()
+    letting.join()
     one.pdus["a"]["retries"] = "many"
     one.start()
     assert [one.state(request.id) for request in requests] == ["accepted"] * 3 and not one.dispatcher._lanes.live

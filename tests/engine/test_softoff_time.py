@@ -113,7 +113,8 @@ def test_what_is_told_of_one_that_shuts_down(machines: Machines, caplog: pytest.
     caplog.set_level(logging.INFO)
     one = machines.ask("off", "a")
     machines.asked("a")
-    assert f"request {one.id}: off a: a port 1 was asked to shut down, and has 3000 s for it" in caplog.messages
+    said = f"request {one.id}: off a: a port 1 was asked to shut down, and has 3000 s for it"
+    eventually(lambda: said in caplog.messages)
     machines.clock.pass_by(7.0)
     machines.heeding.add("a")
     assert awaited(machines.dispatcher, one, 30)
