@@ -2,7 +2,8 @@
 """The command line: options, the order of starting and stopping, signals, and the ways to run without a daemon.
 
 Exit codes: 0 as asked; 1 the device did not do it, or not all came home; 2 the command line or the configuration does
-not allow it; 75 the machine does not, which may pass by itself: an address, a port, the store; 130 and 143 interrupted.
+not allow it; 75 the machine does not, which may pass by itself: an address, a port, the store; 129, 130 and 143
+interrupted.
 """
 
 from __future__ import annotations

@@ -97,7 +97,8 @@ class Exchange(ABC):
     def within(self, seconds: float, late: Callable[[], None]) -> None:
         """Have ``late`` called, by a thread of the pool, if the request is still under way in some seconds.
 
-        Any thread. The selector's own sets `late` itself, and gives the connection some seconds.
+        Any thread, before anybody can have given the answer: the time of the connection is its next request's then.
+        The selector's own thread sets `late` itself, and gives the connection some seconds.
         """
         connections = self.connection.connections
         self.late = partial(connections.later, late)

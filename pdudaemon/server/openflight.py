@@ -154,7 +154,6 @@ class _Telling(Telling):
 
 def _look(telling: _Telling, targets: Mapping[str, Target], wait: float) -> None:
     """Have the states of nodes asked for, and tell each."""
-    telling.begin()
     targets = sitecommands.look(telling, targets, wait)
     looks = [Look(target.outlets, functools.partial(telling.entry, name)) for name, target in targets.items()]
     telling.exchange.dispatcher.ask(looks)
@@ -163,6 +162,7 @@ def _look(telling: _Telling, targets: Mapping[str, Target], wait: float) -> None
         telling.exchange.dispatcher.give_up(looks, wait)
 
     telling.exchange.within(wait, late)
+    telling.begin()
 
 
 def _entry(

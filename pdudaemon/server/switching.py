@@ -175,11 +175,6 @@ def carry_out(
         else:
             for name in names:
                 telling.refuse(name, request)
-    telling.begin(command.id if accepted else None)
-    if not wait:
-        for request, names in accepted.items():
-            tell(names, request, None)
-        return
 
     def late() -> None:
         left = {*telling.left()}
@@ -187,7 +182,12 @@ def carry_out(
             if not left.isdisjoint(names):
                 tell(names, request, dispatcher.so_far(request, seconds))
 
-    exchange.within(seconds, late)
+    if wait:
+        exchange.within(seconds, late)
+    telling.begin(command.id if accepted else None)
+    if not wait:
+        for request, names in accepted.items():
+            tell(names, request, None)
 
 
 def _sharing(targets: Mapping[str, Target]) -> list[list[str]]:

@@ -16,6 +16,8 @@ from pdudaemon.service import STOP_BOUND
 from tests.support.plugins import recorded
 from tests.support.process import Daemon, eventually, in_parallel
 
+KEPT = {"hostname": "pdu", "port": 1, "locked": True}
+
 
 @contextmanager
 def connections(daemon: Daemon, count: int) -> Iterator[list[socket.socket]]:
@@ -155,6 +157,30 @@ def test_idle_connections_and_dribbling_clients_are_closed_and_good_ones_unharme
         assert len(closed) == 2
         for client in idle:
             assert client.recv(100) == b""
+
+
+@pytest.mark.parametrize(
+    ("line", "body"),
+    [
+        ("GET /?wait=3600", ""),
+        ("GET /?nodes=nobody&wait=3600", ""),
+        ("PATCH /?wait=3600", ""),
+        ("DELETE /?nodes=nobody,kept&wait=3600", ""),
+        ("POST /api/v1/requests", '{"action": "on", "nodes": "nobody", "wait": 3600}'),
+    ],
+)
+def test_who_was_answered_before_anything_was_waited_for_is_idle_from_then_on(
+    daemon: Callable[..., Daemon], line: str, body: str
+) -> None:
+    """And not only when the time is over that the answer might have taken."""
+    started = daemon({"pdu": {"driver": "dummy"}}, nodes={"kept": KEPT}, client_timeout=0.5)
+    with connections(started, 1) as (client,):
+        head = f"{line} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        client.sendall((head + body).encode())
+        answer = b""
+        while more := client.recv(4096):
+            answer += more
+    assert answer.startswith(b"HTTP/1.1 ") and b"Connection: close" not in answer
 
 
 def test_connections_beyond_the_bound_are_refused(daemon: Callable[..., Daemon]) -> None:
