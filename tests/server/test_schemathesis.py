@@ -18,7 +18,7 @@ from tests.support.process import ROOT, Daemon
 from tests.support.sampling import EVERY
 
 PROGRAM = os.environ.get("SCHEMATHESIS") or shutil.which("schemathesis")
-AMOUNT = ("--max-examples=20", "--max-time=60") if EVERY else ("--max-examples=5",)
+AMOUNT = ("--max-examples=20", "--max-time=60") if EVERY else ("--max-examples=2",)
 CHECKS = ("status_code", "content_type", "response_schema", "response_headers")
 
 
