@@ -67,6 +67,20 @@ def installed(daemon: Callable[..., Daemon], body: str, **settings: object) -> D
     return started
 
 
+def all_installed(daemon: Callable[..., Daemon], bodies: list[str], **settings: object) -> Daemon:
+    """Return a daemon with a PDU, ``pdu0`` and so on, of a plugin for each body of a class, and one beside them."""
+    words = {f"plugin{number}": f"P{number}" for number in range(len(bodies))}
+    pdus = {word.replace("plugin", "pdu"): {"driver": word, **settings} for word in words}
+    started = daemon({**pdus, "other": {"driver": "dummy"}}, start=False)
+    accepts = "@classmethod\ndef accepts(cls, name):\n    return name.startswith('plugin')\n\n"
+    classes = [
+        f"class P{number}(Plugin):\n{textwrap.indent(accepts + body, '    ')}\n\n" for number, body in enumerate(bodies)
+    ]
+    install_plugin(started.plugins, "pluginmodule", CLASS + "".join(classes), words)
+    started.start()
+    return started
+
+
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_hook_that_fails_disables_its_pdu_alone(daemon: Callable[..., Daemon], hook: str) -> None:
     """At the check, at the start and at a reload."""
@@ -98,19 +112,19 @@ def test_a_hook_that_fails_disables_its_pdu_alone(daemon: Callable[..., Daemon],
         assert reply.status == 503 and f"the driver fails at {hook}" in reply.text
 
 
-@pytest.mark.parametrize("said", [*(f"raise {each}" for each in RAISED), "return None", "return 3", "return ''"])
-def test_a_canonical_port_that_fails_refuses_its_request_alone(daemon: Callable[..., Daemon], said: str) -> None:
-    body = (
-        f"@classmethod\ndef canonical_port(cls, port, settings):\n    if port == '1':\n        return port\n    {said}"
-    )
-    started = installed(daemon, body, locked=[1], password="hunter2-secret")
-    started.start()
-    for answer in (started.power("on", "pdu", 2), started.power("status", "pdu", 2)):
-        assert answer.status == 503 and answer.text.startswith("pdu: the driver fails at canonical_port: ")
-    assert started.tcp("pdu 2 on").startswith("nack: pdu: the driver fails at canonical_port: ")
-    assert started.run("--drive", "--hostname=pdu", "--port=2", "--request=on").returncode == 2
-    assert started.power("on", "other", 1).status == 200
-    assert started.power("on", "pdu", 1).status == 403  # locked
+def test_a_canonical_port_that_fails_refuses_its_request_alone(daemon: Callable[..., Daemon]) -> None:
+    fails = [*(f"raise {each}" for each in RAISED), "return None", "return 3", "return ''"]
+    head = "@classmethod\ndef canonical_port(cls, port, settings):\n    if port == '1':\n        return port\n    "
+    started = all_installed(daemon, [head + each for each in fails], locked=[1], password="hunter2-secret")
+    for number, body in enumerate(fails):
+        pdu = f"pdu{number}"
+        for answer in (started.power("on", pdu, 2), started.power("status", pdu, 2)):
+            assert answer.status == 503, body
+            assert answer.text.startswith(f"{pdu}: the driver fails at canonical_port: "), body
+        assert started.tcp(f"{pdu} 2 on").startswith(f"nack: {pdu}: the driver fails at canonical_port: "), body
+        assert started.run("--drive", f"--hostname={pdu}", "--port=2", "--request=on").returncode == 2, body
+        assert started.power("on", "other", 1).status == 200, body
+        assert started.power("on", pdu, 1).status == 403, body  # locked
 
 
 def test_a_hook_that_fails_shows_no_secret(daemon: Callable[..., Daemon]) -> None:
@@ -157,33 +171,28 @@ def reads_state(self, settings):
     assert "Plugin 3000" not in started.run("--list-drivers").stdout
 
 
-@pytest.mark.parametrize(
-    ("said", "status", "told"),
-    [
+def test_what_port_status_returns_is_a_state_or_a_fault_that_is_told(daemon: Callable[..., Daemon]) -> None:
+    returned = "PDU: the driver returned {} as the state, not one of on, off, unknown\n"
+    cases = [
         ("'on'", 200, "on\n"),
         ("' OFF '", 200, "off\n"),
         ("True", 200, "on\n"),
         ("0", 200, "off\n"),
         ("None", 200, "unknown\n"),
-        ("7", 502, "pdu: the driver returned '7' as the state, not one of on, off, unknown\n"),
-        ("'lit'", 502, "pdu: the driver returned 'lit' as the state, not one of on, off, unknown\n"),
-        ("[1]", 502, "pdu: the driver returned a value of type list as the state, not one of on, off, unknown\n"),
-        (
-            "object()",
-            502,
-            "pdu: the driver returned a value of type object as the state, not one of on, off, unknown\n",
-        ),
-    ],
-)
-def test_what_port_status_returns_is_a_state_or_a_fault_that_is_told(
-    daemon: Callable[..., Daemon], said: str, status: int, told: str
-) -> None:
-    started = installed(daemon, f"def port_status(self, port_number):\n    return {said}", retries=1, retrydelay=0)
-    started.start()
-    reply = started.power("status", "pdu", 1)
-    assert (reply.status, reply.text) == (status, told)
-    driven = started.run("--drive", "--hostname=pdu", "--port=1", "--request=status")
-    assert (driven.stdout or driven.stderr.removeprefix("pdudaemon: ")) == told
+        ("7", 502, returned.format("'7'")),
+        ("'lit'", 502, returned.format("'lit'")),
+        ("[1]", 502, returned.format("a value of type list")),
+        ("object()", 502, returned.format("a value of type object")),
+    ]
+    bodies = [f"def port_status(self, port_number):\n    return {said}" for said, _, _ in cases]
+    started = all_installed(daemon, bodies, retries=1, retrydelay=0)
+    for number, (said, status, words) in enumerate(cases):
+        pdu = f"pdu{number}"
+        told = words.replace("PDU", pdu)
+        reply = started.power("status", pdu, 1)
+        assert (reply.status, reply.text) == (status, told), said
+        driven = started.run("--drive", f"--hostname={pdu}", "--port=1", "--request=status")
+        assert (driven.stdout or driven.stderr.removeprefix("pdudaemon: ")) == told, said
 
 
 def test_verify_takes_a_word_for_a_state(daemon: Callable[..., Daemon]) -> None:
@@ -195,14 +204,13 @@ def test_verify_takes_a_word_for_a_state(daemon: Callable[..., Daemon]) -> None:
     assert "port 1 is still on after off" in started.power("off", "pdu", 1).text
 
 
-@pytest.mark.parametrize("raised", RAISED)
-def test_whatever_a_driver_raises_its_worker_lives(daemon: Callable[..., Daemon], raised: str) -> None:
-    body = f"def port_off(self, port_number):\n    raise {raised}\n\ndef _bombout(self):\n    raise {raised}"
-    started = installed(daemon, body, retries=1)
-    started.start()
-    for _ in range(2):
-        assert started.power("off", "pdu", 1).status == 502
-    assert started.power("on", "pdu", 1).status == 200
+def test_whatever_a_driver_raises_its_worker_lives(daemon: Callable[..., Daemon]) -> None:
+    body = "def port_off(self, port_number):\n    raise {0}\n\ndef _bombout(self):\n    raise {0}"
+    started = all_installed(daemon, [body.format(raised) for raised in RAISED], retries=1)
+    for number, raised in enumerate(RAISED):
+        for _ in range(2):
+            assert started.power("off", f"pdu{number}", 1).status == 502, raised
+        assert started.power("on", f"pdu{number}", 1).status == 200, raised
 
 
 @pytest.mark.parametrize(
