@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -235,43 +236,47 @@ def test_a_command_is_run_by_a_shell_with_the_port_in_its_place(daemon: Callable
     assert out.read_text() == "1 off\n1 on\n5 off\n5 on\n3 off\n3 on\n"
 
 
-@pytest.mark.parametrize(
-    ("cmd", "status", "reason"),
-    [
-        ("true", 200, "OK - accepted request\n"),
-        ("exit 3", 502, "pdu: cmd_on exited with 3\n"),
-        ("echo out; echo 'no relay' >&2; exit 1", 502, "pdu: cmd_on exited with 1: no relay\n"),
-        ("no-such-command-here", 502, None),
-        ("kill -9 $$", 502, "pdu: cmd_on was killed by signal 9\n"),
-        ("sleep 60", 504, "pdu: no answer within 1 s\n"),
-        ("sleep 60 & echo in the background", 200, "OK - accepted request\n"),
-        ("trap '' TERM; sleep 60", 504, "pdu: no answer within 1 s\n"),
-        ("test '%u %x %+d %.2d %3s %.1s' = '7 7 +7 07   7 7'", 200, "OK - accepted request\n"),
-        ("test '%d' = 7 && test %02d = 07 && test 5%% = '5%%' && date +%%s", 200, "OK - accepted request\n"),
-        ("", 502, "pdu: cmd_on is not set\n"),
-        ("read x", 502, "pdu: cmd_on exited with 1\n"),
-        ("head -c 10000000 /dev/zero", 200, "OK - accepted request\n"),
-    ],
-)
-def test_the_exit_status_is_the_result(
-    daemon: Callable[..., Daemon], cmd: str, status: int, reason: str | None
-) -> None:
-    timeout = 1 if status == 504 else 30
-    started = daemon({"pdu": {"driver": "localcmdline", "cmd_on": cmd, "timeout": timeout, "retries": 1}})
-    before = time.monotonic()
-    reply = started.power("on", "pdu", 7)
-    assert time.monotonic() - before < 30
-    assert reply.status == status, reply
-    assert "not found" in reply.text if reason is None else reply.text == reason
+COMMANDS = [
+    ("true", 200, "OK - accepted request\n"),
+    ("exit 3", 502, "pdu: cmd_on exited with 3\n"),
+    ("echo out; echo 'no relay' >&2; exit 1", 502, "pdu: cmd_on exited with 1: no relay\n"),
+    ("no-such-command-here", 502, None),
+    ("kill -9 $$", 502, "pdu: cmd_on was killed by signal 9\n"),
+    ("sleep 60", 504, "pdu: no answer within 1 s\n"),
+    ("sleep 60 & echo in the background", 200, "OK - accepted request\n"),
+    ("trap '' TERM; sleep 60", 504, "pdu: no answer within 1 s\n"),
+    ("test '%u %x %+d %.2d %3s %.1s' = '7 7 +7 07   7 7'", 200, "OK - accepted request\n"),
+    ("test '%d' = 7 && test %02d = 07 && test 5%% = '5%%' && date +%%s", 200, "OK - accepted request\n"),
+    ("", 502, "pdu: cmd_on is not set\n"),
+    ("read x", 502, "pdu: cmd_on exited with 1\n"),
+    ("head -c 10000000 /dev/zero", 200, "OK - accepted request\n"),
+]
 
 
-@pytest.mark.parametrize(
-    "port", ["$(touch%20PWNED)", "`id`", "a;b", "a%0Ab", "%27", "a%20b", "-rf", "", "..%5C", "%00", "x" * 101]
-)
-def test_a_port_that_could_mean_something_to_a_shell_is_refused(daemon: Callable[..., Daemon], port: str) -> None:
+def test_the_exit_status_is_the_result(daemon: Callable[..., Daemon]) -> None:
+    pdus = {
+        f"pdu{number}": {
+            "driver": "localcmdline",
+            "cmd_on": command,
+            "timeout": 1 if status == 504 else 30,
+            "retries": 1,
+        }
+        for number, (command, status, _) in enumerate(COMMANDS)
+    }
+    started = daemon(pdus)
+    for pdu, (command, status, reason) in zip(pdus, COMMANDS, strict=True):
+        before = time.monotonic()
+        reply = started.power("on", pdu, 7)
+        assert time.monotonic() - before < 30, command
+        assert reply.status == status, (command, reply)
+        assert "not found" in reply.text if reason is None else reply.text.replace(pdu, "pdu") == reason, command
+
+
+def test_a_port_that_could_mean_something_to_a_shell_is_refused(daemon: Callable[..., Daemon]) -> None:
     started = daemon({"pdu": {"driver": "localcmdline", "cmd_on": "echo '%s'", "cmd_status": "echo on"}})
-    for action in ("on", "reboot", "status"):
-        assert started.power(action, "pdu", port).status == 503
+    ports = ("$(touch%20PWNED)", "`id`", "a;b", "a%0Ab", "%27", "a%20b", "-rf", "", "..%5C", "%00", "x" * 101)
+    for port, action in itertools.product(ports, ("on", "reboot", "status")):
+        assert started.power(action, "pdu", port).status == 503, port
     assert started.http("/api/v1/requests").json == []
 
 
