@@ -39,9 +39,21 @@ HIDDEN = ("secretbox", "hidden", "board3", "board4", "high", "board1-again", "vi
 
 
 @pytest.fixture
-def lab(daemon: Callable[..., Daemon]) -> Iterator[Daemon]:
-    """Return a daemon with roles; ``as_`` of its tests makes the tokens."""
-    started = daemon({}, nodes=NODES, groups=GROUPS, secret=SECRET, start=False)
+def lab(daemon: Callable[..., Daemon]) -> Daemon:
+    """Return a daemon with roles; `token` makes tokens for it."""
+    return begun(daemon({}, nodes=NODES, groups=GROUPS, secret=SECRET, start=False))
+
+
+@pytest.fixture(scope="module")
+def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """Return such a daemon for all who change nothing of it that others see."""
+    started = begun(Daemon(tmp_path_factory.mktemp("daemon"), {}, nodes=NODES, groups=GROUPS, secret=SECRET))
+    yield started
+    started.kill()
+
+
+def begun(started: Daemon) -> Daemon:
+    """Start a daemon with PDUs and roles."""
     started.settings["pdus"] = {
         "left": {"driver": "dummy", "file": str(started.folder / "outlets"), "names": {"5": "gateway"}},
         "right": {"driver": "dummy"},
@@ -51,7 +63,7 @@ def lab(daemon: Callable[..., Daemon]) -> Iterator[Daemon]:
     started.configure(started.settings)
     (started.folder / "outlets").write_text("{}")
     started.start()
-    yield started
+    return started
 
 
 def token(*roles: str, name: str = "") -> str:
@@ -94,17 +106,17 @@ def names(reply: Reply) -> list[str]:
         ("gone", [], [], []),
     ],
 )
-def test_what_is_listed(lab: Daemon, roles: str, nodes: list[str], groups: list[str], pdus: list[str]) -> None:
-    assert names(ask(lab, roles, "/nodes")) == nodes
-    found = ask(lab, roles, "/groups")
+def test_what_is_listed(looked_at: Daemon, roles: str, nodes: list[str], groups: list[str], pdus: list[str]) -> None:
+    assert names(ask(looked_at, roles, "/nodes")) == nodes
+    found = ask(looked_at, roles, "/groups")
     assert names(found) == groups
     assert {name for each in found.json["data"] for name in each["attributes"]["nodes"]} <= {*nodes}
-    seen = ask(lab, roles, "/api/v1/pdus").json
+    seen = ask(looked_at, roles, "/api/v1/pdus").json
     assert [pdu["name"] for pdu in seen] == pdus
     assert {pdu["name"] for pdu in seen if pdu["requests"] is not None} == (
         {*pdus} if not roles else {"right"} & {*pdus} if "ports" in roles else set()
     )
-    assert [pdu["name"] for pdu in ask(lab, roles, "/api/v1/pdus?limit=1").json] == pdus[:1]
+    assert [pdu["name"] for pdu in ask(looked_at, roles, "/api/v1/pdus?limit=1").json] == pdus[:1]
 
 
 def test_what_a_role_may_switch_and_what_is_not_there_for_it(lab: Daemon) -> None:
@@ -224,12 +236,12 @@ def test_a_reload_changes_what_a_token_is_good_for(lab: Daemon) -> None:
 
 
 @pytest.mark.parametrize("roles", [3, None, {}, [3], ["ci", None], ["x"] * 33, {"ci": 1}])
-def test_a_token_whose_roles_are_none(lab: Daemon, roles: Any) -> None:
+def test_a_token_whose_roles_are_none(looked_at: Daemon, roles: Any) -> None:
     """It must not be taken for one without a role, which is good for everything."""
-    reply = lab.http("/api/v1/pdus", Authorization=f"Bearer {good(roles=roles)}")
+    reply = looked_at.http("/api/v1/pdus", Authorization=f"Bearer {good(roles=roles)}")
     assert (reply.status, reply.json["detail"]) == (401, "the token is not valid here: its roles are no list of names")
-    assert lab.http("/api/v1/pdus", Authorization=f"Bearer {good(roles=[])}").json == []
-    assert len(lab.http("/api/v1/pdus", Authorization=f"Bearer {good(roles='ci')}").json) == 2
+    assert looked_at.http("/api/v1/pdus", Authorization=f"Bearer {good(roles=[])}").json == []
+    assert len(looked_at.http("/api/v1/pdus", Authorization=f"Bearer {good(roles='ci')}").json) == 2
 
 
 def test_the_command_line_knows_the_roles(lab: Daemon) -> None:
@@ -255,11 +267,11 @@ DEVICES = (
 
 
 @pytest.mark.parametrize("path", DEVICES)
-def test_what_is_known_of_devices_names_nothing_that_is_hidden(lab: Daemon, path: str) -> None:
+def test_what_is_known_of_devices_names_nothing_that_is_hidden(looked_at: Daemon, path: str) -> None:
     for pdu in ("left", "right", "hidden"):
-        assert ask(lab, "", f"/api/v1/pdus/{pdu}?fresh=1").status == 200
-    assert ask(lab, "", "/power/control/on?alias=board3").status == 200
-    reply = ask(lab, "ci", path)
+        assert ask(looked_at, "", f"/api/v1/pdus/{pdu}?fresh=1").status == 200
+    assert ask(looked_at, "", "/power/control/on?alias=board3").status == 200
+    reply = ask(looked_at, "ci", path)
     assert reply.status == 200 and ("left" in reply.text or "board1" in reply.text)
     for hidden in HIDDEN:
         assert hidden not in reply.text, hidden
@@ -279,14 +291,14 @@ def test_what_is_known_of_devices_names_nothing_that_is_hidden(lab: Daemon, path
         "pdus/left/outlets/name:gatewax",
     ],
 )
-def test_what_may_not_be_seen_is_not_there(lab: Daemon, path: str) -> None:
-    assert ask(lab, "", "/api/v1/pdus/left?fresh=1").status == 200
-    reply = ask(lab, "ci", f"/api/v1/{path}")
+def test_what_may_not_be_seen_is_not_there(looked_at: Daemon, path: str) -> None:
+    assert ask(looked_at, "", "/api/v1/pdus/left?fresh=1").status == 200
+    reply = ask(looked_at, "ci", f"/api/v1/{path}")
     assert reply.status == 404 and reply.json["status"] == 404
     if "name:" in path:
         assert reply.json["detail"] == f"left: there is no port '{path.rpartition('/')[2]}'"
-        assert ask(lab, "", f"/api/v1/{path}").status == (200 if path.endswith("y") else 404)
-        assert "gateway" in ask(lab, "", f"/api/v1/{path}").text
+        assert ask(looked_at, "", f"/api/v1/{path}").status == (200 if path.endswith("y") else 404)
+        assert "gateway" in ask(looked_at, "", f"/api/v1/{path}").text
 
 
 def test_a_page_behind_what_is_hidden_is_as_one_behind_nothing(lab: Daemon) -> None:
