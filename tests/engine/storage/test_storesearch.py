@@ -175,6 +175,30 @@ def test_only_some_rows_are_looked_at(database: sqlite3.Connection, name: str, m
     assert next(steps) * 10 < most
 
 
+@pytest.mark.parametrize("filled", ["entered"], indirect=True)
+@pytest.mark.parametrize(
+    "search",
+    [
+        Search(((storesearch.pdu("pdu0"),), (storesearch.client("eve"),))),
+        Search(((storesearch.pdu("pdu0"),), (storesearch.node("board9"),))),
+        Search(((storesearch.client("eve"),), (storesearch.action("on"),)), frozenset({"done", "failed"})),
+        Search(((storesearch.pdu("pdu0"),),), frozenset({"cancelled", "failed"}), until=ACCEPTED - 1e6),
+    ],
+)
+def test_no_row_is_fetched_that_is_not_looked_for(database: sqlite3.Connection, search: Search) -> None:
+    fetched: list[sqlite3.Row] = []
+
+    def noted(cursor: sqlite3.Cursor, row: tuple[object, ...]) -> sqlite3.Row:
+        fetched.append(sqlite3.Row(cursor, row))
+        return fetched[-1]
+
+    database.row_factory = noted
+    searches = Searches("store")
+    searches.share(database, threading.Lock())
+    assert [*searches.found(search, ())] == []
+    assert [each for each in fetched if "id" in each.keys()] == []  # noqa: SIM118
+
+
 @pytest.mark.parametrize(
     "target, names, nodes",
     [
