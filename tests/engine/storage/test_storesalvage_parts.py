@@ -360,6 +360,19 @@ def test_tables_that_make_no_sense_are_told() -> None:
         assert storesalvage.quick_check(one)
 
 
+def test_tables_whose_names_are_no_text_are_told() -> None:
+    """Which SQLite cites as it says what is wrong with them."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as one:
+        one.deserialize(image(many=3))
+        change = "UPDATE sqlite_master SET name = CAST(x'ff41' AS TEXT), sql = 'CREATE TABLE (' WHERE name = 'span'"
+        one.execute("PRAGMA writable_schema=1")
+        one.execute(change)
+        damaged = one.serialize()
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.deserialize(damaged)
+        assert storesalvage.quick_check(one) == "its tables have no names"
+
+
 def test_after_a_look_that_took_too_long_others_take_as_long_as_they_take() -> None:
     with closing(sqlite3.connect(":memory:")) as one:
         one.deserialize(image(many=2000))
