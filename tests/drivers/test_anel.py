@@ -23,7 +23,7 @@ SAMPLE = conversation("anel")
 HOME, PRO, ADV = "anel_netpwrctrlhome", "anel_netpwrctrlpro", "anel_netpwrctrladv"
 
 
-def driver(device: Any, name: str = PRO, seconds: float = 30, **settings: Any) -> Driver:
+def driver(device: Any, name: str = PRO, seconds: float = 120, **settings: Any) -> Driver:
     login = {"username": USERNAME, "password": PASSWORD}
     return begun(Driver(f"127.0.0.1:{device.port}", {"driver": name, **login, **settings}), seconds)
 
@@ -41,7 +41,7 @@ def test_the_conversation_against_the_fake() -> None:
         basic = urllib.request.HTTPBasicAuthHandler(passwords)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), basic)
         for asked, said in SAMPLE:
-            with opener.open(f"http://127.0.0.1:{device.port}{asked.removeprefix('GET ')}", timeout=5) as response:
+            with opener.open(f"http://127.0.0.1:{device.port}{asked.removeprefix('GET ')}", timeout=60) as response:
                 answer = f"{response.status} {response.read().decode()}"
                 assert [field.strip() for field in answer.split(";")] == [field.strip() for field in said.split(";")]
         assert device.outlets == {"1": "off", "2": "on", "3": "off"}

@@ -30,7 +30,7 @@ def sample(name: str) -> list[tuple[bytes, bytes]]:
     return [(asked.encode("latin-1"), said.encode("latin-1")) for asked, said in conversation(name)]
 
 
-def driver(device: Any, name: str, seconds: float = 30, password: str = "apc-secret") -> APCConsole:
+def driver(device: Any, name: str, seconds: float = 120, password: str = "apc-secret") -> APCConsole:
     settings = {"driver": name, "telnetport": device.port, "password": password}
     made = strategies.find(name)("127.0.0.1", settings)
     assert isinstance(made, APCConsole)

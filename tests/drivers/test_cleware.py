@@ -22,7 +22,7 @@ from tests.support.patience import with_patience
 from tests.support.process import in_parallel
 
 
-def driver(kind: type[Cleware], serial: int = SERIAL, seconds: float = 30) -> Any:
+def driver(kind: type[Cleware], serial: int = SERIAL, seconds: float = 120) -> Any:
     return begun(kind("switch", {"driver": next(iter(kind.models)), "serial": serial}), seconds)
 
 

@@ -23,7 +23,7 @@ def sample(name: str) -> list[tuple[bytes, bytes]]:
     return [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in told]
 
 
-def driver(device: str, seconds: float = 30) -> Conrad:
+def driver(device: str, seconds: float = 120) -> Conrad:
     return begun(Conrad("farm", {"driver": "conrad197720", "device": device}), seconds)
 
 

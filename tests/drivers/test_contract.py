@@ -52,7 +52,7 @@ MOODS = [
     for mood in Mood
     if mood in moods_of(family, name) and (mood is Mood.WELL or name in FEW)
 ]
-PATIENT = 15.0
+PATIENT = 60.0
 TIMEOUT = {Mood.DEAF: 0.2, Mood.BUSY: 0.5, Mood.GARBLED: 1.0}
 ACTIONS = {"on": Action.ON, "off": Action.OFF}
 
@@ -73,7 +73,7 @@ class Bench:
         """Switch a port. Raises: why it failed."""
         target = self._dispatcher.config.target(self.case.hostname, port)
         try:
-            assert awaited(self._dispatcher, submitted(self._dispatcher, ACTIONS[action], target), 30)
+            assert awaited(self._dispatcher, submitted(self._dispatcher, ACTIONS[action], target), 2 * PATIENT)
         except DeviceError as error:
             self._told.append(str(error))
             raise
@@ -82,7 +82,7 @@ class Bench:
         """Read the state of a port; of a device that cannot be read, what it was last told. Raises: why it failed."""
         target = self._dispatcher.config.target(self.case.hostname, port)
         try:
-            reading = self._dispatcher.look(target, 30)
+            reading = self._dispatcher.look(target, 2 * PATIENT)
         except DeviceError as error:
             self._told.append(str(error))
             raise
@@ -114,7 +114,7 @@ def bench(name: str, mood: Mood, tmp_path: Path, caplog: pytest.LogCaptureFixtur
         try:
             yield Bench(case, dispatcher, caplog)
         finally:
-            assert dispatcher.close(5) == ([], [])
+            assert dispatcher.close(30) == ([], [])
 
 
 def test_every_driver_has_a_fake() -> None:
@@ -162,7 +162,7 @@ def fails(at: Bench, mood: Mood, port: str) -> None:
     start = time.monotonic()
     with pytest.raises(kind) as caught:
         at.switch(wanted, port)
-    assert time.monotonic() - start < TIMEOUT.get(mood, PATIENT) + 5
+    assert time.monotonic() - start < TIMEOUT.get(mood, PATIENT) + 30
     assert str(caught.value).startswith(f"{at.case.hostname}: ") and "\n" not in str(caught.value)
     if mood is not Mood.GARBLED:  # what answers nonsense may have acted
         assert at.device.outlets == before

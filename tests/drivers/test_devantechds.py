@@ -19,7 +19,7 @@ from tests.support.action import begun
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("devantech_ds378")]
 
 
-def driver(device: Any, name: str = "devantech_ds378", seconds: float = 30) -> DevantechDS:
+def driver(device: Any, name: str = "devantech_ds378", seconds: float = 120) -> DevantechDS:
     return begun(DevantechDS("relays", {"driver": name, "ip": "127.0.0.1", "port": device.port}), seconds)
 
 

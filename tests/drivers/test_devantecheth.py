@@ -20,7 +20,7 @@ from tests.support.action import begun
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("devantech_eth008")]
 
 
-def driver(device: Any, name: str = "devantech_eth008", seconds: float = 30, **settings: Any) -> DevantechETH:
+def driver(device: Any, name: str = "devantech_eth008", seconds: float = 120, **settings: Any) -> DevantechETH:
     given = {"driver": name, "port": device.port, "password": devantecheth.PASSWORD, **settings}
     return begun(DevantechETH("127.0.0.1", given), seconds)
 

@@ -24,7 +24,7 @@ SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in convers
 NAME = "devantech_USB-RLY08B"
 
 
-def driver(device: str, name: str = NAME, seconds: float = 30) -> DevantechUSB:
+def driver(device: str, name: str = NAME, seconds: float = 120) -> DevantechUSB:
     return begun(DevantechUSB("bench", {"driver": name, "device": device}), seconds)
 
 

@@ -23,12 +23,12 @@ from tests.support.action import begun, hurried, recognised
 from tests.support.certificate import self_signed
 
 
-def rest(device: ProSwitch, seconds: float = 30, **settings: Any) -> DLIRest:
+def rest(device: ProSwitch, seconds: float = 120, **settings: Any) -> DLIRest:
     place = {"driver": "dli_rest", "ip": f"127.0.0.1:{device.port}", "password": PASSWORD}
     return begun(DLIRest("dli", {**place, **settings}), seconds)
 
 
-def pages(device: PowerSwitch, seconds: float = 30, **settings: Any) -> DLIHttp:
+def pages(device: PowerSwitch, seconds: float = 120, **settings: Any) -> DLIHttp:
     place = {"driver": "dli_http", "ip": f"127.0.0.1:{device.port}", "password": PASSWORD}
     return begun(DLIHttp("dli", {**place, **settings}), seconds)
 

@@ -25,7 +25,7 @@ SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in convers
 VECTOR = Cipher(b"1       ", bytes.fromhex("12345678"))
 
 
-def driver(device: Any, seconds: float = 30, **settings: Any) -> EGPMSLAN:
+def driver(device: Any, seconds: float = 120, **settings: Any) -> EGPMSLAN:
     given = {"driver": "egpms", "port": device.port, "password": PASSWORD, **settings}
     return begun(EGPMSLAN("127.0.0.1", given), seconds)
 

@@ -24,7 +24,7 @@ from tests.support.patience import with_patience
 SAMPLE = conversation("energenie_usb")
 
 
-def driver(device: str = "", seconds: float = 30, name: str = "EG-PMS") -> EnerGenieUSB:
+def driver(device: str = "", seconds: float = 120, name: str = "EG-PMS") -> EnerGenieUSB:
     return begun(EnerGenieUSB("strip", {"driver": name, "device": device}), seconds)
 
 

@@ -23,7 +23,7 @@ SAMPLE = conversation("esphome")
 LOGIN = {"username": USERNAME, "password": PASSWORD}
 
 
-def driver(device: Any, seconds: float = 30, **settings: Any) -> Driver:
+def driver(device: Any, seconds: float = 120, **settings: Any) -> Driver:
     return begun(Driver("127.0.0.1", {"driver": "esphome-http", "port": device.port, **settings}), seconds)
 
 
@@ -47,7 +47,7 @@ def test_the_conversation_against_the_fake() -> None:
         for asked, said in (SAMPLE[1], SAMPLE[3]):  # each after the 401 that the handler answers
             method, target = asked.split(" ")
             data = b"" if method == "POST" else None
-            with opener.open(urllib.request.Request(where + target, data, method=method), timeout=5) as response:
+            with opener.open(urllib.request.Request(where + target, data, method=method), timeout=60) as response:
                 assert f"{response.status} {response.read().decode()}" == said
         assert device.outlets["relay_1"] == "on"
 

@@ -25,7 +25,7 @@ from tests.support.action import begun
 from tests.support.process import Daemon
 
 
-def driver(agent: str = fake.AGENT, seconds: float = 30, **options: Any) -> Fence:
+def driver(agent: str = fake.AGENT, seconds: float = 120, **options: Any) -> Fence:
     return begun(Fence("rack", {"driver": "fence", "agent": agent, "options": options}), seconds)
 
 

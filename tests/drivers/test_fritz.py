@@ -18,7 +18,7 @@ from tests.support.process import eventually
 AIN = 116570272633
 
 
-def driver(device: Box, seconds: float = 30, **settings: Any) -> Fritz:
+def driver(device: Box, seconds: float = 120, **settings: Any) -> Fritz:
     place = {"driver": "fritz", "ip": f"127.0.0.1:{device.port}", "username": USER, "password": PASSWORD}
     return begun(Fritz("home", {**place, **settings}), seconds)
 

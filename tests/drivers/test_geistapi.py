@@ -17,7 +17,7 @@ from tests.devices.geistapi import ID, PASSWORD, PDU
 from tests.support.action import begun, hurried
 
 
-def driver(pdu: PDU, seconds: float = 30, **settings: Any) -> Geist:
+def driver(pdu: PDU, seconds: float = 120, **settings: Any) -> Geist:
     where = {"driver": "geist_api", "ip": f"127.0.0.1:{pdu.port}", "password": PASSWORD}
     return begun(Geist("row", {**where, **settings}), seconds)
 

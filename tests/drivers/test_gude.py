@@ -28,7 +28,7 @@ def sample(name: str) -> list[tuple[bytes, bytes]]:
     return [(asked.encode(), said.encode()) for asked, said in conversation(name)]
 
 
-def driver(device: Any, seconds: float = 30, **settings: Any) -> Gude:
+def driver(device: Any, seconds: float = 120, **settings: Any) -> Gude:
     return begun(Gude("127.0.0.1", {"driver": "gude1202", "telnetport": device.port, **settings}), seconds)
 
 

@@ -17,11 +17,11 @@ from tests.devices.gudepages import NAMES, Pages
 from tests.support.action import begun, hurried, recognised
 
 
-def by_json(device: ExpertPowerControl, seconds: float = 30) -> GudeJSON:
+def by_json(device: ExpertPowerControl, seconds: float = 120) -> GudeJSON:
     return begun(GudeJSON("gude", {"driver": "gude_json", "ip": f"127.0.0.1:{device.port}"}), seconds)
 
 
-def by_pages(device: Pages, seconds: float = 30) -> GudePages:
+def by_pages(device: Pages, seconds: float = 120) -> GudePages:
     return begun(GudePages("gude", {"driver": device.model, "ip": f"127.0.0.1:{device.port}"}), seconds)
 
 

@@ -29,7 +29,7 @@ from tests.support.certificate import self_signed
 SAMPLE = conversation("homeassistant")
 
 
-def driver(device: Any, seconds: float = 30, **settings: Any) -> Driver:
+def driver(device: Any, seconds: float = 120, **settings: Any) -> Driver:
     return begun(
         Driver("127.0.0.1", {"driver": "home-assistant-http", "port": device.port, "api_key": API_KEY, **settings}),
         seconds,
@@ -53,7 +53,7 @@ def test_the_conversation_against_the_fake() -> None:
                 method=method,
             )
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(request, timeout=5) as response:
+            with opener.open(request, timeout=60) as response:
                 assert f"{response.status} {response.read().decode()}" == said
         assert device.outlets == {"lab1": "on", "rack_2": "off"}
 

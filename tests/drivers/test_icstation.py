@@ -27,7 +27,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ANSWER_SECONDS", 20.0)
 
 
-def driver(device: Board, told: dict[str, tuple[State, float]] | None, seconds: float = 30) -> ICStation:
+def driver(device: Board, told: dict[str, tuple[State, float]] | None, seconds: float = 120) -> ICStation:
     made = begun(ICStation("bench", {"driver": f"icstation-{len(device.outlets)}", "device": device.path}), seconds)
     if told is not None:
         made.last_told = lambda: told

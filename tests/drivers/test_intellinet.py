@@ -21,7 +21,7 @@ from tests.support.action import begun, hurried
 SAMPLE = conversation("intellinet")
 
 
-def driver(device: Any, seconds: float = 30, **settings: Any) -> Driver:
+def driver(device: Any, seconds: float = 120, **settings: Any) -> Driver:
     return begun(Driver("127.0.0.1", {"driver": "intellinet", "port": device.port, **settings}), seconds)
 
 
@@ -39,7 +39,7 @@ def test_the_conversation_against_the_fake() -> None:
         for asked, _ in SAMPLE:
             url = f"http://127.0.0.1:{device.port}{asked.removeprefix('GET ')}"
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(url, timeout=5) as response:
+            with opener.open(url, timeout=60) as response:
                 answers.append(f"{response.status} {response.read().decode()}")
         assert answers[0] == SAMPLE[0][1]
         for part in ("<outletStat0>off</outletStat0>", "<outletStat7>on</outletStat7>"):

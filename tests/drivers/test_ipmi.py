@@ -29,7 +29,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datagrams, "_FIRST_WAIT", 20.0)  # nothing is sent twice because an answer is late
 
 
-def driver(port: int, seconds: float = 30, **settings: Any) -> IPMI:
+def driver(port: int, seconds: float = 120, **settings: Any) -> IPMI:
     place = {"driver": "ipmi", "ip": "127.0.0.1", "port": port, "username": USER, "password": PASSWORD}
     return begun(IPMI("node", {**place, **settings}), seconds)
 

@@ -14,7 +14,7 @@ from tests.devices.lxatac import TAC
 from tests.support.action import begun, hurried, recognised
 
 
-def driver(device: TAC, seconds: float = 30, **settings: Any) -> LXATAC:
+def driver(device: TAC, seconds: float = 120, **settings: Any) -> LXATAC:
     return begun(LXATAC("tac", {"driver": "lxatac", "ip": f"127.0.0.1:{device.port}", **settings}), seconds)
 
 

@@ -16,7 +16,7 @@ from tests.devices.mikrotik import PASSWORD, Switch
 from tests.support.action import begun, hurried
 
 
-def driver(device: Switch, seconds: float = 30, **settings: Any) -> MikroTik:
+def driver(device: Switch, seconds: float = 120, **settings: Any) -> MikroTik:
     whole = {"driver": "mikrotik_poe", "ip": f"127.0.0.1:{device.port}", "protocol": "http"}
     return begun(MikroTik("switch", {**whole, "username": "pdu", "password": PASSWORD, **settings}), seconds)
 

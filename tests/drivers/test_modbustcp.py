@@ -20,7 +20,7 @@ from tests.support.action import begun
 SAMPLE = [(bytes.fromhex(asked), bytes.fromhex(said)) for asked, said in conversation("modbustcp")]
 
 
-def driver(port: int, seconds: float = 30, **settings: Any) -> ModbusTCP:
+def driver(port: int, seconds: float = 120, **settings: Any) -> ModbusTCP:
     return begun(
         ModbusTCP("127.0.0.1", {"driver": "modbustcp", "port": port, **settings}),
         seconds,

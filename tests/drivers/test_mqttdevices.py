@@ -37,7 +37,7 @@ BENCH = {"driver": "esphome-mqtt", "topic": "lab/bench"}
 DESK = {"driver": "tasmota-mqtt", "topic": "desk", "relays": 4}
 
 
-def driver(kind: type[MQTTDevice], port: int, seconds: float = 20, **settings: Any) -> Any:
+def driver(kind: type[MQTTDevice], port: int, seconds: float = 120, **settings: Any) -> Any:
     login = {"ip": "127.0.0.1", "port": port, "username": "pdu", "password": "bro/ker 7"}
     return begun(kind("any", {**login, **settings}), seconds)
 

@@ -14,7 +14,7 @@ from tests.support.action import begun
 from tests.support.process import eventually
 
 
-def driver(device: Switch, seconds: float = 30, **settings: Any) -> NetgearPlus:
+def driver(device: Switch, seconds: float = 120, **settings: Any) -> NetgearPlus:
     whole = {"driver": "netgear_plus", "ip": f"127.0.0.1:{device.port}", "password": PASSWORD, **settings}
     return begun(NetgearPlus("switch", whole), seconds)
 

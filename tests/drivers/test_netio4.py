@@ -31,7 +31,7 @@ def sample(name: str) -> list[tuple[bytes, bytes]]:
     return [(asked.encode(), said.encode()) for asked, said in conversation(name)]
 
 
-def driver(device: Any, seconds: float = 30, password: str = PASSWORD) -> Netio4:
+def driver(device: Any, seconds: float = 120, password: str = PASSWORD) -> Netio4:
     return begun(Netio4("127.0.0.1", {"driver": "netio4", "telnetport": device.port, "password": password}), seconds)
 
 

@@ -23,7 +23,7 @@ from tests.support.action import begun
 SAMPLE = conversation("netiojson")
 
 
-def driver(device: Any, seconds: float = 30, **settings: Any) -> NetioJSON:
+def driver(device: Any, seconds: float = 120, **settings: Any) -> NetioJSON:
     given = {"driver": "netiojson", "port": device.port, "username": "netio", "password": PASSWORD, **settings}
     return begun(NetioJSON("127.0.0.1", given), seconds)
 
@@ -39,7 +39,7 @@ def test_the_conversation_against_the_fake() -> None:
         for asked, said in SAMPLE:
             method, target, body = asked.split(" ", 2)
             login = base64.b64encode(f"netio:{PASSWORD}".encode()).decode()
-            client = http.client.HTTPConnection("127.0.0.1", device.port, timeout=5)
+            client = http.client.HTTPConnection("127.0.0.1", device.port, timeout=60)
             client.request(method, target, body, {"Authorization": f"Basic {login}"})
             response = client.getresponse()
             status, _, expected = said.partition(" ")

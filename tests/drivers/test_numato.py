@@ -23,7 +23,7 @@ from tests.support.action import begun
 SAMPLE = [(asked.encode(), said.encode()) for asked, said in conversation("numato_usb4")]
 
 
-def driver(relays: int, device: str, seconds: float = 30) -> Numato:
+def driver(relays: int, device: str, seconds: float = 120) -> Numato:
     return begun(Numato("bench", {"driver": f"NumatoUSB{relays}", "device": device}), seconds)
 
 

@@ -22,7 +22,7 @@ from tests.support.process import Daemon, eventually
 LOGIN = {"username": USER, "password": PASSWORD}
 
 
-def driver(port: int, name: str = "epdu", seconds: float = 30, **settings: Any) -> NUT:
+def driver(port: int, name: str = "epdu", seconds: float = 120, **settings: Any) -> NUT:
     return begun(NUT(name, {"driver": "nut", "ip": "127.0.0.1", "port": port, **settings}), seconds)
 
 

@@ -30,7 +30,7 @@ platforms:
 """
 
 
-def driver(port: int, seconds: float = 30, **settings: Any) -> OpenFlight:
+def driver(port: int, seconds: float = 120, **settings: Any) -> OpenFlight:
     whole = {"driver": "openflight", "url": f"http://127.0.0.1:{port}", "token": TOKEN, **settings}
     return begun(OpenFlight("cluster", whole), seconds)
 

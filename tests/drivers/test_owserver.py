@@ -15,7 +15,7 @@ from tests.support.action import begun
 CHIP = "29.AABBCCDDEEFF"
 
 
-def driver(port: int, seconds: float = 30) -> OWServer:
+def driver(port: int, seconds: float = 120) -> OWServer:
     return begun(OWServer("127.0.0.1", {"driver": "owserver", "port": port}), seconds)
 
 

@@ -34,7 +34,7 @@ from tests.support.rack import awaited, submitted
 SECRET = "tops3cret pass"
 
 
-def machine(seconds: float = 20.0, **settings: Any) -> Platform:
+def machine(seconds: float = 120, **settings: Any) -> Platform:
     """Return a driver that may act for some seconds."""
     driver = Platform("node01", {"driver": "platform", **settings})
     driver.deadline = Deadline(seconds)

@@ -18,7 +18,7 @@ from tests.support.action import begun
 from tests.support.process import Daemon
 
 
-def driver(port: int, seconds: float = 30) -> Powerman:
+def driver(port: int, seconds: float = 120) -> Powerman:
     return begun(Powerman("127.0.0.1", {"driver": "powerman", "port": port}), seconds)
 
 

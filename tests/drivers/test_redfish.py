@@ -30,7 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "_NEXT_LOOK", 0.02)
 
 
-def driver(device: Any, seconds: float = 30, **settings: Any) -> Redfish:
+def driver(device: Any, seconds: float = 120, **settings: Any) -> Redfish:
     place = {"driver": "redfish", "ip": f"127.0.0.1:{device.port}", "protocol": "http"}
     return begun(Redfish("node", {**place, "username": USER, "password": PASSWORD, **settings}), seconds)
 

@@ -25,7 +25,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_NEXT_LOOK", 0.02)
 
 
-def driver(device: Any, seconds: float = 30, **settings: Any) -> RedfishPDU:
+def driver(device: Any, seconds: float = 120, **settings: Any) -> RedfishPDU:
     place = {"driver": "redfish_pdu", "ip": f"127.0.0.1:{device.port}", "protocol": "http"}
     return begun(RedfishPDU("rack", {**place, "username": USER, "password": PASSWORD, **settings}), seconds)
 

@@ -17,7 +17,7 @@ from tests.support.action import begun
 from tests.support.process import Daemon, eventually
 
 
-def driver(port: int, seconds: float = 30, **settings: Any) -> RemoteDaemon:
+def driver(port: int, seconds: float = 120, **settings: Any) -> RemoteDaemon:
     whole = {"driver": "pdudaemon", "url": f"http://127.0.0.1:{port}", "pdu": "rack7", "token": TOKEN, **settings}
     return begun(RemoteDaemon("annex", whole), seconds)
 

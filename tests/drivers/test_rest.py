@@ -22,7 +22,7 @@ from tests.devices.tasmota import Tasmota
 from tests.support.action import begun
 
 
-def driver(device: WebDevice, seconds: float = 30, **settings: Any) -> REST:
+def driver(device: WebDevice, seconds: float = 120, **settings: Any) -> REST:
     return begun(REST("bench", read_in({**settings_of(device), **settings})), seconds)
 
 

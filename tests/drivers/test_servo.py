@@ -41,7 +41,7 @@ def test_the_conversation_against_the_fake() -> None:
     with Servod() as device:
         for asked, said in SAMPLE:
             method, target, body = asked.split(" ", 2)
-            client = http.client.HTTPConnection("127.0.0.1", device.port, timeout=5)
+            client = http.client.HTTPConnection("127.0.0.1", device.port, timeout=60)
             client.request(method, target, body, {"Content-Type": "text/xml"})
             assert f"200 {client.getresponse().read().decode()}" == said
             client.close()

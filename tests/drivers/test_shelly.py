@@ -22,7 +22,7 @@ from tests.support.action import begun, hurried
 SAMPLE = conversation("shelly")
 
 
-def driver(device: Any, seconds: float = 30, **settings: Any) -> ShellyGen2:
+def driver(device: Any, seconds: float = 120, **settings: Any) -> ShellyGen2:
     return begun(ShellyGen2(f"127.0.0.1:{device.port}", {"driver": "shelly_gen2", **settings}), seconds)
 
 
@@ -37,7 +37,7 @@ def test_the_conversation_against_the_fake() -> None:
         for asked, said in SAMPLE:
             _, target, body = asked.split(" ", 2)
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(f"http://127.0.0.1:{device.port}{target}", body.encode(), timeout=5) as response:
+            with opener.open(f"http://127.0.0.1:{device.port}{target}", body.encode(), timeout=60) as response:
                 status, _, expected = said.partition(" ")
                 assert response.status == int(status)
                 assert json.loads(response.read())["result"] == json.loads(expected)["result"]

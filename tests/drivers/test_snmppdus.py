@@ -76,7 +76,7 @@ DEVICES = {  # driver -> base, what tells the outlet of an object, community, an
 }
 
 
-def driver(name: str, port: int, seconds: float = 30, **settings: Any) -> SNMPDriver:
+def driver(name: str, port: int, seconds: float = 120, **settings: Any) -> SNMPDriver:
     whole = {"driver": name, "snmpport": port, "snmptimeout": "20.0", **settings}
     made = strategies.find(name)("127.0.0.1", whole)
     assert isinstance(made, SNMPDriver)

@@ -24,7 +24,7 @@ from tests.support.action import begun
 from tests.support.process import eventually
 
 MENUS = [*apcmenu.PERSONALITIES]
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from tests.support.process import eventually
 MODEL = pytest.mark.parametrize("model", [*MODELS])
 
 
-def driver(device: Any, seconds: float = 30, **settings: Any) -> SwitchConsole:
+def driver(device: Any, seconds: float = 120, **settings: Any) -> SwitchConsole:
     model = "edgeswitch_poe" if isinstance(device, EdgeSwitch) else "cisco_poe"
     whole = {"driver": model, "ip": "127.0.0.1", "port": device.port, "transport": "telnet", "username": USER}
     return begun(

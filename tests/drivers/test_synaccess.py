@@ -24,7 +24,7 @@ SAMPLE = [(asked.encode(), said.encode()) for asked, said in conversation("synne
 TABLE = "Port | Name       |Status\n\r   1 |    Outlet1 |   OFF|   2 |    Outlet2 |   ON |\r\n"
 
 
-def driver(device: Any, seconds: float = 30, password: str = PASSWORD) -> NetBooter:
+def driver(device: Any, seconds: float = 120, password: str = PASSWORD) -> NetBooter:
     return begun(
         NetBooter("127.0.0.1", {"driver": "synnetbooter", "telnetport": device.port, "password": password}), seconds
     )

@@ -37,7 +37,7 @@ def test_the_conversation_against_the_fake() -> None:
         for asked, said in SAMPLE:
             url = f"http://127.0.0.1:{device.port}{asked.removeprefix('GET ')}"
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(url, timeout=5) as response:
+            with opener.open(url, timeout=60) as response:
                 assert f"{response.status} {response.read().decode()}" == said
         assert device.outlets == {"1": "off", "2": "on"}
 

@@ -23,7 +23,7 @@ from tests.support.process import Daemon
 STRIP = ("Plug 1", "Plug 2", "Küche", "2", "Plug 2")
 
 
-def driver(device: Any, seconds: float = 30, **settings: object) -> TPLink:
+def driver(device: Any, seconds: float = 120, **settings: object) -> TPLink:
     return begun(TPLink("127.0.0.1", {"driver": "tplink", "port": device.port, **settings}), seconds)
 
 

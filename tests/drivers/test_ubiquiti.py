@@ -21,7 +21,7 @@ from tests.devices.base.scripted import conversation
 from tests.devices.ubiquiti import PASSWORD, MPower
 from tests.peers.ssh import OLD_ALGORITHMS, Server, keygen, sshd
 from tests.peers.telnet import account
-from tests.support.action import begun
+from tests.support.action import begun, hurried
 
 SAMPLE = conversation("ubntmfi_relay_2")
 
@@ -87,7 +87,7 @@ def test_a_relay_that_does_not_move() -> None:
         device = case.device.folder / "device"
         device.write_text(device.read_text().replace("eval ", "case $1 in sh*) exit 0 ;; esac\neval ", 1))
         with pytest.raises(TransientError, match=r"^port 1 is still off after on$"):
-            driver(case, 2.5).port_on(1)
+            hurried(driver(case), 2.5).port_on(1)
 
 
 @pytest.mark.parametrize("verify", [True, False])

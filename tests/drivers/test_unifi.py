@@ -17,7 +17,7 @@ from tests.devices.unifi import MAC, PASSWORD, Console
 from tests.support.action import begun
 
 
-def driver(console: Console, seconds: float = 30, **settings: Any) -> UniFi:
+def driver(console: Console, seconds: float = 120, **settings: Any) -> UniFi:
     whole = {"driver": console.kind, "ip": f"127.0.0.1:{console.port}", "protocol": "http", "device": MAC}
     return begun(UniFi("switch", {**whole, "username": "pdu", "password": PASSWORD, **settings}), seconds)
 

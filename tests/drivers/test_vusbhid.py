@@ -20,7 +20,7 @@ from tests.support.action import begun, hurried
 SAMPLE = conversation("vusbhid")
 
 
-def driver(seconds: float = 30, **settings: object) -> VUSBHID:
+def driver(seconds: float = 120, **settings: object) -> VUSBHID:
     return begun(VUSBHID("relays", {"driver": "vusbhid", **settings}), seconds)
 
 

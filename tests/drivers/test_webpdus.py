@@ -36,7 +36,7 @@ from tests.support.action import begun, hurried
 from tests.support.certificate import self_signed
 
 
-def driver(device: Any, name: str, seconds: float = 30, **settings: Any) -> PDUDriver:
+def driver(device: Any, name: str, seconds: float = 120, **settings: Any) -> PDUDriver:
     return begun(strategies.find(name)(f"127.0.0.1:{device.port}", {"driver": name, **settings}), seconds)
 
 
@@ -103,7 +103,7 @@ def test_the_conversation_against_the_fake(family: Family) -> None:
     with family.fake() as device:
         for asked, said in conversation(family.sample):
             method, target, *body = asked.split(" ", 2)
-            client = http.client.HTTPConnection("127.0.0.1", device.port, timeout=5)
+            client = http.client.HTTPConnection("127.0.0.1", device.port, timeout=60)
             client.request(method, target, "".join(body), HEADERS)
             response = client.getresponse()
             assert f"{response.status} {response.read().decode()}" == said

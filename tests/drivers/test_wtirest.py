@@ -13,7 +13,7 @@ from tests.devices.wtirest import PASSWORD, Switch
 from tests.support.action import begun, hurried
 
 
-def driver(device: Switch, seconds: float = 30) -> WTI:
+def driver(device: Switch, seconds: float = 120) -> WTI:
     settings = {"driver": "wti_rest", "ip": f"127.0.0.1:{device.port}", "password": PASSWORD}
     return begun(WTI("row", settings), seconds)
 

@@ -19,7 +19,7 @@ from tests.support.action import begun, hurried
 from tests.support.certificate import self_signed
 
 
-def driver(device: Any, seconds: float = 30, **settings: Any) -> Xerus:
+def driver(device: Any, seconds: float = 120, **settings: Any) -> Xerus:
     whole = {"driver": "xerus", "ip": f"127.0.0.1:{device.port}", "protocol": "http", "password": PASSWORD, **settings}
     return begun(Xerus("rack", whole), seconds)
 

@@ -27,7 +27,7 @@ from tests.support.action import begun
 SAMPLE = conversation("ykush")
 
 
-def driver(model: str = "YKUSH", serial: str = "YK20345", seconds: float = 30) -> YKUSH:
+def driver(model: str = "YKUSH", serial: str = "YK20345", seconds: float = 120) -> YKUSH:
     return begun(YKUSH("hub", {"driver": model, "serial": serial}), seconds)
 
 

@@ -108,7 +108,7 @@ class Play:
             env={**environment, **more},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         return done.returncode, done.stdout + done.stderr
 

@@ -44,7 +44,7 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
     )
 
 
@@ -304,7 +304,7 @@ def test_completion_of_names(conf: Path) -> None:
 def test_completion_at_a_terminal(conf: Path) -> None:
     """Here readline has its say: which part of a word is replaced, and what is added behind it."""
     its_own = {**ENVIRONMENT, "HOME": str(conf.parent), "HISTFILE": "", "INPUTRC": "/dev/null", "TERM": "dumb"}
-    shell = pexpect.spawn("bash", ["--norc", "-i"], timeout=60, encoding="utf-8", echo=False, env=its_own)
+    shell = pexpect.spawn("bash", ["--norc", "-i"], timeout=300, encoding="utf-8", echo=False, env=its_own)
     try:
         shell.sendline("bind 'set enable-bracketed-paste off'; pdudaemon() { echo; printf '<%s>' \"$@\"; echo; }")
         shell.sendline(f"source {COMPLETION}")

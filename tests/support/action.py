@@ -15,7 +15,7 @@ from pdudaemon.transports.pages import Pages
 Driver = TypeVar("Driver", bound=PDUDriver)
 
 
-def begun(driver: Driver, seconds: float = 30) -> Driver:
+def begun(driver: Driver, seconds: float = 120) -> Driver:
     """Return a driver whose next action has begun and has so many seconds, as the engine gives them."""
     driver.deadline = Deadline(seconds)
     return driver
