@@ -78,6 +78,8 @@ class WebDevice(Device):
         data = b""
         while b"\r\n\r\n" not in data:
             data += self.receive(connection)
+            if data.startswith(b"\x16"):
+                raise ValueError("TLS, where HTTP is spoken")  # a web server hangs up
         head, _, body = data.partition(b"\r\n\r\n")
         first, *rest = head.decode().split("\r\n")
         method, target, _ = first.split(" ")
