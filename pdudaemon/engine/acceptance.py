@@ -155,7 +155,7 @@ class Acceptance:
                 requests[place] = known
         accepted: list[Request] = []
         keys: dict[str, Request] = {}
-        new: Counter[str] = Counter()
+        new: Counter[str | tuple[str, str]] = Counter()
         with self._lock.bare:
             for place, request in enumerate(requests):
                 if not isinstance(request, Request):
@@ -181,10 +181,10 @@ class Acceptance:
                 self._lock.refused = False  # the store takes what there is: what ends from now on need not wait
                 self._lanes.enter(accepted, debts)
 
-    def _check_room(self, request: Request, new: Counter[str]) -> None:
+    def _check_room(self, request: Request, new: Counter[str | tuple[str, str]]) -> None:
         """Raises: Busy if a PDU has no room for a request behind the ``new`` ones, which it is counted among then.
 
-        The lock is held.
+        Those are counted by PDU, and by address and PDU. The lock is held.
         """
         daemon, address = self.config.daemon, request.address
         names = request.target.pdus
@@ -194,7 +194,7 @@ class Acceptance:
             if load >= daemon.max_queue:
                 raise Busy(f"{name}: its queue is full: {load} requests")
             if address:
-                own = self._lanes.load_from[address, name] + new[name]
+                own = self._lanes.load_from[address, name] + new[address, name]
                 if own >= (daemon.max_queue_per_address or max(FEW, daemon.max_queue // 4)):
                     raise Busy(f"{name}: its queue is full for {address}: {own} requests are from there")
             left = self._fleet.runners[name].waiting - self._queries.queued[name]
@@ -202,6 +202,7 @@ class Acceptance:
                 raise Busy(f"{name}: its queue is full: {left} steps, and the device does not get on")
         for name in names:
             new[name] += 1
+            new[address, name] += 1
 
     def _known(self, request: Request) -> Request | PDUDaemonError | None:
         """Return the request on record that was accepted with the key of this one; None: none was."""

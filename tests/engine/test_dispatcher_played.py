@@ -13,95 +13,14 @@ from typing import Any
 import pytest
 
 from pdudaemon.config import reader
-from pdudaemon.engine import dispatcher
 from pdudaemon.engine.clock import Clock
 from pdudaemon.engine.dispatcher import STUCK_GRACE, WRITE_AGAIN, Dispatcher
 from pdudaemon.engine.outlets import Found
-from pdudaemon.engine.queries import Look, Query
 from pdudaemon.engine.storage.store import MEMORY, Store
-from pdudaemon.engine.survey import Survey
 from pdudaemon.errors import DeviceError, PDUDaemonError, StoreError, TransientError
-from pdudaemon.power import Action, Outlet, Phase, Reading, Request, Stage, State, Step, Submission
-from pdudaemon.transports import datagrams
-
-A, A2, B = Outlet("a", "1"), Outlet("a", "2"), Outlet("b", "1")
-
-
-class Lab(Clock):
-    """A dispatcher whose workers put what they are given into ``jobs``. Somebody serves the clients: ``woken``."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, stored: bool = False, **pdu: Any) -> None:
-        self.boot = "boot"
-        self.now = 500.0
-        path = folder / "conf"
-        pdus = {"a": {"driver": "dummy", "timeout": 7, **pdu}, "b": {"driver": "dummy", "timeout": 9}}
-        path.write_text(json.dumps({"pdus": pdus}))
-        self.config = reader.load(str(path))
-        self.store = Store(str(folder / "store") if stored else MEMORY)
-        self.dispatcher = Dispatcher(self.config, self.store, clock=self)
-        self.later: list[tuple[float, Callable[[], None]]] = []
-        self.jobs: list[Any] = []
-        self.soon: list[Callable[[], object]] = []
-        self.woken = 0
-        self.refuses = False
-        self.told: list[object] = []
-        monkeypatch.setattr(dispatcher, "time", type("Time", (), {"monotonic": lambda: self.now}))
-        monkeypatch.setattr(self.dispatcher._timetable, "at", self._at)
-        monkeypatch.setattr(datagrams, "soon", self._soon)
-        self.runners = self.dispatcher._fleet.runners
-        for runner in self.runners.values():
-            monkeypatch.setattr(runner, "put", self.jobs.append)
-
-    def wall(self) -> float:
-        return 1_000_000.0 + self.now
-
-    def uptime(self) -> float:
-        return self.now
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    def _at(self, when: float, call: Callable[[], None]) -> Any:
-        self.later.append((when, call))
-        return type("Entry", (), {"cancel": lambda _: None})()
-
-    def _soon(self, call: Callable[[], object]) -> bool:
-        if not self.refuses:
-            self.soon.append(call)
-        return not self.refuses
-
-    def ask(self, action: str, *outlets: Outlet, **more: Any) -> Request:
-        """Have a request accepted, whose step is the last of the ``jobs`` then."""
-        target = self.config.target((outlets or (A,))[0].pdu, (outlets or (A,))[0].port)
-        target = replace(target, outlets=outlets or (A,))
-        waiter = lambda request, error: self.told.append(error)  # noqa: E731
-        (request,) = self.dispatcher.submit([Submission(Action(action), target, 0.0, "me", waiter=waiter, **more)])
-        assert isinstance(request, Request), request
-        return request
-
-    def look(self, outlet: Outlet = A) -> Query:
-        self.dispatcher.ask([Look([outlet], self.told.append)])
-        query = self.jobs[-1]
-        assert isinstance(query, Query)
-        return query
-
-    def survey(self, name: str = "a") -> Survey:
-        with self.dispatcher._lock:
-            self.dispatcher.surveys._put(name, self.dispatcher.inventory.pdu(name))  # type: ignore[arg-type]
-        survey = self.jobs[-1]
-        assert isinstance(survey, Survey)
-        return survey
-
-    def begin(self, job: Any = None) -> bool:
-        job = job or self.jobs[-1]
-        return self.dispatcher._begin(self.runners[job.outlet.pdu], job)
-
-    def end(self, job: Any = None, state: State | None = None, error: DeviceError | None = None) -> None:
-        job = job or self.jobs[-1]
-        self.dispatcher._end(self.runners[job.outlet.pdu], job, state, error)
-
-    def acting(self, name: str = "a") -> bool:
-        return self.runners[name].device in self.dispatcher._acting
+from pdudaemon.power import Action, Phase, Reading, Request, Stage, State, Step
+from pdudaemon.transports import command
+from tests.support.workless import A2, A, B, Lab
 
 
 @pytest.fixture
@@ -574,3 +493,211 @@ def test_a_store_that_cannot_be_written_at_a_cancel_is_told(lab: Lab, monkeypatc
             lab.dispatcher.cancel(request.id)
     assert request.outcome is not None
     lab.store.flush()
+
+
+# The end.
+
+
+class End:
+    """What a dispatcher waits for as it ends: each wait does the next of the ``steps``; ``waits`` are for how long."""
+
+    def __init__(self, lab: Lab, monkeypatch: pytest.MonkeyPatch, *steps: Callable[[], object]) -> None:
+        self.waits: list[float] = []
+        self.joined: list[tuple[str, float]] = []
+        self.closed: list[str] = []
+        self.late: set[str] = set()
+        end, one = self, lab.dispatcher
+        left = [*steps]
+
+        def wait(seconds: float) -> bool:
+            end.waits.append(seconds)
+            left.pop(0)()
+            return True
+
+        monkeypatch.setattr(one._came_back, "wait", wait)
+        for worker in (one._timetable, *lab.runners.values()):
+
+            def join(seconds: float, name: str = str(worker)) -> bool:
+                end.joined.append((name, seconds))
+                lab.now += 0.75
+                return name not in end.late
+
+            monkeypatch.setattr(worker, "join", join)
+
+        def kill_all() -> int:
+            end.closed.append("commands")
+            return 0
+
+        monkeypatch.setattr(command, "kill_all", kill_all)
+        for name, runner in lab.runners.items():
+            monkeypatch.setattr(runner.device, "close", lambda name=name: end.closed.append(name))
+        monkeypatch.setattr(lab.store, "close", lambda: end.closed.append("store"))
+
+
+def test_the_end_waits_for_what_acts_within_its_bound(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for anything else is told at once."""
+    acting = lab.ask("on", A)
+    lab.begin()
+    step = lab.jobs[-1]
+    waiting = lab.ask("on", A)
+
+    def later() -> None:
+        lab.now += 3
+
+    def comes_back() -> None:
+        assert len(lab.told) == 1 and "resumes it when it starts again" in str(lab.told[0])
+        lab.dispatcher._lanes.attempt_ended(step, None)
+        lab.dispatcher._acting.clear()
+
+    end = End(lab, monkeypatch, later, comes_back)
+    assert lab.dispatcher.stopping is False
+    with monkeypatch.context() as patched:
+        patched.setattr(lab.dispatcher._lock, "settle", settle_now(lab))
+        absent, owed = lab.dispatcher.close(10.0, lambda: end.closed.append("last words"))
+    assert end.waits == [10.0, 7.0] and lab.dispatcher.stopping is True and lab.dispatcher._closed
+    assert (absent, owed) == ([], []) and acting.outcome is not None and waiting.outcome is None
+    assert end.closed == ["commands", "a", "b", "last words", "store"]
+
+
+def settle_now(lab: Lab) -> Callable[..., None]:
+    """Return a way to settle requests that tells who waits at once, as the lock is not given back in between."""
+
+    def settle(request: Request, trouble: PDUDaemonError | None = None) -> None:
+        type(lab.dispatcher._lock).settle(lab.dispatcher._lock, request, trouble)
+        calls = lab.dispatcher._lock._calls
+        while calls:
+            call, words = calls.popleft()
+            call(*words)
+
+    return settle
+
+
+@pytest.mark.parametrize("bound", [0.0, 5.0])
+def test_the_end_does_not_wait_beyond_its_bound(lab: Lab, monkeypatch: pytest.MonkeyPatch, bound: float) -> None:
+    lab.ask("on", A)
+    lab.begin()
+    end = End(lab, monkeypatch, lambda: setattr(lab, "now", lab.now + 4), lambda: setattr(lab, "now", lab.now + 1))
+    lab.runners["a"].device.lock.acquire()
+    end.late = {"the worker of a"}
+    assert lab.dispatcher.close(bound) == (["the worker of a"], [])
+    assert end.waits == ([] if not bound else [5.0, 1.0])
+    assert [str(each) for each in lab.told] == [
+        "accepted as request 1, but not done: the daemon is stopping, and resumes it when it starts again"
+    ]
+    assert end.joined == [("the timetable", 1.0), ("the worker of a", 0.25), ("the worker of b", 0.0)]
+    assert end.closed == ["commands", "b", "store"], "who acts has its device still"
+
+
+@pytest.mark.parametrize("kind", ["question", "survey"])
+def test_the_end_waits_for_a_question_and_not_for_a_survey(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    lab.begin(lab.look() if kind == "question" else lab.survey())
+    pending = lab.look(B)
+    end = End(lab, monkeypatch, lab.dispatcher._acting.clear)
+    lab.dispatcher.close(5.0)
+    assert len(end.waits) == (kind == "question")
+    assert [str(each) for each in lab.told] == ["the daemon is stopping"] and pending.askers == []
+
+
+def test_what_is_owed_beyond_the_bound_is_logged_and_returned(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = lab.ask("on", A, B)
+    request.debts.add(B)
+    End(lab, monkeypatch)
+    monkeypatch.setattr(command, "kill_all", lambda: 2)
+    _, owed = lab.dispatcher.close(0.0)
+    assert owed == [f"{request}: b port 1 is to be switched on in 0 s, at the next start"]
+    assert caplog.messages[-2:] == [*owed, "2 commands were still running and have been killed"]
+    assert [each.levelname for each in caplog.records[-2:]] == ["WARNING"] * 2
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_the_end_writes_what_there_is(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refuses: bool
+) -> None:
+    request = lab.ask("on", A)
+    End(lab, monkeypatch)
+    flushed: list[bool] = []
+
+    def flush() -> None:
+        flushed.append(lab.dispatcher._closed)
+        if refuses:
+            raise StoreError("full")
+
+    monkeypatch.setattr(lab.store, "flush", flush)
+    lab.dispatcher.close(0.0)
+    assert flushed == [True] and request.outcome is None
+    assert caplog.messages == ["what became of some requests is not on record: full"] * refuses
+
+
+def test_each_worker_is_told_to_stop(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    End(lab, monkeypatch)
+    lab.dispatcher.close(0.0)
+    assert lab.dispatcher._timetable._stopping and all(runner._stopped for runner in lab.runners.values())
+    assert lab.dispatcher.sites is not None and lab.dispatcher._fleet.closing
+
+
+def test_a_cancel_or_a_comeback_is_looked_at_as_the_daemon_ends(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(lab.dispatcher._came_back, "notify_all", lambda: told.append(lab.dispatcher._lock.locked()))
+    lab.dispatcher.cancel(lab.ask("on", A).id)
+    assert told == [True]
+    lab.ask("on", A)
+    lab.begin()
+    lab.end()
+    assert told == [True]
+    lab.ask("on", A)
+    lab.begin()
+    lab.dispatcher._fleet.closing = True
+    lab.end()
+    assert told == [True, True]
+
+
+def test_what_the_store_has_is_taken_up_at_the_start(make: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = make(stored=True)
+    request = lab.ask("off", A)
+    done: list[object] = []
+    one = lab.dispatcher
+    monkeypatch.setattr(one._resumption, "resume", lambda request: done.append(request.id))
+    monkeypatch.setattr(one.inventory, "remember", lambda told: done.append(told))
+    monkeypatch.setattr(one.surveys, "change", lambda config: done.append(config is one.config))
+    monkeypatch.setattr(one._timetable, "start", lambda: done.append(one._lock.locked()))
+    one.start()
+    assert done == [request.id, {}, True, False]
+
+
+def test_a_reload_is_for_those_that_are_staggered_or_read_as_well(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "other"
+    pdus = {"a": {"driver": "dummy", "timeout": 7, "stagger": 5, "poll": 60}, "b": {"driver": "dummy", "timeout": 9}}
+    path.write_text(json.dumps({"pdus": pdus}))
+    config = reader.load(str(path))
+    assert not lab.dispatcher._stagger.is_set and lab.later == []
+    lab.dispatcher.reload(config)
+    assert lab.dispatcher._stagger.is_set and [*lab.dispatcher.surveys._polls] == ["a"]
+
+
+def test_who_leads_is_woken_and_carries(lab: Lab) -> None:
+    leader: Any = lab
+    lab.dispatcher.led_by(leader)
+    assert lab.dispatcher._carrier.leader is leader and lab.dispatcher._lock.wake == lab.wake
+    lab.dispatcher.led_by(None)
+    assert lab.dispatcher._carrier.leader is None is lab.dispatcher._lock.wake
+
+
+def test_a_reboot_under_way_can_be_hurried(lab: Lab) -> None:
+    request = lab.ask("reboot", A)
+    request.delay = 5.0
+    lab.dispatcher.hurry(request)
+    assert request.delay == 0.0
+
+
+def test_what_others_ask_is_of_the_same_house(lab: Lab) -> None:
+    one = lab.dispatcher
+    request = lab.ask("on", A)
+    assert one.record(request.id)["id"] == request.id and [each["id"] for each in one.records(5)] == [request.id]
+    assert one.live_figures().unended == 1 and [each["name"] for each in one.snapshot()] == ["a", "b"]
+    assert [each["name"] for each in one.each_pdu()] == [each["name"] for each in one.every_pdu()] == ["a", "b"]
+    assert "the timetable" in str(one.pulse(30))
+    assert one.patience(lab.config.target("b", "1")) == 9
