@@ -14,7 +14,7 @@ import pytest
 
 from pdudaemon.errors import Forbidden, NoSuchRequest, PDUDaemonError
 from pdudaemon.power import Action, Outlet, Request, State, Target
-from pdudaemon.server import requests, siteviews
+from pdudaemon.server import requests, sitehistory, siteviews
 from pdudaemon.server.messages import Answer, Misdirected
 from pdudaemon.server.rights import EVERYTHING, RoleRights
 from tests.support.rack import Rack, awaited, submitted
@@ -190,6 +190,13 @@ def test_names_are_those_that_are_meant(lab: Lab) -> None:
     assert requests.named_nodes(lab.exchange(node="not well named")) == ["not well named"]
     assert requests.named_nodes(lab.exchange(node="gone[1-2],n1")) == ["gone1", "gone2", "n1"]
     assert requests.named_nodes(lab.exchange("n1", node="n[1-2]")) == ["n1"]
+
+
+def test_names_at_sites_are_no_concern_of_the_history_here(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sitehistory, "is_at_site", lambda exchange, name: name in ("berlin/a", "n1"))
+    assert lab.found(node="n1") == [] and lab.found(node="n1,n2") == [3]
+    assert lab.found(pdu="berlin/a") == []
+    assert lab.found(pdu="berlin/a,b") == lab.found(pdu="b")
 
 
 def test_one_is_shown_to_who_may_see_it(lab: Lab) -> None:

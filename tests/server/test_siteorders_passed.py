@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -66,9 +65,6 @@ class Lab:
         ((*_, heard, _),) = self.site.given
         return heard  # type: ignore[no-any-return]
 
-    def seconds(self) -> float:
-        return self.pair.connection.deadline - time.monotonic()
-
     def hears(self) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(self.pair.client.recv(10_000).partition(b"\r\n\r\n")[2])
         return told
@@ -118,7 +114,7 @@ def test_a_sites_thread_is_waited_for_a_little_longer_than_the_site(
 ) -> None:
     order, tell = lab.carry_out(**words)
     assert order.seconds == (seconds if words["wait"] else 0.0) and order.body["alias"] == "n1"
-    assert seconds + LATE - 5 < lab.seconds() <= seconds + LATE
+    assert lab.pair.has(seconds + LATE)
     assert lab.exchange.late is not None
     lab.exchange.late()
     told = lab.hears()
@@ -190,7 +186,7 @@ def test_who_is_no_client_has_it_switched_as_well(caplog: pytest.LogCaptureFixtu
 def test_a_state_is_asked_of_the_site(lab: Lab) -> None:
     for wait, seconds, words in ((None, LOOKING, {}), (7.0, 7.0, {"wait": ["7.0"]})):
         lab.look(wait)
-        assert seconds + LATE - 5 < lab.seconds() <= seconds + LATE
+        assert lab.pair.has(seconds + LATE)
         ((method, target, patience, _, late),) = lab.site.given
         path, _, query = target.partition("?")
         assert (method, path, patience, late) == ("GET", "/power/control/status", seconds, LATE / 2)

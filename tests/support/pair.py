@@ -23,6 +23,7 @@ class Thread:
     """What the selector's thread was asked for."""
 
     def __init__(self) -> None:
+        self.begun = time.monotonic()
         self.options: Any = SimpleNamespace(client_timeout=TIMEOUT)
         self.attended: list[tuple[Connection, bool]] = []
         self.done_later: list[Callable[[], None]] = []
@@ -48,6 +49,10 @@ class Pair(NamedTuple):
     connection: Connection
     client: socket.socket
     thread: Thread
+
+    def has(self, seconds: float) -> bool:
+        """Whether the client has been given so many seconds, at some moment since the beginning."""
+        return self.thread.begun + seconds <= self.connection.deadline <= time.monotonic() + seconds
 
     def hears(self) -> tuple[int, str]:
         """Return the status and the body of the answer that the client gets over HTTP."""
