@@ -46,7 +46,7 @@ def test_a_log_that_cannot_be_written_goes_to_standard_error_until_it_can(
     for number, spoil in enumerate((lambda: shutil.rmtree(folder), lambda: folder.write_text("no folder")), 1):
         spoil()
         assert started.power("on", "pdu", number).status == started.power("off", "pdu", number).status == 200
-        assert re.search(rf"DEBUG pdud.*port {number}", started.log_text())
+        eventually(lambda said=rf"DEBUG pdud.*port {number}": re.search(said, started.log_text()))
     folder.unlink()
     folder.mkdir()
     assert started.power("on", "pdu", 7).status == 200

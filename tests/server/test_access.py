@@ -692,18 +692,17 @@ def test_with_a_token_every_route_answers(daemon: Callable[..., Daemon]) -> None
         assert reply.status == (404 if path.endswith("requests/1") and reply.status == 404 else 200), (path, reply)
     assert started.http("/nothing").status == 404
     assert started.http("/?nodes=board", "PATCH").json["data"][0]["attributes"]["success"] is True
-    log = started.log_text()
-    number = len(
-        [
-            line
-            for line in log.splitlines()
-            if re.search(r"request \d+: .* for 127\.0\.0\.1:\d+ \(Alice Bee\) done", line)
-        ]
-    )
-    assert number == 5  # on, off and reboot of the legacy routes, and the two above
+    told = re.compile(r"request \d+: .* for 127\.0\.0\.1:\d+ \(Alice Bee\) done")
+    # On, off and reboot of the legacy routes, and the two above.
+    log = eventually(lambda: len(told.findall(text := started.log_text())) >= 5 and text)
+    assert len(told.findall(log)) == 5
     assert re.search(r"GET /nothing from 127\.0\.0\.1:\d+ \(Alice Bee\): there is nothing at", log)
     assert started.http("/?nodes=ghost", "DELETE").status == 200
-    assert re.search(r"off ghost from 127\.0\.0\.1:\d+ \(Alice Bee\): there is no alias or node", started.log_text())
+    eventually(
+        lambda: re.search(
+            r"off ghost from 127\.0\.0\.1:\d+ \(Alice Bee\): there is no alias or node", started.log_text()
+        )
+    )
     (record, *_) = started.http("/api/v1/requests").json
     assert record["target"] == "board (pdu port 2)" and re.fullmatch(
         r"127\.0\.0\.1:\d+ \(Alice Bee\)", record["client"]

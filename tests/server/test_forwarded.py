@@ -170,7 +170,9 @@ class Web:
         assert self.ask(off, "POST", Origin=origin, Sec_Fetch_Site="same-origin", **browser).status == 200
         self.token = "x.y.z"
         assert self.ask("/pdu/api/v1/pdus").status == 401
-        assert re.search(r"GET /api/v1/pdus from 127\.0\.0\.5: the token is not valid here", started.log_text())
+        eventually(
+            lambda: re.search(r"GET /api/v1/pdus from 127\.0\.0\.5: the token is not valid here", started.log_text())
+        )
 
 
 def lab(daemon: Callable[..., Daemon], **settings: Any) -> Daemon:

@@ -118,7 +118,7 @@ def test_clients_wait_for_the_next_daemon(managed: Managed, number: signal.Signa
     managed.stop(number)
     waiting = [connected(("127.0.0.1", port)), connected(file)]
     managed.start()
-    assert managed.log_text().count("as the daemon before hands over") == 2
+    eventually(lambda: managed.log_text().count("as the daemon before hands over") == 2)
     assert [answer(each) for each in waiting] == ["ack\n", "ack\n"]
     eventually(lambda: len(managed.kept) == 2)
     managed.stop()
@@ -148,7 +148,7 @@ def test_one_that_is_gone_from_the_configuration_meanwhile_is_shut(managed: Mana
     managed.listen({"port": free_ports()[0]})
     managed.start()
     where = rf"nothing is served at 127.0.0.1 port {port} (pdudaemon-"
-    assert where in managed.log_text() and "no listener is configured there" in managed.log_text()
+    eventually(lambda: where in managed.log_text() and "no listener is configured there" in managed.log_text())
     eventually(lambda: len(managed.kept) == 1)
     with pytest.raises(ConnectionRefusedError):
         connected(("127.0.0.1", port))
@@ -161,7 +161,7 @@ def test_a_file_that_is_anothers_now_is_not_taken_for_ours(managed: Managed) -> 
     file = managed.folder / "s"
     file.unlink()
     managed.start()
-    assert managed.log_text().count("as the daemon before hands over") == 1
+    eventually(lambda: managed.log_text().count("as the daemon before hands over") == 1)
     assert answer(connected(str(file))) == "ack\n" == answer(connected(("127.0.0.1", managed.port)))
 
 
@@ -203,8 +203,8 @@ def test_systemd_hands_over(tmp_path: Path) -> None:
         eventually(lambda: "Listening on" in started.log_text() and file.exists())
         mode = file.stat().st_mode
         assert answer(connected(("127.0.0.1", port))) == "ack\n" == answer(connected(str(file)))
-        assert f"listening on 127.0.0.1:{port} (both, as one hands over)" in started.log_text()
-        assert f"listening on {file} (tcp, as two hands over)" in started.log_text()
+        eventually(lambda: f"listening on 127.0.0.1:{port} (both, as one hands over)" in started.log_text())
+        eventually(lambda: f"listening on {file} (tcp, as two hands over)" in started.log_text())
         systemd.terminate()
         assert systemd.wait(60) == 0
         assert file.stat().st_mode == mode  # the file is that of the unit

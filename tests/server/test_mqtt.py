@@ -158,7 +158,7 @@ def test_what_is_at_sites_is_told_and_switched_by_them(daemon: Callable[..., Dae
                 one.quiet(0.2)
                 away = json.loads(one.told[f"{outlet}/result"])
             assert away["state"] == "refused" and away["reason"].startswith("berlin cannot be asked: "), away
-    assert f"request berlin/1: on berlin/p1 port 3 for mqtt 127.0.0.1:{broker} done" in front.log_text()
+    eventually(lambda: f"request berlin/1: on berlin/p1 port 3 for mqtt 127.0.0.1:{broker} done" in front.log_text())
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ def test_a_reload_changes_what_a_token_is_good_for(lab: Daemon) -> None:
     lab.process.send_signal(signal.SIGHUP)
     eventually(lambda: names(lab.http("/nodes")) == [])
     assert lab.http("/power/control/on?hostname=left&port=1").status == 503
-    assert re.search(r"for 127\.0\.0\.1:\d+ \(ci-7\) done", lab.log_text())
+    eventually(lambda: re.search(r"for 127\.0\.0\.1:\d+ \(ci-7\) done", lab.log_text()))
 
 
 @pytest.mark.parametrize("roles", [3, None, {}, [3], ["ci", None], ["x"] * 33, {"ci": 1}])

@@ -239,9 +239,8 @@ def test_names_without_a_prefix_and_what_collides(lab: Front) -> None:
     assert (lab.tries("berlin"), lab.tries("munich")) == (1, 0)
     assert order(front, alias="mine").json["id"] == 1
     assert "mine" in lab.site("munich")["reason"]
-    log = front.log_text()
-    assert "munich: its node 'mine' has the name of one that is configured here" in log
-    assert "its node 'board1' has the name of one of berlin: neither can be used" in log
+    eventually(lambda: "munich: its node 'mine' has the name of one that is configured here" in front.log_text())
+    eventually(lambda: "its node 'board1' has the name of one of berlin: neither can be used" in front.log_text())
 
 
 def test_a_front_of_fronts_and_a_loop(lab: Front, daemon: Callable[..., Daemon]) -> None:

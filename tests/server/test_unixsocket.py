@@ -51,7 +51,7 @@ def test_its_file_has_the_mode_and_goes_with_the_daemon(daemon: Callable[..., Da
     assert said(file, "pdu 1 on\n") == "ack\n"
     assert get(file, "/power/control/status?hostname=pdu&port=1").endswith("\n\non\n")
     assert started.http("/api/v1/requests/1").json["client"] == "unix"
-    assert re.search(rf"listening on {file} \(both\)", started.log_text())
+    eventually(lambda: re.search(rf"listening on {file} \(both\)", started.log_text()))
     ran = started.run("--health")
     assert ran.returncode == 0 or "port 0" in ran.stderr + ran.stdout
     assert started.stop() == 0 and not file.exists()

@@ -221,7 +221,7 @@ def test_the_daemon_notices_without_being_asked_for_anything(daemon: Callable[..
     eventually(lambda: started.http("/api/v1/requests/1").json["switched"])  # a kill before that has it done again
     started.db.unlink()
     assert started.http("/healthz").status == 200 and started.db.exists()
-    assert "was removed" in started.log_text()
+    eventually(lambda: "was removed" in started.log_text())
     started.kill()
     started.start()
     eventually(lambda: plugin.by_outlet()["pdu", "1"] == "fo")
