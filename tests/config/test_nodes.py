@@ -206,12 +206,7 @@ def test_locks_in_the_configuration(tmp_path: Path) -> None:
 
 def server(daemon: Callable[..., Daemon], pdus: dict[str, dict[str, Any]], *feeds: str) -> tuple[Daemon, Recorded]:
     """Start a daemon with the node ``server``, fed by outlet 1 of some recorders."""
-    started, plugin = recorded(daemon, pdus)
-    started.stop()
-    started.settings["nodes"] = {"server": {"feeds": [feed(name) for name in feeds]}}
-    started.configure(started.settings)
-    started.start()
-    return started, plugin
+    return recorded(daemon, pdus, nodes={"server": {"feeds": [feed(name) for name in feeds]}})
 
 
 def lines(plugin: Recorded, *what: str) -> list[str]:

@@ -18,15 +18,11 @@ LINES = {"Accept": "application/x-ndjson"}
 @pytest.fixture
 def lab(daemon: Callable[..., Daemon]) -> tuple[Daemon, Any]:
     """A daemon with four boards on two PDUs, of which one takes its time, and what the outlets saw."""
-    started, plugin = recorded(daemon, {"quick": {}, "slow": {"takes": 3}})
-    started.stop()
-    started.settings["nodes"] = {
+    nodes = {
         f"n{number}": {"hostname": pdu, "port": number}
         for number, pdu in enumerate(("quick", "quick", "slow", "slow"), 1)
     }
-    started.configure(started.settings)
-    started.start()
-    return started, plugin
+    return recorded(daemon, {"quick": {}, "slow": {"takes": 3}}, nodes=nodes)
 
 
 def test_lines_begin_with_the_id_of_the_command(lab: tuple[Daemon, Any]) -> None:

@@ -26,17 +26,12 @@ def post(daemon: Daemon, content: Any, **headers: str) -> Reply:
 @pytest.fixture
 def lab(daemon: Callable[..., Daemon]) -> tuple[Daemon, Any]:
     """A daemon with boards on two PDUs, of which one takes its time, and what the outlets saw."""
-    started, plugin = recorded(daemon, {"quick": {}, "slow": {"takes": 2}})
-    started.stop()
     nodes: dict[str, Any] = {
         f"n{number}": {"hostname": pdu, "port": number}
         for number, pdu in enumerate(("quick", "quick", "slow", "slow"), 1)
     }
     nodes["kept"] = {"hostname": "quick", "port": 7, "locked": True}
-    started.settings |= {"nodes": nodes, "groups": {"all": ["n[1-4]"]}}
-    started.configure(started.settings)
-    started.start()
-    return started, plugin
+    return recorded(daemon, {"quick": {}, "slow": {"takes": 2}}, nodes=nodes, groups={"all": ["n[1-4]"]})
 
 
 @pytest.mark.parametrize(

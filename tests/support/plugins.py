@@ -91,7 +91,7 @@ deadly(Recorder, "port_interaction")
 def recorded(
     daemon: Callable[..., Daemon], pdus: dict[str, dict[str, Any]], **settings: Any
 ) -> tuple[Daemon, Recorded]:
-    """Start a daemon whose PDUs are recorders with some settings."""
+    """Start a daemon whose PDUs are recorders with some settings; ``settings`` are those of a `Daemon`."""
     started = daemon({}, start=False, **settings)
     plugin = Recorded(started)
     started.settings["pdus"] = {name: plugin.settings(**pdu) for name, pdu in pdus.items()}
