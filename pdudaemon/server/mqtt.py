@@ -144,12 +144,12 @@ class Bridge:
         self._current = set()
         self._publish(session, self._topic("status"), "online")
         self._dispatcher.surveys.look([name for name in config.pdus if rights.sees_pdu(name)])  # ``poll`` goes on
+        states = {record["name"]: record["state"] for record in self._dispatcher.every_pdu(wanted=rights.sees_pdu)}
         for name in config.pdus:
             if rights.sees_pdu(name):
                 known = self._dispatcher.inventory.pdu(name)
-                self._publish(
-                    session, self._topic("pdu", name, "status"), _there(None if known is None else known.reachable)
-                )
+                there = _there(states.get(name, ""), None if known is None else known.reachable)
+                self._publish(session, self._topic("pdu", name, "status"), there)
         for outlet in self._outlets(config):
             self._tell_outlet(session, outlet, self._dispatcher.inventory.outlet(outlet), rights)
         for name in config.nodes:
@@ -178,7 +178,7 @@ class Bridge:
                 self._tell_outlet(session, outlet, event.known, rights)
                 nodes |= dict.fromkeys(config.nodes_of(outlet))
             elif event.pdu in config.pdus and rights.sees_pdu(event.pdu):
-                self._publish(session, self._topic("pdu", event.pdu, "status"), _there(event.reachable))
+                self._publish(session, self._topic("pdu", event.pdu, "status"), _there(event.state, event.reachable))
         for name in nodes:
             self._tell_node(session, name, config, rights)
 
@@ -296,5 +296,6 @@ class Bridge:
         self._results.append((answer, {"request": number, "state": state, "reason": reason}))
 
 
-def _there(reachable: bool | None) -> str:
-    return "offline" if reachable is False else "online"
+def _there(state: str, reachable: bool | None) -> str:
+    """Say whether a PDU answers; one of which nobody knows does, unless it takes nothing."""
+    return "offline" if reachable is False or state in ("disabled", "stuck") else "online"

@@ -149,6 +149,24 @@ def test_what_happens_is_told_once(make: Make) -> None:
         eventually(lambda topic=topic, name=name: json.loads(lab.line.told(topic)[-1])["name"] == name)
 
 
+def test_a_pdu_that_takes_nothing_is_not_there(make: Make) -> None:
+    lab = make().start()
+    topic = "pdudaemon/pdu/a/status"
+    eventually(lambda: lab.line.told(topic)[-1:] == ["offline"])  # it does not let itself be read
+    for state, told in (("ready", "online"), ("stuck", "offline"), ("ready", "online"), ("disabled", "offline")):
+        lab.rack.dispatcher.events.pdu("a", state, "", True)
+        eventually(lambda told=told: lab.line.told(topic)[-1] == told)
+
+
+def test_a_pdu_that_is_disabled_by_its_configuration_is_not_there(make: Make) -> None:
+    lab = make()
+    lab.rack.pdus["bad"] = {"driver": "nope"}
+    lab.rack.dispatcher.reload(lab.rack.config())
+    lab.start()
+    assert eventually(lambda: lab.line.told("pdudaemon/pdu/bad/status")) == ["offline"]
+    assert lab.line.told("pdudaemon/pdu/a/status")[0] == "online"
+
+
 @pytest.mark.parametrize(
     ("action", "word", "state"), [("ON", "o", "done"), (" off\n", "f", "done"), ("restart", "f", None)]
 )
