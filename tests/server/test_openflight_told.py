@@ -163,17 +163,33 @@ def test_a_state_that_is_not_told_in_time_is_given_up(front: Front) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "seconds"),
-    [({}, 40.0), ({"wait": "3"}, 3.0), ({"soft": "9"}, 49.0), ({"wait": "3", "soft": "9", "hard": "no"}, 12.0)],
+    ("action", "words", "how"),
+    [
+        (Action.ON, {}, (0.0, 40.0, 40.0, "", None, True)),
+        (Action.REBOOT, {"wait": "3"}, (5.0, 3.0, 3.0, "", None, True)),
+        (Action.OFF, {"soft": "9"}, (0.0, 40.0, 49.0, "", 9.0, True)),
+        (Action.OFF, {"wait": "3", "soft": "9", "hard": "no", "key": "k"}, (0.0, 3.0, 12.0, "k", 9.0, False)),
+    ],
 )
-def test_so_long_is_waited_for_a_command(front: Front, words: dict[str, str], seconds: float) -> None:
-    before = time.monotonic()
-    front.rack.hold("b", "7")
-    try:
-        pair = front.ask(Action.OFF, nodes="b1", **words)
-        assert before + seconds <= pair.connection.deadline <= time.monotonic() + seconds
-    finally:
-        front.rack.let_go("b")
+def test_how_a_command_is_carried_out(
+    front: Front, monkeypatch: pytest.MonkeyPatch, action: Action, words: dict[str, str], how: tuple[Any, ...]
+) -> None:
+    carried: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(openflight, "carry_out", lambda *words: carried.append(words))
+    front.ask(action, nodes="b1", **words)
+    ((telling, targets, *rest),) = carried
+    assert telling.action is action and targets["b1"].outlets == (Outlet("b", "1"),) and tuple(rest) == how
+
+
+@pytest.mark.parametrize(("most", "seconds"), [(40, 40.0), (300, PATIENCE)])
+def test_who_does_not_say_waits_no_longer_than_his_client(
+    front: Front, monkeypatch: pytest.MonkeyPatch, most: int, seconds: float
+) -> None:
+    carried: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(openflight, "carry_out", lambda *words: carried.append(words))
+    monkeypatch.setattr(front.rack.dispatcher.config.daemon, "wait", most)
+    front.ask(Action.ON, nodes="b1")
+    assert carried[0][3] == seconds
 
 
 def test_lines_come_as_they_are_known(front: Front) -> None:
