@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from pdudaemon.drivers import cleware, conrad, egpmslan
-from pdudaemon.transports import dialogue
+from pdudaemon.transports import dialogue, snmpengine
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +16,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     A test in which a device is one sets the time anew.
     """
     monkeypatch.setattr(dialogue, "PATIENCE", 60.0)
+    monkeypatch.setattr(snmpengine, "_SHARES", (1.0,))  # nothing is sent twice because an answer is late
     monkeypatch.setattr(cleware, "_STATE_SECONDS", 20.0)
     monkeypatch.setattr(conrad, "_PATIENCE", 20.0)
     monkeypatch.setattr(egpmslan, "_NEXT_KNOCK", 20.0)
