@@ -112,6 +112,16 @@ def test_nothing_is_on_record_because_of_a_question(lab: Lab) -> None:
     assert lab.begin(query) and [*lab.store.noted] == [other.id]
 
 
+def test_what_there_is_to_tell_is_told_as_a_job_begins(lab: Lab) -> None:
+    lab.ask("on")
+    with lab.dispatcher._lock.bare:
+        lab.dispatcher._lock.tell(lab.told.append, "so")
+    assert lab.begin() and lab.told == ["so"]
+    lab.ask("on", B)
+    lab.dispatcher.led_by(lab)  # type: ignore[arg-type]
+    assert lab.begin() and lab.woken == 0, "there was nothing"
+
+
 # What the disk must have first.
 
 
