@@ -527,6 +527,7 @@ def test_one_that_stands_in_no_lane_can_end(lab: Lab) -> None:
     """As one that is kept since its PDU is disabled."""
     request = lab.make("on", A)
     request.id = 9
+    assert lab.lanes.ahead(request) is None
     other = lab.ask("on", A)
     lab.lanes.finish(request, Outcome.FAILED, None)
     assert dict(lab.lanes.load) == {"a": 1} and lab.lanes.ahead(request) is None and other.begun
