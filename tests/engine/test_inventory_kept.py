@@ -329,6 +329,16 @@ def test_what_is_locked_by_its_name_is_so_by_its_port(lab: Lab) -> None:
     assert lab.inventory.resolved(found, config).locked == "", "another outlet had that name"
 
 
+def test_of_a_pdu_that_has_just_gone_no_name_is_known(lab: Lab) -> None:
+    """As who asks has the configuration of before yet."""
+    config = named(lab)
+    lab.inventory.change(lab.load(a=None), ready)
+    router = Outlet("a", "name:router")
+    assert lab.inventory.place(router, config) == router and lab.inventory.knows_names("a") is False
+    with pytest.raises(NamesUnknown, match=r"^a: the names of its outlets have not been read yet; ask again"):
+        lab.inventory.resolved(config.target("a", "name:router"), config)
+
+
 def test_where_nothing_is_spelled_by_name_nothing_is_looked_up(lab: Lab) -> None:
     target = lab.config.target("a", "1")
     assert lab.inventory.resolved(target, lab.config) is target

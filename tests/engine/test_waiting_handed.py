@@ -125,6 +125,46 @@ def test_one_who_leads_alone_leads_on(lab: Lab, monkeypatch: pytest.MonkeyPatch)
     assert lab.done == ["told"] * 10
 
 
+@pytest.mark.parametrize(("round_", "waits"), [(0, False), (2, False), (3, True), (4, True)])
+def test_one_who_comes_waits_to_lead_once_another_has_led_for_some_rounds(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, round_: int, waits: bool
+) -> None:
+    """Before that he goes on with his own work at once; and a third one does so in any case."""
+    monkeypatch.setattr(waiting, "ROUNDS", 3)
+    came: list[threading.Thread] = []
+
+    def come() -> threading.Thread:
+        one = threading.Thread(target=lab.lock.lead, name="who comes")
+        one.start()
+        return one
+
+    def tell(number: int) -> None:
+        lab.done.append(threading.current_thread().name)
+        if number < 6:
+            with lab.lock.bare:
+                lab.lock.tell(tell, number + 1)
+        if number == round_:
+            came.append(come())
+            if waits:
+                eventually(lab.lock._next.locked)
+                third = come()
+                third.join(60)
+                assert not third.is_alive()
+            else:
+                came[0].join(60)
+                assert not came[0].is_alive() and not lab.lock._next.locked()
+
+    with lab.lock.bare:
+        lab.lock.tell(tell, 0)
+    leader = threading.Thread(target=lab.lock.lead, name="leader")
+    leader.start()
+    leader.join(60)
+    came[0].join(60)
+    led = round_ + 1 if waits else 7
+    assert lab.done == ["leader"] * led + ["who comes"] * (7 - led)
+    assert not lab.lock._next.locked() and not lab.lock._leading.locked() and not leader.is_alive()
+
+
 def test_another_thread_that_comes_leaves_it_to_who_leads(lab: Lab) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
