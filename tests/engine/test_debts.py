@@ -140,11 +140,11 @@ def test_no_on_for_a_debt_comes_after_the_off_that_ends_it(
     rack: Callable[..., Rack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The off is due while the PDU is busy, and so is the next try of the on, a little later; the other feed takes long."""
-    monkeypatch.setattr(debts, "FIRST_BACK_OFF", 4.0)
+    monkeypatch.setattr(debts, "FIRST_BACK_OFF", 6.0)
     one = rack("a", "b")
     owing(one, "a")
     one.hold("b", port="2")
-    later = submitted(one.dispatcher, Action.OFF, one.target("a", "b"), 3)
+    later = submitted(one.dispatcher, Action.OFF, one.target("a", "b"), 5)
     repair = later.repairs[0]
     eventually(lambda: repair.backing_off)
     one.refusing.clear()

@@ -312,6 +312,7 @@ def test_names_that_were_read_long_ago_are_read_again(rack: Rack) -> None:
     """Who was called router then may be another one by now."""
     config, inventory = rack.dispatcher.config, rack.dispatcher.inventory
     target = config.target("a", "name:router")
+    rack.clock.stand()
     read(inventory, OutletReading("1", "router"))
     rack.clock.pass_by(3599)
     assert inventory.resolved(target, config).outlets == (Outlet("a", "1"),)

@@ -144,6 +144,7 @@ def test_what_is_elsewhere_is_shown_and_not_told(inventory: Inventory) -> None:
 
 
 def test_how_old_names_may_be(rack: Rack, inventory: Inventory) -> None:
+    rack.clock.stand()
     config = rack.dispatcher.config
     target = config.target("a", "name:router")
     name_them(inventory, "router")

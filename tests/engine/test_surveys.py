@@ -53,6 +53,7 @@ def test_one_that_does_not_say_who_it_is_is_read_all_the_same(rack: Meters, erro
 
 
 def test_whoever_looks_does_not_wait_and_nobody_asks_again_so_soon(rack: Meters) -> None:
+    rack.clock.stand()
     rack.gate("a")
     rack.dispatcher.surveys.look(["a"])
     assert rack.reading["a"].wait(60) and rack.known("a").read is None
@@ -70,7 +71,9 @@ def test_whoever_looks_does_not_wait_and_nobody_asks_again_so_soon(rack: Meters)
 
 
 def test_what_was_switched_is_read_again_soon(rack: Meters) -> None:
+    rack.clock.stand()
     rack.look("a")
+    rack.clock.pass_by(1)
     assert awaited(rack.dispatcher, submitted(rack.dispatcher, Action.OFF, rack.target("a")), 60)
     rack.look("a")
     assert rack.reads["a"] == 1
@@ -84,6 +87,7 @@ def test_what_was_switched_is_read_again_soon(rack: Meters) -> None:
 
 def test_refresh_0_is_never(racks: Callable[..., Meters]) -> None:
     rack = racks(a={"refresh": 0}, b={"refresh": 5})
+    rack.clock.stand()
     rack.look("a", "b", "c")
     rack.clock.pass_by(6)
     rack.look("a", "b", "c")
@@ -179,6 +183,7 @@ def test_who_asks_is_told_when_what_came_behind_is_done(rack: Meters) -> None:
 
 def test_the_dead_cost_less_and_less(racks: Callable[..., Meters], caplog: pytest.LogCaptureFixture) -> None:
     rack = racks(a={"refresh": 10})
+    rack.clock.stand()
     rack.refuse["a"] = TransientError("unplugged")
     asked = []
     with caplog.at_level(logging.INFO, "pdud.inventory"):

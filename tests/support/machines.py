@@ -42,8 +42,13 @@ class Machines(Rack):
         return request
 
     def asked(self, name: str, looks: int = 1) -> None:
-        """Wait until a machine has been asked, and looked at since."""
-        eventually(lambda: "s" in self.seen[name] and self.looks[name] >= looks)
+        """Wait until a machine has been asked, which is on record, and looked at so often."""
+
+        def waits() -> bool:
+            told = [event for event in self.dispatcher.events.since(0)[0] if event.kind == "waiting"]
+            return any(outlet.pdu == name for event in told for outlet in event.outlets)
+
+        eventually(lambda: waits() and self.looks[name] >= looks)
 
     def config(self) -> Config:
         found = super().config()

@@ -51,14 +51,19 @@ class SetClock(Clock):
 
     def __init__(self, boot: str = "first") -> None:
         self.boot = boot
+        self._stood: tuple[float, float] | None = None
         self.wall_off = 0.0
         self.uptime_off = 0.0
 
     def wall(self) -> float:
-        return super().wall() + self.wall_off
+        return (super().wall() if self._stood is None else self._stood[0]) + self.wall_off
 
     def uptime(self) -> float:
-        return super().uptime() + self.uptime_off
+        return (super().uptime() if self._stood is None else self._stood[1]) + self.uptime_off
+
+    def stand(self) -> None:
+        """Have only that time pass, from now on, which a test lets pass by."""
+        self._stood = super().wall(), super().uptime()
 
     def pass_by(self, seconds: float) -> None:
         """Let some time have passed, by all clocks."""
