@@ -221,6 +221,6 @@ def _without_others(told: dict[str, Any], event: Event, rights: Rights) -> dict[
         told["owed"] = [f"{outlet.pdu}:{outlet.port}" for outlet in event.owed if rights.sees(outlet)]
     elif "target" in told:
         told["target"] = rights.target(told["target"], event.outlets)
-    elif event.pdu and event.reachable is False and event.state != "disabled" and not rights.sees_whole(event.pdu):
+    elif event.reachable is False and event.state != "disabled" and not rights.sees_whole(event.pdu):
         told["reason"] = None  # as in the list of PDUs: it may be about an outlet of others
     return told

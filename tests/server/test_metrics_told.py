@@ -228,7 +228,7 @@ def test_all_of_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = LogLines()
     monkeypatch.setattr(logging.getLogger(), "handlers", [logging.NullHandler(), lines])
     for level in (logging.WARNING, logging.ERROR, logging.WARNING):
-        lines.emit(logging.LogRecord("x", level, "", 0, "", None, None))
+        lines.handle(logging.LogRecord("x", level, "", 0, "", None, None))
     lab.sites += [SimpleNamespace(name="berlin", trouble=""), SimpleNamespace(name="rome", trouble="it is away")]
     daemon = """\
 # HELP pdudaemon_store_size_bytes Size of the store's file, and of its log.

@@ -219,6 +219,15 @@ def test_a_token_by_a_key_that_is_not_known_has_them_read(make: Make) -> None:
     assert issuer._wanted.is_set()
 
 
+def test_before_the_keys_have_been_read_it_is_said_so() -> None:
+    issuer = Issuer(OIDC(ISSUER, AUDIENCE, "https://login.example/keys", "roles"))
+    for known, why in ((False, ", of which none could be read yet"), (True, "")):
+        issuer._known = issuer._known or known
+        with pytest.raises(Denied) as denied:
+            claims(issuer)
+        assert str(denied.value) == f"the token is signed by none of the keys of the issuer{why}"
+
+
 def test_trouble_is_told_once_and_again_when_it_was_over(
     make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
