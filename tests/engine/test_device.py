@@ -40,6 +40,7 @@ def use(one: Device, keep: bool = True) -> int | None:
 
 
 def test_kept_after_an_action_and_given_back_when_nothing_follows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "KEPT", 3600.0)
     one = Device(path)
     first = use(one)
     assert one.kept and not free(path)

@@ -87,14 +87,14 @@ def test_the_worker_is_free_between_the_looks_and_the_port_in_order(machines: Ma
 
 def test_a_reboot_owes_its_on_before_the_machine_is_asked(machines: Machines) -> None:
     machines.heeding.add("a")
-    request = machines.ask("reboot", "a", "b", soft=0.5)
+    request = machines.ask("reboot", "a", "b", soft=3)
     assert awaited(machines.dispatcher, request, 30)
     assert (machines.seen["a"], machines.seen["b"]) == ("osxo", "osfo")
     assert all('["a", "1"]' in machines.owed["a"][0] and '["b", "1"]' in machines.owed["b"][0] for _ in "1")
     reason = map(plain, record(machines, request)["reason"].split("; "))
     assert sorted(reason) == [
         f"a port 1 {BY_ITSELF}",
-        "b port 1 did not shut down within 0.5 s: switched off hard",
+        "b port 1 did not shut down within 3 s: switched off hard",
     ]
 
 

@@ -173,7 +173,7 @@ def test_who_was_answered_before_anything_was_waited_for_is_idle_from_then_on(
     daemon: Callable[..., Daemon], line: str, body: str
 ) -> None:
     """And not only when the time is over that the answer might have taken."""
-    started = daemon({"pdu": {"driver": "dummy"}}, nodes={"kept": KEPT}, client_timeout=0.5)
+    started = daemon({"pdu": {"driver": "dummy"}}, nodes={"kept": KEPT}, client_timeout=3)
     with connections(started, 1) as (client,):
         head = f"{line} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         client.sendall((head + body).encode())
