@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from pdudaemon import probing
 from pdudaemon.cli import main
 from pdudaemon.config import reader
 from pdudaemon.drivers import hooks, kasa, strategies
@@ -78,6 +79,7 @@ from tests.devices.base.web import WebDevice
 from tests.peers.owserver import owserver as real_owserver
 from tests.support.action import begun
 from tests.support.certificate import self_signed
+from tests.support.patience import with_patience
 from tests.support.ports import free_ports
 from tests.support.process import Daemon
 from tests.support.sampling import some
@@ -382,7 +384,8 @@ def test_the_nodes_of_a_bus_are_each_a_pdu(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "fits"), [("SMART.TAPOPLUG", True), ("IOT.SMARTPLUGSWITCH", True), ("SMART.TAPOBULB", False)]
 )
-def test_plugs_of_today_tell_of_themselves_by_udp(kind: str, fits: bool) -> None:
+def test_plugs_of_today_tell_of_themselves_by_udp(kind: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kasa, "_UDP_SECONDS", 60.0)
     told = {
         "device_type": kind,
         "device_model": "P110(EU)",
@@ -399,7 +402,7 @@ def test_plugs_of_today_tell_of_themselves_by_udp(kind: str, fits: bool) -> None
 
         answering = threading.Thread(target=answer)
         answering.start()
-        said = kasa.told_by_udp("127.0.0.1", Deadline(10), device.getsockname()[1])
+        said = kasa.told_by_udp("127.0.0.1", Deadline(60), device.getsockname()[1])
         answering.join()
     assert (said == told) is fits
     head = heard[0]
@@ -473,9 +476,13 @@ def lists(driver: type[PDUDriver]) -> bool:
 
 @pytest.mark.long
 @pytest.mark.parametrize("make", [lambda: tplink.Plug("lamp", "board"), powerman.Powermand, ipmi.LanBMC])
-def test_one_of_them_is_found_among_all(make: Any) -> None:
-    with make() as device:
-        assert len(ask(f"127.0.0.1:{device.port}", []).found) == 1
+def test_one_of_them_is_found_among_all(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def attempt(seconds: float) -> None:
+        monkeypatch.setattr(probing, "_OF_A_PROTOCOL", seconds)
+        with make() as device:
+            assert len(ask(f"127.0.0.1:{device.port}", []).found) == 1
+
+    with_patience(attempt, probing._OF_A_PROTOCOL)
 
 
 LISTENING = {
@@ -524,7 +531,8 @@ def test_a_server_with_tls_is_to_be_known_by_its_certificate(tmp_path: Path) -> 
         assert [each.state for each in made.read_outlets()] == [State.OFF]
 
 
-def test_sockets_are_told_by_udp() -> None:
+def test_sockets_are_told_by_udp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pdudaemon.drivers.anel._UDP_SECONDS", 60.0)
     said = "NET-PwrCtrl:NET-CONTROL    :192.0.2.5:255.255.255.0:192.0.2.1:0.4.163.10.9.107:Nr. 1,1:board: 7,0:Nr. 3,0"
     with socket.socket(type=socket.SOCK_DGRAM) as device:
         device.bind(("127.0.0.1", 0))
@@ -535,7 +543,7 @@ def test_sockets_are_told_by_udp() -> None:
 
         answering = threading.Thread(target=answer)
         answering.start()
-        told = told_by_udp("127.0.0.1", Deadline(10), (device.getsockname()[1], 0))
+        told = told_by_udp("127.0.0.1", Deadline(60), (device.getsockname()[1], 0))
         answering.join()
     assert [(each.port, each.name, each.state) for each in told] == [
         ("1", "Nr. 1", State.ON),
