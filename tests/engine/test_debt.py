@@ -315,12 +315,14 @@ def test_a_hung_command_of_a_killed_daemon_is_ended_when_its_time_is_over(
     record = tmp_path / "record"
     hang = f"echo 0 begin off pdu %s >> {record}; test -e {tmp_path}/well || sleep 100"
     pdu = {"driver": "localcmdline", "cmd_off": hang, "cmd_on": f"echo 0 end on pdu %s >> {record}"}
-    started = daemon({"pdu": {**pdu, "timeout": 2, "retrydelay": 0.1}})
+    started = daemon({"pdu": {**pdu, "timeout": 600}})
     assert started.tcp("pdu 1 reboot 0 wait=0") == "ack\n"
     (lock,) = eventually(lambda: read_record(record) and [*started.folder.glob("*.locks/pdu")])
     eventually(lock.read_text)  # it says whom it is held for
     started.kill()
     (tmp_path / "well").touch()
+    started.settings["pdus"]["pdu"] |= {"timeout": 2}
+    started.configure(started.settings)
     started.start()
     eventually(lambda: state(started, 1) == "done")
     eventually(lambda: "a command of an earlier run, killed now" in started.log_text())
