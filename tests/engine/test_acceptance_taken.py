@@ -105,6 +105,8 @@ def test_what_cannot_be_asked_to_shut_down_is_refused(lab: Lab) -> None:
     (error,) = lab.dispatcher.submit([wanted(lab, action=Action.ON, soft=60.0)])
     assert isinstance(error, NoShutdown) and "soft: is for off and reboot" in str(error)
     assert lab.jobs == [] and lab.store.rows(9) == []
+    found = submit(lab, wanted(lab, action=Action.ON, soft=60.0), wanted(lab, B))
+    assert found == ["NoShutdown: soft: is for off and reboot, not for on", "1"], "the others are accepted"
 
 
 def test_what_a_target_means_is_looked_up_anew_after_a_reload_and_only_then(
@@ -239,7 +241,7 @@ def test_a_key_twice_is_one_request_for_which_both_wait(lab: Lab) -> None:
     told: Told = []
     first, second, third = (wanted(lab, key="k", waiter=heard(told, name)) for name in "abc")
     assert submit(lab, first, wanted(lab, B), second) == ["1", "2", "1"]
-    assert submit(lab, third, wanted(lab, A2)) == ["1", "3"]
+    assert submit(lab, third, wanted(lab, A2), wanted(lab, key="k")) == ["1", "3", "1"]
     lab.begin(lab.jobs[0])
     lab.end(lab.jobs[0])
     assert sorted(told, key=str) == [("a", None), ("b", None), ("c", None)]

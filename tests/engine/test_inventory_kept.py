@@ -297,7 +297,7 @@ def test_before_they_are_known_names_are_asked_for_and_said_to_be_unknown(lab: L
 
 def test_a_name_is_that_of_one_outlet(lab: Lab) -> None:
     config = named(lab)
-    lab.read(OutletReading("1", "router"), OutletReading("2", "twin"), OutletReading("3", "twin"))
+    lab.read(OutletReading("1", "router"), OutletReading("2", "twin"), OutletReading("3", "twin"), OutletReading("4"))
 
     def said(name: str) -> str:
         with pytest.raises(RequestError) as raised:

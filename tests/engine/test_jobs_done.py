@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -158,7 +157,7 @@ def test_one_that_has_a_thread_hands_over_nothing(bench: Callable[..., Bench]) -
     lab = bench(pool, min_interval=1)
     lab.runner._may_be_stopped()
     lab.runner._stopping.set()
-    lab.device.last_action = time.monotonic()
+    lab.device.last_action = lab.now
     lab.runner.change(lab.runner.pdu, lab.device, pool)
     assert done(doing(lab, Job("1", lengthy=True))) == [] and lab.done == ["1"]
     assert not pool._since and lab.runner._place is None
@@ -212,16 +211,16 @@ def test_a_device_rests_for_what_is_left_of_its_interval_without_a_place(bench: 
     lab.runner._stopping = rests = Rests()  # type: ignore[assignment]
     placed(lab, pool)
     assert done(doing(lab)) == [] and rests == [] and pool._since, "nothing was done before"
-    lab.device.last_action = time.monotonic() - 300
+    lab.device.last_action = lab.now - 300
     steps = doing(lab, Job("2"), unaided=True)
     assert next(steps) is None and lab.done == ["1"] and not pool._since and rests == []
     lab.runner.unaided = False
     assert done(steps) == [] and lab.done == ["1", "2"]
     assert len(rests) == 1 and 0 < rests[0] <= 600
     rests.clear()
-    lab.device.last_action = time.monotonic() - 901
+    lab.device.last_action = lab.now - 901
     assert done(doing(lab, Job("3"))) == [] and rests == []
-    lab.device.last_action = time.monotonic()
+    lab.device.last_action = lab.now
     assert done(doing(lab, Job("4"))) == [] and len(rests) == 1 and 0 < rests[0] <= 900
 
 

@@ -205,7 +205,10 @@ def step(at: float, stage: Stage = Stage.QUEUED, action: Action = Action.ON) -> 
         (lambda: step(0.0, Stage.ENDED), "it has not begun"),
     ],
 )
-def test_what_keeps_it(request_: Callable[[], Any], words: str) -> None:
+def test_what_keeps_it(monkeypatch: pytest.MonkeyPatch, request_: Callable[[], Any], words: str) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(waiting, "time", type("Clock", (), {"monotonic": lambda: now}))
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     assert str(not_done(request_(), 2.5, None)) == f"accepted as request 7, not done after 2.5 s: {words}; it goes on"
 
 

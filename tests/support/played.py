@@ -14,7 +14,7 @@ import pytest
 
 from pdudaemon.config import reader
 from pdudaemon.drivers.driver import PDUDriver
-from pdudaemon.engine import threads
+from pdudaemon.engine import device, jobs, threads
 from pdudaemon.engine.carrier import Carrier
 from pdudaemon.engine.device import Device
 from pdudaemon.engine.pool import Pool
@@ -65,6 +65,10 @@ class Bench:
         converses: bool = False,
         **pdu: Any,
     ) -> None:
+        self.now = 500.0  # by the clock of jobs and devices, which stands still
+        clock = type("Clock", (), {"monotonic": lambda _: self.now})()
+        monkeypatch.setattr(jobs, "time", clock)
+        monkeypatch.setattr(device, "time", clock)
         self.begun: list[str] = []
         self.refuses = False
         self.done: list[str] = []

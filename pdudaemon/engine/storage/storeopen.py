@@ -63,7 +63,7 @@ class OpenStore:
         self._files: Mapping[str, Identity] = {}  # as they were opened
         self._shut = False  # between two files: see `stay`
         self._refused_anew = float("-inf")  # when they could not be written anew, in monotonic seconds, and why
-        self._not_anew = StoreError("")
+        self._not_anew: StoreError
         self._file = None if path == storefiles.MEMORY else storefiles.locked(path)
         try:
             if self._file is not None and storecheck.made_whole(path):

@@ -227,7 +227,7 @@ def test_the_end_waits_for_the_thread(lab: Lab, alive: bool, seconds: float) -> 
     thread.start()
     if not alive:
         go.set()
-    assert lab.upkeep.close(seconds) is not alive
+    assert lab.upkeep.close(seconds) is (not alive)
     go.set()
     thread.join(60)
 
