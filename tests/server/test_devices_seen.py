@@ -472,5 +472,33 @@ def test_what_is_at_a_site_is_asked_there_unless_it_is_away(
     assert not questions
 
 
+def test_what_is_read_at_a_site_is_asked_for_there_though_no_device_is_read_so_here(
+    lab: Lab, waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = lab.dispatcher.config
+    single = {name: replace(pdu, traits=replace(pdu.traits, reads_outlets=False)) for name, pdu in config.pdus.items()}
+    lab.dispatcher.config = replace(config, pdus=single)
+    monkeypatch.setattr(lab.dispatcher.sites, "of", lambda target, config: SimpleNamespace(trouble=""))
+    assert waiting.asks(devices.one_pdu, "a", fresh="1") == [[Outlet("a", "")]]
+
+
+def test_an_outlet_is_looked_at_though_it_is_not_known_yet_which_is_locked(lab: Lab) -> None:
+    """By its name: until that has been read nothing is switched."""
+    lab.pdus["a"]["locked"] = ["name:router"]
+    lab.dispatcher.reload(lab.config())
+    known = lab.dispatcher.inventory.pdu("a")
+    assert known is not None
+    known.read = None
+    assert lab.ask(devices.one_outlet, "a/outlets/2")["port"] == "2"
+    with pytest.raises(NamesUnknown):
+        lab.dispatcher.surveys.resolved(lab.dispatcher.config.target("a", "2"), lab.dispatcher.config)
+
+
+def test_who_sees_a_part_is_told_of_that_and_which_ports_there_are(lab: Lab) -> None:
+    assert [outlet["port"] for outlet in lab.ask(devices.every_outlet, "", "node")] == ["1"]
+    with pytest.raises(Misdirected, match="a: '99' is not a port: this PDU has 1 to 8"):
+        lab.ask(devices.one_outlet, "a/outlets/99", "node")
+
+
 def test_the_groups_that_there_are(lab: Lab) -> None:
     assert lab.ask(devices.groups) == {"pair": ["mine", "second"]}

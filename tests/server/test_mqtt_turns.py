@@ -14,6 +14,7 @@ import pytest
 
 from pdudaemon.config.broker import BrokerOptions
 from pdudaemon.drivers.readings import Identity
+from pdudaemon.engine.inventory import NAMES_LAST
 from pdudaemon.engine.outlets import Known, KnownPDU
 from pdudaemon.errors import Conflict, DeviceTimeout, TransientError
 from pdudaemon.power import Outcome, Outlet, State
@@ -516,6 +517,7 @@ def test_outlets_and_nodes_are_switched(lab: Lab) -> None:
         ({}, "outlet/a/3", "off", "a port 3 is locked by the configuration"),
         ({"by_token": True}, "outlet/a/1", "on", "there is no PDU 'a'"),
         ({"roles": ["lab"]}, "outlet/a/1", "off", "the role lab may not switch off"),
+        ({"roles": ["lab"]}, "outlet/a/2", "on", "the role lab may not switch on a port 2"),
         ({"roles": ["lab"]}, "node/both", "on", "there is no alias or node 'both'"),
         ({"roles": ["lab"]}, "outlet/b%2F%2B/1", "on", "there is no PDU 'b/+'"),
         ({"roles": ["b"]}, "outlet/b%2F%2B/name:x", "on", "b/+: the names of its outlets have not been read yet"),
@@ -554,6 +556,12 @@ def test_an_outlet_by_its_name_is_for_who_may_see_it(lab: Lab, role: str, state:
     assert told["state"] == state
     if role == "lab":
         assert told["reason"] == "a port name:others: there is no such outlet" and lab.rack.seen["a"] == "o"
+
+
+def test_nothing_is_switched_by_a_name_that_was_read_long_ago(lab: Lab) -> None:
+    lab.known("a", {"1": Known(State.ON, "device", 5.0, "mine")}).read = lab.rack.clock.wall() - 2 * NAMES_LAST
+    told = result(lab, lab.bridge(), "pdudaemon/outlet/a/name:mine/set", "on")[1]
+    assert told["state"] == "refused" and "the names of its outlets have not been read" in told["reason"]
 
 
 def test_where_tokens_are_needed_a_role_may_switch(lab: Lab) -> None:

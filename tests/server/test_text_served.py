@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pdudaemon.config import reader
+from pdudaemon.config.model import Config
 from pdudaemon.config.options import ListenerOptions
 from pdudaemon.server.access import UNIX, Access
 from pdudaemon.server.client import Client
@@ -121,9 +123,17 @@ def test_what_fails_is_said(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     assert lab.connect().asks("c 1 status").startswith("nack: there is no PDU 'c'")
 
 
-def test_digits_are_a_number(lab: Lab) -> None:
+def test_digits_are_a_number(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the existing daemon has it."""
-    assert lab.connect().asks("a 007 on") == "ack\n"
+    ports: list[object] = []
+    target = Config.target
+
+    def noted(config: Config, hostname: str, port: Any) -> Any:
+        ports.append(port)
+        return target(config, hostname, port)
+
+    monkeypatch.setattr(Config, "target", noted)
+    assert lab.connect().asks("a 007 on") == "ack\n" and {*ports} == {7}
     assert lab.rack.dispatcher.records(1)[0]["target"] == "a port 7"
 
 
