@@ -296,6 +296,7 @@ def slow_engines(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
                 threading.Event().wait(seconds)
                 super().__init__(loop)
 
+        monkeypatch.setattr(snmpengine, "_MAKING", 600.0)
         fresh = snmpengine.Engines(Slow)
         monkeypatch.setattr(snmpengine, "engines", lambda: fresh)
 
