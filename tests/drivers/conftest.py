@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from pdudaemon.drivers import cleware, conrad, egpmslan
+from pdudaemon.engine import dispatcher
 from pdudaemon.transports import dialogue, snmpengine
 
 
@@ -15,6 +16,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
     A test in which a device is one sets the time anew.
     """
+    monkeypatch.setattr(dispatcher, "LEAVE_GRACE", 30.0)
     monkeypatch.setattr(dialogue, "PATIENCE", 60.0)
     monkeypatch.setattr(snmpengine, "_SHARES", (1.0,))  # nothing is sent twice because an answer is late
     monkeypatch.setattr(cleware, "_STATE_SECONDS", 20.0)
