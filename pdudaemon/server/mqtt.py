@@ -143,13 +143,13 @@ class Bridge:
         config, rights = self._dispatcher.config, self._rights_to_see()
         self._current = set()
         self._publish(session, self._topic("status"), "online")
-        self._dispatcher.surveys.look([name for name in config.pdus if rights.sees_pdu(name)])  # ``poll`` goes on
         states = {record["name"]: record["state"] for record in self._dispatcher.every_pdu(wanted=rights.sees_pdu)}
         for name in config.pdus:
             if rights.sees_pdu(name):
                 known = self._dispatcher.inventory.pdu(name)
                 there = _there(states.get(name, ""), None if known is None else known.reachable)
                 self._publish(session, self._topic("pdu", name, "status"), there)
+        self._dispatcher.surveys.look([name for name in config.pdus if rights.sees_pdu(name)])  # ``poll`` goes on
         for outlet in self._outlets(config):
             self._tell_outlet(session, outlet, self._dispatcher.inventory.outlet(outlet), rights)
         for name in config.nodes:
