@@ -316,7 +316,7 @@ def test_those_that_have_begun_before_the_disk_has_failed_are_accepted(
     done = threading.Event()
 
     def sync(_: object) -> None:
-        assert done.wait(30) and one.begun["c"].wait(30)
+        assert done.wait(60) and one.begun["c"].wait(60)
         raise StoreError("no disk")
 
     def waiter(*_: object) -> None:
