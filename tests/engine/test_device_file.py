@@ -96,7 +96,11 @@ def test_it_is_kept_where_that_is_wanted(one: Device, path: Path, clock: Clock, 
         clock.now += 5
         one.release(keep)
     assert one.kept is keep and free(path) is not keep and one.last_action == 505.0
-    assert use(one) == line, "it stays open"
+    for _ in range(3):
+        with one.lock:
+            assert one.take(30, NEVER) == line, "it stays open"
+            assert not free(path)
+            one.release(keep)
     assert opened(path) == 1
 
 
@@ -143,6 +147,18 @@ def test_what_is_kept_is_looked_at_now_and_then(one: Device, path: Path, clock: 
     clock.now += LOOK_EVERY + 0.5
     use(one)
     assert path.exists() and not free(path) and opened(path) == 1
+
+
+def test_what_was_kept_and_is_anothers_now_is_not_kept(one: Device, path: Path, clock: Clock) -> None:
+    use(one)
+    clock.now += 60
+    path.unlink()
+    with held(path), one.lock:
+        with pytest.raises(TransientError, match=r"^busy: stopping$"):
+            one.take(3600, Polls(lambda: True))
+        assert not one.kept
+        one.release(keep=True)
+        assert not one.kept
 
 
 def test_one_look_is_enough_for_a_while(one: Device, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

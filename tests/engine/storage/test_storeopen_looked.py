@@ -162,6 +162,7 @@ def test_a_disk_that_has_failed_is_tried_again_after_a_while(store: OpenStore, m
 
 
 def test_what_is_in_memory_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storecheck, "made_whole", lambda _: 1 / 0)  # whatever file has such a name
     store = OpenStore(storefiles.MEMORY, threading.Lock(), lambda: 0)
     assert store._file is None is store._wal and store.looked == 0.0
     store.disk.failed = OSError(errno.EIO, "Input/output error")
@@ -221,6 +222,19 @@ def test_rows_that_make_no_sense_are_set_aside_at_the_start(
     monkeypatch.setattr(storecheck, "set_aside", lambda *words: seen.append(words))
     store = make()
     assert seen == [(store.database, str(path))]
+
+
+def test_the_folder_of_a_new_store_is_put_on_the_disk(
+    make: Callable[[], OpenStore], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut may take away a store with all that was to be on the disk."""
+    synced: list[str] = []
+    monkeypatch.setattr(storefiles, "sync_folder", synced.append)
+    store = make()
+    assert synced == [str(path)]
+    path.unlink()
+    store.stay()
+    assert synced == [str(path)] * 2
 
 
 # The disk.
