@@ -199,6 +199,33 @@ def test_names_at_sites_are_no_concern_of_the_history_here(lab: Lab, monkeypatch
     assert lab.found(pdu="berlin/a,b") == lab.found(pdu="b")
 
 
+@pytest.mark.parametrize(
+    ("words", "numbers", "places", "nodes", "pdus"),
+    [
+        ({}, [5, 3, 1], {}, None, None),
+        ({"node": "n1", "pdu": "a"}, [1], {}, ["n1"], ["a"]),
+        ({"after": "3"}, [1], {"": "3"}, None, None),
+        ({"after": "3,berlin/7"}, [1], {"": "3", "berlin": "7"}, None, None),
+        ({"after": "berlin/7"}, [], {"berlin": "7"}, None, None),
+    ],
+)
+def test_where_there_are_sites_theirs_are_shown_as_well(
+    lab: Lab,
+    monkeypatch: pytest.MonkeyPatch,
+    words: dict[str, str],
+    numbers: list[int],
+    places: dict[str, str],
+    nodes: list[str] | None,
+    pdus: list[str] | None,
+) -> None:
+    shown: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(sitehistory, "show", lambda *words: shown.append(words[1:]))
+    monkeypatch.setattr(lab.dispatcher, "sites", [object()])
+    assert requests.show(lab.exchange(client="ann", limit="7", **words), "") is None
+    ((here, *rest),) = shown
+    assert [record["id"] for record in here] == numbers and rest == [7, places, nodes, pdus]
+
+
 def test_one_is_shown_to_who_may_see_it(lab: Lab) -> None:
     shown = requests.one(lab.exchange(), "3")
     body: Any = shown and shown.body
