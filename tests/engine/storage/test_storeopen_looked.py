@@ -139,6 +139,23 @@ def test_what_has_become_of_it_is_told_once(
     assert store.trouble == "" and "nothing is lost" in caplog.messages[1] and well(store)
 
 
+def test_a_log_that_was_left_is_not_that_of_what_is_written_anew(
+    store: OpenStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, kept, shut_all = Path(f"{path}-wal"), Path(f"{path}.kept"), store._shut_all
+
+    def leave() -> None:
+        shut_all()
+        log.write_text("left")
+        kept.hardlink_to(log)
+
+    path.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "_shut_all", leave)
+        store.stay()
+    assert kept.read_text() == "left" and not log.samefile(kept) and well(store)
+
+
 def test_a_disk_that_has_failed_is_tried_again_after_a_while(store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     now, tries = [500.0], []
     monkeypatch.setattr(storeopen, "time", type("Time", (), {"monotonic": lambda: now[0]}))
