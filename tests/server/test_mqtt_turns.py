@@ -179,9 +179,9 @@ def test_a_broker_that_is_away_is_asked_ever_more_rarely_until_it_is_back(
     bridge._serve = lost  # type: ignore[assignment]
     closing = bridge._closing = Closing(11)  # type: ignore[assignment]
     bridge._run()
-    doubled = [FIRST_PAUSE * 2**number for number in range(6)]
-    assert doubled[-1] < LONGEST_PAUSE < 2 * doubled[-1]
-    assert closing.waits == [*doubled, LONGEST_PAUSE, LONGEST_PAUSE, FIRST_PAUSE, FIRST_PAUSE * 2, FIRST_PAUSE * 4]
+    doubled = [min(FIRST_PAUSE * 2**number, LONGEST_PAUSE) for number in range(8)]
+    assert doubled[-1] == doubled[-2] == LONGEST_PAUSE
+    assert closing.waits == [*doubled, FIRST_PAUSE, FIRST_PAUSE * 2, FIRST_PAUSE * 4]
     assert caplog.messages == [
         "MQTT: away; it is tried again",
         "connected with the broker broker port 1883",
