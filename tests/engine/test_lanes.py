@@ -444,7 +444,7 @@ def test_a_debt_that_was_taken_over_is_paid_while_its_request_waits(rack: Callab
 def test_what_a_request_does_itself_takes_the_place_of_what_keeps_its_debt_up(rack: Callable[..., Rack]) -> None:
     one = rack("a")
     owing(one, "a")
-    later = submitted(one.dispatcher, Action.OFF, one.target("a"), 0.2)
+    later = submitted(one.dispatcher, Action.OFF, one.target("a"), 4)
     eventually(lambda: later.repairs and later.repairs[0].backing_off)
     (repair,) = later.repairs
     assert repair.repair and repair.action is Action.ON
