@@ -92,7 +92,7 @@ def test_no_argument_and_no_environment_has_the_password(server: Server, user: A
 
     with tempfile.NamedTemporaryFile(prefix="pdudaemon-test-") as there:
         os.chmod(there.name, 0o644)  # for that user as well
-        waits = f"until grep -q seen {there.name}; do sleep 0.05; done"
+        waits = f"while test -e {there.name} && ! grep -q seen {there.name}; do sleep 0.05; done"
 
         def look() -> None:
             eventually(lambda: waits in shown("cmdline"))
@@ -219,7 +219,7 @@ from pdudaemon.transports import ssh
 from pdudaemon.transports.deadline import Deadline
 lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 fcntl.flock(lock, fcntl.LOCK_EX)
-text = "cd {0}; echo begun >>record; while test ! -e go; do sleep 0.05; done; echo ended >>record"
+text = "cd {0}; echo begun >>record; while test -e record && test ! -e go; do sleep 0.05; done; echo ended >>record"
 ssh.run(eval(sys.argv[2]), text.format(sys.argv[3]), Deadline(60), hold=lock)
 """
 
