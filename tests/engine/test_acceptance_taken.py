@@ -13,23 +13,15 @@ import pytest
 from pdudaemon.engine import acceptance
 from pdudaemon.errors import Busy, KeyUsed, Locked, NoShutdown, PDUDaemonError, RequestError, StoreError
 from pdudaemon.power import Action, Command, Outlet, Phase, Request, Submission, Target
-from tests.support.workless import A2, A, B, Lab
+from tests.support.workless import A2, A, B, Lab, labs
 
 Told = list[tuple[str, object]]
 
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Lab]]:
-    made: list[Lab] = []
-
-    def lab(**more: Any) -> Lab:
-        made.append(Lab(tmp_path, monkeypatch, **more))
-        return made[-1]
-
-    yield lab
-    for each in made:
-        assert not each.dispatcher._lock.locked() and not each.dispatcher._acceptance.entering.locked()
-        each.store.close()
+    with labs(tmp_path, monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture

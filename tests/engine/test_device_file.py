@@ -393,16 +393,6 @@ def test_one_that_acts_is_forgotten_when_that_has_ended(one: Device, path: Path,
     assert not path.exists()
 
 
-def test_one_that_is_had_again_meanwhile_stays(one: Device, path: Path, clock: Clock) -> None:
-    with one.lock:
-        one.take(30, NEVER)
-        one.forget()
-        one.remember()
-        one.release(keep=True)
-    assert path.exists() and not free(path)
-    one.forget()
-
-
 def test_without_a_file_there_is_nothing_to_take_away(clock: Clock) -> None:
     one = Device(None)
     with one.lock:

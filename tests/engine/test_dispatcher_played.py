@@ -20,21 +20,13 @@ from pdudaemon.engine.storage.store import MEMORY, Store
 from pdudaemon.errors import DeviceError, PDUDaemonError, StoreError, TransientError
 from pdudaemon.power import Action, Phase, Reading, Request, Stage, State, Step
 from pdudaemon.transports import command
-from tests.support.workless import A2, A, B, Lab
+from tests.support.workless import A2, A, B, Lab, labs
 
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Lab]]:
-    made: list[Lab] = []
-
-    def lab(**more: Any) -> Lab:
-        made.append(Lab(tmp_path, monkeypatch, **more))
-        return made[-1]
-
-    yield lab
-    for each in made:
-        assert not each.dispatcher._lock.locked()
-        each.store.close()
+    with labs(tmp_path, monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,18 @@ class Lab(Clock):
 
     def acting(self, name: str = "a") -> bool:
         return self.runners[name].device in self.dispatcher._acting
+
+
+@contextmanager
+def labs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Lab]]:
+    """Yield what makes labs, of which none may be left with a lock that is held."""
+    made: list[Lab] = []
+
+    def lab(**more: Any) -> Lab:
+        made.append(Lab(tmp_path, monkeypatch, **more))
+        return made[-1]
+
+    yield lab
+    for each in made:
+        assert not each.dispatcher._lock.locked() and not each.dispatcher._acceptance.entering.locked()
+        each.store.close()
