@@ -13,8 +13,10 @@ DEFAULT_CONF = "/etc/pdudaemon/pdudaemon.conf"
 DAYS = 30
 MOST_DAYS = 36500
 
-_ANSWERS = "check check_start health unfinished list_drivers list_devices schema print_file"
-_ANSWERS += " probe import_ token tokens drive"
+_ANSWERS = (
+    *("check", "check_start", "drive", "health", "import_", "list_devices", "list_drivers", "print_file", "probe"),
+    *("schema", "token", "tokens", "unfinished"),
+)
 _NEED = {
     "check": "online",
     "probe": "community",
@@ -103,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
 
 def serves(options: argparse.Namespace) -> bool:
     """Whether it is the daemon itself that the options ask for, and not one answer."""
-    return not any(_given(options, each) for each in _ANSWERS.split())
+    return not any(_given(options, each) for each in _ANSWERS)
 
 
 def alone(options: argparse.Namespace) -> str:

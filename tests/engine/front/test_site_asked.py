@@ -90,7 +90,8 @@ def test_what_was_heard_to_have_ended_is_not_known_by_its_answer(lab: Lab) -> No
     assert told.get(timeout=30)[1] is None and lab.outlet().state is State.ON
 
 
-def test_what_ended_while_nothing_was_heard_is_asked_for(lab: Lab) -> None:
+def ended_unheard(lab: Lab) -> queue.Queue[Any]:
+    """Have a request accepted that is done there though no event says so; return where is put what is told of it."""
     lab.site.start()
     site = lab.reached()
     told: queue.Queue[Any] = queue.Queue()
@@ -98,6 +99,11 @@ def test_what_ended_while_nothing_was_heard_is_asked_for(lab: Lab) -> None:
     site.switch(wanted(60.0), Action.OFF, BOARD, lambda *said: told.put(said))
     eventually(lambda: site._requests._waiting)
     lab.lying.lies["GET /api/v1/requests/7"] = lambda: reply({"id": 7, "state": "done", "ended": 5.0})
+    return told
+
+
+def test_what_ended_while_nothing_was_heard_is_asked_for(lab: Lab) -> None:
+    told = ended_unheard(lab)
     lab.say(CUT)
     request, error = told.get(timeout=60)
     assert error is None and request.number == "berlin/7" and request.ended
@@ -105,16 +111,10 @@ def test_what_ended_while_nothing_was_heard_is_asked_for(lab: Lab) -> None:
 
 def test_what_ended_while_events_were_missed_is_asked_for(lab: Lab) -> None:
     """And not for what a reload changes, which tells of what ends."""
-    lab.site.start()
-    site = lab.reached()
-    told: queue.Queue[Any] = queue.Queue()
-    lab.lying.lies["POST "] = lambda: reply({"id": 7, "state": "running", "ended": None}, 202)
-    site.switch(wanted(60.0), Action.OFF, BOARD, lambda *said: told.put(said))
-    eventually(lambda: site._requests._waiting)
-    lab.lying.lies["GET /api/v1/requests/7"] = lambda: reply({"id": 7, "state": "done", "ended": 5.0})
+    told = ended_unheard(lab)
     lab.say({"kind": "reload", "id": 42})
     eventually(lambda: lab.changes[1:] == ["site berlin: its configuration was reloaded"])
-    site.ask("GET", "/api/v1/odd", 20.0, lambda *_: told.put("asked"))
+    lab.site.ask("GET", "/api/v1/odd", 20.0, lambda *_: told.put("asked"))
     assert told.get(timeout=30) == "asked" and not lab.asked("/api/v1/requests/7")
     lab.say({"kind": "gap", "id": 43})
     request, error = told.get(timeout=30)
