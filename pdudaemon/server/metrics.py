@@ -195,7 +195,7 @@ def _outlets(exchange: HTTPExchange) -> Iterator[_Family]:
                 family.fold()
             time.sleep(0)
         pdu = inventory.pdu(name)
-        if pdu is None:
+        if pdu is None or not exchange.rights.sees_pdu(name):  # before each of its outlets is asked about
             continue
         _outlets_of(exchange, config, name, pdu, on, drawn)
         if exchange.rights.sees_whole(name):
